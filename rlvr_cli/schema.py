@@ -1,0 +1,395 @@
+"""The whole user surface: every key a recipe may hold, its type, its default and what it means.
+
+OmegaConf reads these classes, hence Enum instead of Literal, no frozen=True and no union of
+dataclasses. Cross-field rules raise ValueError in __post_init__, which runs when the composed
+config becomes objects. Nothing here imports torch: a bad recipe is refused in half a second.
+
+Options of an algorithm axis and of a verifier are dataclasses beside their code
+(`rlvr_cli/algorithms/*.py`, `rlvr_cli/verifiers/*.py`); `compose.py` puts them in the `Any` fields.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any
+
+from omegaconf import MISSING
+
+
+class Precision(Enum):
+    fp32 = "fp32"
+    bf16 = "bf16"
+
+
+class Schedule(Enum):
+    constant = "constant"
+    linear = "linear"
+    cosine = "cosine"
+
+
+class Offload(Enum):
+    none = "none"
+    optimizer = "optimizer"
+    all = "all"
+
+
+class RolloutEngine(Enum):
+    vllm = "vllm"
+    hf = "hf"
+
+
+class Chat(Enum):
+    auto = "auto"
+    always = "always"
+    never = "never"
+
+
+class Unscored(Enum):
+    drop = "drop"
+    zero = "zero"
+    fail = "fail"
+
+
+class WandbMode(Enum):
+    auto = "auto"
+    online = "online"
+    offline = "offline"
+    disabled = "disabled"
+
+
+class ConsoleMode(Enum):
+    auto = "auto"
+    live = "live"
+    plain = "plain"
+
+
+@dataclass(kw_only=True)
+class Lora:
+    """Low-rank adapters (peft). rank 0 trains every weight."""
+
+    rank: int = 0
+    """Rank of the adapters; 0 switches LoRA off."""
+    alpha: float = 32.0
+    """Scale numerator: the update is multiplied by alpha / rank."""
+    dropout: float = 0.0
+    targets: str = "all-linear"
+    """`all-linear`, or module names separated by commas."""
+
+
+@dataclass(kw_only=True)
+class TinyModel:
+    """Shape of the randomly initialised Qwen2 model made when `model.path` is `builtin:tiny`."""
+
+    hidden_size: int = 128
+    layers: int = 4
+    heads: int = 4
+    kv_heads: int = 2
+    max_positions: int = 512
+
+
+@dataclass(kw_only=True)
+class Model:
+    path: str = MISSING
+    """Hugging Face folder, hub id, run directory (its `final/` is taken) or `builtin:tiny`."""
+    revision: str | None = None
+    """Branch, tag or commit of a hub id."""
+    attention: str = "sdpa"
+    """Attention implementation of transformers in the trainer: sdpa, eager, flash_attention_2, ..."""
+    gradient_checkpointing: bool = False
+    """Recompute activations in the backward pass: less memory, about a third more time."""
+    trust_remote_code: bool = False
+    chat_template: str | None = None
+    """Path of a Jinja file that replaces the tokenizer's chat template."""
+    overrides: dict[str, Any] = field(default_factory=dict)
+    """Entries of the model's config.json to change, e.g. {max_position_embeddings: 32768}."""
+    lora: Lora = field(default_factory=Lora)
+    tiny: TinyModel = field(default_factory=TinyModel)
+
+
+@dataclass(kw_only=True)
+class Source:
+    """One set of problems (RL, eval) or examples (SFT)."""
+
+    path: str = MISSING
+    """Hub id, `.jsonl` / `.json` / `.parquet` file or folder of them, or `synthetic:<family>`."""
+    config: str | None = None
+    """Configuration name of a hub data set."""
+    split: str = "train"
+    columns: dict[str, str] = field(default_factory=dict)
+    """Maps our names (prompt, answer, id, ...) to the file's; empty: the layout is recognised."""
+    prompt: str = "{prompt}"
+    """Template around the problem text; `{prompt}` is replaced."""
+    system: str | None = None
+    """System message; needs a chat template."""
+    chat: Chat = Chat.auto
+    """Apply the chat template: auto = where the tokenizer has one."""
+    verifiers: list[str] = field(default_factory=list)
+    """Keys of `verifiers` that score this source; the first decides what counts as correct."""
+    weight: float = 1.0
+    """Share of prompts drawn from this source, relative to the other sources."""
+    limit: int | None = None
+    """Use only the first so many rows."""
+    deduplicate: bool = False
+    """Keep only the first of rows with the same prompt."""
+    options: dict[str, Any] = field(default_factory=dict)
+    """Parameters of a synthetic family, e.g. {digits: 3}."""
+
+
+@dataclass(kw_only=True)
+class Batch:
+    """The one batch vocabulary; everything else is derived and printed at start."""
+
+    prompts_per_step: int = 32
+    """P: prompts whose groups train in one step."""
+    group_size: int = 8
+    """G: completions sampled for each prompt."""
+    updates_per_step: int = 1
+    """Optimizer updates for each batch of rollouts; 1 is strictly on-policy."""
+    tokens_per_microbatch: int = 8192
+    """Upper bound of (padded) tokens in one forward/backward of one rank."""
+
+    def __post_init__(self) -> None:
+        for name in ("prompts_per_step", "group_size", "updates_per_step", "tokens_per_microbatch"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"batch.{name} is {getattr(self, name)}; it must be at least 1")
+        if self.prompts_per_step % self.updates_per_step:
+            raise ValueError(
+                f"batch.updates_per_step ({self.updates_per_step}) must divide "
+                f"batch.prompts_per_step ({self.prompts_per_step})"
+            )
+
+
+@dataclass(kw_only=True)
+class Rollout:
+    engine: RolloutEngine = RolloutEngine.vllm
+    temperature: float = 1.0
+    top_p: float = 1.0
+    max_prompt_tokens: int = 1024
+    """Problems with a longer prompt are left out and counted."""
+    max_tokens: int = 1024
+    """Longest response, in tokens; reaching it counts as truncated."""
+    stop: list[str] = field(default_factory=list)
+    """Strings that end a response besides the end-of-sequence token."""
+    oversample: float = 1.0
+    """Prompts generated per prompt still missing when dynamic sampling refills the batch."""
+    max_rounds: int = 10
+    """Generation rounds after which a step without enough groups gives up."""
+    max_num_seqs: int = 256
+    """Sequences the engine decodes at once."""
+    gpu_memory_utilization: float = 0.5
+    """Share of GPU memory for the vLLM engine, weights and KV cache together."""
+    kv_cache_gb: float = 1.0
+    """KV cache of the CPU engine, in GiB."""
+    enforce_eager: bool | None = None
+    """No CUDA graphs / compilation; null: eager on CPU, graphs on GPU."""
+    sleep: bool = True
+    """On GPUs, free the engine's memory while the trainer works."""
+    dtype: Precision | None = None
+    """Weights in the engine; null: the trainer's precision."""
+    seeded: bool = True
+    """A seed per sample, so that a rollout repeats whatever it is batched with."""
+    probe_tolerance: float | None = None
+    """Largest mean |logprob difference| to the trainer after a sync; null: 1e-3 in fp32, 0.1 in bf16."""
+
+    def __post_init__(self) -> None:
+        if self.temperature <= 0:
+            raise ValueError(f"rollout.temperature is {self.temperature}; it must be above 0 (eval may be greedy)")
+        if not 0 < self.top_p <= 1:
+            raise ValueError(f"rollout.top_p is {self.top_p}; it must be in (0, 1]")
+        if self.max_tokens < 1:
+            raise ValueError(f"rollout.max_tokens is {self.max_tokens}; it must be at least 1")
+        if self.oversample < 1:
+            raise ValueError(f"rollout.oversample is {self.oversample}; it must be at least 1")
+
+
+@dataclass(kw_only=True)
+class Verification:
+    """The worker pool all verifiers share."""
+
+    workers: int = 2
+    """Worker processes per rank."""
+    timeout_s: float = 6.0
+    """Seconds after which the worker of a verdict is killed."""
+    memory_mb: int = 2048
+    """Address space of a worker."""
+    recycle_after: int = 1000
+    """Verdicts after which a worker is replaced."""
+    unscored: Unscored = Unscored.drop
+    """A sample whose verifier timed out or crashed: drop it, score it 0, or fail the run."""
+
+
+@dataclass(kw_only=True)
+class Trainer:
+    steps: int = 100
+    lr: float = 1e-6
+    warmup_steps: int = 0
+    """Steps over which the learning rate rises linearly from 0."""
+    schedule: Schedule = Schedule.constant
+    """What the learning rate does after the warm-up: stay, or fall to `min_lr` at the last step."""
+    min_lr: float = 0.0
+    weight_decay: float = 0.0
+    betas: list[float] = field(default_factory=lambda: [0.9, 0.999])
+    eps: float = 1e-8
+    zero_stage: int = 2
+    """DeepSpeed ZeRO: 0 replicates, 1 shards optimizer state, 2 also gradients, 3 also weights."""
+    offload: Offload = Offload.none
+    """Keep the optimizer state (or with ZeRO-3 also the weights) in CPU memory."""
+    precision: Precision = Precision.bf16
+    """bf16 computes in bfloat16 and keeps fp32 master weights; fp32 is exact and for CPUs."""
+    ranks: int | None = None
+    """Processes on this machine; null: one per GPU, or 1 without GPUs. Ignored under torchrun or Slurm."""
+
+    def __post_init__(self) -> None:
+        if self.zero_stage not in (0, 1, 2, 3):
+            raise ValueError(f"trainer.zero_stage is {self.zero_stage}; it must be 0, 1, 2 or 3")
+        if self.steps < 1:
+            raise ValueError(f"trainer.steps is {self.steps}; it must be at least 1")
+        if self.lr < 0:
+            raise ValueError(f"trainer.lr is {self.lr}; it must not be negative")
+        if len(self.betas) != 2:
+            raise ValueError(f"trainer.betas has {len(self.betas)} entries; it needs 2")
+        if self.offload is Offload.all and self.zero_stage != 3:
+            raise ValueError("trainer.offload=all moves the weights too and needs trainer.zero_stage=3")
+        if self.offload is Offload.optimizer and self.zero_stage == 0:
+            raise ValueError("trainer.offload=optimizer needs trainer.zero_stage of 1 or more")
+        if self.ranks is not None and self.ranks < 1:
+            raise ValueError(f"trainer.ranks is {self.ranks}; it must be at least 1")
+
+
+@dataclass(kw_only=True)
+class Checkpoint:
+    every: int | None = None
+    """Steps between checkpoints; null: only when the run ends or is interrupted."""
+    keep: int = 2
+    """Checkpoints kept; older ones are deleted."""
+
+
+@dataclass(kw_only=True)
+class Bench:
+    """A benchmark: where its problems come from, how they are asked and how often."""
+
+    source: Source = MISSING
+    verifier: Any = MISSING
+    """One entry like those of `verifiers`."""
+    k: int = 1
+    """Samples per problem."""
+    temperature: float = 1.0
+    """0 is greedy."""
+    top_p: float = 1.0
+    max_tokens: int = 1024
+    seed: int = 0
+    note: str = ""
+    """Origin, licence and protocol, for the reader."""
+
+
+@dataclass(kw_only=True)
+class Eval:
+    benches: dict[str, Bench] = field(default_factory=dict)
+    """Add one with `+bench@eval.benches.aime24=aime24`."""
+    every: int | None = None
+    """Steps between evaluations; null: none in between."""
+    at_start: bool = True
+    at_end: bool = True
+
+
+@dataclass(kw_only=True)
+class Tracker:
+    wandb: WandbMode = WandbMode.auto
+    """auto: online with a login, offline without; offline runs are uploaded by `wandb sync`."""
+    project: str = "rlvr"
+    entity: str | None = None
+    tags: list[str] = field(default_factory=list)
+    console: ConsoleMode = ConsoleMode.auto
+    """auto: a live view on a terminal, one line a step otherwise."""
+    rollouts: bool = True
+    """Write every prompt, completion, verdict, reward and advantage to `rollouts/`."""
+
+
+@dataclass(kw_only=True)
+class Recipe:
+    """Root of every RL recipe."""
+
+    name: str = MISSING
+    """Name of the run."""
+    out: str = "runs/${name}"
+    """Run directory."""
+    seed: int = 0
+    model: Model = field(default_factory=Model)
+    data: dict[str, Source] = field(default_factory=dict)
+    batch: Batch = field(default_factory=Batch)
+    rollout: Rollout = field(default_factory=Rollout)
+    verifiers: dict[str, Any] = field(default_factory=dict)
+    verification: Verification = field(default_factory=Verification)
+    algorithm: Any = MISSING
+    trainer: Trainer = field(default_factory=Trainer)
+    checkpoint: Checkpoint = field(default_factory=Checkpoint)
+    eval: Eval = field(default_factory=Eval)
+    tracker: Tracker = field(default_factory=Tracker)
+
+
+@dataclass(kw_only=True)
+class SFT:
+    """Stands in the place of an algorithm in a supervised fine-tuning recipe."""
+
+    name: str = "sft"
+    packing: bool = True
+    """Put several examples in one row; attention and positions do not cross from one to the next."""
+    max_length: int = 2048
+    """Longer examples are left out and counted."""
+
+
+@dataclass(kw_only=True)
+class SFTBatch:
+    examples_per_step: int = 128
+    """Examples in one optimizer update."""
+    tokens_per_microbatch: int = 8192
+    """Upper bound of tokens in one forward/backward of one rank."""
+
+    def __post_init__(self) -> None:
+        for name in ("examples_per_step", "tokens_per_microbatch"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"batch.{name} is {getattr(self, name)}; it must be at least 1")
+
+
+@dataclass(kw_only=True)
+class SFTEval:
+    source: Source | None = None
+    """Examples whose loss and token accuracy are measured; null: none."""
+    every: int | None = None
+    """Steps between measurements; null: only at the end."""
+    limit: int = 256
+    """Examples measured."""
+
+
+@dataclass(kw_only=True)
+class SFTRecipe:
+    """Root of a supervised fine-tuning recipe."""
+
+    name: str = MISSING
+    out: str = "runs/${name}"
+    seed: int = 0
+    model: Model = field(default_factory=Model)
+    data: dict[str, Source] = field(default_factory=dict)
+    batch: SFTBatch = field(default_factory=SFTBatch)
+    algorithm: SFT = field(default_factory=SFT)
+    trainer: Trainer = field(default_factory=Trainer)
+    checkpoint: Checkpoint = field(default_factory=Checkpoint)
+    eval: SFTEval = field(default_factory=SFTEval)
+    tracker: Tracker = field(default_factory=Tracker)
+
+
+@dataclass(kw_only=True)
+class EvalRecipe:
+    """Root of `rlvr eval`."""
+
+    name: str = "eval"
+    out: str | None = None
+    """Where results go; null: `eval/` in the run directory of the model, or `runs/eval-<model>`."""
+    seed: int = 0
+    model: Model = field(default_factory=Model)
+    rollout: Rollout = field(default_factory=Rollout)
+    verification: Verification = field(default_factory=Verification)
+    benches: dict[str, Bench] = field(default_factory=dict)
+    precision: Precision = Precision.fp32
+    tracker: Tracker = field(default_factory=Tracker)

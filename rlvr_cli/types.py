@@ -1,0 +1,108 @@
+"""What flows through a run: Problem -> Completion -> Verdict -> Group -> Batch.
+
+Tensor suffixes used everywhere: _P prompts, _G samples of one prompt, _B sequences (P*G, row-major),
+_N response tokens of a batch laid end to end (sequence after sequence; lengths_B says where each ends),
+_V vocabulary. Flat _N instead of padded [B, T]: memory and time follow the tokens there are.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import numpy as np
+    from torch import Tensor
+
+
+@dataclass(slots=True, kw_only=True)
+class Problem:
+    """One verifiable problem with its prompt already tokenised."""
+
+    id: str
+    """Unique within its source and stable over runs."""
+    prompt: str
+    """The prompt as the model sees it, template applied."""
+    tokens: list[int]
+    """The prompt's token ids."""
+    answer: str
+    """Gold answer, in the form its verifier reads."""
+    source: str
+    """Key of the recipe's `data` (or name of the bench) it came from."""
+    verifiers: list[str]
+    """Names of the verifiers that score it; the first decides correctness."""
+    extra: dict[str, Any] = field(default_factory=dict)
+    """Further columns a verifier or a per-subject table may need."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Completion:
+    tokens: np.ndarray
+    """int32 [T]: sampled token ids, the end-of-sequence token included."""
+    logprobs: np.ndarray
+    """float32 [T]: log-probability of each token under the sampling distribution."""
+    text: str
+    finished: bool
+    """Ended by itself (False: truncated at max_tokens)."""
+
+
+class Reason(Enum):
+    """Why a verdict is what it is. timeout and crash say nothing about the answer."""
+
+    correct = "correct"
+    wrong = "wrong"
+    no_answer = "no_answer"
+    malformed = "malformed"
+    refused = "refused"
+    timeout = "timeout"
+    crash = "crash"
+
+
+@dataclass(slots=True, kw_only=True)
+class Verdict:
+    score: float
+    """In [0, 1]; meaningless when the reason is timeout or crash."""
+    reason: Reason
+    extracted: str | None = None
+    """What was taken to be the answer."""
+    detail: str = ""
+    ms: float = 0.0
+
+    @property
+    def scored(self) -> bool:
+        return self.reason not in (Reason.timeout, Reason.crash)
+
+
+@dataclass(slots=True, kw_only=True)
+class Group:
+    """A problem, its G completions and what they earned."""
+
+    problem: Problem
+    index: int
+    """Position of the prompt in the sampler's order: identifies the group across ranks."""
+    completions: list[Completion]
+    verdicts: list[dict[str, Verdict]] = field(default_factory=list)
+    """Per completion: verifier name -> verdict."""
+    scores: list[float] = field(default_factory=list)
+    """Per completion: weighted sum over verifiers; NaN where there is no verdict."""
+    correct: list[float] = field(default_factory=list)
+    """Per completion: score of the first verifier; NaN where there is no verdict."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Batch:
+    """The sequences of one optimizer update, known whole to every rank."""
+
+    prompts: list[np.ndarray]
+    responses: list[np.ndarray]
+    lengths_B: Tensor
+    """Response lengths."""
+    rollout_logprobs_N: Tensor
+    advantages_N: Tensor
+    weights_N: Tensor
+    """What each token's loss is multiplied by before summing: 0 for masked tokens, and the
+    aggregation's normaliser over the whole update, so that any split sums to the same loss."""
+    old_logprobs_N: Tensor | None = None
+    """Trainer logprobs at the start of the step; None: the update is on-policy and takes its own."""
+    ref_logprobs_N: Tensor | None = None
