@@ -1,5 +1,19 @@
 """The one exception a user's mistake becomes: cli.py prints it as one line and exits with 2."""
 
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
 
 class UserError(Exception):
     """What is wrong, where (file and key or row), and what to do. One line, no traceback."""
+
+
+def hint(word: str, known: Iterable[str], label: str = "available") -> str:
+    """The nearest known word, or all of them when none is near; to be put behind a message."""
+    known = sorted(known)
+    near = difflib.get_close_matches(word, known, n=1, cutoff=0.6)
+    if near:
+        return f"; did you mean '{near[0]}'?"
+    return f"; {label}: {', '.join(known) or 'none'}"

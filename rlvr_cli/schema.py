@@ -337,6 +337,8 @@ class SFT:
     """Put several examples in one row; attention and positions do not cross from one to the next."""
     max_length: int = 2048
     """Longer examples are left out and counted."""
+    max_grad_norm: float = 1.0
+    """Gradients are scaled down to this norm; 0 leaves them alone."""
 
 
 @dataclass(kw_only=True)

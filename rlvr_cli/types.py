@@ -88,21 +88,33 @@ class Group:
     """Per completion: weighted sum over verifiers; NaN where there is no verdict."""
     correct: list[float] = field(default_factory=list)
     """Per completion: score of the first verifier; NaN where there is no verdict."""
+    rewards: list[float] = field(default_factory=list)
+    """Per completion: the shaped score, which advantages are made of."""
+    advantages: list[float] = field(default_factory=list)
+    """Per completion: mean advantage over its tokens; NaN where it was not trained on."""
 
 
 @dataclass(slots=True, kw_only=True)
 class Batch:
-    """The sequences of one optimizer update, known whole to every rank."""
+    """The sequences of one optimizer update, known whole to every rank (CPU tensors).
 
-    prompts: list[np.ndarray]
-    responses: list[np.ndarray]
-    lengths_B: Tensor
-    """Response lengths."""
-    rollout_logprobs_N: Tensor
-    advantages_N: Tensor
+    RL: sequence = prompt + response, trained on the response. SFT: trained on the completions.
+    """
+
+    sequences: list[np.ndarray]
+    """int32 token ids of each sequence."""
+    trained: list[np.ndarray]
+    """bool, same lengths: which tokens have a loss (never the first of a sequence)."""
     weights_N: Tensor
-    """What each token's loss is multiplied by before summing: 0 for masked tokens, and the
+    """What each trained token's loss is multiplied by before summing: 0 for masked tokens, and the
     aggregation's normaliser over the whole update, so that any split sums to the same loss."""
+    rollout_logprobs_N: Tensor | None = None
+    advantages_N: Tensor | None = None
     old_logprobs_N: Tensor | None = None
     """Trainer logprobs at the start of the step; None: the update is on-policy and takes its own."""
     ref_logprobs_N: Tensor | None = None
+
+    @property
+    def lengths_B(self) -> list[int]:
+        """Trained tokens of each sequence."""
+        return [int(mask.sum()) for mask in self.trained]

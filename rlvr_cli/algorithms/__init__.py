@@ -14,7 +14,7 @@ import pkgutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
-from typing import Any, TypeVar
+from typing import Any, TypeVar, dataclass_transform
 
 from omegaconf import MISSING
 
@@ -56,6 +56,7 @@ class Algorithm:
     gradient: Any = MISSING
 
 
+@dataclass_transform(kw_only_default=True)
 def option(axis: str) -> Callable[[type[T]], type[T]]:
     """Class decorator: a keyword-only dataclass whose `name` field's default is the option's name."""
 

@@ -1,0 +1,73 @@
+"""Rollout engines: token ids in, token ids and logprobs out, weights replaced in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
+
+from rlvr_cli.schema import Rollout, RolloutEngine
+from rlvr_cli.types import Completion
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+@dataclass(slots=True, kw_only=True)
+class Sampling:
+    """How completions are drawn."""
+
+    temperature: float
+    """0 is greedy."""
+    top_p: float
+    max_tokens: int
+    stop: list[str] = field(default_factory=list)
+
+
+@dataclass(slots=True, kw_only=True)
+class Request:
+    """One prompt and the samples wanted of it."""
+
+    key: int
+    tokens: list[int]
+    samples: int
+    seed: int | None
+    """Seed of the first sample; the others are derived. None: unseeded."""
+
+
+class Engine(Protocol):
+    """What the loop needs of an inference engine. One per rank, in the trainer's process."""
+
+    def generate(self, requests: list[Request], sampling: Sampling) -> Iterator[tuple[int, list[Completion]]]:
+        """Yield (request key, its completions) as each request finishes, in any order."""
+
+    def load(self, weights: Iterable[tuple[str, Tensor]]) -> None:
+        """Replace all weights and forget every cached prefix.
+
+        Raises SyncError when the weights received are not exactly the model's.
+        """
+
+    def probe(self, tokens: list[int]) -> list[float]:
+        """Logprob (temperature 1) of tokens 1.. of a sequence given those before: compares weights."""
+
+    def sleep(self) -> None:
+        """Give accelerator memory back until `wake`."""
+
+    def wake(self) -> None: ...
+
+    def close(self) -> None: ...
+
+
+class SyncError(RuntimeError):
+    """The rollout engine does not hold the trainer's weights; going on would train on wrong data."""
+
+
+def make_engine(rollout: Rollout, *, path: str, tokenizer: Any, eos: list[int], seed: int, **model: Any) -> Engine:
+    """The engine the recipe names. `model`: revision, trust_remote_code, overrides, precision, max_model_len."""
+    if rollout.engine is RolloutEngine.vllm:
+        from rlvr_cli.rollout.vllm import VLLMEngine
+
+        return VLLMEngine(rollout, path=path, tokenizer=tokenizer, eos=eos, seed=seed, **model)
+    from rlvr_cli.rollout.hf import HFEngine
+
+    return HFEngine(rollout, path=path, tokenizer=tokenizer, eos=eos, seed=seed, **model)

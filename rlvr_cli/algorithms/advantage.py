@@ -1,0 +1,149 @@
+"""Reward -> advantage by comparing the samples of one prompt.
+
+Statistics ignore samples without a verdict (NaN reward), whose own advantage is 0. They are computed
+in float64: in float32 a group of equal rewards such as 0.1 has a mean that is off by one rounding,
+and dividing that by a standard deviation near 0 makes a signal of it.
+
+KL in the reward (token_rewards_N) is added to the sample's reward before comparing, as verl and
+TRL's RLOO do. Estimators that keep it per token are in `advantage_tokens.py`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import TYPE_CHECKING, ClassVar
+
+from rlvr_cli.algorithms import option
+from rlvr_cli.algorithms.check import require
+from rlvr_cli.algorithms.segments import segment_sum, spread
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+class Scale(Enum):
+    group = "group"
+    batch = "batch"
+
+
+@dataclass(slots=True, kw_only=True)
+class AdvantageInputs:
+    """All that an estimator may look at; B = P * G, row-major."""
+
+    rewards_PG: Tensor
+    """Shaped rewards; NaN where there is no verdict."""
+    lengths_B: Tensor
+    token_rewards_N: Tensor | None = None
+    """Rewards of single tokens, e.g. -coef * KL when the KL penalty is part of the reward."""
+    values_N: Tensor | None = None
+    """The critic's values."""
+    finished_B: Tensor | None = None
+    """False where the response was truncated."""
+
+
+def outcomes(inputs: AdvantageInputs) -> Tensor:
+    """Reward of each whole sample, its token rewards included, float64: _PG."""
+    outcomes_PG = inputs.rewards_PG.double()
+    if inputs.token_rewards_N is None:
+        return outcomes_PG
+    return outcomes_PG + segment_sum(inputs.token_rewards_N, inputs.lengths_B).view_as(outcomes_PG)
+
+
+def centred(x_PG: Tensor) -> Tensor:
+    """x minus the group's mean."""
+    return x_PG - x_PG.nanmean(1, keepdim=True)
+
+
+def deviation(x_PG: Tensor, ddof: int) -> Tensor:
+    """Standard deviation of each row, _P1; 0 for a row with a single value."""
+    count_P1 = (~x_PG.isnan()).sum(1, keepdim=True)
+    return (centred(x_PG).square().nansum(1, keepdim=True) / (count_P1 - ddof).clamp(min=1)).sqrt()
+
+
+def broadcast(advantages_PG: Tensor, inputs: AdvantageInputs) -> Tensor:
+    """One advantage for all tokens of a sample, 0 where there is none."""
+    advantages_B = advantages_PG.masked_fill(advantages_PG.isnan(), 0).flatten()
+    return spread(advantages_B.to(inputs.rewards_PG.dtype), inputs.lengths_B)
+
+
+@option("advantage")
+class GroupZScore:
+    """GRPO (DeepSeekMath, 2402.03300): A_i = (r_i - mean(r)) / (std(r) + eps).
+
+    Implementations differ in the std, which the paper leaves open: verl ddof 1, eps 1e-6; TRL ddof 1,
+    eps 1e-4; OpenRLHF ddof 1, eps 1e-9; SPO's baseline ddof 0, eps 1e-8; NeMo-RL leave-one-out mean
+    and std. scale_by=batch divides by the std of all rewards of the step (TRL's scale_rewards=batch).
+    Equal rewards give exactly 0.
+    """
+
+    name: str = "group_zscore"
+    ddof: int = 1
+    """1: sample standard deviation; 0: population."""
+    eps: float = 1e-6
+    """Added to the standard deviation."""
+    scale_by: Scale = Scale.group
+    """Standard deviation of the group or of the whole batch."""
+    needs_group: ClassVar[bool] = True
+    needs_critic: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        require(self.ddof in (0, 1), "advantage.ddof", self.ddof, "0 or 1")
+        require(self.eps >= 0, "advantage.eps", self.eps, "at least 0")
+
+    def __call__(self, inputs: AdvantageInputs) -> Tensor:
+        r_PG = outcomes(inputs)
+        std = deviation(r_PG if self.scale_by is Scale.group else r_PG.reshape(1, -1), self.ddof)
+        return broadcast(centred(r_PG) / (std + self.eps), inputs)
+
+
+@option("advantage")
+class GroupCentered:
+    """Dr.GRPO (2503.20783): A_i = r_i - mean(r).
+
+    Without the std, prompts that are almost always right or wrong are not weighted up. It is the
+    leave-one-out advantage times (G - 1) / G, a factor the learning rate absorbs.
+    """
+
+    name: str = "group_centered"
+    needs_group: ClassVar[bool] = True
+    needs_critic: ClassVar[bool] = False
+
+    def __call__(self, inputs: AdvantageInputs) -> Tensor:
+        return broadcast(centred(outcomes(inputs)), inputs)
+
+
+@option("advantage")
+class LeaveOneOut:
+    """RLOO (2402.14740): A_i = r_i - mean_{j != i}(r_j) = G / (G - 1) * (r_i - mean(r)), unbiased.
+
+    A sample alone in its group has no baseline and gets 0 (verl's `rloo` returns the reward itself,
+    its `rloo_vectorized` 0).
+    """
+
+    name: str = "leave_one_out"
+    needs_group: ClassVar[bool] = True
+    needs_critic: ClassVar[bool] = False
+
+    def __call__(self, inputs: AdvantageInputs) -> Tensor:
+        r_PG = outcomes(inputs)
+        count_P1 = (~r_PG.isnan()).sum(1, keepdim=True)
+        return broadcast(centred(r_PG) * count_P1 / (count_P1 - 1).clamp(min=1), inputs)
+
+
+@option("advantage")
+class MaxRL:
+    """Maximum likelihood RL (2602.02710): A_i = (r_i - mean(r)) / mean(r); 0 where the mean is not positive.
+
+    Dividing by the pass rate makes the expected gradient that of log p (log-likelihood of being right)
+    up to order G instead of that of p: hard prompts weigh 1 / p. Only for rewards of 0 and more.
+    """
+
+    name: str = "maxrl"
+    needs_group: ClassVar[bool] = True
+    needs_critic: ClassVar[bool] = False
+
+    def __call__(self, inputs: AdvantageInputs) -> Tensor:
+        r_PG = outcomes(inputs)
+        mean_P1 = r_PG.nanmean(1, keepdim=True)
+        return broadcast((centred(r_PG) / mean_P1).masked_fill(~(mean_P1 > 0), 0), inputs)

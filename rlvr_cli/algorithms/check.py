@@ -1,0 +1,74 @@
+"""Refuses hyperparameters and combinations that make no sense, before anything expensive starts."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from rlvr_cli.algorithms import Algorithm
+
+
+def require(holds: bool, key: str, value: Any, rule: str) -> None:
+    """Raise "algorithm.<key> is <value>; it must be <rule>" unless it holds (NaN compares False: refused)."""
+    if not holds:
+        shown = "null" if value is None else value
+        raise ValueError(f"algorithm.{key} is {shown}; it must be {rule}")
+
+
+def check(algorithm: Algorithm, *, group_size: int, max_tokens: int, critic: bool = False) -> None:
+    """Raise ValueError with one line for the first combination that cannot work.
+
+    group_size and max_tokens are batch.group_size and rollout.max_tokens; critic says whether the trainer
+    has one.
+    """
+    _check_group(algorithm, group_size)
+    _check_rewards(algorithm, max_tokens)
+    _check_reference(algorithm)
+    if algorithm.advantage.needs_critic and not critic:
+        raise ValueError(
+            f"algorithm.advantage={algorithm.advantage.name} needs a critic, which this trainer lacks; choose "
+            "a group estimator such as group_zscore"
+        )
+    if algorithm.aggregation.name == "constant":
+        length = algorithm.aggregation.length
+        require(
+            length is not None, "aggregation.length", length, "given for constant, e.g. ${rollout.max_tokens}"
+        )
+
+
+def _check_group(algorithm: Algorithm, group_size: int) -> None:
+    if group_size >= 2:
+        return
+    for axis in ("advantage", "reweight"):
+        part = getattr(algorithm, axis)
+        if part.needs_group:
+            raise ValueError(
+                f"batch.group_size is {group_size}; it must be at least 2, as algorithm.{axis}={part.name} "
+                "compares the samples of a prompt"
+            )
+    if algorithm.filter.name == "difficulty_band":
+        raise ValueError(
+            f"batch.group_size is {group_size}; it must be at least 2, as algorithm.filter=difficulty_band "
+            "judges a prompt by its pass rate"
+        )
+
+
+def _check_rewards(algorithm: Algorithm, max_tokens: int) -> None:
+    shaping = algorithm.shaping
+    replace(shaping).resolve(max_tokens)  # on a copy: a buffer longer than the response is refused now
+    if algorithm.advantage.name != "maxrl":
+        return
+    negative = shaping.wrong < 0 or getattr(shaping, "coef", 0) < 0
+    if negative or shaping.name not in ("identity", "stop_properly") or algorithm.kl.in_reward:
+        raise ValueError(
+            "algorithm.advantage=maxrl divides by the mean reward and needs rewards of 0 and more: "
+            "use shaping=identity with wrong >= 0, and no KL in the reward"
+        )
+
+
+def _check_reference(algorithm: Algorithm) -> None:
+    if algorithm.reference.resets and not algorithm.kl.needs_reference:
+        raise ValueError(
+            f"algorithm.reference={algorithm.reference.name} renews a reference policy that nothing uses: "
+            "choose reference=fixed, or kl=loss or kl=reward with a coef above 0"
+        )

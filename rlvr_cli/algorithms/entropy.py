@@ -1,0 +1,93 @@
+"""Entropy bonus: loss_t - coef * H_t, aggregated and masked like the policy loss.
+
+H_t is the entropy of the whole next-token distribution at the sampling temperature, with gradient.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from rlvr_cli.algorithms import option
+from rlvr_cli.algorithms.check import require
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+@option("entropy")
+class NoEntropy:
+    """No bonus; entropy is measured at most."""
+
+    name: str = "none"
+    needs_entropy: ClassVar[bool] = False
+
+    def __call__(self, entropy_N: Tensor) -> Tensor:
+        return entropy_N.new_zeros(len(entropy_N))
+
+    def observe(self, mean_entropy: float) -> None:
+        """Nothing to adapt."""
+
+
+@option("entropy")
+class Bonus:
+    """A fixed coefficient. Small: 1e-3 can already make the entropy of a language model explode."""
+
+    name: str = "bonus"
+    coef: float = 1e-3
+    """Weight of the entropy."""
+
+    def __post_init__(self) -> None:
+        require(self.coef >= 0, "entropy.coef", self.coef, "at least 0")
+
+    @property
+    def needs_entropy(self) -> bool:
+        return self.coef > 0
+
+    def __call__(self, entropy_N: Tensor) -> Tensor:
+        return -self.coef * entropy_N
+
+    def observe(self, mean_entropy: float) -> None:
+        """Nothing to adapt."""
+
+
+@option("entropy")
+class Adaptive:
+    """Adaptive entropy control (Skywork-OR1, 2505.22312): the bonus holds the entropy up at a target.
+
+        H <= target: coef += delta, and the bonus applies;   H > target: coef -= delta, and it does not
+
+    H is the mean over the tokens of the previous step (as in TRL); before the first step there is no bonus.
+    """
+
+    name: str = "adaptive"
+    target: float = 0.2
+    """Entropy, in nats per token, below which the bonus applies."""
+    delta: float = 0.005
+    """Change of the coefficient per step."""
+    min_coef: float = 0.0
+    """Lower bound of the coefficient, and its first value."""
+    max_coef: float = 1.0
+    """Upper bound of the coefficient."""
+    needs_entropy: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        require(self.target > 0, "entropy.target", self.target, "positive")
+        require(self.delta > 0, "entropy.delta", self.delta, "positive")
+        require(0 <= self.min_coef < self.max_coef, "entropy.min_coef", self.min_coef, "in 0..max_coef")
+        self.coef = self.min_coef
+        self.active = False
+
+    def __call__(self, entropy_N: Tensor) -> Tensor:
+        return -(self.coef if self.active else 0.0) * entropy_N
+
+    def observe(self, mean_entropy: float) -> None:
+        """Call once a step with the mean entropy over its tokens."""
+        self.active = mean_entropy <= self.target
+        change = self.delta if self.active else -self.delta
+        self.coef = min(max(self.coef + change, self.min_coef), self.max_coef)
+
+    def state(self) -> dict[str, Any]:
+        return {"coef": self.coef, "active": self.active}
+
+    def load(self, state: dict[str, Any]) -> None:
+        self.coef, self.active = float(state["coef"]), bool(state["active"])

@@ -1,0 +1,114 @@
+"""Weights for the gap between the trainer and the engine that sampled: rho = exp(old - rollout).
+
+The weight is detached and multiplies the token's policy loss; the PPO ratio stays new / old ("decoupled
+PPO"). Where both engines agree every option is exactly 1. Rejected tokens weigh 0 but stay in the
+normaliser (as in AReaL), so that rejecting does not inflate the rest.
+Log-ratios are clamped to +-20, per token and, for sequence products, again in total.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import TYPE_CHECKING
+
+from rlvr_cli.algorithms import option
+from rlvr_cli.algorithms.check import require
+from rlvr_cli.algorithms.ratio import BOUND, finite, log_ratio
+from rlvr_cli.algorithms.segments import segment_mean, segment_sum, spread
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+class Level(Enum):
+    token = "token"
+    sequence = "sequence"
+    geometric = "geometric"
+
+
+def mismatch_weights(old_N: Tensor, rollout_N: Tensor, lengths_B: Tensor, level: Level) -> Tensor:
+    """rho of the token, the product over its sequence, or the geometric mean over its sequence: _N."""
+    log_rho_N = log_ratio(old_N, rollout_N).detach()
+    if level is Level.sequence:
+        log_rho_N = spread(segment_sum(log_rho_N, lengths_B).clamp(-BOUND, BOUND), lengths_B)
+    elif level is Level.geometric:
+        log_rho_N = spread(segment_mean(log_rho_N, lengths_B), lengths_B)
+    return log_rho_N.exp()
+
+
+def mismatch_metrics(old_N: Tensor, rollout_N: Tensor, weight_N: Tensor) -> dict[str, Tensor]:
+    """k1 = -d and k3 = exp(d) - 1 - d with d = old - rollout; their means estimate KL(rollout, trainer)."""
+    d_N = (finite(old_N) - finite(rollout_N)).detach()
+    bounded_N = d_N.clamp(-BOUND, BOUND)
+    return {
+        "mismatch_k1": -d_N,
+        "mismatch_k3": bounded_N.exp() - 1 - bounded_N,
+        "mismatch_abs": d_N.abs(),
+        "mismatch_weight": weight_N,
+    }
+
+
+@option("mismatch")
+class NoCorrection:
+    """Every token weighs 1."""
+
+    name: str = "none"
+
+    def __call__(self, old_N: Tensor, rollout_N: Tensor, lengths_B: Tensor) -> Tensor:
+        return finite(old_N).detach().new_ones(len(old_N))
+
+
+@option("mismatch")
+class Truncate:
+    """Truncated importance sampling, TIS: min(rho, cap), of the token or of the sequence's product.
+
+    A cap of .inf is plain importance sampling: unbiased with level=sequence, of high variance. OpenRLHF's
+    tis clamps from below as well (floor). verl's default cap is 2.
+    """
+
+    name: str = "truncate"
+    cap: float = 2.0
+    """Largest weight."""
+    floor: float = 0.0
+    """Smallest weight."""
+    level: Level = Level.token
+    """token or sequence."""
+
+    def __post_init__(self) -> None:
+        require(self.cap > 0, "mismatch.cap", self.cap, "positive")
+        require(0 <= self.floor <= self.cap, "mismatch.floor", self.floor, f"in 0..cap ({self.cap})")
+        require(self.level is not Level.geometric, "mismatch.level", self.level.value, "token or sequence")
+
+    def __call__(self, old_N: Tensor, rollout_N: Tensor, lengths_B: Tensor) -> Tensor:
+        return mismatch_weights(old_N, rollout_N, lengths_B, self.level).clamp(self.floor, self.cap)
+
+
+@option("mismatch")
+class Mask:
+    """Rejects what lies outside low <= rho <= high, rho of the token, the sequence or its geometric mean.
+
+    level=token with [0.5, 5] is IcePop; sequence is MIS (TRL's sequence_mask, which weighs what it keeps by
+    the product); geometric with [0.999, 1.002] is seq-mask-TIS (NeMo-RL, OpenRLHF). What is kept has the
+    token's own rho, or weight 1. In verl's k1 criterion the bounds are the reciprocals of these.
+    """
+
+    name: str = "mask"
+    low: float = 0.5
+    """Below this rho is rejected."""
+    high: float = 5.0
+    """Above this rho is rejected."""
+    level: Level = Level.token
+    """Whose rho is compared: token, sequence (product) or geometric (mean over the sequence)."""
+    weighted: bool = True
+    """Kept tokens weigh their own rho rather than 1."""
+
+    def __post_init__(self) -> None:
+        require(0 <= self.low <= 1, "mismatch.low", self.low, "in [0, 1], or exact agreement is rejected")
+        require(self.high >= 1, "mismatch.high", self.high, "at least 1, or exact agreement is rejected")
+
+    def __call__(self, old_N: Tensor, rollout_N: Tensor, lengths_B: Tensor) -> Tensor:
+        compared_N = mismatch_weights(old_N, rollout_N, lengths_B, self.level)
+        keep_N = (self.low <= compared_N) & (compared_N <= self.high)
+        if not self.weighted:
+            return keep_N.to(compared_N.dtype)
+        return mismatch_weights(old_N, rollout_N, lengths_B, Level.token).masked_fill(~keep_N, 0)

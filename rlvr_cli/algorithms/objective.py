@@ -1,0 +1,52 @@
+"""The whole objective: what the trainer differentiates for one micro-batch."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rlvr_cli.algorithms.kl import Estimator, kl_estimate
+from rlvr_cli.algorithms.mismatch import mismatch_metrics
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from rlvr_cli.algorithms import Algorithm
+
+
+def policy_loss(
+    algorithm: Algorithm,
+    *,
+    new_N: Tensor,
+    entropy_N: Tensor | None,
+    old_N: Tensor | None,
+    rollout_N: Tensor,
+    ref_N: Tensor | None,
+    advantages_N: Tensor,
+    weights_N: Tensor,
+    lengths_B: Tensor,
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """sum_N((mismatch * policy loss + KL penalty - entropy bonus) * weights), a scalar, and metrics _N.
+
+    Summing the results of all micro-batches gives the loss of the update, as weights_N already holds
+    the normaliser; sequences must stay whole. old_N None: this update is on-policy, old = new.detach().
+    ref_N and entropy_N may be None where the algorithm does not need them. Metrics are per token: the
+    trainer averages them over the kept tokens (weights_N > 0) of the whole update.
+    """
+    old_N = new_N.detach() if old_N is None else old_N.detach()
+    loss_N, metrics = algorithm.loss(new_N, old_N, advantages_N, lengths_B)
+    mismatch_N = algorithm.mismatch(old_N, rollout_N, lengths_B)
+    loss_N = loss_N * mismatch_N
+    metrics |= mismatch_metrics(old_N, rollout_N, mismatch_N)
+    if ref_N is not None:
+        metrics["ref_kl"] = kl_estimate(new_N.detach(), ref_N, Estimator.k3)
+    if algorithm.kl.in_loss and algorithm.kl.needs_reference:
+        if ref_N is None:
+            raise ValueError("algorithm.kl needs ref_N, the reference's log-probabilities")
+        loss_N = loss_N + algorithm.kl(new_N, ref_N)
+    if entropy_N is not None:
+        metrics["entropy"] = entropy_N.detach()
+    if algorithm.entropy.needs_entropy:
+        if entropy_N is None:
+            raise ValueError("algorithm.entropy needs entropy_N")
+        loss_N = loss_N + algorithm.entropy(entropy_N)
+    return (loss_N * weights_N).sum(), metrics

@@ -1,0 +1,136 @@
+"""Which tokens count: True where a token's loss is kept.
+
+Overlong filtering (drop_truncated) is a switch of every option, as it goes with each of them. Tokens it
+drops leave the loss, the normaliser and the quantiles, but their reward stays in the group's statistics.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from enum import Enum
+from typing import TYPE_CHECKING, ClassVar
+
+from rlvr_cli.algorithms import option
+from rlvr_cli.algorithms.check import require
+from rlvr_cli.algorithms.ratio import finite
+from rlvr_cli.algorithms.segments import spread, widen
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+class Scope(Enum):
+    batch = "batch"
+    sequence = "sequence"
+
+
+@dataclass(kw_only=True)
+class TokenWeights:
+    """What all options share."""
+
+    drop_truncated: bool = False
+    """Overlong filtering (DAPO's ablation, TRL's mask_truncated_completions)."""
+    needs_entropy: ClassVar[bool] = False
+    needs_old_logprobs: ClassVar[bool] = False
+
+    def eligible(self, lengths_B: Tensor, truncated_B: Tensor) -> Tensor:
+        return spread(~(truncated_B.bool() & self.drop_truncated), lengths_B)
+
+
+@option("token_weights")
+class All(TokenWeights):
+    """Every response token."""
+
+    name: str = "all"
+
+    def __call__(
+        self,
+        entropies_N: Tensor | None,
+        old_logprobs_N: Tensor | None,
+        lengths_B: Tensor,
+        truncated_B: Tensor,
+    ) -> Tensor:
+        return self.eligible(lengths_B, truncated_B)
+
+
+def top(x_N: Tensor, fraction: float) -> Tensor:
+    """Whether x >= its (1 - fraction) quantile, interpolated linearly as in numpy: bool _N.
+
+    Written out because torch.quantile refuses more than 16M values. Ties at the threshold are all kept, so more than the fraction may be: 3 of 11 at 0.2.
+    """
+    if not len(x_N):
+        return x_N.bool()
+    x_N = widen(x_N.detach())
+    ascending_N = x_N.sort().values
+    place = round((1 - fraction) * (len(x_N) - 1), 9)  # rounding: 0.7 * 10 must not be 6.999...
+    below = math.floor(place)
+    above = min(below + 1, len(x_N) - 1)
+    return x_N >= ascending_N[below].lerp(ascending_N[above], place - below)
+
+
+@option("token_weights")
+class TopEntropy(TokenWeights):
+    """The 80/20 rule (2506.01939): only the `fraction` of tokens where the policy was least certain.
+
+        sum_t 1[H_t >= tau] loss_t / sum_t 1[H_t >= tau]
+
+    The normaliser counts selected tokens only, as in the paper's equation 6. TRL's top_entropy_quantile keeps
+    the count of all tokens, which makes the loss about `fraction` times smaller. The paper takes the
+    threshold over each (micro-)batch, here it is over the whole batch, or each sequence. H is the entropy
+    of the policy at the start of the step, at the sampling temperature.
+    """
+
+    name: str = "top_entropy"
+    fraction: float = 0.2
+    """Share of tokens kept; 1 keeps all."""
+    scope: Scope = Scope.batch
+    """What the share is of: the batch or each sequence."""
+    needs_entropy: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        require(0 < self.fraction <= 1, "token_weights.fraction", self.fraction, "in (0, 1]")
+
+    def __call__(
+        self,
+        entropies_N: Tensor | None,
+        old_logprobs_N: Tensor | None,
+        lengths_B: Tensor,
+        truncated_B: Tensor,
+    ) -> Tensor:
+        if entropies_N is None:
+            raise ValueError("top_entropy needs entropies_N")
+        keep_N = self.eligible(lengths_B, truncated_B)
+        if self.scope is Scope.batch:
+            keep_N[keep_N.clone()] = top(entropies_N[keep_N], self.fraction)
+            return keep_N
+        # Writing through the views of split: each sequence is either eligible as a whole or not.
+        for part_t, entropies_t in zip(
+            keep_N.split(lengths_B.tolist()), entropies_N.split(lengths_B.tolist()), strict=True
+        ):
+            part_t &= top(entropies_t, self.fraction)
+        return keep_N
+
+
+@option("token_weights")
+class LowProbability(TokenWeights):
+    """The probability mask of SPO (2505.23564): tokens with pi_old(token) < rho, where decisions are made."""
+
+    name: str = "low_probability"
+    rho: float = 0.9
+    """Tokens at least this probable do not train."""
+    needs_old_logprobs: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        require(0 < self.rho <= 1, "token_weights.rho", self.rho, "in (0, 1]")
+
+    def __call__(
+        self,
+        entropies_N: Tensor | None,
+        old_logprobs_N: Tensor | None,
+        lengths_B: Tensor,
+        truncated_B: Tensor,
+    ) -> Tensor:
+        if old_logprobs_N is None:
+            raise ValueError("low_probability needs old_logprobs_N")
+        return self.eligible(lengths_B, truncated_B) & (finite(old_logprobs_N) < math.log(self.rho))

@@ -1,0 +1,233 @@
+"""Recipe -> the parts of an RL run, wired together and checked against each other."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Self, TextIO
+
+import numpy as np
+
+from rlvr_cli.checkpoint import Checkpoints
+from rlvr_cli.data.prompts import problems
+from rlvr_cli.data.sampler import Sampler
+from rlvr_cli.engine import distributed
+from rlvr_cli.engine.model import eos_ids, load_tokenizer
+from rlvr_cli.engine.reference import Reference
+from rlvr_cli.engine.trainer import Trainer
+from rlvr_cli.evaluate import verifier_key
+from rlvr_cli.rollout import Engine, Sampling, SyncError, make_engine
+from rlvr_cli.schema import Precision, Recipe
+from rlvr_cli.session import local_model
+from rlvr_cli.stop import Stop
+from rlvr_cli.tracking import RolloutRecords, Timer, Tracker
+from rlvr_cli.tracking.silent import Silent
+from rlvr_cli.verifiers.pool import Pool
+
+STATEFUL = ("reweight", "entropy", "gradient")
+"""Axes whose options may carry state from step to step."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Parts:
+    """Everything a step uses. `sampler`, `trainer`, `reference` and `state` are what a checkpoint holds."""
+
+    recipe: Recipe
+    out: Path
+    terminal: TextIO
+    tokenizer: Any
+    trainer: Trainer
+    reference: Reference | None
+    engine: Engine
+    pool: Pool
+    sampler: Sampler
+    sampling: Sampling
+    tracker: Tracker | Silent
+    records: RolloutRecords | None
+    checkpoints: Checkpoints
+    stop: Stop
+    timer: Timer
+    needs_old: bool
+    """Logprobs under the policy at the start of the step are computed before the updates."""
+    verifier_weights: dict[str, float]
+    probe_tokens: list[int]
+    step: int = 0
+    """Finished steps."""
+    state: dict[str, Any] = field(default_factory=lambda: {"last_reset": 0, "empty_steps": 0})
+
+    def due(self, every: int | None) -> bool:
+        """Whether something done every so many steps is due now; what ends a run is done anyway."""
+        return every is not None and self.step % every == 0 and self.step < self.recipe.trainer.steps
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *details: object) -> None:
+        self.pool.close()
+        self.engine.close()
+
+
+def load_problems(recipe: Recipe, tokenizer: Any, tracker: Tracker | Silent) -> Sampler:
+    """Problems of every source, mixed by weight; what was left out is said."""
+    by_source = {}
+    for name, source in recipe.data.items():
+        by_source[name], report = problems(
+            name, source, tokenizer, recipe.rollout.max_prompt_tokens, recipe.seed
+        )
+        tracker.event("data", str(report))
+    return Sampler(by_source, {n: s.weight for n, s in recipe.data.items()}, seed=recipe.seed)
+
+
+def needs_old_logprobs(recipe: Recipe) -> bool:
+    a = recipe.algorithm
+    return (
+        recipe.batch.updates_per_step > 1
+        or a.token_weights.needs_entropy
+        or a.token_weights.needs_old_logprobs
+        or a.kl.in_reward
+    )
+
+
+def probe_tokens(vocabulary: int, length: int) -> list[int]:
+    """A fixed sequence of arbitrary tokens."""
+    return np.random.default_rng(20260101).integers(0, vocabulary, size=length).tolist()
+
+
+def sync(parts: Parts) -> None:
+    """Hand the trainer's weights to the rollout engine and compare the two on a fixed sequence.
+
+    Raises SyncError when their logprobs differ by more than rounding: what is sampled from then on would
+    come from another policy than the one trained.
+    """
+    parts.engine.wake()
+    parts.engine.load(parts.trainer.weights())
+    gap, tolerance = probe_gap(parts), probe_tolerance(parts.recipe)
+    if not gap <= tolerance:
+        raise SyncError(
+            f"after a weight sync the rollout engine's logprobs are off by {gap:.2e} on average "
+            f"(rollout.probe_tolerance {tolerance:.0e}): it does not hold the trainer's weights"
+        )
+
+
+def engine_precision(recipe: Recipe) -> Precision:
+    return recipe.rollout.dtype or recipe.trainer.precision
+
+
+def probe_tolerance(recipe: Recipe) -> float:
+    if recipe.rollout.probe_tolerance is not None:
+        return recipe.rollout.probe_tolerance
+    exact = recipe.trainer.precision is Precision.fp32 and engine_precision(recipe) is Precision.fp32
+    return 1e-4 if exact else 0.1
+
+
+def probe_gap(parts: Parts) -> float:
+    """Mean |logprob difference| between engine and trainer on the probe; the same on every rank."""
+    ours = np.asarray(parts.engine.probe(parts.probe_tokens))
+    sequence = np.asarray(parts.probe_tokens, np.int32)
+    theirs, _, _ = parts.trainer.score([sequence], [np.arange(len(sequence)) > 0], temperature=1.0)
+    return max(distributed.gather(float(np.abs(ours - theirs.numpy()).mean())))
+
+
+def assemble(recipe: Recipe, terminal: TextIO, tracker: Tracker | Silent) -> Parts:
+    """Build all parts of an RL run and restore the newest checkpoint of its directory."""
+    out = Path(recipe.out)
+    model = local_model(recipe.model, out, recipe.seed)
+    tokenizer = load_tokenizer(model)
+    sampler = load_problems(recipe, tokenizer, tracker)
+    gradient, entropy = recipe.algorithm.gradient, recipe.algorithm.entropy
+    trainer = Trainer(
+        model,
+        recipe.trainer,
+        tokens_per_microbatch=recipe.batch.tokens_per_microbatch,
+        max_grad_norm=gradient.max_norm,
+        temperature=recipe.rollout.temperature,
+        entropy_gradient=entropy.name != "none",
+        seed=recipe.seed,
+    )
+    reference = Reference(model, trainer) if recipe.algorithm.kl.needs_reference else None
+    benches = recipe.eval.benches
+    longest = max([recipe.rollout.max_tokens, *(b.max_tokens for b in benches.values())])
+    positions = recipe.rollout.max_prompt_tokens + longest
+    engine = make_engine(
+        recipe.rollout,
+        path=model.path,
+        tokenizer=tokenizer,
+        eos=eos_ids(model.path, tokenizer),
+        seed=recipe.seed + distributed.rank(),
+        precision=engine_precision(recipe),
+        max_model_len=positions,
+        revision=model.revision,
+        trust_remote_code=model.trust_remote_code,
+        overrides=model.overrides,
+    )
+    judges = recipe.verifiers | {verifier_key(name): bench.verifier for name, bench in benches.items()}
+    pool = Pool(judges, recipe.verification)
+    parts = Parts(
+        recipe=recipe,
+        out=out,
+        terminal=terminal,
+        tokenizer=tokenizer,
+        trainer=trainer,
+        reference=reference,
+        engine=engine,
+        pool=pool,
+        sampler=sampler,
+        sampling=Sampling(
+            temperature=recipe.rollout.temperature,
+            top_p=recipe.rollout.top_p,
+            max_tokens=recipe.rollout.max_tokens,
+            stop=list(recipe.rollout.stop),
+        ),
+        tracker=tracker,
+        records=RolloutRecords(out / "rollouts", distributed.rank()) if recipe.tracker.rollouts else None,
+        checkpoints=Checkpoints(out, recipe.checkpoint.keep),
+        stop=Stop(),
+        timer=Timer(on_phase=tracker.phase),
+        needs_old=needs_old_logprobs(recipe),
+        verifier_weights={name: v.weight for name, v in recipe.verifiers.items()},
+        probe_tokens=probe_tokens(trainer.vocabulary, min(64, positions - 1)),
+    )
+    self_check(parts)
+    restore(parts)
+    return parts
+
+
+def self_check(parts: Parts) -> None:
+    """The engine read the start model from disk: it must agree with the trainer before any sync.
+
+    The first sync then proves that reloading weights works in this version of the engine.
+    """
+    gap, tolerance = probe_gap(parts), probe_tolerance(parts.recipe)
+    if not gap <= tolerance:
+        raise SyncError(
+            f"before training, the rollout engine's logprobs are off by {gap:.2e} on average "
+            f"(rollout.probe_tolerance {tolerance:.0e}): the two implement this model differently"
+        )
+
+
+def restore(parts: Parts) -> None:
+    """Continue from the newest checkpoint of the run directory, if there is one."""
+    step = parts.checkpoints.latest()
+    if step is None:
+        return
+    state = parts.checkpoints.load(step, parts.trainer, parts.reference)
+    parts.step = step
+    parts.sampler.load(state["sampler"])
+    parts.state = state["loop"]
+    for axis, saved in state["algorithm"].items():
+        getattr(parts.recipe.algorithm, axis).load(saved)
+    parts.tracker.resume_at(step)
+    parts.tracker.event("resume", f"continuing after step {step}")
+
+
+def save(parts: Parts) -> None:
+    """Checkpoint the state after `parts.step` finished steps; all ranks must call it."""
+    algorithm = parts.recipe.algorithm
+    stateful = {a: getattr(algorithm, a) for a in STATEFUL if hasattr(getattr(algorithm, a), "state")}
+    state = {
+        "sampler": parts.sampler.state(),
+        "loop": parts.state,
+        "algorithm": {axis: part.state() for axis, part in stateful.items()},
+    }
+    parts.checkpoints.save(parts.step, parts.trainer, state, parts.reference)
+    parts.tracker.event("checkpoint", f"saved step {parts.step}")

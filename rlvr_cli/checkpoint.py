@@ -1,0 +1,70 @@
+"""Checkpoints of a run: the trainer's state and what the loop needs to go on, whole or absent."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+from rlvr_cli.engine import distributed
+from rlvr_cli.engine.reference import Reference
+from rlvr_cli.engine.trainer import Trainer
+from rlvr_cli.files import sync_directory, write_atomically
+
+
+class Checkpoints:
+    """`checkpoints/step_N/` folders and the name of the newest complete one in `checkpoints/latest`."""
+
+    def __init__(self, out: Path, keep: int) -> None:
+        self.folder = out / "checkpoints"
+        self.keep = keep
+
+    def latest(self) -> int | None:
+        """Step of the newest complete checkpoint; None: start afresh."""
+        pointer = self.folder / "latest"
+        if not pointer.exists():
+            return None
+        found = re.fullmatch(r"step_(\d+)", pointer.read_text().strip())
+        return int(found[1]) if found else None
+
+    def save(self, step: int, trainer: Trainer, state: dict[str, Any], reference: Reference | None = None) -> Path:
+        """Write the state after `step` finished steps; all ranks must call it."""
+        aside, final = self.folder / f".step_{step}.tmp", self.folder / f"step_{step}"
+        if distributed.rank() == 0:
+            shutil.rmtree(aside, ignore_errors=True)
+            aside.mkdir(parents=True)
+        distributed.barrier()
+        trainer.save(aside, "trainer")
+        if reference is not None:
+            reference.save(aside / "reference.pt")
+        distributed.barrier()
+        if distributed.rank() == 0:
+            (aside / "state.json").write_text(json.dumps({"step": step} | state, indent=1))
+            for file in aside.rglob("*"):
+                if file.is_file():
+                    with open(file, "rb") as opened:
+                        os.fsync(opened.fileno())
+            shutil.rmtree(final, ignore_errors=True)
+            os.replace(aside, final)
+            sync_directory(self.folder)
+            write_atomically(self.folder / "latest", f"step_{step}\n")
+            self._prune()
+        distributed.barrier()
+        return final
+
+    def load(self, step: int, trainer: Trainer, reference: Reference | None = None) -> dict[str, Any]:
+        """Restore the trainer (and reference) and return the loop's state."""
+        folder = self.folder / f"step_{step}"
+        trainer.load(folder, "trainer")
+        if reference is not None and (folder / "reference.pt").exists():
+            reference.load(folder / "reference.pt")
+        state: dict[str, Any] = json.loads((folder / "state.json").read_text())
+        return state
+
+    def _prune(self) -> None:
+        steps = sorted(int(p.name[5:]) for p in self.folder.glob("step_*"))
+        for step in steps[: -self.keep]:
+            shutil.rmtree(self.folder / f"step_{step}")

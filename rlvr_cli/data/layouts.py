@@ -1,0 +1,236 @@
+"""Column layouts of common data sets, recognised as they are, and rows brought to one form.
+
+A problem becomes {id, prompt, answer, extra}, an SFT example {id, prompt, completion}. A prompt is a
+string or a list of chat messages {role, content}; so is a completion, whose assistant turns are trained.
+Columns are named by paths: `reward_model.ground_truth` looks inside a nested column.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from rlvr_cli.errors import UserError
+
+# Most specific first: verl files may hold `answer` inside extra_info only, and where a worked
+# `solution` stands beside an `answer`, the answer is the gold.
+PROMPTS = ("prompt", "problem", "question", "input", "context_messages", "query", "messages")
+ANSWERS = (
+    *("reward_model.ground_truth", "answer", "final_answer", "ground_truth"),
+    *("expected_answer", "label", "solution"),
+)
+IDS = ("id", "unique_id", "problem_id", "question_id", "uuid", "extra_info.index")
+MESSAGES = ("messages", "conversations", "conversation")
+REQUESTS = ("prompt", "instruction", "problem", "question", "input", "query")
+COMPLETIONS = ("completion", "response", "output", "solution", "answer")
+
+SHAREGPT_ROLES = {"human": "user", "gpt": "assistant"}
+
+Row = dict[str, Any]
+Columns = dict[str, str]
+"""Our name -> path of the file's column."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Layout:
+    """How rows of one kind are recognised and brought to one form."""
+
+    recognise: Callable[[Row, Columns, str], Columns]
+    """(first row, explicit columns, where) -> columns"""
+    normalise: Callable[[Row, Columns, str], Row]
+    """(row, columns, where) -> normalised row"""
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """`; did you mean 'x'?` for the nearest known word, or nothing."""
+    by_fold = {name.casefold(): name for name in known}
+    near = difflib.get_close_matches(word.casefold(), by_fold, n=1)
+    return f"; did you mean '{by_fold[near[0]]}'?" if near else ""
+
+
+def lookup(raw: Row, path: str) -> Any:
+    """Value of a column or, with dots, inside a nested one; KeyError where there is none."""
+    if path in raw:
+        return raw[path]
+    head, dot, rest = path.partition(".")
+    if not dot or not isinstance(raw.get(head), dict):
+        raise KeyError(path)
+    return lookup(raw[head], rest)
+
+
+def find(raw: Row, candidates: Iterable[str]) -> str | None:
+    """The first candidate the row has, as the row spells it (`Problem` for `problem`)."""
+    by_fold = {name.casefold(): name for name in raw}
+    for candidate in candidates:
+        head, dot, rest = candidate.partition(".")
+        path = by_fold.get(head, head) + dot + rest
+        try:
+            lookup(raw, path)
+        except KeyError:
+            continue
+        return path
+    return None
+
+
+def _explicit(raw: Row, columns: Columns, where: str) -> Columns:
+    """The recipe's `columns`, after checking that the first row has them all."""
+    for ours, path in columns.items():
+        try:
+            lookup(raw, path)
+        except KeyError:
+            hint = did_you_mean(path, raw)
+            message = f"{where} has no column '{path}' (columns.{ours}); it has {', '.join(raw)}{hint}"
+            raise UserError(message) from None
+    return dict(columns)
+
+
+def _recognised(raw: Row, columns: Columns, where: str, ours: str, candidates: tuple[str, ...]) -> str:
+    path = columns.get(ours) or find(raw, candidates)
+    if path is None:
+        near = difflib.get_close_matches(ours, [name for name in raw if name not in columns.values()], n=1)
+        raise UserError(
+            f"{where} has no column for the {ours} (looked for {', '.join(candidates)}); "
+            f"it has {', '.join(raw)}; name one with columns.{ours}={near[0] if near else '<column>'}"
+        )
+    return path
+
+
+def problem_columns(raw: Row, explicit: Columns, where: str) -> Columns:
+    """Columns of a set of problems, from its first row."""
+    columns = _explicit(raw, explicit, where)
+    columns["prompt"] = _recognised(raw, columns, where, "prompt", PROMPTS)
+    columns["answer"] = _recognised(raw, columns, where, "answer", ANSWERS)
+    if "id" not in columns and (path := find(raw, IDS)):
+        columns["id"] = path
+    return columns
+
+
+def example_columns(raw: Row, explicit: Columns, where: str) -> Columns:
+    """Columns of a set of SFT examples, from its first row."""
+    columns = _explicit(raw, explicit, where)
+    if "id" not in columns and (path := find(raw, IDS)):
+        columns["id"] = path
+    if "prompt" not in columns and "completion" not in columns:
+        if path := columns.get("messages") or find(raw, MESSAGES):
+            return {**columns, "messages": path}
+        # Alpaca: the optional `input` continues the instruction.
+        if (path := find(raw, ("input",))) and find(raw, ("instruction",)):
+            columns["input"] = path
+    columns["prompt"] = _recognised(raw, columns, where, "prompt", REQUESTS)
+    others = tuple(name for name in COMPLETIONS if name != columns["prompt"].casefold())
+    columns["completion"] = _recognised(raw, columns, where, "completion", others)
+    return columns
+
+
+def _value(raw: Row, columns: Columns, ours: str, where: str) -> Any:
+    try:
+        return lookup(raw, columns[ours])
+    except KeyError:
+        hint = did_you_mean(columns[ours], raw)
+        message = f"{where} has no column '{columns[ours]}'; it has {', '.join(raw)}{hint}"
+        raise UserError(message) from None
+
+
+def messages(value: list[Any], where: str) -> list[dict[str, str]]:
+    """Chat messages as {role, content}; ShareGPT's {from, value} is accepted."""
+    found = []
+    for number, message in enumerate(value, 1):
+        if not isinstance(message, dict):
+            raise UserError(f"{where}: message {number} is not an object with role and content")
+        role = message.get("role") or message.get("from")
+        content = message.get("content") if message.get("content") is not None else message.get("value")
+        if not isinstance(role, str) or not isinstance(content, str):
+            raise UserError(f"{where}: message {number} needs a role and a content, both text")
+        found.append({"role": SHAREGPT_ROLES.get(role, role), "content": content})
+    return found
+
+
+def text_or_messages(value: Any, column: str, where: str) -> str | list[dict[str, str]]:
+    """A prompt or completion that is there: not empty, and text or messages."""
+    if isinstance(value, list):
+        value = messages(value, where)
+        empty = not value or not value[-1]["content"].strip()
+    elif isinstance(value, str):
+        empty = not value.strip()
+    else:
+        raise UserError(f"{where}: '{column}' is {type(value).__name__}; it must be text or chat messages")
+    if empty:
+        raise UserError(f"{where}: '{column}' is empty; fill it or remove the row")
+    return value
+
+
+def last_boxed(text: str) -> str | None:
+    """Content of the last balanced \\boxed{...}."""
+    start = text.rfind("\\boxed{")
+    if start < 0:
+        return None
+    depth, begin = 0, start + len("\\boxed{")
+    for end in range(begin - 1, len(text)):
+        depth += {"{": 1, "}": -1}.get(text[end], 0)
+        if depth == 0:
+            return text[begin:end]
+    return None
+
+
+def gold(value: Any, column: str, where: str) -> str:
+    """The gold answer as text: GSM8K's after `####`, a worked solution's out of its last \\boxed{}."""
+    if isinstance(value, list) and len(value) == 1:  # OlympiadBench
+        value = value[0]
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return str(value)
+    if not isinstance(value, str):
+        raise UserError(
+            f"{where}: '{column}' is {type(value).__name__}; an answer must be text or a number "
+            "(write structured answers as JSON text)"
+        )
+    if marked := re.search(r"####\s*(\S[^\n]*)\s*\Z", value):
+        return marked[1].strip().replace(",", "")
+    if column.casefold() == "solution" and (boxed := last_boxed(value)):
+        return boxed
+    if not value.strip():
+        raise UserError(f"{where}: '{column}' is empty; fill it or remove the row")
+    return value
+
+
+def problem(raw: Row, columns: Columns, where: str) -> Row:
+    """{id, prompt, answer, extra}; id is None where the file has none."""
+    prompt = text_or_messages(_value(raw, columns, "prompt", where), columns["prompt"], where)
+    if isinstance(prompt, list) and prompt[-1]["role"] == "assistant":
+        prompt = prompt[:-1]  # A `messages` column ends with the reply the model is to find itself.
+        if not prompt:
+            raise UserError(f"{where}: '{columns['prompt']}' holds a reply and no request")
+    answer = gold(_value(raw, columns, "answer", where), columns["answer"], where)
+    used = {columns["prompt"], columns["answer"], columns.get("id")}
+    extra = {name: value for name, value in raw.items() if name not in used}
+    mapped = [ours for ours in columns if ours not in ("prompt", "answer", "id")]
+    extra |= {ours: _value(raw, columns, ours, where) for ours in mapped}
+    identity = _value(raw, columns, "id", where) if "id" in columns else None
+    return {"id": identity, "prompt": prompt, "answer": answer, "extra": extra}
+
+
+def example(raw: Row, columns: Columns, where: str) -> Row:
+    """{id, prompt, completion}; a chat is cut in two before its first assistant turn."""
+    identity = _value(raw, columns, "id", where) if "id" in columns else None
+    if "messages" in columns:
+        chat = text_or_messages(_value(raw, columns, "messages", where), columns["messages"], where)
+        roles = [m["role"] for m in chat] if isinstance(chat, list) else []
+        if "assistant" not in roles[1:] or roles[0] == "assistant":
+            raise UserError(f"{where}: '{columns['messages']}' must hold a request, then an assistant turn")
+        cut = roles.index("assistant")
+        return {"id": identity, "prompt": chat[:cut], "completion": chat[cut:]}
+    prompt = text_or_messages(_value(raw, columns, "prompt", where), columns["prompt"], where)
+    if "input" in columns and isinstance(prompt, str) and (context := raw.get(columns["input"])):
+        prompt = f"{prompt}\n\n{context}"
+    value = _value(raw, columns, "completion", where)
+    return {
+        "id": identity,
+        "prompt": prompt,
+        "completion": text_or_messages(value, columns["completion"], where),
+    }
+
+
+PROBLEMS = Layout(recognise=problem_columns, normalise=problem)
+EXAMPLES = Layout(recognise=example_columns, normalise=example)

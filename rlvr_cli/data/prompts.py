@@ -1,0 +1,116 @@
+"""Problems ready for the model: the template is applied here, once, and nowhere else."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from rlvr_cli import schema
+from rlvr_cli.data.layouts import PROBLEMS
+from rlvr_cli.data.sources import Report, select
+from rlvr_cli.errors import UserError
+from rlvr_cli.types import Problem
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+Messages = list[dict[str, str]]
+
+
+def render(
+    row: dict[str, Any], source: schema.Source, tokenizer: PreTrainedTokenizerBase
+) -> tuple[str, list[int]]:
+    """The prompt as the model sees it, and its token ids."""
+    if uses_chat(row["prompt"], source, tokenizer):
+        text = apply_chat(conversation(row["prompt"], source), source, tokenizer, generation=True)
+        # The chat template writes the BOS token itself where the model wants one.
+        return text, encode(text, tokenizer)
+    text = wrap(row["prompt"], source)
+    tokens = encode(text, tokenizer)
+    bos = tokenizer.bos_token_id
+    # Only the leading BOS: some tokenizers also append EOS, which would end the prompt.
+    if bos is not None and tokens[:1] != [bos] and tokenizer("")["input_ids"][:1] == [bos]:
+        tokens = [bos, *tokens]
+    return text, tokens
+
+
+def problems(
+    name: str, source: schema.Source, tokenizer: PreTrainedTokenizerBase, max_prompt_tokens: int, seed: int
+) -> tuple[list[Problem], Report]:
+    """All problems of a source whose prompt fits, and what became of the others."""
+    report, kept = Report(name=name), []
+    for row in select(source, seed, PROBLEMS, report):
+        text, tokens = render(row, source, tokenizer)
+        if len(tokens) > max_prompt_tokens:
+            report.too_long += 1
+            continue
+        kept.append(
+            Problem(
+                id=row["id"],
+                prompt=text,
+                tokens=tokens,
+                answer=row["answer"],
+                source=name,
+                verifiers=list(source.verifiers),
+                extra=row["extra"],
+            )
+        )
+    report.kept, report.tokens = len(kept), sum(len(problem.tokens) for problem in kept)
+    if not kept:
+        raise UserError(
+            f"{name}: all {report.too_long} prompts of '{source.path}' are longer than "
+            f"{max_prompt_tokens} tokens; raise rollout.max_prompt_tokens"
+        )
+    return kept, report
+
+
+def uses_chat(prompt: str | Messages, source: schema.Source, tokenizer: PreTrainedTokenizerBase) -> bool:
+    """Whether the chat template applies; an error where the source needs one and there is none."""
+    has_template = bool(tokenizer.chat_template)
+    remedy = "set model.chat_template to a Jinja file" if not has_template else "set chat: auto"
+    if source.chat is schema.Chat.always and not has_template:
+        raise UserError(f"'{source.path}' has chat: always but the tokenizer has no chat template; {remedy}")
+    chat = has_template and source.chat is not schema.Chat.never
+    if source.system is not None and not chat:
+        raise UserError(f"'{source.path}' has a system message, which needs a chat template; {remedy}")
+    if not isinstance(prompt, str) and not chat:
+        raise UserError(f"'{source.path}' holds chat messages, which need a chat template; {remedy}")
+    return chat
+
+
+def wrap(text: str, source: schema.Source) -> str:
+    """The problem inside the source's template. Not str.format: problems and templates hold LaTeX braces."""
+    if "{prompt}" not in source.prompt:
+        raise UserError(f"the prompt template of '{source.path}' lacks {{prompt}}: {source.prompt!r}")
+    return source.prompt.replace("{prompt}", text)
+
+
+def conversation(prompt: str | Messages, source: schema.Source) -> Messages:
+    """Messages with the template around the last user turn and the source's system message first."""
+    messages = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else list(prompt)
+    last = max((i for i, m in enumerate(messages) if m["role"] == "user"), default=None)
+    if last is None:
+        raise UserError(f"a prompt of '{source.path}' has no user message: {messages!r:.200}")
+    messages[last] = {"role": "user", "content": wrap(messages[last]["content"], source)}
+    if source.system is None:
+        return messages
+    if messages[0]["role"] == "system":
+        messages = messages[1:]
+    return [{"role": "system", "content": source.system}, *messages]
+
+
+def apply_chat(
+    messages: Messages, source: schema.Source, tokenizer: PreTrainedTokenizerBase, *, generation: bool
+) -> str:
+    """The chat template's text, with or without the opening of the assistant's turn."""
+    from jinja2 import TemplateError
+
+    try:
+        text = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=generation)
+    except TemplateError as error:  # e.g. templates that refuse a system message
+        raise UserError(f"the chat template refuses messages of '{source.path}': {error}") from error
+    return str(text)
+
+
+def encode(text: str, tokenizer: PreTrainedTokenizerBase) -> list[int]:
+    """Token ids of the text and nothing around it."""
+    return list(tokenizer(text, add_special_tokens=False)["input_ids"])

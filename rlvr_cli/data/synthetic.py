@@ -1,0 +1,133 @@
+"""Arithmetic problems made in the process: nothing to download, and as many as wanted.
+
+A family is a function (random numbers, options) -> (prompt, answer, worked solution). The same rows
+serve RL (prompt, answer) and SFT (prompt, completion = worked solution). Which split a problem is in
+follows from its text, so train and eval never overlap, whatever the seeds and sizes.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from hashlib import sha256
+from random import Random
+from typing import Any
+
+from rlvr_cli.data.layouts import did_you_mean
+from rlvr_cli.errors import UserError
+
+PREFIX = "synthetic:"
+EVAL_SHARE = 0.1
+DEFAULT_SIZE = {"train": 4096, "eval": 256}
+MISSES = 10_000
+"""Draws in a row without a new problem after which a family counts as exhausted."""
+
+Made = tuple[str, str, str]
+FAMILIES: dict[str, Callable[..., Made]] = {}
+
+
+def family(make: Callable[..., Made]) -> Callable[..., Made]:
+    """Register a family under its function's name; its keyword arguments are its options."""
+    FAMILIES[make.__name__] = make
+    return make
+
+
+@family
+def addition(rng: Random, *, digits: int = 2) -> Made:
+    """Two numbers, added column by column: `47+85=` -> `7+5=12,4+8+1=13 \\boxed{132}`."""
+    _check("digits", digits, 1, 9)
+    a, b = _number(rng, digits), _number(rng, digits)
+    steps, carry = [], 0
+    for place, (x, y) in enumerate(zip(str(a)[::-1], str(b)[::-1], strict=True)):
+        total = int(x) + int(y) + carry
+        steps.append(f"{x}+{y}={total}" if place == 0 else f"{x}+{y}+{carry}={total}")
+        carry = total // 10
+    return f"{a}+{b}=", str(a + b), _solution(steps, a + b)
+
+
+@family
+def multiplication(rng: Random, *, digits: int = 2) -> Made:
+    """A number times one digit: `47*8=` -> `7*8=56,4*8+5=37 \\boxed{376}`."""
+    _check("digits", digits, 1, 9)
+    a, b = _number(rng, digits), rng.randint(2, 9)
+    steps, carry = [], 0
+    for place, x in enumerate(str(a)[::-1]):
+        total = int(x) * b + carry
+        steps.append(f"{x}*{b}={total}" if place == 0 else f"{x}*{b}+{carry}={total}")
+        carry = total // 10
+    return f"{a}*{b}=", str(a * b), _solution(steps, a * b)
+
+
+@family
+def chain(rng: Random, *, terms: int = 3, digits: int = 2) -> Made:
+    """Sums and differences from the left: `12+7-5=` -> `12+7=19,19-5=14 \\boxed{14}`; never below 0."""
+    _check("terms", terms, 2, 20)
+    _check("digits", digits, 1, 9)
+    total = _number(rng, digits)
+    prompt, steps = str(total), []
+    for _ in range(terms - 1):
+        term = _number(rng, digits)
+        sign = rng.choice("+-") if term <= total else "+"
+        result = total + term if sign == "+" else total - term
+        prompt += f"{sign}{term}"
+        steps.append(f"{total}{sign}{term}={result}")
+        total = result
+    return f"{prompt}=", str(total), _solution(steps, total)
+
+
+def generate(name: str, split: str, options: Mapping[str, Any], seed: int) -> list[dict[str, str]]:
+    """Distinct problems as {id, prompt, answer, completion}, in an order that follows from the seed."""
+    if name not in FAMILIES:
+        raise UserError(
+            f"there is no synthetic family '{name}'; there are {', '.join(FAMILIES)}"
+            f"{did_you_mean(name, FAMILIES)}"
+        )
+    if split not in DEFAULT_SIZE:
+        raise UserError(f"{PREFIX}{name} has no split '{split}'; it has {' and '.join(DEFAULT_SIZE)}")
+    chosen = _options(name, options)
+    size = chosen.pop("size", None)
+    rng = Random(f"{seed}/{name}/{split}")
+    found: dict[str, dict[str, str]] = {}
+    misses = 0
+    while len(found) < (size or DEFAULT_SIZE[split]) and misses < MISSES:
+        prompt, answer, solution = FAMILIES[name](rng, **chosen)
+        misses += 1
+        if prompt not in found and side(prompt) == split:
+            found[prompt] = {"id": prompt, "prompt": prompt, "answer": answer, "completion": solution}
+            misses = 0
+    if size is not None and len(found) < size:
+        raise UserError(
+            f"{PREFIX}{name} has only {len(found)} {split} problems with these options, not {size}; "
+            "lower options.size or make the problems longer"
+        )
+    return list(found.values())
+
+
+def side(prompt: str) -> str:
+    """The split a problem belongs to, by its text alone."""
+    return "eval" if int.from_bytes(sha256(prompt.encode()).digest()[:4]) < EVAL_SHARE * 2**32 else "train"
+
+
+def _options(name: str, options: Mapping[str, Any]) -> dict[str, int]:
+    known = [
+        p.name for p in inspect.signature(FAMILIES[name]).parameters.values() if p.kind is p.KEYWORD_ONLY
+    ]
+    for key, value in options.items():
+        if key not in (*known, "size"):
+            hint = did_you_mean(key, (*known, "size"))
+            raise UserError(f"{PREFIX}{name} has no option '{key}'; it has {', '.join(known)}, size{hint}")
+        _check(key, value, 1, 10**7)
+    return dict(options)
+
+
+def _check(option: str, value: Any, low: int, high: int) -> None:
+    if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
+        raise UserError(f"options.{option} is {value!r}; it must be a whole number from {low} to {high}")
+
+
+def _number(rng: Random, digits: int) -> int:
+    return rng.randint(10 ** (digits - 1), 10**digits - 1)
+
+
+def _solution(steps: list[str], result: int) -> str:
+    return f"{','.join(steps)} \\boxed{{{result}}}"

@@ -1,0 +1,93 @@
+"""The frozen policy a KL penalty pulls towards; made only when an algorithm asks for it."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import deepspeed
+import numpy as np
+import torch
+from torch import Tensor
+
+from rlvr_cli.engine import distributed
+from rlvr_cli.engine.logprobs import Scorer
+from rlvr_cli.engine.trainer import Trainer, load_sharded, score_with
+from rlvr_cli.engine.zero import deepspeed_config
+from rlvr_cli.schema import Lora, Model, Offload
+
+
+class Reference:
+    """Logprobs under the reference policy: a frozen copy, or with LoRA the model without its adapters.
+
+    A reset copies the policy's weights; after one, LoRA runs need a copy too, so one is made then.
+    """
+
+    def __init__(self, model: Model, trainer: Trainer) -> None:
+        self.trainer = trainer
+        self.model = copy.deepcopy(model)
+        self.model.lora = Lora()
+        self.module: Any = None if model.lora.rank else self._load()
+
+    def logprobs(self, sequences: list[np.ndarray], trained: list[np.ndarray]) -> Tensor:
+        """Flat _N logprobs of the trained tokens, on the CPU of every rank."""
+        if self.module is not None:
+            return score_with(self.trainer, self.module, sequences, trained)[0]
+        with self.trainer.hf.disable_adapter():
+            return score_with(self.trainer, self.trainer.engine, sequences, trained)[0]
+
+    def reset(self) -> None:
+        """Become the policy as it is now. All ranks must call it."""
+        if self.module is None:
+            self.module = self._load()
+        own = dict(self._scorer.model.named_parameters())
+        sharded = self.trainer.settings.zero_stage == 3
+        for name, weight in self.trainer.weights():
+            with (
+                deepspeed.zero.GatheredParameters([own[name]], modifier_rank=0, enabled=sharded),
+                torch.no_grad(),
+            ):
+                if not sharded or distributed.rank() == 0:
+                    own[name].copy_(weight)
+
+    def save(self, file: Path) -> None:
+        """Write the weights of a reference that was reset; an untouched one is the start model."""
+        if self.module is None:
+            return
+        sharded = self.trainer.settings.zero_stage == 3
+        state = {}
+        for name, parameter in self._scorer.model.named_parameters():
+            with deepspeed.zero.GatheredParameters([parameter], enabled=sharded):
+                if distributed.rank() == 0:
+                    state[name] = parameter.detach().to("cpu", copy=True)
+        if distributed.rank() == 0:
+            torch.save(state, file)
+
+    def load(self, file: Path) -> None:
+        if self.module is None:
+            self.module = self._load()
+        state = torch.load(file, map_location="cpu", mmap=True)
+        sharded = self.trainer.settings.zero_stage == 3
+        for name, parameter in self._scorer.model.named_parameters():
+            with (
+                deepspeed.zero.GatheredParameters([parameter], modifier_rank=0, enabled=sharded),
+                torch.no_grad(),
+            ):
+                if not sharded or distributed.rank() == 0:
+                    parameter.copy_(state[name])
+
+    @property
+    def _scorer(self) -> Any:
+        return self.module.module if isinstance(self.module, deepspeed.DeepSpeedEngine) else self.module
+
+    def _load(self) -> Any:
+        settings = copy.copy(self.trainer.settings)
+        if settings.offload is Offload.optimizer:
+            settings.offload = Offload.none  # there is no optimizer
+        config = deepspeed_config(settings, max_grad_norm=0.0)
+        scorer = Scorer(load_sharded(self.model, settings, config))
+        scorer.requires_grad_(False)
+        if settings.zero_stage != 3:
+            return scorer.to(distributed.device())
+        return deepspeed.initialize(model=scorer, config=config)[0]

@@ -1,0 +1,94 @@
+"""The built-in model: a randomly initialised Qwen2 of under a million weights that reads characters.
+
+It is an ordinary Hugging Face folder, so everything that loads a model loads it.
+"""
+
+from __future__ import annotations
+
+import string
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rlvr_cli import schema
+from rlvr_cli.errors import UserError
+from rlvr_cli.files import directory_atomically
+
+if TYPE_CHECKING:
+    from transformers import Qwen2ForCausalLM, Qwen2Tokenizer
+
+PAD, EOS, BOS, UNK = "<pad>", "<eos>", "<bos>", "<unk>"
+CHARACTERS = "\n" + "".join(sorted(string.digits + string.ascii_letters + string.punctuation + " "))
+
+# A lone user message renders as its plain text, so chat and plain prompts agree.
+CHAT_TEMPLATE = (
+    "{% for message in messages %}{{ message['content'] }}"
+    "{% if message['role'] == 'system' %}{{ '\\n' }}{% endif %}"
+    "{% if message['role'] == 'assistant' %}{{ eos_token }}{% endif %}"
+    "{% endfor %}"
+)
+
+
+def make_tiny(folder: Path, shape: schema.TinyModel, seed: int) -> None:
+    """Write model and tokenizer to `folder`; the same seed gives the same bytes."""
+    tokenizer = _tokenizer(shape.max_positions)
+    model = _model(shape, seed, tokenizer)
+    with directory_atomically(folder) as aside:
+        model.save_pretrained(aside)
+        tokenizer.save_pretrained(aside)
+
+
+def _tokenizer(max_positions: int) -> Qwen2Tokenizer:
+    """One token a character. Characters outside printable ASCII and newline are dropped."""
+    from tokenizers.pre_tokenizers import ByteLevel
+    from transformers import Qwen2Tokenizer
+
+    # AutoTokenizer rebuilds the tokenizer of any qwen2 folder as Qwen2Tokenizer, whatever tokenizer.json
+    # says: another class would load and lose every space. Its vocabulary is spelled in byte-level letters.
+    spelled = [
+        ByteLevel(add_prefix_space=False, use_regex=False).pre_tokenize_str(c)[0][0] for c in CHARACTERS
+    ]
+    return Qwen2Tokenizer(
+        vocab={token: index for index, token in enumerate((PAD, EOS, BOS, UNK, *spelled))},
+        merges=[],
+        pad_token=PAD,
+        eos_token=EOS,
+        bos_token=BOS,
+        unk_token=UNK,
+        chat_template=CHAT_TEMPLATE,
+        clean_up_tokenization_spaces=False,
+        model_max_length=max_positions,
+        padding_side="left",
+    )
+
+
+def _model(shape: schema.TinyModel, seed: int, tokenizer: Qwen2Tokenizer) -> Qwen2ForCausalLM:
+    import torch
+    from transformers import GenerationConfig, Qwen2Config, Qwen2ForCausalLM
+
+    if shape.hidden_size % (2 * shape.heads) or shape.heads % shape.kv_heads:
+        raise UserError(
+            f"model.tiny: hidden_size ({shape.hidden_size}) must be a multiple of 2 x heads ({shape.heads}), "
+            f"and heads a multiple of kv_heads ({shape.kv_heads})"
+        )
+    special = {
+        "pad_token_id": tokenizer.pad_token_id,
+        "eos_token_id": tokenizer.eos_token_id,
+        "bos_token_id": tokenizer.bos_token_id,
+    }
+    config = Qwen2Config(
+        vocab_size=len(tokenizer),
+        hidden_size=shape.hidden_size,
+        intermediate_size=3 * shape.hidden_size,
+        num_hidden_layers=shape.layers,
+        num_attention_heads=shape.heads,
+        num_key_value_heads=shape.kv_heads,
+        max_position_embeddings=shape.max_positions,
+        tie_word_embeddings=True,
+        dtype="float32",
+        **special,
+    )
+    with torch.random.fork_rng(devices=[]):  # making a model must not move the caller's random numbers
+        torch.manual_seed(seed)
+        model = Qwen2ForCausalLM(config)
+    model.generation_config = GenerationConfig(do_sample=True, **special)
+    return model

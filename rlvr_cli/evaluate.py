@@ -1,0 +1,203 @@
+"""Benchmarks: k samples per problem, verified, with intervals; the same code in training and in `rlvr eval`."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, TextIO
+
+import numpy as np
+
+from rlvr_cli.collect import collect
+from rlvr_cli.data.prompts import problems
+from rlvr_cli.engine import distributed
+from rlvr_cli.engine.model import eos_ids, load_tokenizer
+from rlvr_cli.files import write_atomically
+from rlvr_cli.rollout import Engine, Sampling, make_engine
+from rlvr_cli.schema import Bench, EvalRecipe, Unscored
+from rlvr_cli.session import local_model, open_eval_tracker, versions
+from rlvr_cli.tracking import Timer
+from rlvr_cli.types import Group
+from rlvr_cli.verifiers.pool import Pool
+
+
+@dataclass(slots=True, kw_only=True)
+class Evaluation:
+    """Result of one benchmark."""
+
+    summary: dict[str, float]
+    rows: list[dict[str, Any]]
+    """One per problem, in the order of its source."""
+
+
+def verifier_key(bench: str) -> str:
+    """Name under which the pool knows a bench's own verifier."""
+    return f"eval.{bench}"
+
+
+def run_bench(
+    name: str,
+    bench: Bench,
+    engine: Engine,
+    pool: Pool,
+    tokenizer: Any,
+    *,
+    max_prompt_tokens: int,
+    timer: Timer,
+    stopped: Callable[[], bool] = lambda: False,
+    advance: Callable[[int, int], None] = lambda done, total: None,
+) -> Evaluation:
+    """Sample and verify a benchmark, its problems dealt over the ranks; every rank gets the result.
+
+    `advance(done, total)` is told of each finished problem of this rank.
+    """
+    found, _ = problems(name, bench.source, tokenizer, max_prompt_tokens, bench.seed)
+    for problem in found:
+        problem.verifiers = [verifier_key(name)]
+    share = list(enumerate(found))[distributed.rank() :: distributed.world_size()]
+    done = 0
+
+    def finished(group: Group) -> None:
+        nonlocal done
+        done += 1
+        advance(done, len(share))
+
+    groups = collect(
+        engine,
+        pool,
+        share,
+        samples=1 if bench.temperature == 0 else bench.k,
+        sampling=Sampling(temperature=bench.temperature, top_p=bench.top_p, max_tokens=bench.max_tokens),
+        seed=bench.seed,
+        weights={verifier_key(name): 1.0},
+        unscored=Unscored.zero,
+        timer=timer,
+        stopped=stopped,
+        finished=finished,
+    )
+    rows = [row(g) for g in groups]
+    rows = sorted((r for part in distributed.gather(rows) for r in part), key=lambda r: r["index"])
+    return Evaluation(summary=summarise(rows), rows=rows)
+
+
+def row(group: Group) -> dict[str, Any]:
+    """What is kept of a problem: everything a metric or a reader needs."""
+    [key] = group.problem.verifiers
+    verdicts = [v[key] for v in group.verdicts]
+    return {
+        "index": group.index,
+        "id": group.problem.id,
+        "answer": group.problem.answer,
+        "prompt": group.problem.prompt,
+        "correct": group.correct,
+        "extracted": [v.extracted for v in verdicts],
+        "reasons": [v.reason.value for v in verdicts],
+        "lengths": [len(c.tokens) for c in group.completions],
+        "truncated": [not c.finished for c in group.completions],
+        "responses": [c.text for c in group.completions],
+    }
+
+
+def pass_at_k(n: int, c: float, k: int) -> float:
+    """Unbiased estimate that one of k samples is right, c of n being right (Chen et al. 2021, 2107.03374)."""
+    if n - c < k:
+        return 1.0
+    return 1.0 - math.prod((n - c - i) / (n - i) for i in range(k))
+
+
+def summarise(rows: list[dict[str, Any]]) -> dict[str, float]:
+    """avg@k with its 95% interval over problems, pass@k, and what can distort them.
+
+    The interval treats problems as drawn from a larger set: mean +- 1.96 sd(per-problem means)/sqrt(problems).
+    """
+    k = len(rows[0]["correct"])
+    means = np.array([np.mean(r["correct"]) for r in rows])
+    mean = float(means.mean())
+    half = 1.96 * float(means.std(ddof=1)) / math.sqrt(len(rows)) if len(rows) > 1 else math.nan
+    samples = len(rows) * k
+    reasons = [reason for r in rows for reason in r["reasons"]]
+    summary = {
+        f"avg@{k}": mean,
+        "ci95_low": max(0.0, mean - half),
+        "ci95_high": min(1.0, mean + half),
+        f"pass@{k}": float(np.mean([pass_at_k(k, sum(x >= 1 for x in r["correct"]), k) for r in rows])),
+        "problems": float(len(rows)),
+        "response_length": float(np.mean([n for r in rows for n in r["lengths"]])),
+        "truncated_fraction": sum(t for r in rows for t in r["truncated"]) / samples,
+        "no_answer_fraction": sum(x in ("no_answer", "malformed") for x in reasons) / samples,
+        "timeout_fraction": sum(x in ("timeout", "crash") for x in reasons) / samples,
+    }
+    return summary
+
+
+def write_result(folder: Path, name: str, bench: Bench, result: Evaluation, **context: Any) -> Path:
+    """`eval/<bench>.json`: numbers, protocol, versions and every sample."""
+    protocol = {k: v for k, v in vars(bench).items() if k not in ("source", "verifier")}
+    content = {
+        "bench": name,
+        "summary": result.summary,
+        "protocol": protocol,
+        "source": vars(bench.source) | {"chat": bench.source.chat.value},
+        "verifier": {k: getattr(v, "value", v) for k, v in vars(bench.verifier).items()},
+        "versions": {"rlvr": version("rlvr")} | versions(),
+        **context,
+        "problems": result.rows,
+    }
+    path = folder / f"{name}.json"
+    write_atomically(path, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
+    return path
+
+
+def evaluate(recipe: EvalRecipe, terminal: TextIO) -> None:
+    """Run `rlvr eval`: every bench of the recipe on one model."""
+    out = Path(recipe.out) if recipe.out is not None else default_folder(recipe.model.path)
+    distributed.initialise()
+    model = local_model(recipe.model, out, recipe.seed)
+    tokenizer = load_tokenizer(model)
+    longest = max(b.max_tokens for b in recipe.benches.values())
+    with (
+        open_eval_tracker(recipe, out, terminal) as tracker,
+        Pool({verifier_key(n): b.verifier for n, b in recipe.benches.items()}, recipe.verification) as pool,
+    ):
+        tracker.header({"model": recipe.model.path, "benches": ", ".join(recipe.benches), "results": str(out)})
+        engine = make_engine(
+            recipe.rollout,
+            path=model.path,
+            tokenizer=tokenizer,
+            eos=eos_ids(model.path, tokenizer),
+            seed=recipe.seed,
+            precision=recipe.rollout.dtype or recipe.precision,
+            max_model_len=recipe.rollout.max_prompt_tokens + longest,
+            revision=model.revision,
+            trust_remote_code=model.trust_remote_code,
+            overrides=model.overrides,
+        )
+        for name, bench in recipe.benches.items():
+            timer = Timer()
+            result = run_bench(
+                name,
+                bench,
+                engine,
+                pool,
+                tokenizer,
+                max_prompt_tokens=recipe.rollout.max_prompt_tokens,
+                timer=timer,
+                advance=tracker.progress(name),
+            )
+            path = write_result(out, name, bench, result, model=recipe.model.path, timing=timer.take())
+            tracker.evaluation(0, name, result.summary)
+            tracker.event("eval", f"{name}: every sample is in {path}")
+        engine.close()
+
+
+def default_folder(model: str) -> Path:
+    """`eval/` of the run a local model belongs to, else a folder of its own under runs/."""
+    path = Path(model)
+    if path.is_dir():
+        run = path.parent if path.name in ("final", "start") else path
+        return run / "eval"
+    return Path("runs") / f"eval-{model.replace('/', '--').replace(':', '-')}"

@@ -1,0 +1,112 @@
+"""What a run leaves behind: the record of a step, evaluations, the interrupted and the finished end."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rlvr_cli import metrics
+from rlvr_cli.assemble import Parts, save
+from rlvr_cli.engine import distributed
+from rlvr_cli.engine.model import export
+from rlvr_cli.evaluate import run_bench, write_result
+from rlvr_cli.sampling import Rollouts
+from rlvr_cli.types import Batch
+
+MAX_EMPTY_STEPS = 3
+
+
+class NoSignal(RuntimeError):
+    """Steps in a row found no group to train on."""
+
+
+def record(
+    parts: Parts, rollouts: Rollouts, batches: list[Batch], updates: list[dict[str, float]], lr: float
+) -> None:
+    """Write a finished step's rollouts and metrics; all ranks must call it."""
+    kept = {g.index for g in rollouts.kept}
+    if parts.records is not None:
+        advantages = {g.index: g.advantages for g in rollouts.kept}
+        parts.records.write(
+            parts.step,
+            rollouts.mine,
+            rewards=[g.rewards for g in rollouts.mine],
+            advantages=[advantages.get(g.index, [float("nan")] * len(g.completions)) for g in rollouts.mine],
+            kept=[g.index in kept for g in rollouts.mine],
+            versions=[parts.step - 1] * len(rollouts.mine),
+        )
+    trained = sum(len(s) for b in batches for s in b.sequences)
+    kept_tokens = sum(int((b.weights_N != 0).sum()) for b in batches)
+    all_tokens = sum(len(c.tokens) for g in rollouts.kept for c in g.completions)
+    timing = parts.timer.take()
+    parts.tracker.step(
+        parts.step,
+        metrics.reward_metrics(rollouts.sampled, rollouts.kept)
+        | metrics.verifier_metrics(rollouts.mine)
+        | {"group/refills": float(rollouts.refills), "group/trained": float(len(rollouts.kept))}
+        | metrics.length_metrics(rollouts.sampled)
+        | metrics.update_metrics(updates, rollouts.kept, lr)
+        | {"actor/trained_token_fraction": kept_tokens / max(1, all_tokens)}
+        | metrics.speed_metrics(rollouts.sampled, trained, parts.trainer.parameters, timing)
+        | timing,
+        metrics.example(rollouts.mine),
+    )
+    warn_of_missing_groups(parts, rollouts)
+
+
+def warn_of_missing_groups(parts: Parts, rollouts: Rollouts) -> None:
+    """Say so when the cap on generation left a step short; give up when there is nothing again and again."""
+    wanted, got, seen = parts.recipe.batch.prompts_per_step, len(rollouts.kept), len(rollouts.sampled)
+    parts.state["empty_steps"] = 0 if got else parts.state["empty_steps"] + 1
+    if got >= wanted:
+        return
+    said = f"step {parts.step}: {got} of {seen} groups sampled passed the filter, {wanted} are wanted"
+    parts.tracker.event("warning", f"{said}; " + ("trained on these" if got else "no update"), kept=got, sampled=seen)
+    if parts.state["empty_steps"] >= MAX_EMPTY_STEPS:
+        raise NoSignal(
+            f"{MAX_EMPTY_STEPS} steps in a row had no group with a signal (the last: 0 of {seen} groups); "
+            "the problems are all too easy or all too hard for this model: change data, model or rollout.max_tokens"
+        )
+
+
+def evaluate_benches(parts: Parts) -> None:
+    """Run every bench of the recipe on the current policy; all ranks must call it."""
+    for name, bench in parts.recipe.eval.benches.items():
+        with parts.timer("eval"):
+            result = run_bench(
+                name,
+                bench,
+                parts.engine,
+                parts.pool,
+                parts.tokenizer,
+                max_prompt_tokens=parts.recipe.rollout.max_prompt_tokens,
+                timer=parts.timer,
+                stopped=lambda: parts.stop.asked,
+            )
+        parts.stop.check()
+        parts.tracker.evaluation(parts.step, name, result.summary)
+        if distributed.rank() == 0:
+            folder = parts.out / "eval"
+            context: dict[str, Any] = {"step": parts.step, "run": parts.recipe.name}
+            write_result(folder, name, bench, result, **context)
+            write_result(folder / f"step_{parts.step}", name, bench, result, **context)
+    parts.timer.take()  # not part of the next step
+
+
+def interrupted(parts: Parts) -> None:
+    """Save what is finished and say how to go on."""
+    save(parts)
+    parts.tracker.event(
+        "stop", f"stopped after step {parts.step}; to continue: rlvr train {parts.out}/recipe.yaml"
+    )
+    parts.tracker.close("interrupted")
+
+
+def conclude(parts: Parts) -> None:
+    """Save the last state and export the model as an ordinary Hugging Face folder."""
+    save(parts)
+    state = parts.trainer.state_dict()
+    if distributed.rank() == 0:
+        note = {"run": parts.recipe.name, "algorithm": parts.recipe.algorithm.name, "steps": parts.step}
+        export(parts.out / "final", parts.trainer.hf, state, parts.tokenizer, note)
+    parts.tracker.event("export", f"model: {parts.out / 'final'}")
+    distributed.barrier()

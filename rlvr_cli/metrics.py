@@ -1,0 +1,153 @@
+"""A step's metrics, under the names of docs/metrics.md."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+import torch
+
+from rlvr_cli.engine import distributed
+from rlvr_cli.tracking import Sample
+from rlvr_cli.types import Group, Reason
+
+PEAK_FLOPS = {"H100": 989e12, "H200": 989e12, "H800": 989e12, "A100": 312e12, "A800": 312e12, "L40S": 362e12}
+"""Dense bf16 peak per GPU, for MFU."""
+
+
+def mean(values: Iterable[float]) -> float:
+    """Mean of the values that are numbers; NaN without any."""
+    found = [v for v in values if not math.isnan(v)]
+    return sum(found) / len(found) if found else math.nan
+
+
+def reward_metrics(sampled: list[Group], kept: list[Group]) -> dict[str, float]:
+    """Over all groups sampled, trained on or not: what the filter drops does not flatter the curve."""
+    rewards = [r for g in sampled for r in g.rewards]
+    correct = [c for g in sampled for c in g.correct]
+    known = [[c for c in g.correct if not math.isnan(c)] for g in sampled]
+    count = len(sampled)
+    return {
+        "reward/mean": mean(rewards),
+        "reward/std": float(np.nanstd(rewards)),
+        "reward/correct_fraction": mean(correct),
+        "reward/unscored_fraction": sum(map(math.isnan, correct)) / len(correct),
+        "group/zero_signal_fraction": sum(len(set(c)) <= 1 for c in known) / count,
+        "group/all_correct_fraction": sum(bool(c) and min(c) >= 1 for c in known) / count,
+        "group/all_wrong_fraction": sum(bool(c) and max(c) <= 0 for c in known) / count,
+        "group/kept_fraction": len(kept) / count,
+    }
+
+
+def length_metrics(sampled: list[Group]) -> dict[str, float]:
+    completions = [c for g in sampled for c in g.completions]
+    lengths = np.array([len(c.tokens) for c in completions])
+    return {
+        "response_length/mean": float(lengths.mean()),
+        "response_length/min": float(lengths.min()),
+        "response_length/max": float(lengths.max()),
+        "response_length/p99": float(np.percentile(lengths, 99)),
+        "response_length/truncated_fraction": sum(not c.finished for c in completions) / len(completions),
+    }
+
+
+def verifier_metrics(mine: list[Group]) -> dict[str, float]:
+    """Per-verifier and per-source means over all ranks' verdicts; all ranks must call it."""
+    sums: dict[str, tuple[float, int]] = {}
+
+    def add(name: str, value: float) -> None:
+        total, count = sums.get(name, (0.0, 0))
+        sums[name] = total + value, count + 1
+
+    for group in mine:
+        for correct in group.correct:
+            if not math.isnan(correct):
+                add(f"reward/source/{group.problem.source}/correct_fraction", correct)
+        for verdicts in group.verdicts:
+            for name, verdict in verdicts.items():
+                add("reward/timeout_fraction", float(verdict.reason is Reason.timeout))
+                add("reward/crash_fraction", float(verdict.reason is Reason.crash))
+                add("reward/no_answer_fraction", float(verdict.reason in (Reason.no_answer, Reason.malformed)))
+                if verdict.scored:
+                    add(f"reward/{name}/mean", verdict.score)
+    merged: dict[str, tuple[float, int]] = {}
+    for part in distributed.gather(sums):
+        for name, (total, count) in part.items():
+            merged[name] = merged.get(name, (0.0, 0))[0] + total, merged.get(name, (0.0, 0))[1] + count
+    return {name: total / count for name, (total, count) in sorted(merged.items())}
+
+
+NAMES = {
+    "loss": "actor/loss",
+    "grad_norm": "actor/grad_norm",
+    "entropy": "actor/entropy",
+    "clip_ratio_low": "actor/clip_ratio_low",
+    "clip_ratio_high": "actor/clip_ratio_high",
+    "dual_clip": "actor/dual_clip",
+    "ppo_kl": "actor/ppo_kl",
+    "ratio": "actor/ratio",
+    "ref_kl": "actor/ref_kl",
+    "mismatch_k1": "mismatch/k1",
+    "mismatch_k3": "mismatch/k3",
+    "mismatch_abs": "mismatch/mean_abs",
+    "mismatch_max": "mismatch/max",
+    "mismatch_weight": "mismatch/weight_mean",
+}
+
+
+def update_metrics(updates: list[dict[str, float]], kept: list[Group], lr: float) -> dict[str, float]:
+    """Mean over the step's updates; the largest of those that name a maximum."""
+    names = sorted(set().union(*updates)) if updates else []
+    out = {}
+    for name in names:
+        values = [u[name] for u in updates if name in u]
+        out[NAMES.get(name, f"actor/{name}")] = max(values) if name == "mismatch_max" else mean(values)
+    advantages = [a for g in kept for a in g.advantages if not math.isnan(a)]
+    if advantages:
+        out["actor/advantage_mean"] = float(np.mean(advantages))
+        out["actor/advantage_std"] = float(np.std(advantages))
+    return out | {"actor/lr": lr, "actor/updates": float(len(updates))}
+
+
+def speed_metrics(
+    sampled: list[Group], trained_tokens: int, parameters: int, timing: dict[str, float]
+) -> dict[str, float]:
+    """Tokens a second over all ranks, MFU of the update, memory."""
+    response = sum(len(c.tokens) for g in sampled for c in g.completions)
+    prompt = sum(len(g.problem.tokens) * len(g.completions) for g in sampled)
+    update = timing.get("timing_s/update", 0.0)
+    out = {
+        "perf/tokens_per_second": (prompt + response) / timing["timing_s/step"],
+        "perf/rollout_tokens_per_second": response / max(timing.get("timing_s/rollout", 0.0), 1e-9),
+    }
+    if update and trained_tokens:
+        out["perf/train_tokens_per_second"] = trained_tokens / update
+    if torch.cuda.is_available():
+        out["perf/peak_memory_gb"] = torch.cuda.max_memory_allocated() / 2**30
+        torch.cuda.reset_peak_memory_stats()
+        name = torch.cuda.get_device_name()
+        peak = next((flops for key, flops in PEAK_FLOPS.items() if key in name), None)
+        if peak and update:
+            # 6 FLOPs per parameter and token: 2 forward, 4 backward; attention is left out.
+            out["perf/mfu"] = 6 * parameters * trained_tokens / (update * distributed.world_size() * peak)
+    else:
+        import resource
+
+        out["perf/peak_memory_gb"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    return out
+
+
+def example(mine: list[Group]) -> Sample | None:
+    """A completion to show: of the first group with both right and wrong answers, else of the first."""
+    mixed = [g for g in mine if len({c for c in g.correct if not math.isnan(c)}) > 1]
+    for group in [*mixed[:1], *mine[:1]]:
+        verdict: Any = next(iter(group.verdicts[0].values()))
+        return Sample(
+            prompt=group.problem.prompt,
+            response=group.completions[0].text,
+            score=group.scores[0],
+            reason=verdict.reason.value,
+        )
+    return None

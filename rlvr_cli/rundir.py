@@ -1,0 +1,104 @@
+"""The run directory at start: one process at a time, and continue only what is the same run."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from omegaconf import OmegaConf
+
+from rlvr_cli import compose
+from rlvr_cli.errors import UserError
+
+FREE = ("out", "trainer.steps", "tracker", "checkpoint", "verification.workers")
+"""Keys (or sections) that may change when a run is continued: they do not alter what it learns."""
+
+
+@contextmanager
+def lock(out: Path) -> Iterator[None]:
+    """Hold `out` for this process, or say who does."""
+    made = not out.exists()
+    out.mkdir(parents=True, exist_ok=True)
+    with open(out / ".lock", "a+") as file:
+        file.seek(0)
+        owner = file.read().strip()
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UserError(f"{out} is in use by {owner or 'another process'}; wait for it or set out=") from None
+        # The kernel drops the lock of a dead process of this machine, but on a network file system
+        # it may not know the locks of other machines: there the text is all there is to go by.
+        if owner and not owner.endswith(f" on {socket.gethostname()}"):
+            raise UserError(f"{out} is in use by {owner}; if that has ended, delete {out / '.lock'}")
+        file.truncate(0)
+        file.write(f"process {os.getpid()} on {socket.gethostname()}")
+        file.flush()
+        try:
+            yield
+        finally:
+            file.truncate(0)
+            if made and os.listdir(out) == [".lock"]:  # refused before anything was written
+                (out / ".lock").unlink()
+                out.rmdir()
+
+
+def prepare(recipe: compose.AnyRecipe, out: Path) -> str:
+    """Check that `out` is new or holds this same run, write `recipe.yaml`; returns what will happen."""
+    before = out / "recipe.yaml"
+    steps = list((out / "checkpoints").glob("step_*"))
+    if steps:
+        _refuse_another_run(recipe, before)
+        news = f"continuing {out}"
+    else:
+        news = f"starting {out}"
+        if before.is_file():
+            aside = _set_aside(out)
+            news += f" (files of a run that left no checkpoint are in {aside})"
+        elif set(os.listdir(out)) - {".lock", "logs"}:
+            raise UserError(f"{out} is not empty and not a run directory; set out= to another one")
+    compose.save(recipe, before)
+    return news
+
+
+def _refuse_another_run(recipe: compose.AnyRecipe, before: Path) -> None:
+    if not before.is_file():
+        raise UserError(f"{before.parent} has checkpoints but no recipe.yaml; set out= to a new directory")
+    old = flatten(OmegaConf.to_container(OmegaConf.load(before)))
+    new = flatten(OmegaConf.to_container(OmegaConf.create(compose.dump(recipe))))
+    differing = [
+        f"{key} ({old.get(key, 'absent')} -> {new.get(key, 'absent')})"
+        for key in dict.fromkeys([*old, *new])
+        if old.get(key) != new.get(key) and not any(key == free or key.startswith(f"{free}.") for free in FREE)
+    ]
+    if differing:
+        raise UserError(
+            f"{before.parent} holds a run with another recipe: {', '.join(differing)}; set name= or out= for "
+            f"a new run, or use the old values to continue it"
+        )
+
+
+def _set_aside(out: Path) -> Path:
+    number = 1
+    while (out / f"attempt_{number}").exists():
+        number += 1
+    aside = out / f"attempt_{number}"
+    aside.mkdir()
+    for path in list(out.iterdir()):
+        if path.name != ".lock" and not path.name.startswith("attempt_"):
+            path.rename(aside / path.name)
+    return aside
+
+
+def flatten(node: Any, prefix: str = "") -> dict[str, Any]:
+    """{'a': {'b': 1}} -> {'a.b': 1}"""
+    if not isinstance(node, dict) or not node:
+        return {prefix: node}
+    flat: dict[str, Any] = {}
+    for key, value in node.items():
+        flat |= flatten(value, f"{prefix}.{key}" if prefix else str(key))
+    return flat

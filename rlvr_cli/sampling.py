@@ -1,0 +1,101 @@
+"""Rounds of generation until a step has its groups: dynamic sampling with refill and a cap."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from rlvr_cli.assemble import Parts
+from rlvr_cli.collect import collect
+from rlvr_cli.engine import distributed
+from rlvr_cli.types import Group
+
+
+@dataclass(slots=True, kw_only=True)
+class Rollouts:
+    """What one step sampled, in prompt order."""
+
+    kept: list[Group]
+    """Groups that train, of all ranks."""
+    sampled: list[Group]
+    """All groups of all ranks; those of other ranks carry no text and no verdicts."""
+    mine: list[Group]
+    """This rank's groups with text and verdicts, trained on or not."""
+    refills: int
+    """Rounds of generation after the first."""
+
+
+def sample_groups(parts: Parts, step: int) -> Rollouts:
+    """Rounds of generation until `batch.prompts_per_step` groups pass the filter, or the cap.
+
+    Every rank takes the same prompts from the sampler, generates its share, and sees all results, so
+    that the groups of a step do not depend on how many ranks there are. Surplus groups are dropped.
+    """
+    recipe = parts.recipe
+    filters = recipe.algorithm.filter.name != "none"
+    out = Rollouts(kept=[], sampled=[], mine=[], refills=0)
+    for out.refills in range(recipe.rollout.max_rounds):
+        missing = recipe.batch.prompts_per_step - len(out.kept)
+        prompts = parts.sampler.take(math.ceil(missing * recipe.rollout.oversample) if filters else missing)
+        mine = collect_share(parts, prompts)
+        parts.stop.check()
+        shares = distributed.gather([slim(g) for g in mine])
+        groups = sorted((g for share in shares for g in share), key=lambda g: g.index)
+        keep = judge(groups, recipe.algorithm, step)
+        out.kept += [g for g, k in zip(groups, keep, strict=True) if k]
+        out.sampled += groups
+        out.mine += mine
+        if len(out.kept) >= recipe.batch.prompts_per_step:
+            break
+    out.kept = out.kept[: recipe.batch.prompts_per_step]
+    rewards = {g.index: g.rewards for g in out.sampled}
+    for group in out.mine:
+        group.rewards = rewards[group.index]
+    return out
+
+
+def collect_share(parts: Parts, prompts: list[tuple[int, Any]]) -> list[Group]:
+    recipe = parts.recipe
+    return collect(
+        parts.engine,
+        parts.pool,
+        prompts[distributed.rank() :: distributed.world_size()],
+        samples=recipe.batch.group_size,
+        sampling=parts.sampling,
+        seed=recipe.seed if recipe.rollout.seeded else None,
+        weights=parts.verifier_weights,
+        unscored=recipe.verification.unscored,
+        timer=parts.timer,
+        stopped=lambda: parts.stop.asked,
+    )
+
+
+def judge(groups: list[Group], algorithm: Any, step: int) -> list[bool]:
+    """Fill every group's shaped rewards; which groups train."""
+    if not groups:
+        return []
+    correct_PG = torch.tensor([g.correct for g in groups], dtype=torch.float64)
+    scores_PG = torch.tensor([g.scores for g in groups], dtype=torch.float64)
+    lengths_PG = torch.tensor([[len(c.tokens) for c in g.completions] for g in groups])
+    truncated_PG = torch.tensor([[not c.finished for c in g.completions] for g in groups])
+    rewards_PG: Tensor = algorithm.shaping(scores_PG, lengths_PG, truncated_PG, step)
+    for group, rewards_G in zip(groups, rewards_PG.tolist(), strict=True):
+        group.rewards = rewards_G
+    keep_P: Tensor = algorithm.filter(correct_PG, rewards_PG)
+    return [bool(k) for k in keep_P]
+
+
+def slim(group: Group) -> Group:
+    """A group as other ranks need it: ids, logprobs and scores, no text."""
+    if distributed.world_size() == 1:
+        return group
+    return replace(
+        group,
+        problem=replace(group.problem, prompt="", answer="", extra={}),
+        completions=[replace(c, text="") for c in group.completions],
+        verdicts=[],
+    )

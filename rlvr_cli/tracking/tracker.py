@@ -1,0 +1,138 @@
+"""The one object through which a loop reports; rank 0 owns it."""
+
+from __future__ import annotations
+
+import math
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Literal, Self, TextIO
+
+from rlvr_cli.schema import Tracker as Settings
+from rlvr_cli.tracking import plots, wandb_run
+from rlvr_cli.tracking.console import Sample, open_view
+from rlvr_cli.tracking.journal import Journal
+from rlvr_cli.tracking.records import drop_records_after
+
+Kind = Literal["rl", "sft", "eval"]
+
+
+class Tracker:
+    """Sends a run's metrics and events to metrics.jsonl, events.jsonl, W&B and the terminal.
+
+    A context manager: leaving it, also by an exception or Ctrl-C, restores the terminal.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        out: Path,
+        *,
+        terminal: TextIO,
+        total_steps: int,
+        start_step: int = 0,
+        run_name: str,
+        recipe: dict[str, Any],
+        kind: Kind,
+    ) -> None:
+        out.mkdir(parents=True, exist_ok=True)
+        self._out = out
+        self._step = start_step
+        self._closed = False
+        self._metrics = Journal(out / "metrics.jsonl")
+        self._events = Journal(out / "events.jsonl")
+        self._view = open_view(
+            settings.console,
+            terminal,
+            kind=kind,
+            total_steps=total_steps,
+            start_step=start_step,
+            title=run_name,
+        )
+        self._wandb = wandb_run.start(
+            settings,
+            out,
+            name=run_name,
+            config=recipe,
+            kind=kind,
+            report=lambda message: self.event("wandb", message),
+        )
+
+    def header(self, lines: dict[str, str]) -> None:
+        """Show what runs: model, algorithm, derived numbers, run directory."""
+        self._view.header(lines)
+
+    def phase(self, name: str) -> None:
+        """Show what the run is doing now; made for `Timer(on_phase=tracker.phase)`."""
+        self._view.phase(name)
+
+    def step(self, step: int, metrics: dict[str, float], sample: Sample | None = None) -> None:
+        """Record a finished step."""
+        self._step = step
+        values = {name: float(value) for name, value in metrics.items()}
+        self._record({"step": step}, values)
+        self._view.step(step, values, sample)
+
+    def evaluation(self, step: int, bench: str | None, summary: dict[str, float]) -> None:
+        """Record an evaluation as `eval/<bench>/<name>` (`eval/<name>` without a bench)."""
+        self._step = step
+        prefix = f"eval/{bench}/" if bench else "eval/"
+        values = {prefix + name: float(value) for name, value in summary.items()}
+        self._record({"step": step, "event": "eval", "bench": bench}, values)
+        self._view.evaluation(values, f"step {step}  {_evaluation_text(bench, summary)}")
+
+    def event(self, kind: str, message: str, **fields: Any) -> None:
+        """Record and show something that happened: a checkpoint, a warning, an error, ..."""
+        row = {"step": self._step, "time": round(time.time(), 3), "kind": kind, "message": message}
+        self._events.append(row | fields)
+        self._view.event(kind, message)
+
+    def resume_at(self, step: int) -> None:
+        """Drop what was recorded past the checkpoint of `step`: those steps are done again."""
+        self._view.restore(step, self._metrics.drop_after(step))
+        self._events.drop_after(step)
+        drop_records_after(self._out / "rollouts", step)
+        self._step = step
+
+    def close(self, status: str) -> None:
+        """End the run as `status` ("finished", "interrupted", "failed"); later calls do nothing."""
+        if self._closed:
+            return
+        self._closed = True
+        self._view.close()
+        if self._wandb is not None:
+            self._wandb.summary({"status": status})
+            self._wandb.finish(failed=status == "failed")
+        self._metrics.close()
+        plots.curves(self._out)
+        self._events.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if kind is None:
+            self.close("finished")
+        else:
+            self.close("interrupted" if issubclass(kind, KeyboardInterrupt | SystemExit) else "failed")
+
+    def _record(self, head: dict[str, Any], values: dict[str, float]) -> None:
+        nonfinite = [name for name, value in values.items() if not math.isfinite(value)]
+        tail = {"nonfinite": nonfinite} if nonfinite else {}
+        self._metrics.append({**head, "time": round(time.time(), 3), **values, **tail})
+        if self._wandb is not None:
+            self._wandb.log(values, head["step"])
+
+
+def _evaluation_text(bench: str | None, summary: dict[str, float]) -> str:
+    """`addition  avg@4 0.531 [0.492, 0.570]  pass@4 0.710`: the interval belongs to the first number."""
+    low, high = summary.get("ci95_low"), summary.get("ci95_high")
+    shown = [f"{name} {value:.3f}" for name, value in summary.items() if not name.startswith("ci95_")]
+    if shown and low is not None and high is not None:
+        shown[0] += f" [{low:.3f}, {high:.3f}]"
+    return "  ".join([bench, *shown] if bench else shown)

@@ -1,0 +1,133 @@
+"""What a response gives as its answer, by one declared mode.
+
+The modes are never combined: "any candidate may match" rewards a model for listing candidates.
+Everything here is linear in the length of the response and bounded in what it looks at closely,
+because it runs in the parent on whatever a policy under training produces.
+"""
+
+from __future__ import annotations
+
+import re
+from enum import Enum
+
+from rlvr_cli.types import Reason, Verdict
+
+MAX_BOX = 10_000
+"""Characters looked at for the end of a box; a final answer is far shorter."""
+ADJACENT = 20
+"""Boxes on one line, at most this many characters apart, are read as one answer."""
+
+
+class Extraction(Enum):
+    boxed = "boxed"
+    """Content of the last `\\boxed{...}`."""
+    answer_line = "answer_line"
+    """Rest of the last line that begins with `Answer:`."""
+    hash = "hash"
+    """Rest of the line after the last `####`."""
+    last_number = "last_number"
+    """The last number in the text."""
+    choice = "choice"
+    """The letter after the last `Answer:` or `answer is`."""
+
+
+class Rejected(Exception):
+    """The response has no answer that could be compared; carries the verdict's reason."""
+
+    def __init__(self, reason: Reason, detail: str, extracted: str | None = None) -> None:
+        super().__init__(detail)
+        self.verdict = Verdict(score=0.0, reason=reason, detail=detail, extracted=extracted)
+
+
+_BRACE = re.compile(r"\\.|[{}]", re.DOTALL)
+_BOX = re.compile(r"\\boxed\s{0,3}\{")
+# [ \t] and not \s: runs of newlines would be rescanned from each of their line starts.
+_ANSWER_LINE = re.compile(r"^[ \t>#*_]*(?:final[ \t]+)?answer[*_]*[ \t]*:[*_]*(.*)$", re.IGNORECASE | re.MULTILINE)
+_NUMBER = re.compile(
+    r"(?:(?<![0-9A-Za-z)}\]])[-−+])?\$?(?:[0-9]+(?:,[0-9]{3})*(?:\.[0-9]+)?|\.[0-9]+)(?:/[0-9]+)?(?: ?\\?%)?"
+)
+_CHOICE = re.compile(
+    r"(?i:answer)[*_]{0,3}(?:[ \t]{1,3}is[ \t]{0,3}:?|[ \t]{0,3}:)[*_\s]{0,5}"
+    r"(?:\$?\\boxed\{)?(?:\\text\{)?[$(*]{0,3}([A-J])(?![A-Za-z])"
+)
+
+
+def after_reasoning(response: str, opened: bool = False) -> str:
+    """The text after the last `</think>`. `opened`: the prompt already holds the `<think>`."""
+    end = response.rfind("</think>")
+    if end >= 0:
+        response = response[end + len("</think>") :]
+    elif opened:
+        raise Rejected(Reason.no_answer, "the reasoning is not closed by </think>")
+    if "<think>" in response:
+        raise Rejected(Reason.no_answer, "<think> is opened and not closed")
+    return response
+
+
+def _box_at(text: str, start: int) -> tuple[str, int]:
+    """Content of the box that begins at `start`, and where it ends."""
+    opening = _BOX.match(text, start)
+    if opening is None:
+        raise Rejected(Reason.malformed, "the last \\boxed has no braces")
+    depth = 1
+    for token in _BRACE.finditer(text, opening.end(), opening.end() + MAX_BOX):
+        if token.group() == "{":
+            depth += 1
+        elif token.group() == "}":
+            depth -= 1
+            if depth == 0:
+                return text[opening.end() : token.start()], token.end()
+    raise Rejected(Reason.malformed, "the last \\boxed{ is not closed")
+
+
+def boxed(text: str) -> str:
+    start = text.rfind("\\boxed")
+    if start < 0:
+        raise Rejected(Reason.no_answer, "no \\boxed{...}")
+    content, _ = _box_at(text, start)
+    before = text.rfind("\\boxed", max(0, start - 1000), start)
+    if before >= 0:
+        try:
+            other, end = _box_at(text, before)
+        except Rejected:  # an unclosed earlier box is a slip of the pen, not a second answer
+            return content
+        gap = text[end:start]
+        if end <= start and len(gap) <= ADJACENT and "\n" not in gap and other.strip() != content.strip():
+            raise Rejected(Reason.refused, "several different boxes side by side", f"{other}{gap}{content}")
+    return content
+
+
+def _last(pattern: re.Pattern[str], text: str, missing: str) -> str:
+    found = None
+    for found in pattern.finditer(text):
+        pass
+    if found is None:
+        raise Rejected(Reason.no_answer, missing)
+    return found.group(found.lastindex or 0)
+
+
+def _hash(text: str) -> str:
+    start = text.rfind("####")
+    if start < 0:
+        raise Rejected(Reason.no_answer, "no ####")
+    end = text.find("\n", start)
+    return text[start + 4 : end if end >= 0 else len(text)]
+
+
+def extract(response: str, mode: Extraction, opened: bool = False) -> str:
+    """The answer in `response`; Rejected where there is none."""
+    text = after_reasoning(response, opened)
+    if mode is Extraction.boxed:
+        found = boxed(text)
+    elif mode is Extraction.answer_line:
+        found = _last(_ANSWER_LINE, text, "no line beginning with 'Answer:'").strip("*_ \t")
+    elif mode is Extraction.hash:
+        found = _hash(text)
+    elif mode is Extraction.last_number:
+        found = _last(_NUMBER, text, "no number")
+    else:
+        found = _last(_CHOICE, text, "no letter after 'Answer:' or 'answer is'")
+    found = found.strip()
+    if not found:
+        raise Rejected(Reason.no_answer, "the answer is empty")
+    return found
