@@ -135,13 +135,15 @@ def assemble(recipe: Recipe, terminal: TextIO, tracker: Tracker | Silent) -> Par
     tokenizer = load_tokenizer(model)
     sampler = load_problems(recipe, tokenizer, tracker)
     gradient, entropy = recipe.algorithm.gradient, recipe.algorithm.entropy
+    if hasattr(recipe.algorithm.shaping, "resolve"):
+        recipe.algorithm.shaping.resolve(recipe.rollout.max_tokens)
     trainer = Trainer(
         model,
         recipe.trainer,
         tokens_per_microbatch=recipe.batch.tokens_per_microbatch,
-        max_grad_norm=gradient.max_norm,
+        max_grad_norm=gradient.max_norm or 0.0,
         temperature=recipe.rollout.temperature,
-        entropy_gradient=entropy.name != "none",
+        entropy_gradient=entropy.needs_entropy,
         seed=recipe.seed,
     )
     reference = Reference(model, trainer) if recipe.algorithm.kl.needs_reference else None

@@ -6,12 +6,13 @@ import json
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib.metadata import version
+
 from pathlib import Path
 from typing import Any, TextIO
 
 import numpy as np
 
+from rlvr_cli import __version__
 from rlvr_cli.collect import collect
 from rlvr_cli.data.prompts import problems
 from rlvr_cli.engine import distributed
@@ -143,7 +144,7 @@ def write_result(folder: Path, name: str, bench: Bench, result: Evaluation, **co
         "protocol": protocol,
         "source": vars(bench.source) | {"chat": bench.source.chat.value},
         "verifier": {k: getattr(v, "value", v) for k, v in vars(bench.verifier).items()},
-        "versions": {"rlvr": version("rlvr")} | versions(),
+        "versions": {"rlvr": __version__} | versions(),
         **context,
         "problems": result.rows,
     }

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from types import FrameType
@@ -49,33 +49,40 @@ def launch(recipe: compose.AnyRecipe, entry: str | None = None) -> int:
 
 
 def resolve(recipe: compose.AnyRecipe) -> tuple[compose.AnyRecipe, Path]:
-    """The recipe with its model found and its output directory decided, checked before anything is written."""
+    """The recipe with its model found and its directory decided, checked before anything is written."""
     given = recipe.model.path
     recipe = replace(recipe, model=replace(recipe.model, path=preflight.resolve_model(given)))
     if not isinstance(recipe, SFTRecipe):
         preflight.check_engine(recipe.rollout)
     if isinstance(recipe, EvalRecipe) and recipe.out is None:
-        inside_run = (Path(given) / "recipe.yaml").is_file()
-        recipe = replace(recipe, out=str(Path(given, "eval") if inside_run else Path("runs", f"eval-{Path(given).name}")))
+        recipe = replace(recipe, out=str(eval_directory(given)))
     assert recipe.out is not None
     return recipe, Path(recipe.out).expanduser()
 
 
+def eval_directory(model: str) -> Path:
+    """`eval/` of the run the model belongs to, else a directory of its own under runs/."""
+    for folder in (Path(model), Path(model).parent):
+        if (folder / "recipe.yaml").is_file():
+            return folder / "eval"
+    return Path("runs") / f"eval-{model.strip('./').replace('/', '--').replace(':', '-')}"
+
+
 def _tell(out: Path, ranks: list[int], code: int) -> int:
-    """Say the cause first and the log second; UserErrors become the one-line error of the command."""
+    """Say the cause first and the log second; a UserError becomes the one-line error of the command."""
     if code in (rank.OK, rank.INTERRUPTED):
         return code
     reports = [report for number in ranks if (report := rank.read_report(out, number))]
-    if not reports:
-        print(f"rlvr: a rank ended with code {code} and no report", file=sys.stderr)
-    else:
+    if reports:
         first = min(reports, key=lambda report: (report.code != rank.USER_ERROR, report.time))
         if first.code == rank.USER_ERROR:
             raise UserError(first.cause)
         print(f"rlvr: failed: {first.cause} ({first.where}, rank {first.rank})", file=sys.stderr)
         ranks = [first.rank]
-    for number in ranks:
-        print(f"rlvr: log: {rank.log_path(out, number)}", file=sys.stderr)
+    else:
+        ended = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with code {code}"
+        print(f"rlvr: failed: a rank {ended}" + (" (out of memory?)" if code == -9 else ""), file=sys.stderr)
+    print(f"rlvr: log: {', '.join(str(rank.log_path(out, number)) for number in ranks)}", file=sys.stderr)
     return rank.FAILED
 
 
@@ -90,31 +97,34 @@ def run_ranks(out: Path, entry: str, count: int) -> int:
     for number in range(count):
         rank.report_path(out, number).unlink(missing_ok=True)
     command = [sys.executable, "-m", "rlvr_cli.rank", str(out), entry, str(os.getpid())]
-    with _forwarded_signals([]) as processes:
+    processes: list[subprocess.Popen[bytes]] = []
+    with _forwarded_signals(processes) as received:
         try:
             for number in range(count):
                 environment = {**os.environ, **rank_environment(number, count, port)}
                 processes.append(subprocess.Popen(command, env=environment, start_new_session=True))
-            return _wait(processes)
+            code = _wait(processes)
         finally:
             _kill(processes)
+    # A signal that comes before the entry point has installed its handlers ends the rank.
+    early = received and code in (rank.INTERRUPTED, -signal.SIGINT, -signal.SIGTERM)
+    return rank.INTERRUPTED if early else code
 
 
 def _wait(processes: list[subprocess.Popen[bytes]]) -> int:
-    """0 when all ranks returned; otherwise the code of a rank that failed, as soon as it did."""
+    """0 when all ranks returned; otherwise the code of one that failed, as soon as it did."""
     while True:
         codes = [process.poll() for process in processes]
-        failed = [code for code in codes if code]
-        if failed:
-            time.sleep(1.0)  # lets the rank that failed first write its report before the others are killed
-            return max(failed)
+        if failed := [code for code in codes if code]:
+            time.sleep(1.0)  # ranks that fail together all get to write their reports
+            return failed[0]
         if all(code == 0 for code in codes):
             return rank.OK
         time.sleep(0.1)
 
 
 @contextmanager
-def _forwarded_signals(processes: list[subprocess.Popen[bytes]]) -> Iterator[list[subprocess.Popen[bytes]]]:
+def _forwarded_signals(processes: list[subprocess.Popen[bytes]]) -> Iterator[list[int]]:
     """The first SIGINT or SIGTERM goes to every rank once; a second kills them all and exits with 130."""
     received: list[int] = []
 
@@ -124,12 +134,13 @@ def _forwarded_signals(processes: list[subprocess.Popen[bytes]]) -> Iterator[lis
             _kill(processes)
             os._exit(rank.INTERRUPTED)
         for process in processes:
-            if process.poll() is None:
-                process.send_signal(number)
+            if process.returncode is None:
+                # Not send_signal, which polls: the handler may have interrupted a poll of the main loop.
+                os.kill(process.pid, number)
 
     previous = {number: signal.signal(number, forward) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        yield processes
+        yield received
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)
@@ -138,10 +149,8 @@ def _forwarded_signals(processes: list[subprocess.Popen[bytes]]) -> Iterator[lis
 def _kill(processes: list[subprocess.Popen[bytes]]) -> None:
     """End each rank and whatever it started."""
     for process in processes:
-        try:
+        with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)  # its session: also children that outlive the rank
-        except ProcessLookupError:
-            pass
     for process in processes:
         process.wait()
 

@@ -24,14 +24,12 @@ def rl(recipe: Recipe, terminal: TextIO) -> None:
     """Train the policy of `recipe`; every rank calls it. Ends with the exported model in `out/final`."""
     distributed.initialise()
     with open_tracker(recipe, terminal, kind="rl") as tracker, assemble(recipe, terminal, tracker) as parts:
-        position = parts.sampler.state()
         try:
             sync(parts)
             if recipe.eval.at_start and parts.step == 0:
                 evaluate_benches(parts)
             while parts.step < recipe.trainer.steps:
                 parts.stop.check()
-                position = parts.sampler.state()
                 train_step(parts)
                 if parts.due(recipe.checkpoint.every):
                     save(parts)
@@ -40,7 +38,6 @@ def rl(recipe: Recipe, terminal: TextIO) -> None:
             if recipe.eval.at_end:
                 evaluate_benches(parts)
         except Interrupted:
-            parts.sampler.load(position)  # the prompts of the unfinished step come again
             interrupted(parts)
         else:
             conclude(parts)

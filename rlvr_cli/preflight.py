@@ -16,7 +16,7 @@ from rlvr_cli.schema import Rollout, RolloutEngine
 
 
 def resolve_model(path: str) -> str:
-    """A model folder, the `final/` of a run directory, a hub id or `builtin:tiny`, checked as far as possible."""
+    """A model folder, a run directory's `final/`, a hub id or `builtin:tiny`; local paths must exist."""
     if path.startswith("builtin:"):
         if path != "builtin:tiny":
             raise UserError(f"model.path: there is no {path}; the built-in model is builtin:tiny")
@@ -26,9 +26,13 @@ def resolve_model(path: str) -> str:
         if (candidate / "config.json").is_file():
             return str(candidate)
     if (folder / "recipe.yaml").is_file():
-        raise UserError(f"model.path: the run in {path} has no final/ yet; finish it with `rlvr train {path}`")
+        raise UserError(
+            f"model.path: the run in {path} has no final/ yet; finish it with `rlvr train {path}`"
+        )
     if folder.exists():
-        raise UserError(f"model.path: {path} has no config.json, so it is neither a model nor a run directory")
+        raise UserError(
+            f"model.path: {path} has no config.json, so it is neither a model nor a run directory"
+        )
     if _looks_local(path):
         raise UserError(f"model.path: {path} does not exist{_how_to_make(folder)}")
     return path
@@ -87,5 +91,8 @@ def environment(ranks: int, gpus: int) -> dict[str, str]:
         "HF_HUB_DISABLE_TELEMETRY": "1",
     }
     if not gpus:
-        defaults |= {"DS_ACCELERATOR": "cpu", "TORCHDYNAMO_DISABLE": "1"}  # compiling costs more than it saves
+        defaults |= {
+            "DS_ACCELERATOR": "cpu",
+            "TORCHDYNAMO_DISABLE": "1",
+        }  # compiling costs more than it saves
     return {name: value for name, value in defaults.items() if name not in os.environ}

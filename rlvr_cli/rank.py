@@ -5,9 +5,11 @@
 
 from __future__ import annotations
 
+import ctypes
 import faulthandler
 import json
 import os
+import signal
 import sys
 import time
 import traceback
@@ -15,7 +17,7 @@ from dataclasses import asdict, dataclass
 from importlib import import_module
 from pathlib import Path
 
-from rlvr_cli import compose, signals
+from rlvr_cli import compose
 from rlvr_cli.errors import UserError
 from rlvr_cli.files import write_atomically
 from rlvr_cli.terminal import redirect
@@ -52,7 +54,8 @@ def run(recipe: compose.AnyRecipe, out: Path, entry: str) -> int:
     rank = int(os.environ["RANK"])
     report_path(out, rank).unlink(missing_ok=True)
     module, function = entry.split(":")
-    with redirect(log_path(out, rank)) as terminal, signals.graceful():
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    with redirect(log_path(out, rank)) as terminal:
         faulthandler.enable()  # a crash in C++ leaves its Python stack in the log
         try:
             getattr(import_module(module), function)(recipe, terminal if rank == 0 else sys.stdout)
@@ -66,6 +69,8 @@ def run(recipe: compose.AnyRecipe, out: Path, entry: str) -> int:
             return code
         finally:
             faulthandler.disable()
+            for number, handler in handlers.items():  # the entry point installs its own
+                signal.signal(number, handler)
     return OK
 
 
@@ -83,14 +88,21 @@ def _where(error: Exception) -> str:
     return f"{Path(frame.filename).name}:{frame.lineno} in {frame.name}"
 
 
+def die_with_parent(parent: int) -> None:
+    """Have the kernel kill this process when `parent` ends, however that happens."""
+    PR_SET_PDEATHSIG = 1
+    if ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL) != 0:
+        raise OSError(ctypes.get_errno(), "prctl(PR_SET_PDEATHSIG) failed")
+    if os.getppid() != parent:  # it ended before the line above
+        os._exit(FAILED)
+
+
 def main() -> int:
     folder, entry, parent = sys.argv[1:]
-    signals.die_with_parent(int(parent))
+    die_with_parent(int(parent))
     out = Path(folder)
     return run(compose.read(out / "recipe.yaml"), out, entry)
 
 
 if __name__ == "__main__":
-    code = main()
-    sys.stdout.flush()
-    sys.exit(code)
+    sys.exit(main())

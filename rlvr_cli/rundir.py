@@ -14,6 +14,7 @@ from omegaconf import OmegaConf
 
 from rlvr_cli import compose
 from rlvr_cli.errors import UserError
+from rlvr_cli.schema import EvalRecipe
 
 FREE = ("out", "trainer.steps", "tracker", "checkpoint", "verification.workers")
 """Keys (or sections) that may change when a run is continued: they do not alter what it learns."""
@@ -30,7 +31,9 @@ def lock(out: Path) -> Iterator[None]:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise UserError(f"{out} is in use by {owner or 'another process'}; wait for it or set out=") from None
+            raise UserError(
+                f"{out} is in use by {owner or 'another process'}; wait for it or set out="
+            ) from None
         # The kernel drops the lock of a dead process of this machine, but on a network file system
         # it may not know the locks of other machines: there the text is all there is to go by.
         if owner and not owner.endswith(f" on {socket.gethostname()}"):
@@ -50,6 +53,9 @@ def lock(out: Path) -> Iterator[None]:
 def prepare(recipe: compose.AnyRecipe, out: Path) -> str:
     """Check that `out` is new or holds this same run, write `recipe.yaml`; returns what will happen."""
     before = out / "recipe.yaml"
+    if isinstance(recipe, EvalRecipe):  # results of earlier evaluations stay beside the new ones
+        compose.save(recipe, before)
+        return f"evaluating {recipe.model.path}"
     steps = list((out / "checkpoints").glob("step_*"))
     if steps:
         _refuse_another_run(recipe, before)
@@ -73,7 +79,8 @@ def _refuse_another_run(recipe: compose.AnyRecipe, before: Path) -> None:
     differing = [
         f"{key} ({old.get(key, 'absent')} -> {new.get(key, 'absent')})"
         for key in dict.fromkeys([*old, *new])
-        if old.get(key) != new.get(key) and not any(key == free or key.startswith(f"{free}.") for free in FREE)
+        if old.get(key) != new.get(key)
+        and not any(key == free or key.startswith(f"{free}.") for free in FREE)
     ]
     if differing:
         raise UserError(

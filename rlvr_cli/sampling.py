@@ -12,6 +12,7 @@ from torch import Tensor
 from rlvr_cli.assemble import Parts
 from rlvr_cli.collect import collect
 from rlvr_cli.engine import distributed
+from rlvr_cli.stop import Interrupted
 from rlvr_cli.types import Group
 
 
@@ -37,12 +38,15 @@ def sample_groups(parts: Parts, step: int) -> Rollouts:
     """
     recipe = parts.recipe
     filters = recipe.algorithm.filter.name != "none"
+    start = parts.sampler.state()
     out = Rollouts(kept=[], sampled=[], mine=[], refills=0)
     for out.refills in range(recipe.rollout.max_rounds):
         missing = recipe.batch.prompts_per_step - len(out.kept)
         prompts = parts.sampler.take(math.ceil(missing * recipe.rollout.oversample) if filters else missing)
         mine = collect_share(parts, prompts)
-        parts.stop.check()
+        if parts.stop.agreed():
+            parts.sampler.load(start)  # the prompts of the unfinished step come again after a resume
+            raise Interrupted
         shares = distributed.gather([slim(g) for g in mine])
         groups = sorted((g for share in shares for g in share), key=lambda g: g.index)
         keep = judge(groups, recipe.algorithm, step)

@@ -32,7 +32,7 @@ def open_tracker(recipe: Recipe | SFTRecipe, terminal: TextIO, *, kind: Literal[
     if distributed.rank() != 0:
         return Silent()
     out = Path(recipe.out)
-    write_environment(out, {"seed": recipe.seed}, distributed.world_size())
+    write_environment(out, seed=recipe.seed, world_size=distributed.world_size())
     return Tracker(
         recipe.tracker,
         out,

@@ -46,9 +46,17 @@ def find_recipe(given: str) -> Path:
     raise UserError(f"no recipe {given}: neither a file nor a shipped recipe{hint(path.stem, recipes())}")
 
 
-def describe(name: str) -> str:
-    """The first comment line of a shipped recipe."""
-    for line in (RECIPES / f"{name}.yaml").read_text().splitlines():
+def named(name: str) -> Path:
+    """A shipped recipe by its name."""
+    path = RECIPES / f"{name.removesuffix('.yaml')}.yaml"
+    if Path(name).name != name or not path.is_file():
+        raise UserError(f"there is no shipped recipe {name}{hint(name, recipes())}")
+    return path
+
+
+def describe(path: Path) -> str:
+    """The first comment line of a recipe or group entry."""
+    for line in path.read_text().splitlines():
         if line.startswith("#"):
             return line.lstrip("# ")
     return ""

@@ -28,7 +28,11 @@ class Stop:
             os._exit(130)
         self.asked = True
 
+    def agreed(self) -> bool:
+        """Whether any rank was asked; the same answer on every rank. All ranks must call it."""
+        return float(distributed.max_over_ranks(torch.tensor([float(self.asked)]))) > 0
+
     def check(self) -> None:
-        """Raise Interrupted on every rank if any rank was asked. All ranks must call it."""
-        if float(distributed.max_over_ranks(torch.tensor([float(self.asked)]))) > 0:
+        """Raise Interrupted where all ranks agree. All ranks must call it."""
+        if self.agreed():
             raise Interrupted

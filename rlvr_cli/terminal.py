@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import TextIO
 
@@ -14,30 +15,35 @@ from typing import TextIO
 def redirect(log: Path) -> Iterator[TextIO]:
     """Append everything this process writes to `log`; yield the original standard output.
 
-    File descriptors 1 and 2 are replaced, not sys.stdout alone: C++ libraries and child processes
-    write to the descriptors. Both are restored when the block ends.
+    File descriptors 1 and 2 are replaced and not sys.stdout alone: C++ libraries and child processes
+    write to the descriptors. All is restored when the block ends.
     """
     log.parent.mkdir(parents=True, exist_ok=True)
-    _flush()
-    saved = os.dup(1), os.dup(2)
-    target = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
-    buffered = sys.stdout.line_buffering
-    with os.fdopen(os.dup(saved[0]), "w", buffering=1, encoding="utf-8", errors="replace") as terminal:
-        os.dup2(target, 1)
-        os.dup2(target, 2)
-        os.close(target)
-        # A file makes Python buffer by blocks, and a killed process would lose the last lines.
-        sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
-        try:
-            yield terminal
-        finally:
-            _flush()
-            for number, original in zip((1, 2), saved, strict=True):
-                os.dup2(original, number)
-                os.close(original)
-            sys.stdout.reconfigure(line_buffering=buffered)  # type: ignore[union-attr]
-
-
-def _flush() -> None:
     sys.stdout.flush()
     sys.stderr.flush()
+    saved = os.dup(1), os.dup(2)
+    # By lines: the last ones of a killed process are the interesting ones. Never closed: handlers of
+    # loggers made inside the block may keep it.
+    file = open(log, "a", buffering=1, encoding="utf-8", errors="replace")  # noqa: SIM115
+    os.dup2(file.fileno(), 1)
+    os.dup2(file.fileno(), 2)
+    try:
+        with (
+            os.fdopen(os.dup(saved[0]), "w", buffering=1, encoding="utf-8", errors="replace") as terminal,
+            redirect_stdout(file),
+            redirect_stderr(file),
+        ):
+            yield terminal
+    finally:
+        for number, original in zip((1, 2), saved, strict=True):
+            os.dup2(original, number)
+            os.close(original)
+        # Handlers run in reverse order: this one before those of the libraries, which may still talk.
+        atexit.register(_send_output_to, file)
+
+
+def _send_output_to(file: TextIO) -> None:
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os.dup2(file.fileno(), 1)
+    os.dup2(file.fileno(), 2)

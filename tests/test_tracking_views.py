@@ -58,6 +58,21 @@ def test_plain_lines_are_compact_and_aligned() -> None:
     assert len(first) == len(second) and "reward -0.41" in second
 
 
+def test_progress_is_said_at_every_tenth() -> None:
+    terminal = io.StringIO()
+    view = plain(terminal, "eval")
+    for done in range(1, 41):
+        view.progress("sums", done, 40)
+    lines = terminal.getvalue().splitlines()
+    assert len(lines) == 10 and lines[0].endswith("sums  4/40") and lines[-1].endswith("sums  40/40")
+    live = LiveView(io.StringIO(), kind="eval", total_steps=0, start_step=0, title="bench")
+    live.progress("sums", 3, 40)
+    live.close()
+    live.console = Console(file=io.StringIO(), record=True, width=80, height=24)
+    live.console.print(live.render())
+    assert "now sums 3/40" in live.console.export_text()
+
+
 def test_plain_lines_of_sft() -> None:
     terminal = io.StringIO()
     view = plain(terminal, "sft")

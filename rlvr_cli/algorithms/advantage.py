@@ -1,8 +1,7 @@
 """Reward -> advantage by comparing the samples of one prompt.
 
-Statistics ignore samples without a verdict (NaN reward), whose own advantage is 0. They are computed
-in float64: in float32 a group of equal rewards such as 0.1 has a mean that is off by one rounding,
-and dividing that by a standard deviation near 0 makes a signal of it.
+Statistics are computed in float64 and ignore samples without a verdict (NaN reward), whose own
+advantage is 0.
 
 KL in the reward (token_rewards_N) is added to the sample's reward before comparing, as verl and
 TRL's RLOO do. Estimators that keep it per token are in `advantage_tokens.py`.
@@ -10,6 +9,7 @@ TRL's RLOO do. Estimators that keep it per token are in `advantage_tokens.py`.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, ClassVar
@@ -51,7 +51,12 @@ def outcomes(inputs: AdvantageInputs) -> Tensor:
 
 
 def centred(x_PG: Tensor) -> Tensor:
-    """x minus the group's mean."""
+    """x minus the group's mean, exactly 0 for equal values.
+
+    Hence the shift by the maximum first: the mean of equal rewards such as 0.1 can be off by one
+    rounding, and dividing that by a standard deviation near 0 would make a signal of it.
+    """
+    x_PG = x_PG - x_PG.masked_fill(x_PG.isnan(), -math.inf).amax(1, keepdim=True)
     return x_PG - x_PG.nanmean(1, keepdim=True)
 
 

@@ -15,19 +15,26 @@ def require(holds: bool, key: str, value: Any, rule: str) -> None:
         raise ValueError(f"algorithm.{key} is {shown}; it must be {rule}")
 
 
-def check(algorithm: Algorithm, *, group_size: int, max_tokens: int, critic: bool = False) -> None:
+def check(
+    algorithm: Algorithm, *, group_size: int, max_tokens: int, critic: bool = False, layer_norms: bool = False
+) -> None:
     """Raise ValueError with one line for the first combination that cannot work.
 
-    group_size and max_tokens are batch.group_size and rollout.max_tokens; critic says whether the trainer
-    has one.
+    group_size and max_tokens are batch.group_size and rollout.max_tokens; critic and layer_norms say
+    whether the trainer has a critic and scales the gradient layer by layer.
     """
     _check_group(algorithm, group_size)
     _check_rewards(algorithm, max_tokens)
     _check_reference(algorithm)
     if algorithm.advantage.needs_critic and not critic:
         raise ValueError(
-            f"algorithm.advantage={algorithm.advantage.name} needs a critic, which this trainer lacks; choose "
-            "a group estimator such as group_zscore"
+            f"algorithm.advantage={algorithm.advantage.name} needs a critic, which this trainer lacks; "
+            "choose a group estimator such as group_zscore"
+        )
+    if algorithm.gradient.needs_layer_norms and not layer_norms:
+        raise ValueError(
+            f"algorithm.gradient={algorithm.gradient.name} needs gradient norms per layer, which this "
+            "trainer lacks; choose global_clip"
         )
     if algorithm.aggregation.name == "constant":
         length = algorithm.aggregation.length

@@ -5,6 +5,7 @@ H_t is the entropy of the whole next-token distribution at the sampling temperat
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from rlvr_cli.algorithms import option
@@ -82,6 +83,8 @@ class Adaptive:
 
     def observe(self, mean_entropy: float) -> None:
         """Call once a step with the mean entropy over its tokens."""
+        if math.isnan(mean_entropy):  # a step without an update says nothing
+            return
         self.active = mean_entropy <= self.target
         change = self.delta if self.active else -self.delta
         self.coef = min(max(self.coef + change, self.min_coef), self.max_coef)

@@ -63,7 +63,7 @@ class Penalty:
     clamp_log_ratio: float | None = BOUND
     """d is held within +- this (verl and NeMo-RL 20, OpenRLHF and AReaL 10); null: no bound."""
     clamp_value: float | None = 10.0
-    """The estimate is held within +- this (verl, NeMo-RL 10); null: no bound. Past it there is no gradient."""
+    """The estimate is held within +- this (verl, NeMo-RL 10), without gradient past it; null: no bound."""
 
     def __post_init__(self) -> None:
         require(self.coef >= 0, "kl.coef", self.coef, "at least 0")
@@ -98,8 +98,8 @@ class NoKL:
 class KLLoss(Penalty):
     """loss_t + coef * k_t, aggregated and masked like the policy loss.
 
-    GRPO uses k3 and by the table pulls towards the reference's KL the other way round; REINFORCE++ and
-    ProRL v2 use k2, which is the true gradient. k1 does nothing in expectation.
+    GRPO uses k3, whose gradient is that of the forward KL(ref, policy); REINFORCE++ and ProRL v2 use k2,
+    with the gradient of KL(policy, ref). k1 does nothing in expectation.
     """
 
     name: str = "loss"
@@ -111,7 +111,7 @@ class KLLoss(Penalty):
 class KLReward(Penalty):
     """token reward -coef * k_t with the policy that sampled: PPO for language models, RLOO, REINFORCE++.
 
-    The loop passes -kl(old_N, ref_N) as token_rewards_N to the advantage.
+    The loop passes token_rewards(old_N, ref_N) to the advantage.
     """
 
     name: str = "reward"
@@ -119,3 +119,6 @@ class KLReward(Penalty):
     """k1, k2, k3 or abs; k1 is the one with the right gradient here."""
     in_loss: ClassVar[bool] = False
     in_reward: ClassVar[bool] = True
+
+    def token_rewards(self, old_N: Tensor, ref_N: Tensor) -> Tensor:
+        return -self(old_N, ref_N).detach()

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 
 def report(new_N: Tensor, old_N: Tensor, ratio_N: Tensor, low_N: Tensor, high_N: Tensor) -> dict[str, Tensor]:
+    """The metrics of every option; low_N and high_N say which tokens were held back."""
     return {
         "clip_ratio_low": low_N,
         "clip_ratio_high": high_N,

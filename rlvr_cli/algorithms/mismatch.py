@@ -62,8 +62,8 @@ class NoCorrection:
 class Truncate:
     """Truncated importance sampling, TIS: min(rho, cap), of the token or of the sequence's product.
 
-    A cap of .inf is plain importance sampling: unbiased with level=sequence, of high variance. OpenRLHF's
-    tis clamps from below as well (floor). verl's default cap is 2.
+    A cap of inf (.inf in YAML) is plain importance sampling: unbiased with level=sequence, of high
+    variance. OpenRLHF's tis clamps from below as well (floor). verl's default cap is 2.
     """
 
     name: str = "truncate"

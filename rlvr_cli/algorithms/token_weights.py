@@ -57,7 +57,8 @@ class All(TokenWeights):
 def top(x_N: Tensor, fraction: float) -> Tensor:
     """Whether x >= its (1 - fraction) quantile, interpolated linearly as in numpy: bool _N.
 
-    Written out because torch.quantile refuses more than 16M values. Ties at the threshold are all kept, so more than the fraction may be: 3 of 11 at 0.2.
+    Written out because torch.quantile refuses more than 16M values. Ties at the threshold are all
+    kept, so it may be more than the fraction: 3 of 11 at 0.2.
     """
     if not len(x_N):
         return x_N.bool()

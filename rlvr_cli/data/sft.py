@@ -98,8 +98,8 @@ def _by_prefixes(
         through = apply_chat(chat[: turn + 1], source, tokenizer, generation=False)
         if not (through.startswith(before) and whole.startswith(through)):
             raise UserError(
-                f"the chat template rewrites earlier turns (row {row} of '{source.path}', message {turn + 1}), so "
-                "the trained tokens cannot be found; set model.chat_template to one with {% generation %} "
+                f"the chat template rewrites earlier turns (row {row} of '{source.path}', turn {turn + 1}), "
+                "so the trained tokens cannot be found; set model.chat_template to one with {% generation %} "
                 "marks, or use single-turn examples without reasoning blocks"
             )
         segments.append((encode(whole[cursor : len(before)], tokenizer), False))
@@ -112,7 +112,7 @@ def _marked(
     prompt: Messages, reply: Messages, source: schema.Source, tokenizer: PreTrainedTokenizerBase
 ) -> list[Segment]:
     """Assistant turns as the template's {% generation %} blocks mark them, those of the prompt left out."""
-    rendered = tokenizer.apply_chat_template(
+    rendered: Any = tokenizer.apply_chat_template(
         prompt + reply, tokenize=True, return_dict=True, return_assistant_tokens_mask=True
     )
     start = len(encode(apply_chat(prompt, source, tokenizer, generation=True), tokenizer))

@@ -60,7 +60,7 @@ def select(source: schema.Source, seed: int, layout: Layout, report: Report) -> 
     before anything depends on a tokenizer, so that every model gets the same rows.
     """
     if source.limit is not None and source.limit < 1:
-        raise UserError(f"data.{report.name}.limit is {source.limit}; it must be at least 1")
+        raise UserError(f"{report.name}: limit is {source.limit}; it must be at least 1")
     seen: set[str] = set()
     for row in normalised(source, seed, layout):
         report.rows += 1

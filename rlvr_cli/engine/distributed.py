@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import defaultdict
 from typing import Any, TypeVar
 
 import torch
@@ -35,6 +36,9 @@ def initialise() -> None:
     os.environ.setdefault("MASTER_PORT", str(free_port()))
     if torch.cuda.is_available():
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+    # DeepSpeed would probe its C++ extensions by compiling, and build a shared-memory collective that only
+    # its inference uses: seconds lost, and a failure where there is no compiler. Nothing here needs them.
+    deepspeed.ops.__compatible_ops__ = defaultdict(bool)
     deepspeed.init_distributed("nccl" if torch.cuda.is_available() else "gloo")
 
 

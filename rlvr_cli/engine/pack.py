@@ -88,7 +88,7 @@ def collate(
 ) -> MicroBatch:
     """Tensors of one micro-batch; `starts_B[i]` is where sequence i begins in the flat _N tensors."""
     if not rows:  # an empty share still runs one token through the model, with nothing to train
-        rows, sequences, trained = [[0]], [np.zeros(1, np.int32)], [np.zeros(1, bool)]
+        rows, sequences, trained, starts_B = [[0]], [np.zeros(1, np.int32)], [np.zeros(1, bool)], np.zeros(1)
     width = max(sum(len(sequences[i]) for i in row) for row in rows)
     input_ids = np.zeros((len(rows), width), np.int64)
     # The padding continues the last sequence's positions: a jump would read as one more sequence.

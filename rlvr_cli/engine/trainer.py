@@ -56,6 +56,7 @@ class Trainer:
         torch.manual_seed(seed)  # LoRA's initial weights must not differ between ranks
         self.hf = load_sharded(model, settings, config)
         scorer = Scorer(self.hf)
+        self.vocabulary = scorer.vocabulary
         trained = [p for p in scorer.parameters() if p.requires_grad]
         optimizer = torch.optim.AdamW(
             trained,

@@ -143,6 +143,11 @@ class PlainView:
     def phase(self, name: str) -> None:
         """A plain log says nothing about phases."""
 
+    def progress(self, name: str, done: int, total: int) -> None:
+        """Say how far something long has come, at every tenth of it."""
+        if total and done * 10 // total > (done - 1) * 10 // total:
+            self.event(name, f"{done}/{total}")
+
     def close(self) -> None:
         self.terminal.flush()
 

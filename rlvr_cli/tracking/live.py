@@ -101,6 +101,12 @@ class LiveView(PlainView):
         if time.monotonic() - self._drawn >= REFRESH_S:
             self._draw()
 
+    def progress(self, name: str, done: int, total: int) -> None:
+        if self.kind == "eval":  # problems are its steps
+            self.pace.total = total
+            self.pace.step(done)
+        self.phase(f"{name} {done}/{total}")
+
     def close(self) -> None:
         if not self._closed:
             self._closed = True
@@ -111,9 +117,9 @@ class LiveView(PlainView):
     def _remember(self, metrics: dict[str, float]) -> None:
         for name, value in metrics.items():
             self._history.setdefault(name, deque(maxlen=500)).append(value)
-            kind, *bench, metric = name.split("/")
-            if kind == "eval" and metric.startswith("avg@"):
-                self._evals["/".join(bench)] = name
+            bench, average, _ = name.removeprefix("eval/").partition("/avg@")
+            if average:
+                self._evals[bench] = name
 
     def _fit(self) -> None:
         # rich asks stdin, stdout and stderr for the size; here these are log files.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Self
 
 
@@ -19,6 +20,9 @@ class Silent:
 
     def phase(self, name: str) -> None:
         pass
+
+    def progress(self, name: str) -> Callable[[int, int], None]:
+        return lambda done, total: None
 
     def step(self, *details: Any) -> None:
         pass

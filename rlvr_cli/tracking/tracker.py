@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self, TextIO
@@ -65,6 +67,10 @@ class Tracker:
     def phase(self, name: str) -> None:
         """Show what the run is doing now; made for `Timer(on_phase=tracker.phase)`."""
         self._view.phase(name)
+
+    def progress(self, name: str) -> Callable[[int, int], None]:
+        """A function to tell how far (done, total) an evaluation has come."""
+        return partial(self._view.progress, name)
 
     def step(self, step: int, metrics: dict[str, float], sample: Sample | None = None) -> None:
         """Record a finished step."""

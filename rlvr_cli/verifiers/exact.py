@@ -73,7 +73,8 @@ class _Parser:
             raise NotExact
         total = self.product()
         while self.peek() in ("+", "-"):
-            total = total + self.product() if self.take() == "+" else total - self.product()
+            sign = 1 if self.take() == "+" else -1
+            total = sized(total + sign * self.product())
         self.depth -= 1
         return total
 

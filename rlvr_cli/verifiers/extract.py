@@ -8,6 +8,7 @@ because it runs in the parent on whatever a policy under training produces.
 from __future__ import annotations
 
 import re
+from collections import deque
 from enum import Enum
 
 from rlvr_cli.types import Reason, Verdict
@@ -42,7 +43,9 @@ class Rejected(Exception):
 _BRACE = re.compile(r"\\.|[{}]", re.DOTALL)
 _BOX = re.compile(r"\\boxed\s{0,3}\{")
 # [ \t] and not \s: runs of newlines would be rescanned from each of their line starts.
-_ANSWER_LINE = re.compile(r"^[ \t>#*_]*(?:final[ \t]+)?answer[*_]*[ \t]*:[*_]*(.*)$", re.IGNORECASE | re.MULTILINE)
+_ANSWER_LINE = re.compile(
+    r"^[ \t>#*_]*(?:final[ \t]+)?answer[*_]*[ \t]*:[*_]*(.*)$", re.IGNORECASE | re.MULTILINE
+)
 _NUMBER = re.compile(
     r"(?:(?<![0-9A-Za-z)}\]])[-−+])?\$?(?:[0-9]+(?:,[0-9]{3})*(?:\.[0-9]+)?|\.[0-9]+)(?:/[0-9]+)?(?: ?\\?%)?"
 )
@@ -98,12 +101,10 @@ def boxed(text: str) -> str:
 
 
 def _last(pattern: re.Pattern[str], text: str, missing: str) -> str:
-    found = None
-    for found in pattern.finditer(text):
-        pass
-    if found is None:
+    last = deque(pattern.finditer(text), maxlen=1)
+    if not last:
         raise Rejected(Reason.no_answer, missing)
-    return found.group(found.lastindex or 0)
+    return last[0].group(last[0].lastindex or 0)
 
 
 def _hash(text: str) -> str:
@@ -121,6 +122,8 @@ def extract(response: str, mode: Extraction, opened: bool = False) -> str:
         found = boxed(text)
     elif mode is Extraction.answer_line:
         found = _last(_ANSWER_LINE, text, "no line beginning with 'Answer:'").strip("*_ \t")
+        if "\\boxed" in found:
+            found = boxed(found)
     elif mode is Extraction.hash:
         found = _hash(text)
     elif mode is Extraction.last_number:

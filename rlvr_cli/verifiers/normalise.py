@@ -19,11 +19,21 @@ MAX_EXPONENT = 10_000
 """In an expression that is not rational; above it sympy hangs."""
 
 _UNICODE = str.maketrans(
-    {"−": "-", "–": "-", "×": r"\times ", "·": r"\cdot ", "÷": r"\div ", "π": r"\pi ", "∞": r"\infty ", "°": r"^\circ"}
+    {
+        "−": "-",
+        "–": "-",
+        "×": r"\times ",
+        "·": r"\cdot ",
+        "÷": r"\div ",
+        "π": r"\pi ",
+        "∞": r"\infty ",
+        "°": r"^\circ",
+    }
     | {"²": "^2", "³": "^3", "½": r"\frac12", "≤": r"\le ", "≥": r"\ge ", "√": r"\sqrt"}
     | dict.fromkeys("\u00a0\u2009\u202f\u200b", " ")
 )
-_TEXT = r"\\(?:text|textbf|textit|textrm|mathrm|mathbf|mbox|operatorname)\s*"
+# \mathrm{e} is a number and \mathrm{cm} a unit.
+_TEXT = r"(?:\\(?:text(?:bf|it|rm)?|mbox)\s*|\\math(?:rm|bf)\s*(?=\{[A-Za-z ]{2}))"
 _UNITS = (
     r"degrees?|deg|radians?|rad|percent|cents?|dollars?|euros?|pounds?|usd|mm|cm|km|meters?|metres?|centimeters?"
     r"|kilometers?|inch(?:es)?|in|ft|feet|foot|yards?|yd|miles?|mi|mph|kph|kg|mg|grams?|kilograms?|lbs?|oz|ounces?"
@@ -36,10 +46,14 @@ _DROP = re.compile(
 )
 _SPACE = re.compile(r"\\[,;: ]|\\q?quad(?![A-Za-z])|~|\s+")
 _DIGIT_SPACE = re.compile(r"(?<=[0-9])\\,(?=[0-9]{3})")
+_ONE_LETTER = re.compile(r"\\mathrm\s*\{([a-zA-Z])\}")
 _FRAC = re.compile(r"\\[dtc]frac(?![A-Za-z])")
-_WRAPPED = re.compile(rf"(?:{_TEXT}|\\boxed\s*)\{{([^{{}}]*)\}}")
-_TEXT_UNIT = re.compile(rf"(?<=[^\s])(?:\s*/?\s*{_TEXT}\{{[^{{}}0-9]*\}}(?:\s*\^\s*\{{?-?[0-9]\}}?)?)+$")
-_BARE_UNIT = re.compile(rf"([0-9}})])(?:\s*/?\s*\b(?:{_UNITS})\b\.?(?:\s*\^\s*\{{?[0-9]\}}?)?)+$", re.IGNORECASE)
+_WRAPPED = re.compile(rf"{_TEXT}\{{([^{{}}]*)\}}")
+# (?:\s*/)?\s* and not \s*/?\s*: with two ways to match a space, m words cost 2^m steps.
+_TEXT_UNIT = re.compile(rf"(?<=[^\s])(?:(?:\s*/)?\s*{_TEXT}\{{[^{{}}0-9]*\}}(?:\s*\^\s*\{{?-?[0-9]\}}?)?)+$")
+_BARE_UNIT = re.compile(
+    rf"([0-9}})])(?:(?:\s*/)?\s*\b(?:{_UNITS})\b\.?(?:\s*\^\s*\{{?[0-9]\}}?)?)+$", re.IGNORECASE
+)
 _BARE_UNIT_GLUED = re.compile(r"([0-9])(?:cm|mm|km|kg|mph|ft|ml)$")
 _PERCENT = re.compile(r"\s*(?:\\?%|\bper ?cent)$", re.IGNORECASE)
 _VARIABLE = re.compile(r"(?:([A-Za-z]|\\[a-z]+)(?:_(?:[A-Za-z0-9]|\{\w+\}))?)\s*=\s*(?=[^=]+$)")
@@ -47,7 +61,8 @@ _LETTER = re.compile(r"\(?([A-Z])\)?")
 _WORDS = re.compile(r"[A-Za-z][A-Za-z' -]{3,}")
 
 _HEDGE = re.compile(
-    r"(?<![A-Za-z\\])(?:or|either|maybe|perhaps|possibly|alternatively)(?![A-Za-z])|\\(?:lor|vee|mid)\b|\|\|", re.I
+    r"(?<![A-Za-z\\])(?:or|either|maybe|perhaps|possibly|alternatively)(?![A-Za-z])|\\(?:lor|vee|mid)\b|\|\|",
+    re.I,
 )
 _SEVERAL = re.compile(r"\\pm|\\cup|,|;|(?<![A-Za-z])and(?![A-Za-z])")
 _CODE = re.compile(r"__|(?<![A-Za-z\\])(?:import|lambda|exec|eval|print|system|def|return)(?![A-Za-z])|[`#]")
@@ -67,14 +82,14 @@ class Answer:
     variable: str | None = None
     """The x of `x = 5`; `text` is the 5."""
     word: str | None = None
-    """Lower-cased, if the answer is a word or a choice letter and not an expression."""
+    """If the answer is a word (lower-cased) or one capital letter and not an expression."""
     value: Fraction | None = None
     """If it is a rational number."""
 
 
 def _tidy(text: str) -> str:
     text = text.translate(_UNICODE).replace("{,}", ",")
-    text = _DIGIT_SPACE.sub(",", text)
+    text = _ONE_LETTER.sub(r"\1", _DIGIT_SPACE.sub(",", text))
     text = _SPACE.sub(" ", _FRAC.sub(r"\\frac", _DROP.sub("", text)))
     return text.strip(" ").rstrip(".,;: ").strip()
 
@@ -82,7 +97,7 @@ def _tidy(text: str) -> str:
 def _as_word(text: str, wrapped: bool) -> str | None:
     letter = _LETTER.fullmatch(text)
     if letter:
-        return letter.group(1).lower() if wrapped or len(text) > 1 else None
+        return letter.group(1)
     return text.lower() if _WORDS.fullmatch(text) or (wrapped and text.isalpha()) else None
 
 
@@ -95,7 +110,7 @@ def read(written: str) -> Answer:
     wrapped = _WRAPPED.fullmatch(text)
     if wrapped:
         text = _tidy(wrapped.group(1))
-    word = _as_word(text, bool(wrapped) and "\\boxed" not in written)
+    word = _as_word(text, bool(wrapped))
     if word is not None:
         return Answer(text=text, word=word)
     text, signs = _PERCENT.subn("", text)

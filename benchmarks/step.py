@@ -1,0 +1,229 @@
+"""A training step against the bare work inside it: `python benchmarks/step.py --model runs/tiny_sft`.
+
+The bare work is what no RL step can do without: sampling the same number of tokens for the same prompts
+with plain `llm.generate` on the same vLLM engine, and one forward, backward and optimizer step over the
+same padded micro-batches with a plain transformers model and torch's AdamW (cross-entropy on the response
+tokens, no DeepSpeed, no clipping, no metrics). Steps alternate with bare work in one process, so that
+whatever else the machine does hits both. Both sides have one process, one thread pool and fp32.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import tempfile
+from pathlib import Path
+from statistics import median
+from time import perf_counter
+from typing import TYPE_CHECKING, Any, TextIO
+
+from rlvr_cli import compose, preflight
+from rlvr_cli.terminal import redirect
+
+if TYPE_CHECKING:
+    from rlvr_cli.assemble import Parts
+    from rlvr_cli.types import Batch
+
+RECIPE = [
+    "algorithm/shaping=identity",
+    "algorithm/filter=none",  # one round of generation a step, and every sample is trained on
+    "tracker.wandb=disabled",
+    "tracker.console=plain",
+    "eval.at_start=false",
+    "eval.at_end=false",
+]
+Row = dict[str, float]
+"""Seconds of one step by phase, of the bare work, and the step's tokens."""
+
+
+class BareTrainer:
+    """The model and optimizer of a plain torch training step."""
+
+    def __init__(self, path: str, lr: float) -> None:
+        import torch
+        from transformers import AutoModelForCausalLM
+
+        self.model = AutoModelForCausalLM.from_pretrained(path, dtype=torch.float32)
+        self.optimizer = torch.optim.AdamW(self.model.parameters(), lr=lr, fused=True)
+        self.model.train()
+
+    def step(self, micro_batches: list[Any], tokens: int) -> None:
+        from torch.nn.functional import cross_entropy
+
+        for micro in micro_batches:
+            logits = self.model(input_ids=micro.input_ids, use_cache=False).logits.flatten(0, 1)
+            loss = cross_entropy(logits[micro.predictors_n], micro.targets_n, reduction="sum") / tokens
+            loss.backward()
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+
+
+def bare_generation(parts: Parts, batch: Batch) -> None:
+    """The batch's prompts again, each sample forced to the length it had; logprobs, as RL needs them."""
+    from vllm import SamplingParams
+
+    recipe = parts.recipe
+    prompts, params = [], []
+    for tokens, length in zip(batch.sequences, batch.lengths_B, strict=True):
+        prompts.append({"prompt_token_ids": tokens[: len(tokens) - length].tolist()})
+        params.append(
+            SamplingParams(
+                temperature=recipe.rollout.temperature,
+                max_tokens=length,
+                ignore_eos=True,
+                logprobs=0,
+                flat_logprobs=True,
+                detokenize=False,
+            )
+        )
+    llm = parts.engine.llm  # type: ignore[attr-defined]
+    llm.reset_prefix_cache()
+    outputs = llm.generate(prompts, params, use_tqdm=False)
+    assert [len(o.outputs[0].token_ids) for o in outputs] == batch.lengths_B
+
+
+def measure(parts: Parts, bare: BareTrainer, steps: int, warm_up: int, terminal: TextIO) -> list[Row]:
+    from rlvr_cli.loop import train_step
+
+    update, batches = parts.trainer.update, []
+
+    def remembered(batch: Batch, *args: Any, **kwargs: Any) -> dict[str, float]:
+        batches.append(batch)
+        return update(batch, *args, **kwargs)
+
+    parts.trainer.update = remembered  # type: ignore[method-assign]
+    clock, rows = Clock(), []
+    for n in range(warm_up + steps):
+        parts.timer.take()  # forget the bare work
+        clock.lap()
+        train_step(parts)
+        row = {"step": clock.lap()}
+        batch = batches.pop()
+        row["tokens"] = float(sum(map(len, batch.sequences)))
+        row["response tokens"] = float(sum(batch.lengths_B))
+        clock.lap()
+        bare_generation(parts, batch)
+        row["bare generation"] = clock.lap()
+        micro_batches = parts.trainer.micro_batches(batch.sequences, batch.trained)
+        clock.lap()
+        bare.step(micro_batches, sum(batch.lengths_B))
+        row["bare update"] = clock.lap()
+        if n >= warm_up:
+            rows.append(row)
+        print(f"\rstep {n + 1} of {warm_up + steps}", end="", file=terminal, flush=True)
+    print("\r", end="", file=terminal)
+    return rows
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.since = perf_counter()
+
+    def lap(self) -> float:
+        now = perf_counter()
+        seconds, self.since = now - self.since, now
+        return seconds
+
+
+def add_phases(rows: list[Row], out: Path) -> list[str]:
+    """Read the loop's own timing of each step; what is outside every phase is `record and rest`."""
+    from rlvr_cli.tracking import read_metrics
+
+    phases: list[str] = []
+    for row, record in zip(rows, read_metrics(out)[-len(rows) :], strict=True):
+        found = {k.removeprefix("timing_s/"): v for k, v in record.items() if k.startswith("timing_s/")}
+        del found["step"]
+        phases += [phase for phase in found if phase not in phases]
+        row |= found | {"record and rest": row["step"] - sum(found.values())}
+    return [*phases, "record and rest"]
+
+
+def run(options: argparse.Namespace, out: Path, terminal: TextIO) -> dict[str, Any]:
+    """Medians of everything measured."""
+    os.environ.update(preflight.environment(1, 0))
+    steps = options.steps + options.warm_up
+    model = preflight.resolve_model(options.model)
+    fixed = [f"model.path={model}", f"out={out}", f"trainer.steps={steps}", "rollout=vllm"]
+    recipe = compose.load("tiny_dapo", [*RECIPE, *fixed, *options.overrides], "dapo")
+
+    import torch
+
+    from rlvr_cli.assemble import assemble, sync
+    from rlvr_cli.engine import distributed
+    from rlvr_cli.session import open_tracker
+
+    distributed.initialise()
+    with open_tracker(recipe, sys.stdout, kind="rl") as tracker, assemble(recipe, sys.stdout, tracker) as parts:
+        sync(parts)
+        bare = BareTrainer(model, recipe.trainer.lr)
+        rows = measure(parts, bare, options.steps, options.warm_up, terminal)
+    phases = add_phases(rows, out)
+    for row in rows:
+        row["bare work"] = row["bare generation"] + row["bare update"]
+        row["ratio"] = row["step"] / row["bare work"]
+    medians = {name: median(row.get(name, 0.0) for row in rows) for name in rows[0] | dict.fromkeys(phases, 0.0)}
+    return {
+        "steps": len(rows),
+        "threads": torch.get_num_threads(),
+        "phases": phases,
+        "medians": medians,
+        "ratio": medians["step"] / medians["bare work"],
+        "ratio of each step": [round(row["ratio"], 3) for row in rows],
+    }
+
+
+def show(result: dict[str, Any]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    medians = result["medians"]
+    table = Table(title=f"median of {result['steps']} steps, {result['threads']} threads", title_justify="left")
+    for heading in ("", "ms", "of step"):
+        table.add_column(heading, justify="left" if not heading else "right")
+
+    def add(name: str, label: str, style: str = "") -> None:
+        share = f"{medians[name] / medians['step']:.0%}"
+        table.add_row(label, f"{1000 * medians[name]:.1f}", share, style=style)
+
+    for phase in result["phases"]:
+        add(phase, f"  {phase}")
+    add("step", "training step", style="bold")
+    table.add_section()
+    add("bare generation", "  plain llm.generate")
+    add("bare update", "  plain forward, backward, AdamW")
+    add("bare work", "bare work", style="bold")
+    console = Console()
+    console.print(table)
+    console.print(
+        f"{medians['tokens']:,.0f} tokens a step, {medians['response tokens']:,.0f} of them sampled; "
+        f"{medians['tokens'] / medians['step']:,.0f} tokens/s"
+    )
+    console.print(f"[bold]training step / bare work: {result['ratio']:.2f}[/bold]")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", default="runs/tiny_sft", help="model folder or run directory")
+    parser.add_argument("--steps", type=int, default=30, help="steps measured")
+    parser.add_argument("--warm-up", type=int, default=5, help="steps before them")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there too")
+    parser.add_argument("overrides", nargs="*", help="key=value on top of the tiny_dapo recipe")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        out = Path(folder) / "run"
+        log = Path(folder) / "log"
+        try:
+            with redirect(log) as terminal:
+                result = run(options, out, terminal)
+        except Exception:
+            print(log.read_text()[-4000:], file=sys.stderr)
+            raise
+    show(result)
+    if options.json:
+        options.json.write_text(json.dumps(result, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

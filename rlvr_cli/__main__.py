@@ -1,0 +1,8 @@
+"""`python -m rlvr_cli` is `rlvr`."""
+
+import sys
+
+from rlvr_cli.cli import main
+
+if __name__ == "__main__":
+    sys.exit(main())

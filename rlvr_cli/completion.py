@@ -1,0 +1,53 @@
+"""Completion scripts for shells: verbs first, then recipe names, benchmarks' options and files."""
+
+from __future__ import annotations
+
+BASH = """\
+_rlvr() {{
+    local word="${{COMP_WORDS[COMP_CWORD]}}"
+    if [ "$COMP_CWORD" -eq 1 ]; then
+        COMPREPLY=($(compgen -W "{verbs}" -- "$word"))
+    elif [ "${{COMP_WORDS[1]}}" = recipes ] && [ "$COMP_CWORD" -eq 2 ]; then
+        COMPREPLY=($(compgen -W "list show copy" -- "$word"))
+    elif [ "${{COMP_WORDS[1]}}" = completion ]; then
+        COMPREPLY=($(compgen -W "bash zsh fish" -- "$word"))
+    else
+        COMPREPLY=($(compgen -W "{recipes} {options}" -- "$word") $(compgen -f -- "$word"))
+    fi
+}}
+complete -o filenames -F _rlvr rlvr
+"""
+
+ZSH = """\
+#compdef rlvr
+_rlvr() {{
+    if (( CURRENT == 2 )); then
+        compadd -- {verbs}
+    elif [[ ${{words[2]}} == recipes && CURRENT -eq 3 ]]; then
+        compadd -- list show copy
+    elif [[ ${{words[2]}} == completion ]]; then
+        compadd -- bash zsh fish
+    else
+        compadd -- {recipes} {options}
+        _files
+    fi
+}}
+compdef _rlvr rlvr
+"""
+
+FISH = """\
+complete -c rlvr -n __fish_use_subcommand -f -a "{verbs}"
+complete -c rlvr -n "not __fish_use_subcommand" -a "{recipes}"
+complete -c rlvr -n "__fish_seen_subcommand_from recipes" -f -a "list show copy"
+complete -c rlvr -n "__fish_seen_subcommand_from completion" -f -a "bash zsh fish"
+complete -c rlvr -n "not __fish_use_subcommand" -l dry-run -d "print what would run"
+complete -c rlvr -n "__fish_seen_subcommand_from eval" -l bench -l model -l data -s k -r
+complete -c rlvr -n "__fish_seen_subcommand_from eval" -l list -f
+"""
+
+SHELLS = {"bash": BASH, "zsh": ZSH, "fish": FISH}
+OPTIONS = "--dry-run --help --bench --model --data --list"
+
+
+def script(shell: str, verbs: list[str], recipes: list[str]) -> str:
+    return SHELLS[shell].format(verbs=" ".join(verbs), recipes=" ".join(recipes), options=OPTIONS)

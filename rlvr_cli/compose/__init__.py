@@ -1,0 +1,122 @@
+"""Recipe file + overrides -> typed recipe. The only package that imports hydra; imports no torch.
+
+1. `files`: Hydra composes the recipe, what it inherits from, and the groups its `defaults` name.
+2. `algorithm`: options changed on the way start from their own values.
+3. `strict`: the result is merged into a schema built from the options and verifiers it names, the
+   one place that refuses keys and types, so that `+key=value` and dumps are checked like all else.
+4. `checks`: what no single field can tell.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from omegaconf import OmegaConf
+
+from rlvr_cli import shipped
+from rlvr_cli.compose import algorithm, files
+from rlvr_cli.compose.checks import check
+from rlvr_cli.compose.overrides import CommandLine, apply, parse
+from rlvr_cli.compose.strict import Place, build
+from rlvr_cli.errors import UserError, hint
+from rlvr_cli.files import write_atomically
+from rlvr_cli.schema import EvalRecipe, Recipe, SFTRecipe
+
+AnyRecipe = Recipe | SFTRecipe | EvalRecipe
+Tree = dict[str, Any]
+
+
+def load(path_or_name: str | None, overrides: list[str], verb: str | None = None) -> Recipe | SFTRecipe:
+    """A training recipe; without a path the default of the verb. `verb` must fit its algorithm."""
+    if path_or_name is None:
+        path_or_name, first = shipped.default_recipe(verb or "train")
+        overrides = first + overrides
+    recipe = shipped.find_recipe(path_or_name)
+    command = parse(overrides)
+    tree = _compose(recipe, command)
+    if "benches" in tree and "algorithm" not in tree:
+        raise UserError(f"{path_or_name} is an evaluation recipe: run `rlvr eval {path_or_name}`")
+    kind = algorithm.kind(tree, recipe.name)
+    if verb not in (None, "train", kind):
+        fitting = kind if kind in ("sft", *shipped.presets()) else "train"
+        raise UserError(f"{path_or_name} is a recipe of {kind}: run `rlvr {fitting} {path_or_name}`")
+    place = Place(recipe.name, command.keys())
+    typed = build(SFTRecipe, tree, place) if kind == "sft" else build(Recipe, tree, place)
+    check(typed, place)
+    return typed
+
+
+def load_eval(
+    path_or_name: str | None,
+    overrides: list[str],
+    *,
+    benches: list[str] | None = None,
+    model: str | None = None,
+    k: int | None = None,
+    data: str | None = None,
+) -> EvalRecipe:
+    """An evaluation: a recipe or nothing, benches of conf/bench, and what replaces their settings."""
+    for bench in benches or []:
+        if bench not in shipped.options("bench"):
+            raise UserError(f"--bench: there is no bench '{bench}'{hint(bench, shipped.options('bench'))}")
+    command = parse([*(f"+bench@benches.{bench}={bench}" for bench in benches or []), *overrides])
+    recipe = shipped.find_recipe(path_or_name) if path_or_name else None
+    tree = _compose(recipe, command)
+    if "algorithm" in tree:
+        raise UserError(
+            f"{path_or_name} is a training recipe; evaluate its run: rlvr eval --model RUN --bench NAME"
+        )
+    if model is not None:
+        tree.setdefault("model", {})["path"] = model
+    for bench in tree.get("benches", {}).values():
+        _adjust(bench, k, data)
+    if not tree.get("benches") or "path" not in tree.get("model", {}):
+        raise UserError("eval needs a model and benches: --model PATH --bench NAME[,NAME]; --list shows them")
+    place = Place(recipe.name if recipe else "command line", command.keys())
+    typed = build(EvalRecipe, tree, place)
+    check(typed, place)
+    return typed
+
+
+def _adjust(bench: Tree, k: int | None, data: str | None) -> None:
+    if k is not None:
+        bench["k"] = k
+    if data is not None:  # a file has its own layout, and neither configurations nor splits
+        kept = {key: bench["source"][key] for key in ("prompt", "system", "chat") if key in bench["source"]}
+        bench["source"] = {"path": data} | kept
+
+
+def read(path: Path) -> AnyRecipe:
+    """A dump written by `save`, as the ranks read it."""
+    tree = files.load_yaml(path)
+    root: type = EvalRecipe
+    if "algorithm" in tree:
+        root = SFTRecipe if tree["algorithm"]["name"] == "sft" else Recipe
+    return build(root, tree, Place(str(path), []))
+
+
+def save(recipe: AnyRecipe, path: Path) -> None:
+    """Write the resolved recipe, which is itself a valid recipe."""
+    write_atomically(path, dump(recipe))
+
+
+def dump(recipe: AnyRecipe) -> str:
+    tree = OmegaConf.to_container(OmegaConf.structured(recipe), resolve=False, enum_to_str=True)
+    return OmegaConf.to_yaml(OmegaConf.create(_escaped(tree)))
+
+
+def _escaped(node: Any) -> Any:
+    """Values are final: a `${` in a prompt must not be read as an interpolation next time."""
+    if isinstance(node, dict):
+        return {key: _escaped(value) for key, value in node.items()}
+    if isinstance(node, list):
+        return [_escaped(value) for value in node]
+    return node.replace("${", "\\${") if isinstance(node, str) else node
+
+
+def _compose(recipe: Path | None, command: CommandLine) -> Tree:
+    tree = files.compose(recipe, command)
+    if isinstance(tree.get("algorithm"), dict):
+        tree["algorithm"] = algorithm.compose(recipe, command)
+    return apply(command.values, tree)

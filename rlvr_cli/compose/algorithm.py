@@ -1,0 +1,98 @@
+"""Which values an algorithm's options get when preset, recipe and command line disagree on them.
+
+Values belong to the option they were written for: where the command line or an inheriting recipe
+chooses another option, those of its predecessor are left behind. Hydra alone would merge:
+`algorithm/loss=clipped_weight` on a DAPO recipe would silently keep DAPO's clip range, which means
+something else there.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from omegaconf import OmegaConf
+
+from rlvr_cli import shipped
+from rlvr_cli.algorithms import AXES
+from rlvr_cli.compose import files
+from rlvr_cli.compose.overrides import CommandLine
+from rlvr_cli.errors import UserError, hint
+
+Tree = dict[str, Any]
+Layer = tuple[Tree, dict[str, str]]
+"""Values as written in one file, and the option of each axis they were written for."""
+
+
+def kind(tree: Tree, file: str) -> str:
+    """`sft` or the name of the preset."""
+    section = tree.get("algorithm")
+    if not isinstance(section, dict) or not section.get("name"):
+        raise UserError(f"{file}: no algorithm is named; add e.g. `- algorithm: dapo` to its defaults list")
+    return str(section["name"])
+
+
+def compose(recipe: Path | None, command: CommandLine) -> Tree:
+    """The algorithm section."""
+    stack = _Stack()
+    for path, body in files.chain(recipe):
+        preset = files.groups_of(body).get("algorithm")
+        if preset is not None:
+            stack.choose(_preset(path, preset))
+        stack.recipes.append(stack.layer(body.get("algorithm", {}), files.groups_of(body)))
+    if command.preset:
+        stack.choose(_preset(recipe, command.preset))
+    section = stack.section(stack.options | command.options)
+    return section | ({"name": command.preset} if command.preset else {})
+
+
+class _Stack:
+    """Files in the order in which they speak: one preset at a time, then the recipes."""
+
+    def __init__(self) -> None:
+        self.preset: list[Layer] = []
+        self.recipes: list[Layer] = []
+        self.options: dict[str, str] = {}
+        """Axis -> option, after the files so far."""
+
+    def choose(self, bodies: list[Tree]) -> None:
+        """Begin anew with a preset (and those it inherits from); recipes keep what fits its options."""
+        self.options, self.preset = {}, []
+        for body in bodies:
+            values = {key: value for key, value in body.items() if key != "defaults"}
+            self.preset.append(self.layer(values, files.groups_of(body)))
+
+    def layer(self, values: Tree, groups: dict[str, str]) -> Layer:
+        """Take in the options a file chooses, in its defaults list or by name."""
+        chosen = {group.removeprefix("algorithm/"): option for group, option in groups.items()}
+        for axis in AXES:
+            section = values.get(axis) or {}
+            if not isinstance(section, dict):
+                entry = f"`- override algorithm/{axis}: {section}`"
+                raise UserError(f"algorithm.{axis}: an option is named in the defaults list: {entry}")
+            option = section.get("name") or chosen.get(axis)
+            if option is not None:
+                self.options[axis] = str(option)
+        return values, dict(self.options)
+
+    def section(self, options: dict[str, str]) -> Tree:
+        """All values written for these options; of two the later."""
+        merged: Any = OmegaConf.create({axis: {"name": options[axis]} for axis in AXES if axis in options})
+        for values, written_for in self.preset + self.recipes:
+            fitting = {k: v for k, v in values.items() if written_for.get(k) in (None, options.get(k))}
+            merged = OmegaConf.merge(merged, fitting)
+        return OmegaConf.to_container(merged)  # type: ignore[return-value]
+
+
+def _preset(recipe: Path | None, name: str) -> list[Tree]:
+    """The bodies of a preset and of those it inherits from."""
+    if name == "sft":
+        return [{"name": "sft"}]
+    folders = ([recipe.parent] if recipe else []) + [shipped.RECIPES, shipped.CONF]
+    found = [folder / "algorithm" / f"{name}.yaml" for folder in folders]
+    path = next((path for path in found if path.is_file()), None)
+    if path is None:
+        raise UserError(
+            f"command line: there is no algorithm '{name}'{hint(name, shipped.options('algorithm'))}"
+        )
+    return [body for _, body in files.chain(path)]

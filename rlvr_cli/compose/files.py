@@ -1,0 +1,152 @@
+"""Hydra: a recipe, the recipes it inherits from, and the groups they name, as one plain tree."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from hydra import compose as hydra_compose
+from hydra import initialize_config_dir
+from hydra.core.config_store import ConfigStore
+from hydra.errors import HydraException
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
+
+from rlvr_cli import algorithms, shipped
+from rlvr_cli.compose.overrides import CommandLine
+from rlvr_cli.errors import UserError, hint
+
+Tree = dict[str, Any]
+
+
+def compose(recipe: Path | None, command: CommandLine) -> Tree:
+    """The files of a recipe with the groups chosen on the command line; nothing is checked yet."""
+    named = {group for _, body in chain(recipe) for group in groups_of(body)}
+    swaps = [text for text in command.groups if text[0] not in "+~"]
+    if recipe and not named and (command.preset or swaps):
+        choice = f"algorithm={command.preset}" if command.preset else swaps[0]
+        raise UserError(
+            f"{choice}: {recipe.name} names no groups (it is resolved), so none can be swapped; "
+            f"set single keys such as model.path=..., or start from the recipe it was made of"
+        )
+    # A group the recipe does not name is added, and then wins over values in the recipe's body.
+    added = [
+        f"+{text}" if text in swaps and text.split("=")[0] not in named else text for text in command.groups
+    ]
+    tree = _run_hydra(recipe, added)
+    for group in set(tree) & set(shipped.groups()):
+        if not isinstance(tree[group], dict):
+            raise UserError(
+                f"{recipe.name if recipe else 'eval'}: {group}: {tree[group]} is no section of keys; "
+                f"an entry of the group is named in the defaults list: `- {group}: {tree[group]}`"
+            )
+    return tree
+
+
+def _run_hydra(recipe: Path | None, overrides: list[str]) -> Tree:
+    store = ConfigStore.instance()
+    store.store(group="algorithm", name="sft", node={"name": "sft"})
+    for axis in algorithms.AXES:
+        for name in algorithms.options(axis):
+            store.store(group=f"algorithm/{axis}", name=name, node={"name": name})
+    # Overrides of groups need a primary config; this one stands for a file beside the recipe.
+    defaults = [_as_config(recipe)] if recipe else []
+    store.store(name="_main_", node={"defaults": [*defaults, "_self_"]})
+    folder = recipe.parent if recipe else shipped.RECIPES.resolve()
+    search = f'hydra.searchpath=["file://{shipped.RECIPES}","pkg://rlvr_cli.conf"]'
+    try:
+        with initialize_config_dir(str(folder), version_base="1.3"):
+            return OmegaConf.to_container(hydra_compose("_main_", [search, *overrides]))  # type: ignore[return-value]
+    except (HydraException, OmegaConfBaseException, YAMLError) as error:
+        message = _explain(error)
+        absent = re.findall(r"there is no \S+ '([^']+)'", message)
+        ours = any(text.endswith(f"={entry}") for entry in absent for text in overrides)
+        raise UserError(f"{recipe.name if recipe and not ours else 'command line'}: {message}") from error
+
+
+def chain(recipe: Path | None) -> Iterator[tuple[Path, Tree]]:
+    """A recipe and those it inherits from, as they are written, ancestors first."""
+    if recipe is None:
+        return
+    body = load_yaml(recipe)
+    defaults = body.get("defaults", [])
+    if not isinstance(defaults, list):
+        raise UserError(f"{recipe.name}: defaults must be a list, one `- group: entry` a line")
+    if "hydra" in body:
+        raise UserError(
+            f"{recipe.name}: unknown key 'hydra': settings of Hydra itself have no place in a recipe"
+        )
+    for entry in defaults:
+        if isinstance(entry, str) and entry != "_self_":
+            places = [
+                folder / f"{entry.removesuffix('.yaml')}.yaml" for folder in (recipe.parent, shipped.RECIPES)
+            ]
+            parent = next((place for place in places if place.is_file()), None)
+            if parent is None:
+                raise UserError(
+                    f"{recipe.name}: defaults: no recipe '{entry}'{hint(entry, shipped.recipes())}"
+                )
+            if parent.samefile(recipe):
+                raise UserError(f"{recipe.name}: defaults: it inherits from itself")
+            yield from chain(parent)
+    yield recipe, body
+
+
+def groups_of(body: Tree) -> dict[str, str]:
+    """Group (with its @package) -> entry, of one defaults list."""
+    groups = {}
+    for entry in body.get("defaults", []):
+        if isinstance(entry, dict):
+            [(group, choice)] = entry.items()
+            groups[str(group).removeprefix("override ").strip().lstrip("/")] = choice
+    return groups
+
+
+def load_yaml(path: Path) -> Tree:
+    try:
+        tree = OmegaConf.to_container(OmegaConf.load(path))
+    except YAMLError as error:
+        raise UserError(f"{path.name}: {_explain(error)}") from None
+    except OSError as error:
+        raise UserError(f"{path}: {error.strerror}") from None
+    if not isinstance(tree, dict):
+        raise UserError(f"{path.name}: a recipe is a list of `key: value`, this file holds something else")
+    return tree  # type: ignore[return-value]
+
+
+def _as_config(recipe: Path) -> str:
+    if re.search(r"[@:$=]", recipe.stem):
+        raise UserError(f"{recipe.name}: a recipe's file name cannot hold any of @ : $ =")
+    return recipe.stem
+
+
+def _explain(error: Exception) -> str:
+    """One line of what Hydra says, with the advice that leads nowhere here left out."""
+    if isinstance(error, YAMLError):
+        mark = getattr(error, "problem_mark", None)
+        where = f"line {mark.line + 1}: " if mark else ""
+        return f"{where}not valid YAML: {getattr(error, 'problem', None) or str(error).splitlines()[0]}"
+    text = f"{error} {error.__cause__ or ''}"
+    absent = re.search(r"Could not (?:find|load) '([\w./@-]+)'", text)
+    if absent:
+        group, _, entry = absent[1].rpartition("/")
+        known = entries(group) if group else shipped.recipes()
+        return f"there is no {group or 'recipe'} '{entry}'{hint(entry, known)}"
+    twice = re.search(r"Multiple values for ([\w./@-]+)\.|([\w./@-]+) appears more than once", text)
+    if twice:
+        group = twice[1] or twice[2]
+        return f"defaults: {group} is named twice; inherited entries change by `- override {group}: ...`"
+    early = re.search(r"Override '([\w./@-]+) : .*is defined before", text)
+    if early:
+        return f"defaults: `override {early[1]}` must stand behind all entries that are no overrides"
+    text = re.sub(r"^.*raised while composing config:\s*", "", text)
+    return re.split(r"\n|full_key:|object_type=|To append to your config", text.strip())[0].strip()
+
+
+def entries(group: str) -> list[str]:
+    """Names a group offers: options of an algorithm's axis, or packaged files."""
+    parent, _, axis = group.partition("/")
+    return list(algorithms.options(axis)) if axis in algorithms.AXES else shipped.options(parent)

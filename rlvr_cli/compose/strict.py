@@ -1,0 +1,160 @@
+"""The strict schema of one recipe, built from the options and verifiers it names."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import (
+    ConfigKeyError,
+    ConfigTypeError,
+    InterpolationToMissingValueError,
+    OmegaConfBaseException,
+)
+
+from rlvr_cli import algorithms, verifiers
+from rlvr_cli.errors import UserError, hint
+from rlvr_cli.schema import Bench, Recipe, SFTRecipe, Source
+
+T = TypeVar("T")
+Tree = dict[str, Any]
+
+
+@dataclass
+class Place:
+    """Where a value may have come from, for messages."""
+
+    file: str
+    overrides: list[str]
+    """Keys set on the command line."""
+
+    def of(self, key: str) -> str:
+        parts = key.split(".")
+        for other in self.overrides:
+            known = other.split(".")
+            if parts[: len(known)] == known[: len(parts)]:
+                return "command line"
+        return self.file
+
+    def complain(self, error: ValueError) -> UserError:
+        """A rule that was broken; the rules name the key first."""
+        text = " ".join(str(error).split())
+        return UserError(f"{self.of(text.split()[0].rstrip(':'))}: {text}")
+
+
+def build(root: type[T], tree: Tree, place: Place) -> T:
+    """Merge the tree into the schema of `root` and return the object; every mistake is a UserError."""
+    schema = _schema(root, tree, place)
+    _check_sections(tree, schema, place)
+    try:
+        config = OmegaConf.merge(schema, tree)
+        if missing := sorted(OmegaConf.missing_keys(config)):
+            raise UserError(f"{place.file}: required keys are not set: {', '.join(missing)}")
+        return OmegaConf.to_object(config)  # type: ignore[return-value]
+    except OmegaConfBaseException as error:
+        raise UserError(_explain(error, schema, place)) from error
+    except ValueError as error:  # __post_init__ of a section
+        raise place.complain(error) from error
+
+
+def _schema(root: type, tree: Tree, place: Place) -> DictConfig:
+    schema = OmegaConf.structured(root)
+    if root is Recipe:
+        schema.algorithm = OmegaConf.structured(algorithms.Algorithm)
+        for axis, section in _sections(tree, "algorithm").items():
+            if axis in algorithms.AXES:
+                options = algorithms.options(axis)
+                schema.algorithm[axis] = _named(
+                    section, f"algorithm.{axis}", options, options.__getitem__, place
+                )
+    if root is SFTRecipe and "source" in _sections(tree, "eval"):
+        schema.eval.source = OmegaConf.structured(Source)
+    for key, section in _sections(tree, "verifiers").items():
+        schema.verifiers[key] = _verifier(section, f"verifiers.{key}", place)
+    benches, holder = tree.get("benches"), schema
+    if root is Recipe:
+        benches, holder = _sections(tree, "eval").get("benches"), schema.eval
+    for key, section in (benches if isinstance(benches, dict) and "benches" in holder else {}).items():
+        holder.benches[key] = OmegaConf.structured(Bench)
+        if isinstance(section, dict) and "verifier" in section:
+            path = f"{'eval.' if root is Recipe else ''}benches.{key}.verifier"
+            holder.benches[key].verifier = _verifier(section["verifier"], path, place)
+    return schema
+
+
+def _sections(tree: Tree, key: str) -> Tree:
+    value = tree.get(key)
+    return value if isinstance(value, dict) else {}
+
+
+def _verifier(section: Any, key: str, place: Place) -> DictConfig:
+    return _named(section, key, verifiers.names(), verifiers.find, place)
+
+
+def _named(section: Any, key: str, names: Any, find: Callable[[str], type], place: Place) -> DictConfig:
+    """Schema of the class that a section's `name` picks."""
+    if not isinstance(section, dict) or "name" not in section:
+        raise UserError(f"{place.of(key)}: {key} must be a section with a name{hint('', names)}")
+    if section["name"] not in names:
+        where = place.of(f"{key}.name")
+        raise UserError(
+            f"{where}: {key}.name: there is no '{section['name']}'{hint(str(section['name']), names)}"
+        )
+    return OmegaConf.structured(find(section["name"]))
+
+
+def _explain(error: OmegaConfBaseException, schema: DictConfig, place: Place) -> str:
+    key = error.full_key or str(error.key or "")
+    if isinstance(error, ConfigKeyError | ConfigTypeError) and "not in '" in str(error):
+        return f"{place.of(key)}: unknown key '{key}'{_nearest(key, schema)}"
+    message = str(error.msg or error).splitlines()[0]
+    if isinstance(error, InterpolationToMissingValueError):  # out: runs/${name} without a name
+        return f"{place.file}: required keys are not set: {message.rpartition(' ')[2]}"
+    if "is not a ListConfig" in message:
+        message = "it must be a list, written [a,b]"
+    return f"{place.of(key)}: {key}: {message}" if key else f"{place.file}: {message}"
+
+
+def _check_sections(tree: Tree, schema: DictConfig, place: Place, prefix: str = "") -> None:
+    """A value where a section belongs; OmegaConf's message for it does not name the key."""
+    for key, value in tree.items():
+        path = f"{prefix}{key}"
+        child = schema._get_node(key) if key in schema else None
+        if not isinstance(child, DictConfig):
+            continue
+        if isinstance(value, dict):
+            _check_sections(value, child, place, f"{path}.")
+        elif value is not None:
+            raise UserError(f"{place.of(path)}: {path} is '{value}'; it must be a section of keys")
+
+
+def _nearest(key: str, schema: DictConfig) -> str:
+    """The known key that was probably meant: by its last part, in the same section if there is one."""
+    known = _paths(schema)
+    section, _, last = key.rpartition(".")
+    siblings = {path.rpartition(".")[2]: path for path in known if path.rpartition(".")[0] == section}
+    near = difflib.get_close_matches(last, siblings, n=1)
+    if near:
+        return f"; did you mean '{siblings[near[0]]}'?"
+    top = section.split(".")[0]
+    for pool in ([path for path in known if path.split(".")[0] == top], known):
+        same = [path for path in pool if path.rpartition(".")[2] == last]
+        near = same[:1] or difflib.get_close_matches(key, pool, n=1, cutoff=0.75)
+        if near:
+            return f"; did you mean '{near[0]}'?"
+    return f"; keys there: {', '.join(siblings)}" if siblings else ""
+
+
+def _paths(node: DictConfig, prefix: str = "") -> list[str]:
+    """Dotted keys of every section and value."""
+    found = []
+    for key in node:
+        path = f"{prefix}{key!s}"
+        found.append(path)
+        child = node._get_node(key)
+        if isinstance(child, DictConfig) and not (child._is_none() or child._is_missing()):
+            found += _paths(child, f"{path}.")
+    return found

@@ -1,0 +1,25 @@
+"""Control: every response scores the same."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from rlvr_cli.types import Reason, Verdict
+
+
+@dataclass(kw_only=True)
+class Always:
+    name: str = "always"
+    weight: float = 1.0
+    value: float = 1.0
+    """The score, in [0, 1]."""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.value <= 1:
+            raise ValueError(f"value is {self.value}; it must be in [0, 1]")
+
+    def verify(self, response: str, answer: str, extra: dict[str, Any]) -> Verdict:
+        return Verdict(score=self.value, reason=Reason.correct if self.value > 0 else Reason.wrong)
+
+    inline = verify

@@ -1,0 +1,40 @@
+"""The answer is a given string: for synthetic tasks with one way to write the answer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from rlvr_cli.types import Reason, Verdict
+from rlvr_cli.verifiers.extract import Extraction, Rejected, extract
+
+
+@dataclass(kw_only=True)
+class Match:
+    name: str = "match"
+    weight: float = 1.0
+    extraction: Extraction | None = None
+    """Where the answer stands in the response; null: the whole response is the answer."""
+    strip: bool = True
+    """Ignore white space at both ends."""
+    lower: bool = False
+    """Ignore case."""
+
+    def verify(self, response: str, answer: str, extra: dict[str, Any]) -> Verdict:
+        try:
+            found = response if self.extraction is None else extract(response, self.extraction)
+        except Rejected as rejected:
+            return rejected.verdict
+        equal = self._form(found) == self._form(answer)
+        return Verdict(
+            score=float(equal), reason=Reason.correct if equal else Reason.wrong, extracted=found[:300]
+        )
+
+    inline = verify
+
+    def check_gold(self, answer: str, extra: dict[str, Any]) -> str | None:
+        return None if self._form(answer) else "it is empty"
+
+    def _form(self, text: str) -> str:
+        text = text.strip() if self.strip else text
+        return text.lower() if self.lower else text

@@ -1,0 +1,31 @@
+"""Real parts on the CPU: one tiny model for the whole session, quiet and single-threaded."""
+
+from __future__ import annotations
+
+import os
+
+# Before torch, vLLM or DeepSpeed are imported anywhere.
+os.environ.setdefault("DS_ACCELERATOR", "cpu")
+os.environ.setdefault("VLLM_ENABLE_V1_MULTIPROCESSING", "0")
+os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
+os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
+os.environ.setdefault("TORCHDYNAMO_DISABLE", "1")
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("WANDB_MODE", "offline")
+
+from pathlib import Path
+
+import pytest
+
+from rlvr_cli.schema import TinyModel
+
+
+@pytest.fixture(scope="session")
+def tiny_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A Hugging Face folder of the builtin tiny model, seed 0."""
+    from rlvr_cli.engine.tiny import make_tiny
+
+    folder = tmp_path_factory.mktemp("model") / "tiny"
+    make_tiny(folder, TinyModel(hidden_size=64, layers=2, heads=2, kv_heads=1), seed=0)
+    return folder

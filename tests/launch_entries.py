@@ -1,0 +1,77 @@
+"""Entry points that ranks run in tests/test_launch.py."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import TextIO
+
+from rlvr_cli.compose import AnyRecipe
+from rlvr_cli.errors import UserError
+
+LIBC = ctypes.CDLL(None)
+
+
+def note(recipe: AnyRecipe, text: str) -> None:
+    assert recipe.out is not None
+    with open(Path(recipe.out) / f"notes{os.environ['RANK']}", "a") as file:
+        file.write(f"{text}\n")
+
+
+def speak(recipe: AnyRecipe, terminal: TextIO) -> None:
+    """Noise on every channel, one line for the user."""
+    print("python noise")
+    print("python complaint", file=sys.stderr)
+    os.system("echo child noise")
+    LIBC.puts(b"C noise")
+    LIBC.fflush(None)
+    print(f"hello of rank {os.environ['RANK']} of {os.environ['WORLD_SIZE']}", file=terminal)
+    note(recipe, f"{os.environ['OMP_NUM_THREADS']} {os.environ['MASTER_PORT']} {recipe.seed}")
+
+
+def wrong(recipe: AnyRecipe, terminal: TextIO) -> None:
+    """The last rank's user has made a mistake; the others fail because it has gone."""
+    if int(os.environ["RANK"]) == int(os.environ["WORLD_SIZE"]) - 1:
+        raise UserError("data.train: no such\nfile")
+    time.sleep(0.3)
+    raise RuntimeError("connection closed by peer")
+
+
+def broken(recipe: AnyRecipe, terminal: TextIO) -> None:
+    if os.environ["RANK"] == "0":
+        raise ZeroDivisionError("three lines\nof\nmessage")
+    time.sleep(60)
+
+
+def killed(recipe: AnyRecipe, terminal: TextIO) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def wait(recipe: AnyRecipe, terminal: TextIO) -> None:
+    """Ends well on the first signal, and notes every one it gets."""
+    received: list[int] = []
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda number, frame: received.append(number))
+    note(recipe, f"pid {os.getpid()}")
+    end = time.time() + 60
+    while not received and time.time() < end:
+        time.sleep(0.02)
+    time.sleep(0.5)  # a second delivery would come now
+    note(recipe, f"signals {[int(number) for number in received]}")
+
+
+def stubborn(recipe: AnyRecipe, terminal: TextIO) -> None:
+    """Ignores what it is told and has a child of its own."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+    child = os.fork()
+    if child == 0:
+        time.sleep(120)
+        os._exit(0)
+    note(recipe, f"pid {os.getpid()}")
+    note(recipe, f"pid {child}")
+    time.sleep(120)
