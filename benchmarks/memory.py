@@ -7,10 +7,10 @@ minus what it held before: weights, their gradient and the hidden states. Points
 
 from __future__ import annotations
 
-import argparse
 import json
 import subprocess
 import sys
+from argparse import SUPPRESS, ArgumentParser, RawDescriptionHelpFormatter
 from collections.abc import Callable
 from pathlib import Path
 from time import perf_counter
@@ -29,8 +29,8 @@ def ours(hidden_nD: Tensor, targets_n: Tensor, output_layer: nn.Linear) -> Tenso
     from rlvr_cli.engine.logprobs import token_scores
 
     vocabulary = output_layer.out_features
-    logprobs_n, _, _ = token_scores(hidden_nD, targets_n, output_layer, vocabulary=vocabulary, temperature=1.0)
-    return -logprobs_n.mean()
+    scores = token_scores(hidden_nD, targets_n, output_layer, vocabulary=vocabulary, temperature=1.0)
+    return -scores[0].mean()
 
 
 def naive(hidden_nD: Tensor, targets_n: Tensor, output_layer: nn.Linear) -> Tensor:
@@ -99,16 +99,17 @@ def show(rows: list[dict[str, Any]]) -> None:
             if len(fits) > 1:
                 slope = (fits[-1][1] - fits[0][1]) / (fits[-1][0] - fits[0][0]) / 1024
                 one = found[0]["logits"] / found[0]["tokens"] / 1024
-                console.print(f"  vocabulary {vocabulary:,}, {side}: {slope:,.1f} KiB (one row of logits: {one:,.0f} KiB)")
+                cost = f"{slope:,.1f} KiB (its logits: {one:,.0f} KiB)"
+                console.print(f"  vocabulary {vocabulary:,}, {side}: {cost}")
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = ArgumentParser(description=__doc__, formatter_class=RawDescriptionHelpFormatter)
     parser.add_argument("--vocabulary", type=int, nargs="+", default=[152_064], help="that of Qwen2.5-7B")
     parser.add_argument("--hidden", type=int, default=896, help="hidden size, that of Qwen2.5-0.5B")
     parser.add_argument("--tokens", type=int, nargs="+", default=[1024, 2048, 4096, 8192, 16384])
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there too")
-    parser.add_argument("--point", nargs=4, help=argparse.SUPPRESS)
+    parser.add_argument("--point", nargs=4, help=SUPPRESS)
     options = parser.parse_args()
     if options.point:
         side, *numbers = options.point

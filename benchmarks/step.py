@@ -9,11 +9,11 @@ whatever else the machine does hits both. Both sides have one process, one threa
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import sys
 import tempfile
+from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
 from pathlib import Path
 from statistics import median
 from time import perf_counter
@@ -112,8 +112,8 @@ def measure(parts: Parts, bare: BareTrainer, steps: int, warm_up: int, terminal:
         row["bare update"] = clock.lap()
         if n >= warm_up:
             rows.append(row)
-        print(f"\rstep {n + 1} of {warm_up + steps}", end="", file=terminal, flush=True)
-    print("\r", end="", file=terminal)
+        if terminal.isatty():
+            print(f"\rstep {n + 1} of {warm_up + steps}", end="\r", file=terminal, flush=True)
     return rows
 
 
@@ -140,7 +140,7 @@ def add_phases(rows: list[Row], out: Path) -> list[str]:
     return [*phases, "record and rest"]
 
 
-def run(options: argparse.Namespace, out: Path, terminal: TextIO) -> dict[str, Any]:
+def run(options: Namespace, out: Path, terminal: TextIO) -> dict[str, Any]:
     """Medians of everything measured."""
     os.environ.update(preflight.environment(1, 0))
     steps = options.steps + options.warm_up
@@ -155,7 +155,10 @@ def run(options: argparse.Namespace, out: Path, terminal: TextIO) -> dict[str, A
     from rlvr_cli.session import open_tracker
 
     distributed.initialise()
-    with open_tracker(recipe, sys.stdout, kind="rl") as tracker, assemble(recipe, sys.stdout, tracker) as parts:
+    with (
+        open_tracker(recipe, sys.stdout, kind="rl") as tracker,
+        assemble(recipe, sys.stdout, tracker) as parts,
+    ):
         sync(parts)
         bare = BareTrainer(model, recipe.trainer.lr)
         rows = measure(parts, bare, options.steps, options.warm_up, terminal)
@@ -163,7 +166,9 @@ def run(options: argparse.Namespace, out: Path, terminal: TextIO) -> dict[str, A
     for row in rows:
         row["bare work"] = row["bare generation"] + row["bare update"]
         row["ratio"] = row["step"] / row["bare work"]
-    medians = {name: median(row.get(name, 0.0) for row in rows) for name in rows[0] | dict.fromkeys(phases, 0.0)}
+    medians = {
+        name: median(row.get(name, 0.0) for row in rows) for name in dict.fromkeys([*rows[0], *phases])
+    }
     return {
         "steps": len(rows),
         "threads": torch.get_num_threads(),
@@ -179,7 +184,8 @@ def show(result: dict[str, Any]) -> None:
     from rich.table import Table
 
     medians = result["medians"]
-    table = Table(title=f"median of {result['steps']} steps, {result['threads']} threads", title_justify="left")
+    title = f"median of {result['steps']} steps, {result['threads']} threads"
+    table = Table(title=title, title_justify="left")
     for heading in ("", "ms", "of step"):
         table.add_column(heading, justify="left" if not heading else "right")
 
@@ -204,7 +210,7 @@ def show(result: dict[str, Any]) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = ArgumentParser(description=__doc__, formatter_class=RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="runs/tiny_sft", help="model folder or run directory")
     parser.add_argument("--steps", type=int, default=30, help="steps measured")
     parser.add_argument("--warm-up", type=int, default=5, help="steps before them")

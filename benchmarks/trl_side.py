@@ -37,10 +37,11 @@ class Steps(TrainerCallback):
         self.began = self.since = 0.0
 
     def reward(
-        self, completions: list[str], completion_ids: list[list[int]], answer: list[str], size: list[int], **_: Any
+        self, completions: list[str], completion_ids: list[list[int]], **columns: list[Any]
     ) -> list[float]:
-        rewards = [correct(c, a) for c, a in zip(completions, answer, strict=True)]
-        tokens = sum(map(len, completion_ids)) + sum(size)
+        """What GRPOTrainer calls with a step's samples and the columns of their problems."""
+        rewards = [correct(c, answer) for c, answer in zip(completions, columns["answer"], strict=True)]
+        tokens = sum(map(len, completion_ids)) + sum(map(len, columns["tokens"]))
         self.sampled = {"tokens": float(tokens), "accuracy": sum(rewards) / len(rewards)}
         return rewards
 
@@ -59,7 +60,7 @@ def main() -> None:
     tokenizer = AutoTokenizer.from_pretrained(settings["model"])
     problems = settings["problems"]
     for problem in problems:  # both sides must see the same tokens
-        assert tokenizer(problem["prompt"])["input_ids"] == problem.pop("tokens"), problem["prompt"]
+        assert tokenizer(problem["prompt"])["input_ids"] == problem["tokens"], problem["prompt"]
     steps = Steps()
     steps.reward.__func__.__name__ = "exact"
     with tempfile.TemporaryDirectory() as folder:

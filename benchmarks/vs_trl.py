@@ -1,9 +1,9 @@
 """Ours against TRL's GRPOTrainer: `python benchmarks/vs_trl.py --setup`, then without it.
 
-Same start model, problems in the same order, batch, reward (exact boxed answer), sampling, loss (token mean,
-clip-higher, no KL) and optimizer (AdamW) in fp32; one process after the other, two threads each. TRL generates
-with transformers: its vLLM modes need a GPU (docs/benchmarks.md). Its defaults that would slow it down here
-(gradient checkpointing, bf16) are off.
+Same start model, problems in the same order, batch, reward (exact boxed answer), sampling, loss (token
+mean, clip-higher, no KL) and optimizer (AdamW) in fp32; one process after the other, same threads. TRL
+generates with transformers, as vLLM inside TRL needs a GPU (docs/benchmarks.md). Its defaults that would
+slow it down here (gradient checkpointing, bf16) are off.
 
 Measured: tokens per second, prompt and sampled tokens of all steps over their seconds, and the seconds of
 training until the mean accuracy of five steps' samples reaches the target. Start-up is shown apart.
@@ -11,7 +11,6 @@ training until the mean accuracy of five steps' samples reaches the target. Star
 
 from __future__ import annotations
 
-import argparse
 import json
 import math
 import os
@@ -20,6 +19,7 @@ import sys
 import tempfile
 import time
 import venv
+from argparse import ArgumentParser, RawDescriptionHelpFormatter
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
@@ -34,7 +34,6 @@ from rlvr_cli.schema import Recipe
 HERE = Path(__file__).parent
 VENV = HERE.parent / ".venv-trl"
 TRL = VENV / "bin" / "python"
-THREADS = 2
 WINDOW = 5
 """Steps whose sampled completions make up one measurement of accuracy."""
 RECIPE = [
@@ -85,11 +84,11 @@ def summarise(side: str, seed: int, start_up: float, rows: list[dict[str, float]
     )
 
 
-def execute(command: list[str], log: Path) -> float:
+def execute(command: list[str], log: Path, threads: int) -> float:
     """Run to the end with its output in `log`; returns when it was started."""
     environment = {
         **os.environ,
-        "OMP_NUM_THREADS": str(THREADS),
+        "OMP_NUM_THREADS": str(threads),
         "TOKENIZERS_PARALLELISM": "false",
         "HF_HUB_OFFLINE": "1",
         "CUDA_VISIBLE_DEVICES": "",
@@ -102,10 +101,11 @@ def execute(command: list[str], log: Path) -> float:
     return started
 
 
-def ours(overrides: list[str], folder: Path, seed: int, target: float) -> Result:
+def ours(overrides: list[str], folder: Path, seed: int, target: float, threads: int) -> Result:
     started = execute(
         [sys.executable, "-m", "rlvr_cli", "dapo", "tiny_dapo", *overrides, f"out={folder / 'run'}"],
         folder / "ours.log",
+        threads,
     )
     from rlvr_cli.tracking import read_metrics
 
@@ -122,31 +122,32 @@ def ours(overrides: list[str], folder: Path, seed: int, target: float) -> Result
     return summarise("rlvr", seed, start_up, rows, target)
 
 
-def theirs(recipe: Recipe, folder: Path, seed: int, target: float) -> Result:
+def theirs(recipe: Recipe, folder: Path, seed: int, target: float, threads: int) -> Result:
     settings = folder / "settings.json"
     settings.write_text(json.dumps(trl_settings(recipe)))
     answer = folder / "trl.json"
-    started = execute([str(TRL), str(HERE / "trl_side.py"), str(settings), str(answer)], folder / "trl.log")
+    started = execute(
+        [str(TRL), str(HERE / "trl_side.py"), str(settings), str(answer)], folder / "trl.log", threads
+    )
     found = json.loads(answer.read_text())
     return summarise("TRL", seed, found["began"] - started, found["rows"], target)
 
 
 def trl_settings(recipe: Recipe) -> dict[str, Any]:
     """What trl_side.py needs of the recipe, and the problems in the order our sampler gives them."""
-    from rlvr_cli.assemble import load_problems
+    from rlvr_cli.data.prompts import problems
+    from rlvr_cli.data.sampler import Sampler
     from rlvr_cli.engine.model import load_tokenizer
-    from rlvr_cli.tracking.silent import Silent
 
-    sampler = load_problems(recipe, load_tokenizer(recipe.model), Silent())
-    drawn = sampler.take(recipe.trainer.steps * recipe.batch.prompts_per_step)
-    problems = [
-        {"prompt": p.prompt, "answer": p.answer, "tokens": p.tokens, "size": len(p.tokens)} for _, p in drawn
-    ]
+    tokenizer, limit = load_tokenizer(recipe.model), recipe.rollout.max_prompt_tokens
+    found = {name: problems(name, s, tokenizer, limit, recipe.seed)[0] for name, s in recipe.data.items()}
+    sampler = Sampler(found, {name: s.weight for name, s in recipe.data.items()}, recipe.seed)
+    drawn = [p for _, p in sampler.take(recipe.trainer.steps * recipe.batch.prompts_per_step)]
     return {
         "model": recipe.model.path,
         "seed": recipe.seed,
         "steps": recipe.trainer.steps,
-        "problems": problems,
+        "problems": [{"prompt": p.prompt, "tokens": p.tokens, "answer": p.answer} for p in drawn],
         "prompts_per_step": recipe.batch.prompts_per_step,
         "group_size": recipe.batch.group_size,
         "max_tokens": recipe.rollout.max_tokens,
@@ -170,10 +171,11 @@ def setup() -> None:
 
 def show(results: list[Result], target: float) -> None:
     def seconds(value: float) -> str:
-        return f"{value:.1f}" if math.isfinite(value) else "not reached"
+        return f"{value:.1f}" if math.isfinite(value) else "never"
 
     table = Table()
-    for heading in ("", "seed", "start-up s", "training s", "tokens/s", f"s to {target:.0%}", "last accuracy"):
+    goal = f"s to {target:.0%}"
+    for heading in ("", "seed", "start-up s", "training s", "tokens/s", goal, "last accuracy"):
         table.add_column(heading, justify="right" if heading else "left")
     medians: dict[str, tuple[float, float]] = {}
     for side in ("rlvr", "TRL"):
@@ -201,17 +203,19 @@ def show(results: list[Result], target: float) -> None:
         )
     console = Console()
     console.print(table)
-    console.print(f"tokens/s, rlvr / TRL: [bold]{medians['rlvr'][0] / medians['TRL'][0]:.2f}[/bold]")
-    if math.isfinite(medians["rlvr"][1]):
-        console.print(f"seconds to {target:.0%}, TRL / rlvr: [bold]{medians['TRL'][1] / medians['rlvr'][1]:.2f}[/bold]")
+    speed, to_target = zip(medians["rlvr"], medians["TRL"], strict=True)
+    console.print(f"tokens/s, rlvr / TRL: [bold]{speed[0] / speed[1]:.2f}[/bold]")
+    if math.isfinite(to_target[0]):
+        console.print(f"seconds to {target:.0%}, TRL / rlvr: [bold]{to_target[1] / to_target[0]:.2f}[/bold]")
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = ArgumentParser(description=__doc__, formatter_class=RawDescriptionHelpFormatter)
     parser.add_argument("--setup", action="store_true", help="make TRL's virtualenv (.venv-trl) and stop")
     parser.add_argument("--model", default="runs/tiny_sft", help="model folder or run directory")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--steps", type=int, default=100)
+    parser.add_argument("--threads", type=int, default=2, help="of each side")
     parser.add_argument("--target", type=float, default=0.6, help="accuracy to reach")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the results there too")
     options = parser.parse_args()
@@ -228,11 +232,12 @@ def main() -> None:
         assert isinstance(recipe, Recipe)
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
-            results.append(ours(overrides, folder, seed, options.target))
-            results.append(theirs(recipe, folder, seed, options.target))
+            results.append(ours(overrides, folder, seed, options.target, options.threads))
+            results.append(theirs(recipe, folder, seed, options.target, options.threads))
     show(results, options.target)
     if options.json:
-        options.json.write_text(json.dumps([asdict(r) for r in results], indent=1) + "\n")
+        rows = [asdict(r) | ({} if math.isfinite(r.to_target) else {"to_target": None}) for r in results]
+        options.json.write_text(json.dumps(rows, indent=1) + "\n")
 
 
 if __name__ == "__main__":

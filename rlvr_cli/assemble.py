@@ -53,7 +53,10 @@ class Parts:
     probe_tokens: list[int]
     step: int = 0
     """Finished steps."""
-    state: dict[str, Any] = field(default_factory=lambda: {"last_reset": 0, "empty_steps": 0})
+    state: dict[str, Any] = field(
+        default_factory=lambda: {"last_reset": 0, "empty_steps": 0, "first_eval": {}}
+    )
+    last_eval: dict[str, dict[str, float]] = field(default_factory=dict)
 
     def due(self, every: int | None) -> bool:
         """Whether something done every so many steps is due now; what ends a run is done anyway."""

@@ -30,7 +30,9 @@ class Checkpoints:
         found = re.fullmatch(r"step_(\d+)", pointer.read_text().strip())
         return int(found[1]) if found else None
 
-    def save(self, step: int, trainer: Trainer, state: dict[str, Any], reference: Reference | None = None) -> Path:
+    def save(
+        self, step: int, trainer: Trainer, state: dict[str, Any], reference: Reference | None = None
+    ) -> Path:
         """Write the state after `step` finished steps; all ranks must call it."""
         aside, final = self.folder / f".step_{step}.tmp", self.folder / f"step_{step}"
         if distributed.rank() == 0:

@@ -49,7 +49,9 @@ def collect(
     yes the groups finished so far are returned. `finished` is called as each group leaves the engine.
     """
     requests = [
-        Request(key=n, tokens=p.tokens, samples=samples, seed=None if seed is None else request_seed(seed, index))
+        Request(
+            key=n, tokens=p.tokens, samples=samples, seed=None if seed is None else request_seed(seed, index)
+        )
         for n, (index, p) in enumerate(prompts)
     ]
     groups: dict[int, tuple[Group, list[dict[str, Future[Verdict]]]]] = {}
@@ -73,7 +75,7 @@ def collect(
 
 
 def score(group: Group, weights: dict[str, float], unscored: Unscored) -> None:
-    """Fill `scores` (weighted sum over verifiers) and `correct` (the first verifier's) of a verified group."""
+    """Fill a verified group's `scores` (weighted sum over verifiers) and `correct` (the first verifier's)."""
     for verdicts in group.verdicts:
         values = {name: value_of(v, unscored, name, group) for name, v in verdicts.items()}
         group.scores.append(sum(weights[name] * value for name, value in values.items()))

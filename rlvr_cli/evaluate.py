@@ -1,4 +1,4 @@
-"""Benchmarks: k samples per problem, verified, with intervals; the same code in training and in `rlvr eval`."""
+"""Benchmarks: k samples per problem, verified, with intervals; one code for training and `rlvr eval`."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import json
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -113,7 +112,7 @@ def pass_at_k(n: int, c: float, k: int) -> float:
 def summarise(rows: list[dict[str, Any]]) -> dict[str, float]:
     """avg@k with its 95% interval over problems, pass@k, and what can distort them.
 
-    The interval treats problems as drawn from a larger set: mean +- 1.96 sd(per-problem means)/sqrt(problems).
+    The interval treats problems as drawn from a larger set: mean +- 1.96 sd(per-problem means) / sqrt(n).
     """
     k = len(rows[0]["correct"])
     means = np.array([np.mean(r["correct"]) for r in rows])
@@ -164,7 +163,9 @@ def evaluate(recipe: EvalRecipe, terminal: TextIO) -> None:
         open_eval_tracker(recipe, out, terminal) as tracker,
         Pool({verifier_key(n): b.verifier for n, b in recipe.benches.items()}, recipe.verification) as pool,
     ):
-        tracker.header({"model": recipe.model.path, "benches": ", ".join(recipe.benches), "results": str(out)})
+        tracker.header(
+            {"model": recipe.model.path, "benches": ", ".join(recipe.benches), "results": str(out)}
+        )
         engine = make_engine(
             recipe.rollout,
             path=model.path,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TextIO
+from typing import Any, TextIO
 
 from torch import Tensor
 
@@ -66,7 +66,7 @@ def train_step(parts: Parts) -> None:
 
 
 def objective(
-    algorithm: object, logprobs_n: Tensor, entropies_n: Tensor, hits_n: Tensor, at: dict[str, Tensor]
+    algorithm: Any, logprobs_n: Tensor, entropies_n: Tensor, hits_n: Tensor, at: dict[str, Tensor]
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """The policy loss of a micro-batch, from its scores and the batch's tensors at its tokens."""
     return policy_loss(

@@ -69,7 +69,9 @@ def verifier_metrics(mine: list[Group]) -> dict[str, float]:
             for name, verdict in verdicts.items():
                 add("reward/timeout_fraction", float(verdict.reason is Reason.timeout))
                 add("reward/crash_fraction", float(verdict.reason is Reason.crash))
-                add("reward/no_answer_fraction", float(verdict.reason in (Reason.no_answer, Reason.malformed)))
+                add(
+                    "reward/no_answer_fraction", float(verdict.reason in (Reason.no_answer, Reason.malformed))
+                )
                 if verdict.scored:
                     add(f"reward/{name}/mean", verdict.score)
     merged: dict[str, tuple[float, int]] = {}

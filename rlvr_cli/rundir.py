@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import shutil
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,7 +17,15 @@ from rlvr_cli import compose
 from rlvr_cli.errors import UserError
 from rlvr_cli.schema import EvalRecipe
 
-FREE = ("out", "trainer.steps", "tracker", "checkpoint", "verification.workers")
+FREE = (
+    "out",
+    "trainer.steps",
+    "tracker",
+    "checkpoint",
+    "eval",
+    "verification.workers",
+    "rollout.gpu_memory_utilization",
+)
 """Keys (or sections) that may change when a run is continued: they do not alter what it learns."""
 
 
@@ -43,11 +52,12 @@ def lock(out: Path) -> Iterator[None]:
         file.flush()
         try:
             yield
+        except UserError:  # nothing half-written: bad data, say, is only found once the tokenizer is loaded
+            if made and not (out / "checkpoints").exists() and not _has_content(out / "metrics.jsonl"):
+                shutil.rmtree(out)
+            raise
         finally:
             file.truncate(0)
-            if made and os.listdir(out) == [".lock"]:  # refused before anything was written
-                (out / ".lock").unlink()
-                out.rmdir()
 
 
 def prepare(recipe: compose.AnyRecipe, out: Path) -> str:
@@ -69,6 +79,10 @@ def prepare(recipe: compose.AnyRecipe, out: Path) -> str:
             raise UserError(f"{out} is not empty and not a run directory; set out= to another one")
     compose.save(recipe, before)
     return news
+
+
+def _has_content(file: Path) -> bool:
+    return file.is_file() and file.stat().st_size > 0
 
 
 def _refuse_another_run(recipe: compose.AnyRecipe, before: Path) -> None:

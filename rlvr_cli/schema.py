@@ -194,7 +194,9 @@ class Rollout:
 
     def __post_init__(self) -> None:
         if self.temperature <= 0:
-            raise ValueError(f"rollout.temperature is {self.temperature}; it must be above 0 (eval may be greedy)")
+            raise ValueError(
+                f"rollout.temperature is {self.temperature}; it must be above 0 (eval may be greedy)"
+            )
         if not 0 < self.top_p <= 1:
             raise ValueError(f"rollout.top_p is {self.top_p}; it must be in (0, 1]")
         if self.max_tokens < 1:
@@ -362,6 +364,12 @@ class SFTEval:
     """Steps between measurements; null: only at the end."""
     limit: int = 256
     """Examples measured."""
+    stop_at: float | None = None
+    """Token accuracy at which training ends before `trainer.steps`; null: never."""
+
+    def __post_init__(self) -> None:
+        if self.stop_at is not None and (self.source is None or self.every is None):
+            raise ValueError("eval.stop_at needs eval.source and eval.every, or it is never looked at")
 
 
 @dataclass(kw_only=True)

@@ -27,7 +27,9 @@ def local_model(model: Model, out: Path, seed: int) -> Model:
     return replace(model, path=str(folder))
 
 
-def open_tracker(recipe: Recipe | SFTRecipe, terminal: TextIO, *, kind: Literal["rl", "sft"]) -> Tracker | Silent:
+def open_tracker(
+    recipe: Recipe | SFTRecipe, terminal: TextIO, *, kind: Literal["rl", "sft"]
+) -> Tracker | Silent:
     """Rank 0's tracker, after writing environment.json; the other ranks' silent one."""
     if distributed.rank() != 0:
         return Silent()
@@ -46,7 +48,13 @@ def open_tracker(recipe: Recipe | SFTRecipe, terminal: TextIO, *, kind: Literal[
 
 def open_eval_tracker(recipe: EvalRecipe, out: Path, terminal: TextIO) -> Tracker:
     return Tracker(
-        recipe.tracker, out, terminal=terminal, total_steps=0, run_name=recipe.name, recipe=asdict(recipe), kind="eval"
+        recipe.tracker,
+        out,
+        terminal=terminal,
+        total_steps=0,
+        run_name=recipe.name,
+        recipe=asdict(recipe),
+        kind="eval",
     )
 
 

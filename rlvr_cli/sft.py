@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 import torch
 from torch import Tensor
@@ -17,12 +18,13 @@ from rlvr_cli.engine.trainer import Trainer
 from rlvr_cli.schema import SFTRecipe
 from rlvr_cli.session import local_model, open_tracker
 from rlvr_cli.stop import Interrupted, Stop
-from rlvr_cli.tracking import Timer
+from rlvr_cli.tracking import Timer, Tracker
+from rlvr_cli.tracking.silent import Silent
 from rlvr_cli.types import Batch
 
 
 def sft(recipe: SFTRecipe, terminal: TextIO) -> None:
-    """Fine-tune on the recipe's examples; every rank calls it. Ends with the exported model in `out/final`."""
+    """Fine-tune on the recipe's examples; every rank calls it. Exports the model to `out/final`."""
     distributed.initialise()
     out, stop = Path(recipe.out), Stop()
     with open_tracker(recipe, terminal, kind="sft") as tracker:
@@ -42,42 +44,79 @@ def sft(recipe: SFTRecipe, terminal: TextIO) -> None:
             row_capacity=recipe.algorithm.max_length if recipe.algorithm.packing else None,
             seed=recipe.seed,
         )
-        checkpoints, timer, step = Checkpoints(out, recipe.checkpoint.keep), Timer(), 0
-        if (saved := checkpoints.latest()) is not None:
-            sampler.load(checkpoints.load(saved, trainer)["sampler"])
-            step = saved
-            tracker.resume_at(step)
-            tracker.event("resume", f"continuing after step {step}")
-
-        def save() -> None:
-            checkpoints.save(step, trainer, {"sampler": sampler.state()})
-            tracker.event("checkpoint", f"saved step {step}")
-
+        run = Progress(recipe, trainer, sampler, Checkpoints(out, recipe.checkpoint.keep), tracker)
+        run.restore()
+        timer = Timer()
         try:
-            while step < recipe.trainer.steps:
+            while not run.finished:
                 stop.check()
                 batch = batch_of([example for _, example in sampler.take(recipe.batch.examples_per_step)])
-                lr = learning_rate(recipe.trainer, step)
+                lr = learning_rate(recipe.trainer, run.step)
                 with timer("update"):
                     update = trainer.update(batch, cross_entropy, lr=lr)
-                step += 1
-                tracker.step(step, step_metrics(update, batch, lr, timer.take()))
-                last = step == recipe.trainer.steps
-                if held_out and (last or (recipe.eval.every and step % recipe.eval.every == 0)):
-                    tracker.evaluation(step, None, measure(trainer, held_out))
-                if recipe.checkpoint.every and step % recipe.checkpoint.every == 0 and not last:
-                    save()
+                run.step += 1
+                tracker.step(run.step, step_metrics(update, batch, lr, timer.take()))
+                if held_out and (run.due(recipe.eval.every) or run.finished):
+                    run.note(measure(trainer, held_out))
+                if run.due(recipe.checkpoint.every) and not run.finished:
+                    run.save()
         except Interrupted:
-            save()
-            tracker.event("stop", f"stopped after step {step}; to continue: rlvr train {out}/recipe.yaml")
+            run.save()
+            tracker.event("stop", f"stopped after step {run.step}; to continue: rlvr train {out}/recipe.yaml")
             tracker.close("interrupted")
             return
-        save()
+        run.save()
         state = trainer.state_dict()
         if distributed.rank() == 0:
-            export(out / "final", trainer.hf, state, tokenizer, {"run": recipe.name, "steps": step})
+            export(out / "final", trainer.hf, state, tokenizer, {"run": recipe.name, "steps": run.step})
         tracker.event("export", f"model: {out / 'final'}")
         distributed.barrier()
+
+
+@dataclass
+class Progress:
+    """How far the run is, and its way to and from a checkpoint."""
+
+    recipe: SFTRecipe
+    trainer: Trainer
+    sampler: ExampleSampler
+    checkpoints: Checkpoints
+    tracker: Tracker | Silent
+    step: int = 0
+    good_enough: bool = False
+
+    @property
+    def finished(self) -> bool:
+        return self.good_enough or self.step >= self.recipe.trainer.steps
+
+    def due(self, every: int | None) -> bool:
+        return every is not None and self.step % every == 0
+
+    def note(self, measured: dict[str, float]) -> None:
+        """Record a measurement; `eval.stop_at` may end the run with it."""
+        self.tracker.evaluation(self.step, None, measured)
+        goal = self.recipe.eval.stop_at
+        self.good_enough = goal is not None and measured["token_accuracy"] >= goal
+        if self.good_enough:
+            self.tracker.event(
+                "stop", f"token accuracy has reached eval.stop_at ({goal}) after {self.step} steps"
+            )
+
+    def save(self) -> None:
+        state = {"sampler": self.sampler.state(), "good_enough": self.good_enough}
+        self.checkpoints.save(self.step, self.trainer, state)
+        self.tracker.event("checkpoint", f"saved step {self.step}")
+
+    def restore(self) -> None:
+        """Continue from the newest checkpoint of the run directory, if there is one."""
+        step = self.checkpoints.latest()
+        if step is None:
+            return
+        state = self.checkpoints.load(step, self.trainer)
+        self.sampler.load(state["sampler"])
+        self.step, self.good_enough = step, state["good_enough"]
+        self.tracker.resume_at(step)
+        self.tracker.event("resume", f"continuing after step {step}")
 
 
 def cross_entropy(
@@ -96,7 +135,7 @@ def batch_of(found: list[Example]) -> Batch:
     )
 
 
-def held_out_examples(recipe: SFTRecipe, tokenizer: object) -> list[Example]:
+def held_out_examples(recipe: SFTRecipe, tokenizer: Any) -> list[Example]:
     """The examples eval loss is measured on, the same at every measurement."""
     if recipe.eval.source is None:
         return []
@@ -111,7 +150,9 @@ def measure(trainer: Trainer, held_out: list[Example]) -> dict[str, float]:
     return {"loss": -float(logprobs_N.mean()), "token_accuracy": float(hits_N.mean())}
 
 
-def step_metrics(update: dict[str, float], batch: Batch, lr: float, timing: dict[str, float]) -> dict[str, float]:
+def step_metrics(
+    update: dict[str, float], batch: Batch, lr: float, timing: dict[str, float]
+) -> dict[str, float]:
     tokens = sum(len(s) for s in batch.sequences)
     return {
         "train/loss": update["loss"],

@@ -55,6 +55,7 @@ def rlvr(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str,
         ("eval --bench addition --model runs/x", "model.path: runs/x does not exist"),
         ("eval --bench addition --model builtin:tiny -k many", "argument -k: invalid int value: 'many'"),
         ("eval --bench addition --model builtin:tiny -k 0", "benches.addition.k is 0; it must be at least 1"),
+        ("eval --bench gsm8k --model m -k 4", "benches.gsm8k.k is 4, but at temperature 0"),
         ("eval --bench", "argument --bench: expected one argument; see rlvr eval --help"),
         ("recipes show tiny", "there is no shipped recipe tiny; did you mean 'tiny_sft'?"),
         ("recipes copy", "copy needs the name of a recipe"),
@@ -156,7 +157,7 @@ def test_completion(shell: str, capsys: pytest.CaptureFixture[str]) -> None:
 def test_bash_completion_works() -> None:
     def complete(*words: str) -> list[str]:
         script = subprocess.run(
-            COMMAND + ["completion", "bash"], capture_output=True, text=True, check=True
+            [*COMMAND, "completion", "bash"], capture_output=True, text=True, check=True
         ).stdout
         line = " ".join(f"'{word}'" for word in words)
         probe = f"{script}\nCOMP_WORDS=({line}); COMP_CWORD={len(words) - 1}; _rlvr; echo ${{COMPREPLY[@]}}"

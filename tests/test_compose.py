@@ -283,7 +283,7 @@ def test_the_verb_must_fit() -> None:
 def test_eval_recipes() -> None:
     recipe = compose.load_eval(
         None,
-        ["benches.gsm8k.max_tokens=99"],
+        ["benches.gsm8k.max_tokens=99", "benches.gsm8k.temperature=0.7"],
         benches=["gsm8k", "addition"],
         model="m",
         k=3,
@@ -338,7 +338,7 @@ def keys(cls: type, prefix: str) -> list[str]:
 
 
 def test_every_key_is_in_the_golden_list() -> None:
-    """A new knob is a reviewed change: regenerate with `python -m tests.test_compose`."""
+    """A new knob is a reviewed change: regenerate with `PYTHONPATH=. python tests/test_compose.py`."""
     assert GOLDEN.read_text().splitlines() == golden()
 
 

@@ -31,10 +31,10 @@ def make(out: Path, *overrides: str) -> Recipe:
 def environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """launch() sets variables for good, as a process runs one recipe; tests run several."""
     root = str(Path(__file__).parents[1])
-    monkeypatch.setattr(os, "environ", os.environ)
     for name in ("RANK", "WORLD_SIZE", "SLURM_PROCID"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("PYTHONPATH", root)
+    monkeypatch.syspath_prepend(root)
     before = dict(os.environ)
     yield  # type: ignore[misc]
     os.environ.clear()
@@ -192,9 +192,16 @@ def test_one_process_at_a_time(tmp_path: Path) -> None:
 
 
 def test_nothing_is_left_of_a_refused_start(tmp_path: Path) -> None:
-    with pytest.raises(ValueError), rundir.lock(tmp_path / "run"):
-        raise ValueError
+    with pytest.raises(UserError), rundir.lock(tmp_path / "run"):
+        raise UserError
     assert list(tmp_path.iterdir()) == []
+    with (
+        pytest.raises(UserError),
+        rundir.lock(tmp_path / "run"),
+    ):  # a mistake found late keeps what was measured
+        (tmp_path / "run" / "metrics.jsonl").write_text("{}")
+        raise UserError
+    assert (tmp_path / "run" / "metrics.jsonl").exists()
 
 
 def test_the_same_recipe_continues_and_another_is_refused(tmp_path: Path) -> None:

@@ -40,7 +40,9 @@ def test_chunked_equals_whole_in_value_and_gradient(n, chunk_rows, temperature):
     grads, values = [], []
     for chunk in (1 << 25, 11 * chunk_rows):
         h, w = hidden.clone().requires_grad_(), head.clone().requires_grad_()
-        logprobs, entropies, _ = scores(h, targets, w, temperature=temperature, chunk=chunk, entropy_gradient=True)
+        logprobs, entropies, _ = scores(
+            h, targets, w, temperature=temperature, chunk=chunk, entropy_gradient=True
+        )
         (logprobs.sum() - 0.3 * entropies.sum()).backward()
         grads.append((h.grad, w.grad))
         values.append((logprobs.detach(), entropies.detach()))

@@ -8,7 +8,9 @@ LENGTHS = st.lists(st.integers(1, 50), min_size=1, max_size=40)
 
 
 @given(LENGTHS, st.integers(1, 4), st.integers(1, 200), st.none() | st.integers(1, 80))
-def test_every_sequence_is_planned_once_and_ranks_have_as_many_micro_batches(lengths, ranks, budget, capacity):
+def test_every_sequence_is_planned_once_and_ranks_have_as_many_micro_batches(
+    lengths, ranks, budget, capacity
+):
     plans = plan(lengths, ranks=ranks, tokens_per_microbatch=budget, capacity=capacity)
     assert len(plans) == ranks and len({len(p) for p in plans}) == 1
     flat = [i for share in plans for micro in share for row in micro for i in row]

@@ -94,7 +94,9 @@ def test_greedy_answers_equal_plain_transformers_on_the_exported_folder(engine, 
     plain = AutoModelForCausalLM.from_pretrained(tmp_path / "final", dtype=torch.float32)
     for key, [completion] in generate(engine, ONCE, GREEDY).items():
         prompt = torch.tensor([REQUESTS[key].tokens])
-        found = plain.generate(prompt, max_new_tokens=24, do_sample=False, eos_token_id=1)[0, prompt.shape[1] :]
+        found = plain.generate(prompt, max_new_tokens=24, do_sample=False, eos_token_id=1)[
+            0, prompt.shape[1] :
+        ]
         assert completion.tokens.tolist() == found.tolist()
 
 
@@ -110,7 +112,9 @@ def test_completions_end_at_eos_or_are_truncated(engine, trainer):
 
 def test_prefix_cache_is_not_stale_after_a_sync(engine, trainer):
     """The same long prompt before and after new weights: its cached keys must not survive."""
-    long = [Request(key=0, tokens=np.random.default_rng(1).integers(4, 100, size=200).tolist(), samples=1, seed=5)]
+    long = [
+        Request(key=0, tokens=np.random.default_rng(1).integers(4, 100, size=200).tolist(), samples=1, seed=5)
+    ]
     engine.load(trainer.weights())
     generate(engine, long)
     changed = {name: w * 1.3 if "v_proj" in name else w for name, w in trainer.weights()}

@@ -14,7 +14,9 @@ def test_warmup_rises_to_lr_and_constant_stays():
 
 
 def test_linear_ends_at_min_lr():
-    assert rates(steps=5, lr=1.0, min_lr=0.2, schedule=Schedule.linear) == pytest.approx([1.0, 0.8, 0.6, 0.4, 0.2])
+    assert rates(steps=5, lr=1.0, min_lr=0.2, schedule=Schedule.linear) == pytest.approx(
+        [1.0, 0.8, 0.6, 0.4, 0.2]
+    )
 
 
 def test_cosine_is_half_way_at_the_middle():

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from rlvr_cli.algorithms.check import check as check_algorithm
 from rlvr_cli.compose.strict import Place
 from rlvr_cli.errors import hint
-from rlvr_cli.schema import EvalRecipe, Recipe, SFTRecipe, Source
+from rlvr_cli.schema import Bench, EvalRecipe, Recipe, SFTRecipe, Source
 
 
 def check(recipe: Recipe | SFTRecipe | EvalRecipe, place: Place) -> None:
@@ -16,15 +16,13 @@ def check(recipe: Recipe | SFTRecipe | EvalRecipe, place: Place) -> None:
     try:
         _check_names(recipe)
         if isinstance(recipe, EvalRecipe):
-            if not recipe.benches:
-                raise ValueError(
-                    "no bench is named; use --bench NAME (rlvr eval --list) or +bench@benches.NAME=NAME"
-                )
+            _check_benches(recipe.benches, "benches")
             return
         if not recipe.data:
             raise ValueError("data is empty; add e.g. `- data@data.train: addition` to the defaults list")
         if isinstance(recipe, Recipe):
             _check_verifiers(recipe.data, recipe.verifiers)
+            _check_benches(recipe.eval.benches, "eval.benches")
             check_algorithm(
                 recipe.algorithm, group_size=recipe.batch.group_size, max_tokens=recipe.rollout.max_tokens
             )
@@ -48,3 +46,18 @@ def _check_verifiers(data: Mapping[str, Source], verifiers: Mapping[str, object]
         for name in source.verifiers:
             if name not in verifiers:
                 raise ValueError(f"data.{key}.verifiers: '{name}' is not in verifiers{hint(name, verifiers)}")
+
+
+def _check_benches(benches: Mapping[str, Bench], prefix: str) -> None:
+    for key, bench in benches.items():
+        for field, least in (("k", 1), ("max_tokens", 1), ("temperature", 0)):
+            value = getattr(bench, field)
+            if value < least:
+                raise ValueError(f"{prefix}.{key}.{field} is {value}; it must be at least {least}")
+        if not 0 < bench.top_p <= 1:
+            raise ValueError(f"{prefix}.{key}.top_p is {bench.top_p}; it must be in (0, 1]")
+        if bench.temperature == 0 and bench.k > 1:
+            raise ValueError(
+                f"{prefix}.{key}.k is {bench.k}, but at temperature 0 all samples are the same; "
+                f"set k=1 or {prefix}.{key}.temperature"
+            )

@@ -1,4 +1,4 @@
-"""Log-probability, entropy and greedy hits of chosen tokens, without ever holding [tokens, vocabulary] in fp32.
+"""Log-probability, entropy and greedy hits of chosen tokens, never holding [tokens, vocabulary] in fp32.
 
 Only the positions that predict a trained token go through the output layer, a chunk at a time; with
 more than one chunk the backward pass recomputes each. The same code serves training, old and
@@ -8,6 +8,7 @@ reference logprobs.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -18,7 +19,7 @@ CHUNK_ELEMENTS = 1 << 25
 
 
 Scores = tuple[Tensor, Tensor, Tensor]
-"""logprobs_n, entropies_n (of softmax(logits / temperature), in nats), hits_n (1: the most probable token)."""
+"""logprobs_n, entropies_n (of softmax(logits / temperature), nats), hits_n (1: the most probable token)."""
 
 
 def chunk_scores(logits_nV: Tensor, targets_n: Tensor, temperature: float, entropy_gradient: bool) -> Scores:
@@ -65,7 +66,7 @@ def token_scores(
 class Scorer(nn.Module):
     """The module DeepSpeed wraps: a Hugging Face causal LM whose forward returns token scores."""
 
-    def __init__(self, model: nn.Module) -> None:
+    def __init__(self, model: Any) -> None:
         super().__init__()
         self.model = model
         causal = model.get_base_model() if hasattr(model, "get_base_model") else model  # unwrap peft
@@ -74,7 +75,9 @@ class Scorer(nn.Module):
         self._output_layer = [causal.get_output_embeddings()]
         self._softcap: float | None = getattr(text, "final_logit_softcapping", None)
         # Cohere multiplies its logits, Granite divides them.
-        self._scale: float = getattr(text, "logit_scale", None) or 1 / (getattr(text, "logits_scaling", None) or 1)
+        self._scale: float = getattr(text, "logit_scale", None) or 1 / (
+            getattr(text, "logits_scaling", None) or 1
+        )
         self.vocabulary: int = text.vocab_size
 
     def logits(self, hidden_nD: Tensor) -> Tensor:

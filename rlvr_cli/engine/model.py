@@ -30,7 +30,9 @@ def load_tokenizer(model: Model) -> Any:
         try:
             tokenizer.chat_template = Path(model.chat_template).read_text()
         except OSError as error:
-            raise UserError(f"model.chat_template: cannot read '{model.chat_template}': {error.strerror}") from error
+            raise UserError(
+                f"model.chat_template: cannot read '{model.chat_template}': {error.strerror}"
+            ) from error
     if tokenizer.eos_token_id is None:
         raise UserError(f"model.path: the tokenizer of '{model.path}' has no end-of-sequence token")
     if tokenizer.pad_token_id is None:
@@ -59,7 +61,9 @@ def load_model(model: Model, precision: Precision) -> nn.Module:
             attn_implementation=model.attention,
         )
     except (OSError, ValueError, ImportError) as error:
-        raise UserError(f"model.path: no causal language model loads from '{model.path}': {first_line(error)}") from error
+        raise UserError(
+            f"model.path: no causal language model loads from '{model.path}': {first_line(error)}"
+        ) from error
     hf.config.use_cache = False
     if model.gradient_checkpointing:
         hf.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
@@ -77,7 +81,7 @@ def add_lora(hf: nn.Module, model: Model) -> nn.Module:
             hf,
             LoraConfig(
                 r=lora.rank,
-                lora_alpha=lora.alpha,
+                lora_alpha=lora.alpha,  # type: ignore[arg-type]  # floats work
                 lora_dropout=lora.dropout,
                 target_modules=targets,
                 task_type="CAUSAL_LM",
@@ -101,7 +105,9 @@ def eos_ids(path: str, tokenizer: Any) -> list[int]:
     return sorted(ids)
 
 
-def export(folder: Path, hf: nn.Module, state: dict[str, torch.Tensor], tokenizer: Any, note: dict[str, Any]) -> None:
+def export(
+    folder: Path, hf: Any, state: dict[str, torch.Tensor], tokenizer: Any, note: dict[str, Any]
+) -> None:
     """Write an ordinary Hugging Face folder: safetensors, config, generation config, tokenizer."""
     base = hf.get_base_model() if hasattr(hf, "get_base_model") else hf
     base.config.use_cache = True

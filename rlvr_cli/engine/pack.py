@@ -72,6 +72,7 @@ def plan(
     plans: list[list[list[list[int]]]] = []
     for share in shares:
         micro_batches: list[list[list[int]]] = []
+        width = 0
         for r in share:  # longest first: the first row of a micro-batch sets its width
             if micro_batches and (len(micro_batches[-1]) + 1) * width <= tokens_per_microbatch:
                 micro_batches[-1].append(rows[r])
@@ -84,7 +85,10 @@ def plan(
 
 
 def collate(
-    rows: list[list[int]], sequences: Sequence[np.ndarray], trained: Sequence[np.ndarray], starts_B: np.ndarray
+    rows: list[list[int]],
+    sequences: Sequence[np.ndarray],
+    trained: Sequence[np.ndarray],
+    starts_B: np.ndarray,
 ) -> MicroBatch:
     """Tensors of one micro-batch; `starts_B[i]` is where sequence i begins in the flat _N tensors."""
     if not rows:  # an empty share still runs one token through the model, with nothing to train

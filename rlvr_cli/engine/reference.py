@@ -86,7 +86,7 @@ class Reference:
         if settings.offload is Offload.optimizer:
             settings.offload = Offload.none  # there is no optimizer
         config = deepspeed_config(settings, max_grad_norm=0.0)
-        scorer = Scorer(load_sharded(self.model, settings, config))
+        scorer: Any = Scorer(load_sharded(self.model, settings, config))
         scorer.requires_grad_(False)
         if settings.zero_stage != 3:
             return scorer.to(distributed.device())

@@ -54,7 +54,7 @@ class Trainer:
         self.row_capacity = row_capacity
         config = deepspeed_config(settings, max_grad_norm=max_grad_norm)
         torch.manual_seed(seed)  # LoRA's initial weights must not differ between ranks
-        self.hf = load_sharded(model, settings, config)
+        self.hf: Any = load_sharded(model, settings, config)
         scorer = Scorer(self.hf)
         self.vocabulary = scorer.vocabulary
         trained = [p for p in scorer.parameters() if p.requires_grad]
@@ -103,13 +103,13 @@ class Trainer:
             # The weights already divide by counts over all ranks and micro-batches, but DeepSpeed averages
             # gradients over ranks (hence the factor) and would divide by accumulation steps (hence False).
             self.engine.backward(loss * distributed.world_size(), scale_wrt_gas=False)
-        metrics = tally.reduced()
-        if not np.isfinite(metrics["loss"]):
-            raise NonFiniteLoss(f"the loss of this update is {metrics['loss']}")
+        totals = tally.reduced()
+        if not np.isfinite(totals["loss"]):
+            raise NonFiniteLoss(f"the loss of this update is {totals['loss']}")
         norm = self._unsharded_grad_norm() if self._plain_optimizer else None
         self.engine.step()
-        metrics["grad_norm"] = float(self.engine.get_global_grad_norm() if norm is None else norm)
-        return metrics
+        totals["grad_norm"] = float(self.engine.get_global_grad_norm() if norm is None else norm)
+        return totals
 
     def forward(
         self, module: Any, micro: MicroBatch, temperature: float | None = None

@@ -62,8 +62,10 @@ class SyncError(RuntimeError):
     """The rollout engine does not hold the trainer's weights; going on would train on wrong data."""
 
 
-def make_engine(rollout: Rollout, *, path: str, tokenizer: Any, eos: list[int], seed: int, **model: Any) -> Engine:
-    """The engine the recipe names. `model`: revision, trust_remote_code, overrides, precision, max_model_len."""
+def make_engine(
+    rollout: Rollout, *, path: str, tokenizer: Any, eos: list[int], seed: int, **model: Any
+) -> Engine:
+    """The engine the recipe names; `model`: precision, max_model_len, revision, and so on."""
     if rollout.engine is RolloutEngine.vllm:
         from rlvr_cli.rollout.vllm import VLLMEngine
 

@@ -33,15 +33,19 @@ class HFEngine:
     ) -> None:
         from transformers import AutoModelForCausalLM
 
-        self.device = torch.device("cuda", torch.cuda.current_device()) if torch.cuda.is_available() else torch.device("cpu")
-        self.model = AutoModelForCausalLM.from_pretrained(
+        self.device = (
+            torch.device("cuda", torch.cuda.current_device())
+            if torch.cuda.is_available()
+            else torch.device("cpu")
+        )
+        model: Any = AutoModelForCausalLM.from_pretrained(
             path,
             revision=revision,
             trust_remote_code=trust_remote_code,
             dtype=torch.float32 if precision is Precision.fp32 else torch.bfloat16,
             **(overrides or {}),
         )
-        self.model.to(self.device).eval()
+        self.model = model.to(self.device).eval()
         self.tokenizer = tokenizer
         self.eos = torch.tensor(eos, device=self.device)
         self.pad = int(tokenizer.pad_token_id)
@@ -76,7 +80,10 @@ class HFEngine:
             ids[row, width - len(prompt) :] = torch.tensor(prompt, device=self.device)
             mask[row, width - len(prompt) :] = 1
         tokens, logprobs, ended = self._sample(ids, mask, generators, sampling)
-        completions = [self._completion(t, lp, bool(e), sampling) for t, lp, e in zip(tokens, logprobs, ended, strict=True)]
+        completions = [
+            self._completion(t, lp, bool(e), sampling)
+            for t, lp, e in zip(tokens, logprobs, ended, strict=True)
+        ]
         start = 0
         for request in requests:
             yield request.key, completions[start : start + request.samples]
@@ -91,7 +98,11 @@ class HFEngine:
         tokens, logprobs = [], []
         for _ in range(sampling.max_tokens):
             out = self.model(
-                input_ids=step_ids, attention_mask=mask, position_ids=positions, past_key_values=cache, use_cache=True
+                input_ids=step_ids,
+                attention_mask=mask,
+                position_ids=positions,
+                past_key_values=cache,
+                use_cache=True,
             )
             cache = out.past_key_values
             log_p = _processed(out.logits[:, -1].float(), sampling)
@@ -155,7 +166,7 @@ class HFEngine:
 
 
 def _processed(logits: Tensor, sampling: Sampling) -> Tensor:
-    """Log-probabilities of the distribution sampled from: temperature, then the top_p nucleus, renormalised."""
+    """Log-probabilities of what is sampled from: temperature, then the top_p nucleus, renormalised."""
     if sampling.temperature > 0:
         logits = logits / sampling.temperature
     if sampling.top_p < 1:
@@ -166,7 +177,7 @@ def _processed(logits: Tensor, sampling: Sampling) -> Tensor:
 
 
 def _draw(log_p: Tensor, generators: list[torch.Generator | None], sampling: Sampling) -> Tensor:
-    """One token per row: the mode when greedy, else by the exponential race, each row with its own generator."""
+    """One token per row: the mode when greedy, else an exponential race with the row's own generator."""
     if sampling.temperature == 0:
         return log_p.argmax(-1)
     noise = torch.stack([torch.empty(log_p.shape[1]).exponential_(generator=g) for g in generators])

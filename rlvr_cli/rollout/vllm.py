@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 from vllm import LLM, SamplingParams
+from vllm.inputs import TokensPrompt
 from vllm.sampling_params import RequestOutputKind
 
 from rlvr_cli.rollout import Request, Sampling, SyncError
@@ -70,7 +71,7 @@ class VLLMEngine:
         self.llm.init_weight_transfer_engine({"init_info": {}})
 
     def generate(self, requests: list[Request], sampling: Sampling) -> Iterator[tuple[int, list[Completion]]]:
-        engine = self.llm.llm_engine
+        engine: Any = self.llm.llm_engine
         keys = {}
         for request in requests:
             params = SamplingParams(
@@ -133,8 +134,11 @@ class VLLMEngine:
             )
 
     def probe(self, tokens: list[int]) -> list[float]:
-        params = SamplingParams(max_tokens=1, temperature=0.0, prompt_logprobs=0, flat_logprobs=True, detokenize=False)
-        [output] = self.llm.generate([{"prompt_token_ids": tokens}], params, use_tqdm=False)
+        params = SamplingParams(
+            max_tokens=1, temperature=0.0, prompt_logprobs=0, flat_logprobs=True, detokenize=False
+        )
+        output: Any
+        [output] = self.llm.generate(TokensPrompt(prompt_token_ids=tokens), params, use_tqdm=False)
         return [float(x) for x in output.prompt_logprobs.logprobs]
 
     def sleep(self) -> None:

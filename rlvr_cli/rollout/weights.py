@@ -47,7 +47,8 @@ class InProcessTransfer(WeightTransferEngine[InitInfo, UpdateInfo]):
 
     def receive_weights(self, update_info: UpdateInfo) -> None:
         weights: Iterable[tuple[str, Tensor]] = update_info.weights
-        self.model.load_weights((name, tensor.to(self.device)) for name, tensor in weights)
+        model: Any = self.model
+        model.load_weights((name, tensor.to(self.device)) for name, tensor in weights)
 
     def finish_weight_update(self) -> None:
         finalize_layerwise_reload(self.model, self.model_config)
@@ -82,5 +83,5 @@ def repack_cpu_weights(model: nn.Module) -> None:
             elif kind == "RoutedExperts":
                 kernel = getattr(module.quant_method, "moe_kernel", None)
                 experts = getattr(kernel, "fused_experts", None)
-                if hasattr(experts, "process_weights_after_loading"):
+                if experts is not None and hasattr(experts, "process_weights_after_loading"):
                     experts.process_weights_after_loading(module)
