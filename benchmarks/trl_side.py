@@ -76,7 +76,11 @@ def main() -> None:
             # sampling
             max_completion_length=settings["max_tokens"],
             temperature=settings["temperature"],
-            use_vllm=False,
+            use_vllm=settings["vllm"],
+            vllm_mode="colocate",
+            vllm_max_model_length=settings["max_positions"],
+            vllm_gpu_memory_utilization=0.05,  # on a CPU, of the main memory
+            vllm_importance_sampling_correction=False,  # ours has none; saves a forward pass
             # loss: token mean over the step, no KL, rewards scaled by the group's std
             loss_type="dapo",
             epsilon=settings["clip_ratio_low"],

@@ -1,9 +1,10 @@
 """Ours against TRL's GRPOTrainer: `python benchmarks/vs_trl.py --setup`, then without it.
 
 Same start model, problems in the same order, batch, reward (exact boxed answer), sampling, loss (token
-mean, clip-higher, no KL) and optimizer (AdamW) in fp32; one process after the other, same threads. TRL
-generates with transformers, as vLLM inside TRL needs a GPU (docs/benchmarks.md). Its defaults that would
-slow it down here (gradient checkpointing, bf16) are off.
+mean, clip-higher, no KL) and optimizer (AdamW) in fp32; one process after the other, same threads. TRL's
+defaults that would slow it down here (gradient checkpointing, bf16) are off. TRL generates with transformers,
+or with --trl-vllm with vLLM in its own process, from an environment (--trl-python) that has both; compare
+against whichever is faster on the machine (docs/benchmarks.md).
 
 Measured: tokens per second, prompt and sampled tokens of all steps over their seconds, and the seconds of
 training until the mean accuracy of five steps' samples reaches the target. Start-up is shown apart.
@@ -122,9 +123,11 @@ def ours(overrides: list[str], folder: Path, seed: int, target: float, threads: 
     return summarise("rlvr", seed, start_up, rows, target)
 
 
-def theirs(recipe: Recipe, folder: Path, seed: int, target: float, threads: int) -> Result:
+def theirs(
+    recipe: Recipe, folder: Path, seed: int, target: float, threads: int, python: Path, vllm: bool
+) -> Result:
     settings = folder / "settings.json"
-    settings.write_text(json.dumps(trl_settings(recipe)))
+    settings.write_text(json.dumps(trl_settings(recipe) | {"vllm": vllm}))
     answer = folder / "trl.json"
     started = execute(
         [str(TRL), str(HERE / "trl_side.py"), str(settings), str(answer)], folder / "trl.log", threads
@@ -151,6 +154,7 @@ def trl_settings(recipe: Recipe) -> dict[str, Any]:
         "prompts_per_step": recipe.batch.prompts_per_step,
         "group_size": recipe.batch.group_size,
         "max_tokens": recipe.rollout.max_tokens,
+        "max_positions": recipe.rollout.max_prompt_tokens + recipe.rollout.max_tokens,
         "temperature": recipe.rollout.temperature,
         "clip_ratio_low": recipe.algorithm.loss.clip_ratio_low,
         "clip_ratio_high": recipe.algorithm.loss.clip_ratio_high,
@@ -169,11 +173,11 @@ def setup() -> None:
     subprocess.run([TRL, "-m", "pip", "install", "-r", HERE / "requirements-trl.txt"], check=True)
 
 
-def show(results: list[Result], target: float) -> None:
+def show(results: list[Result], target: float, generation: str) -> None:
     def seconds(value: float) -> str:
         return f"{value:.1f}" if math.isfinite(value) else "never"
 
-    table = Table()
+    table = Table(title=f"TRL generates with {generation}", title_justify="left")
     goal = f"s to {target:.0%}"
     for heading in ("", "seed", "start-up s", "training s", "tokens/s", goal, "last accuracy"):
         table.add_column(heading, justify="right" if heading else "left")
@@ -212,6 +216,10 @@ def show(results: list[Result], target: float) -> None:
 def main() -> None:
     parser = ArgumentParser(description=__doc__, formatter_class=RawDescriptionHelpFormatter)
     parser.add_argument("--setup", action="store_true", help="make TRL's virtualenv (.venv-trl) and stop")
+    parser.add_argument(
+        "--trl-python", type=Path, default=TRL, metavar="PATH", help="interpreter that has TRL"
+    )
+    parser.add_argument("--trl-vllm", action="store_true", help="TRL generates with vLLM, not transformers")
     parser.add_argument("--model", default="runs/tiny_sft", help="model folder or run directory")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--steps", type=int, default=100)
@@ -221,8 +229,8 @@ def main() -> None:
     options = parser.parse_args()
     if options.setup:
         return setup()
-    if not TRL.exists():
-        sys.exit("TRL's virtualenv is missing: run with --setup first")
+    if not options.trl_python.exists():
+        sys.exit(f"there is no {options.trl_python}: run with --setup first")
     model = Path(preflight.resolve_model(options.model)).resolve()
     fixed = [*RECIPE, f"model.path={model}", f"trainer.steps={options.steps}"]
     results: list[Result] = []
@@ -233,8 +241,9 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
             results.append(ours(overrides, folder, seed, options.target, options.threads))
-            results.append(theirs(recipe, folder, seed, options.target, options.threads))
-    show(results, options.target)
+            trl = options.trl_python, options.trl_vllm
+            results.append(theirs(recipe, folder, seed, options.target, options.threads, *trl))
+    show(results, options.target, "vLLM" if options.trl_vllm else "transformers")
     if options.json:
         rows = [asdict(r) | ({} if math.isfinite(r.to_target) else {"to_target": None}) for r in results]
         options.json.write_text(json.dumps(rows, indent=1) + "\n")

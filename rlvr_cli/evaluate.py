@@ -20,7 +20,7 @@ from rlvr_cli.files import write_atomically
 from rlvr_cli.rollout import Engine, Sampling, make_engine
 from rlvr_cli.schema import Bench, EvalRecipe, Unscored
 from rlvr_cli.session import local_model, open_eval_tracker, versions
-from rlvr_cli.tracking import Timer
+from rlvr_cli.tracking import Timer, print_results
 from rlvr_cli.types import Group
 from rlvr_cli.verifiers.pool import Pool
 
@@ -166,6 +166,7 @@ def evaluate(recipe: EvalRecipe, terminal: TextIO) -> None:
         tracker.header(
             {"model": recipe.model.path, "benches": ", ".join(recipe.benches), "results": str(out)}
         )
+        results = {}
         engine = make_engine(
             recipe.rollout,
             path=model.path,
@@ -192,8 +193,9 @@ def evaluate(recipe: EvalRecipe, terminal: TextIO) -> None:
             )
             path = write_result(out, name, bench, result, model=recipe.model.path, timing=timer.take())
             tracker.evaluation(0, name, result.summary)
-            tracker.event("eval", f"{name}: every sample is in {path}")
+            results[str(path)] = {"bench": name} | result.summary
         engine.close()
+    print_results(terminal, results)
 
 
 def default_folder(model: str) -> Path:

@@ -402,4 +402,5 @@ class EvalRecipe:
     verification: Verification = field(default_factory=Verification)
     benches: dict[str, Bench] = field(default_factory=dict)
     precision: Precision = Precision.fp32
-    tracker: Tracker = field(default_factory=Tracker)
+    """Weights and computation, where `rollout.dtype` does not say."""
+    tracker: Tracker = field(default_factory=lambda: Tracker(wandb=WandbMode.disabled))

@@ -9,6 +9,7 @@ from typing import Any, Literal, TextIO
 
 from rlvr_cli.engine import distributed
 from rlvr_cli.engine.tiny import make_tiny
+from rlvr_cli.plan import derive
 from rlvr_cli.schema import EvalRecipe, Model, Recipe, SFTRecipe
 from rlvr_cli.tracking import Tracker, write_environment
 from rlvr_cli.tracking.silent import Silent
@@ -35,7 +36,7 @@ def open_tracker(
         return Silent()
     out = Path(recipe.out)
     write_environment(out, seed=recipe.seed, world_size=distributed.world_size())
-    return Tracker(
+    tracker = Tracker(
         recipe.tracker,
         out,
         terminal=terminal,
@@ -44,6 +45,9 @@ def open_tracker(
         recipe=asdict(recipe),
         kind=kind,
     )
+    what = {"run": f"{recipe.name} ({recipe.algorithm.name})", "model": recipe.model.path}
+    tracker.header(what | derive(recipe) | {"ranks": str(distributed.world_size())})
+    return tracker
 
 
 def open_eval_tracker(recipe: EvalRecipe, out: Path, terminal: TextIO) -> Tracker:

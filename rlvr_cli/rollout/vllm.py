@@ -36,6 +36,7 @@ class VLLMEngine:
         overrides: dict[str, Any] | None = None,
     ) -> None:
         cuda = torch.cuda.is_available()
+        several = torch.distributed.is_initialized() and torch.distributed.get_world_size() > 1
         device: dict[str, Any] = (
             {"gpu_memory_utilization": rollout.gpu_memory_utilization, "enable_sleep_mode": rollout.sleep}
             if cuda
@@ -65,6 +66,8 @@ class VLLMEngine:
             worker_extension_cls="rlvr_cli.rollout.weights.WorkerExtension",
             seed=seed % 2**31,
             disable_log_stats=True,
+            # With several ranks each engine takes its rank's device; the default would take the first one.
+            distributed_executor_backend="external_launcher" if several else None,
             **device,
         )
         torch.set_rng_state(generator_state)  # vLLM seeds torch's global generator

@@ -5,6 +5,7 @@ from rlvr_cli.tracking.environment import environment, write_environment
 from rlvr_cli.tracking.journal import read_metrics
 from rlvr_cli.tracking.plots import curves
 from rlvr_cli.tracking.records import RolloutRecords, read_records
+from rlvr_cli.tracking.results import print_results
 from rlvr_cli.tracking.timing import Timer
 from rlvr_cli.tracking.tracker import Tracker
 
@@ -15,6 +16,7 @@ __all__ = [
     "Tracker",
     "curves",
     "environment",
+    "print_results",
     "read_metrics",
     "read_records",
     "write_environment",

@@ -1,0 +1,62 @@
+"""Mistakes found only once the model's tokenizer is loaded: still one line, exit code 2, nothing left."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.slow
+
+CASES = {
+    "empty file": ("", [], ["train", "is empty"]),
+    "malformed row": ('{"prompt": "1+1=", "answer": "2"}\n{"prompt": "2+\n', [], ["train.jsonl", "2"]),
+    "missing answer": ('{"prompt": "1+1="}\n', [], ["answer", "prompt"]),
+    "wrong column": ('{"q": "1+1=", "a": "2"}\n', ["+data.train.columns={prompt: qq, answer: a}"], ["qq"]),
+    "empty prompt": ('{"prompt": "1", "answer": "2"}\n{"prompt": "", "answer": "2"}\n', [], ["row 2"]),
+    "all too long": ('{"prompt": "' + "1" * 40 + '", "answer": "2"}\n', [], ["rollout.max_prompt_tokens"]),
+    "system without template": (
+        '{"prompt": "1+1=", "answer": "2"}\n',
+        ["data.train.system=Add.", "model.path=plain"],
+        ["chat template"],
+    ),
+    "messages without template": (
+        '{"prompt": [{"role": "user", "content": "1+1="}], "answer": "2"}\n',
+        ["model.path=plain"],
+        ["chat template"],
+    ),
+}
+
+
+def plain_model(folder: Path, source: Path) -> None:
+    """The tiny model without its chat template."""
+    import shutil
+
+    shutil.copytree(source, folder)
+    (folder / "chat_template.jinja").unlink(missing_ok=True)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_bad_data_is_one_line_and_leaves_nothing(case, tmp_path, tiny_path):
+    content, overrides, says = CASES[case]
+    (tmp_path / "train.jsonl").write_text(content)
+    plain_model(tmp_path / "plain", tiny_path)
+    before = sorted(p.name for p in tmp_path.iterdir())
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", "rlvr_cli", "grpo", "smoke"),
+            *("data.train.path=train.jsonl", "data.train.chat=auto", "out=run", *overrides),
+        ],
+        cwd=tmp_path,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    errors = [line for line in done.stderr.splitlines() if line.startswith("rlvr: error")]
+    assert done.returncode == 2, done.stdout + done.stderr
+    assert len(errors) == 1 and "Traceback" not in done.stderr + done.stdout
+    for words in says:
+        assert words in errors[0], errors[0]
+    assert sorted(p.name for p in tmp_path.iterdir()) == before
