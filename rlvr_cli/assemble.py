@@ -12,9 +12,10 @@ from rlvr_cli.checkpoint import Checkpoints
 from rlvr_cli.data.prompts import problems
 from rlvr_cli.data.sampler import Sampler
 from rlvr_cli.engine import distributed
-from rlvr_cli.engine.model import eos_ids, load_tokenizer
+from rlvr_cli.engine.model import context_length, eos_ids, load_tokenizer
 from rlvr_cli.engine.reference import Reference
 from rlvr_cli.engine.trainer import Trainer
+from rlvr_cli.errors import UserError
 from rlvr_cli.evaluate import verifier_key
 from rlvr_cli.rollout import Engine, Sampling, SyncError, make_engine
 from rlvr_cli.schema import Precision, Recipe
@@ -153,6 +154,13 @@ def assemble(recipe: Recipe, terminal: TextIO, tracker: Tracker | Silent) -> Par
     benches = recipe.eval.benches
     longest = max([recipe.rollout.max_tokens, *(b.max_tokens for b in benches.values())])
     positions = recipe.rollout.max_prompt_tokens + longest
+    context = context_length(model)
+    if context is not None and positions > context:
+        raise UserError(
+            f"rollout.max_prompt_tokens ({recipe.rollout.max_prompt_tokens}) and responses of {longest} "
+            f"tokens add up to more than the {context} positions of '{recipe.model.path}'; "
+            "lower one, or set model.overrides.max_position_embeddings"
+        )
     engine = make_engine(
         recipe.rollout,
         path=model.path,

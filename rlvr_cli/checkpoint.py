@@ -25,10 +25,11 @@ class Checkpoints:
     def latest(self) -> int | None:
         """Step of the newest complete checkpoint; None: start afresh."""
         pointer = self.folder / "latest"
-        if not pointer.exists():
-            return None
-        found = re.fullmatch(r"step_(\d+)", pointer.read_text().strip())
-        return int(found[1]) if found else None
+        found = re.fullmatch(r"step_(\d+)\s*", pointer.read_text()) if pointer.exists() else None
+        if found and (self.folder / f"step_{found[1]}" / "state.json").exists():
+            return int(found[1])
+        # Killed between the two renames of `save`: the newest whole folder is what there is.
+        return max((int(p.parent.name[5:]) for p in self.folder.glob("step_*/state.json")), default=None)
 
     def save(
         self, step: int, trainer: Trainer, state: dict[str, Any], reference: Reference | None = None
@@ -49,8 +50,11 @@ class Checkpoints:
                 if file.is_file():
                     with open(file, "rb") as opened:
                         os.fsync(opened.fileno())
-            shutil.rmtree(final, ignore_errors=True)
+            replaced = self.folder / f".step_{step}.old"
+            if final.exists():  # a resumed run that made no new step
+                os.replace(final, replaced)
             os.replace(aside, final)
+            shutil.rmtree(replaced, ignore_errors=True)
             sync_directory(self.folder)
             write_atomically(self.folder / "latest", f"step_{step}\n")
             self._prune()

@@ -15,7 +15,7 @@ from rlvr_cli import __version__
 from rlvr_cli.collect import collect
 from rlvr_cli.data.prompts import problems
 from rlvr_cli.engine import distributed
-from rlvr_cli.engine.model import eos_ids, load_tokenizer
+from rlvr_cli.engine.model import context_length, eos_ids, load_tokenizer
 from rlvr_cli.files import write_atomically
 from rlvr_cli.rollout import Engine, Sampling, make_engine
 from rlvr_cli.schema import Bench, EvalRecipe, Unscored
@@ -49,10 +49,12 @@ def run_bench(
     max_prompt_tokens: int,
     timer: Timer,
     stopped: Callable[[], bool] = lambda: False,
+    check: Callable[[], None] = lambda: None,
     advance: Callable[[int, int], None] = lambda done, total: None,
 ) -> Evaluation:
     """Sample and verify a benchmark, its problems dealt over the ranks; every rank gets the result.
 
+    `stopped` ends the sampling early; `check`, called by all ranks after it, may raise then.
     `advance(done, total)` is told of each finished problem of this rank.
     """
     found, _ = problems(name, bench.source, tokenizer, max_prompt_tokens, bench.seed)
@@ -79,6 +81,7 @@ def run_bench(
         stopped=stopped,
         finished=finished,
     )
+    check()
     rows = [row(g) for g in groups]
     rows = sorted((r for part in distributed.gather(rows) for r in part), key=lambda r: r["index"])
     return Evaluation(summary=summarise(rows), rows=rows)
@@ -159,6 +162,8 @@ def evaluate(recipe: EvalRecipe, terminal: TextIO) -> None:
     model = local_model(recipe.model, out, recipe.seed)
     tokenizer = load_tokenizer(model)
     longest = max(b.max_tokens for b in recipe.benches.values())
+    wanted = recipe.rollout.max_prompt_tokens + longest
+    context = min(wanted, context_length(model) or wanted)
     with (
         open_eval_tracker(recipe, out, terminal) as tracker,
         Pool({verifier_key(n): b.verifier for n, b in recipe.benches.items()}, recipe.verification) as pool,
@@ -166,6 +171,8 @@ def evaluate(recipe: EvalRecipe, terminal: TextIO) -> None:
         tracker.header(
             {"model": recipe.model.path, "benches": ", ".join(recipe.benches), "results": str(out)}
         )
+        if context < wanted:
+            tracker.event("warning", f"the model has {context} positions: longer responses are cut there")
         results = {}
         engine = make_engine(
             recipe.rollout,
@@ -174,7 +181,7 @@ def evaluate(recipe: EvalRecipe, terminal: TextIO) -> None:
             eos=eos_ids(model.path, tokenizer),
             seed=recipe.seed,
             precision=recipe.rollout.dtype or recipe.precision,
-            max_model_len=recipe.rollout.max_prompt_tokens + longest,
+            max_model_len=context,
             revision=model.revision,
             trust_remote_code=model.trust_remote_code,
             overrides=model.overrides,
@@ -187,7 +194,7 @@ def evaluate(recipe: EvalRecipe, terminal: TextIO) -> None:
                 engine,
                 pool,
                 tokenizer,
-                max_prompt_tokens=recipe.rollout.max_prompt_tokens,
+                max_prompt_tokens=min(recipe.rollout.max_prompt_tokens, context - 1),
                 timer=timer,
                 advance=tracker.progress(name),
             )

@@ -83,8 +83,8 @@ def evaluate_benches(parts: Parts) -> None:
                 max_prompt_tokens=parts.recipe.rollout.max_prompt_tokens,
                 timer=parts.timer,
                 stopped=lambda: parts.stop.asked,
+                check=parts.stop.check,
             )
-        parts.stop.check()
         parts.tracker.evaluation(parts.step, name, result.summary)
         parts.state["first_eval"].setdefault(name, {"step": parts.step} | result.summary)
         parts.last_eval[name] = result.summary

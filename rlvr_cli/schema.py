@@ -85,7 +85,7 @@ class TinyModel:
     layers: int = 4
     heads: int = 4
     kv_heads: int = 2
-    max_positions: int = 512
+    max_positions: int = 2048
 
 
 @dataclass(kw_only=True)

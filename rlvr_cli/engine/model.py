@@ -40,21 +40,34 @@ def load_tokenizer(model: Model) -> Any:
     return tokenizer
 
 
+def load_config(model: Model) -> Any:
+    """The model's config with `model.overrides` applied."""
+    from transformers import AutoConfig
+
+    config = AutoConfig.from_pretrained(
+        model.path, revision=model.revision, trust_remote_code=model.trust_remote_code
+    )
+    for key, value in model.overrides.items():
+        if not hasattr(config, key):
+            raise UserError(f"model.overrides.{key}: the config of '{model.path}' has no such entry")
+        setattr(config, key, value)
+    return config
+
+
+def context_length(model: Model) -> int | None:
+    """Most tokens of prompt and response together; None where the config does not say."""
+    found: int | None = getattr(load_config(model).get_text_config(), "max_position_embeddings", None)
+    return found
+
+
 def load_model(model: Model, precision: Precision) -> nn.Module:
     """The model on the CPU (or, under an active HfDeepSpeedConfig of stage 3, already sharded)."""
-    from transformers import AutoConfig, AutoModelForCausalLM
+    from transformers import AutoModelForCausalLM
 
     try:
-        config = AutoConfig.from_pretrained(
-            model.path, revision=model.revision, trust_remote_code=model.trust_remote_code
-        )
-        for key, value in model.overrides.items():
-            if not hasattr(config, key):
-                raise UserError(f"model.overrides.{key}: the config of '{model.path}' has no such entry")
-            setattr(config, key, value)
         hf = AutoModelForCausalLM.from_pretrained(
             model.path,
-            config=config,
+            config=load_config(model),
             revision=model.revision,
             trust_remote_code=model.trust_remote_code,
             dtype=DTYPES[precision],
