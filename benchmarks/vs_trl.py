@@ -129,9 +129,8 @@ def theirs(
     settings = folder / "settings.json"
     settings.write_text(json.dumps(trl_settings(recipe) | {"vllm": vllm}))
     answer = folder / "trl.json"
-    started = execute(
-        [str(TRL), str(HERE / "trl_side.py"), str(settings), str(answer)], folder / "trl.log", threads
-    )
+    command = [str(python), str(HERE / "trl_side.py"), str(settings), str(answer)]
+    started = execute(command, folder / "trl.log", threads)
     found = json.loads(answer.read_text())
     return summarise("TRL", seed, found["began"] - started, found["rows"], target)
 

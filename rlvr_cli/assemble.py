@@ -6,8 +6,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self, TextIO
 
-import numpy as np
-
 from rlvr_cli.checkpoint import Checkpoints
 from rlvr_cli.data.prompts import problems
 from rlvr_cli.data.sampler import Sampler
@@ -17,10 +15,11 @@ from rlvr_cli.engine.reference import Reference
 from rlvr_cli.engine.trainer import Trainer
 from rlvr_cli.errors import UserError
 from rlvr_cli.evaluate import verifier_key
-from rlvr_cli.rollout import Engine, Sampling, SyncError, make_engine
-from rlvr_cli.schema import Precision, Recipe
+from rlvr_cli.rollout import Engine, Sampling, make_engine
+from rlvr_cli.schema import Model, Recipe
 from rlvr_cli.session import local_model
 from rlvr_cli.stop import Stop
+from rlvr_cli.sync import engine_precision, probe_tokens, self_check
 from rlvr_cli.tracking import RolloutRecords, Timer, Tracker
 from rlvr_cli.tracking.silent import Silent
 from rlvr_cli.verifiers.pool import Pool
@@ -92,67 +91,9 @@ def needs_old_logprobs(recipe: Recipe) -> bool:
     )
 
 
-def probe_tokens(vocabulary: int, length: int) -> list[int]:
-    """A fixed sequence of arbitrary tokens."""
-    return np.random.default_rng(20260101).integers(0, vocabulary, size=length).tolist()
-
-
-def sync(parts: Parts) -> None:
-    """Hand the trainer's weights to the rollout engine and compare the two on a fixed sequence.
-
-    Raises SyncError when their logprobs differ by more than rounding: what is sampled from then on would
-    come from another policy than the one trained.
-    """
-    parts.engine.wake()
-    parts.engine.load(parts.trainer.weights())
-    gap, tolerance = probe_gap(parts), probe_tolerance(parts.recipe)
-    if not gap <= tolerance:
-        raise SyncError(
-            f"after a weight sync the rollout engine's logprobs are off by {gap:.2e} on average "
-            f"(rollout.probe_tolerance {tolerance:.0e}): it does not hold the trainer's weights"
-        )
-
-
-def engine_precision(recipe: Recipe) -> Precision:
-    return recipe.rollout.dtype or recipe.trainer.precision
-
-
-def probe_tolerance(recipe: Recipe) -> float:
-    if recipe.rollout.probe_tolerance is not None:
-        return recipe.rollout.probe_tolerance
-    exact = recipe.trainer.precision is Precision.fp32 and engine_precision(recipe) is Precision.fp32
-    return 1e-4 if exact else 0.1
-
-
-def probe_gap(parts: Parts) -> float:
-    """Mean |logprob difference| between engine and trainer on the probe; the same on every rank."""
-    ours = np.asarray(parts.engine.probe(parts.probe_tokens))
-    sequence = np.asarray(parts.probe_tokens, np.int32)
-    theirs, _, _ = parts.trainer.score([sequence], [np.arange(len(sequence)) > 0], temperature=1.0)
-    return max(distributed.gather(float(np.abs(ours - theirs.numpy()).mean())))
-
-
-def assemble(recipe: Recipe, terminal: TextIO, tracker: Tracker | Silent) -> Parts:
-    """Build all parts of an RL run and restore the newest checkpoint of its directory."""
-    out = Path(recipe.out)
-    model = local_model(recipe.model, out, recipe.seed)
-    tokenizer = load_tokenizer(model)
-    sampler = load_problems(recipe, tokenizer, tracker)
-    gradient, entropy = recipe.algorithm.gradient, recipe.algorithm.entropy
-    if hasattr(recipe.algorithm.shaping, "resolve"):
-        recipe.algorithm.shaping.resolve(recipe.rollout.max_tokens)
-    trainer = Trainer(
-        model,
-        recipe.trainer,
-        tokens_per_microbatch=recipe.batch.tokens_per_microbatch,
-        max_grad_norm=gradient.max_norm or 0.0,
-        temperature=recipe.rollout.temperature,
-        entropy_gradient=entropy.needs_entropy,
-        seed=recipe.seed,
-    )
-    reference = Reference(model, trainer) if recipe.algorithm.kl.needs_reference else None
-    benches = recipe.eval.benches
-    longest = max([recipe.rollout.max_tokens, *(b.max_tokens for b in benches.values())])
+def start_engine(recipe: Recipe, model: Model, tokenizer: Any) -> Engine:
+    """This rank's rollout engine, with room for the longest prompt and response of training and eval."""
+    longest = max([recipe.rollout.max_tokens, *(b.max_tokens for b in recipe.eval.benches.values())])
     positions = recipe.rollout.max_prompt_tokens + longest
     context = context_length(model)
     if context is not None and positions > context:
@@ -161,7 +102,7 @@ def assemble(recipe: Recipe, terminal: TextIO, tracker: Tracker | Silent) -> Par
             f"tokens add up to more than the {context} positions of '{recipe.model.path}'; "
             "lower one, or set model.overrides.max_position_embeddings"
         )
-    engine = make_engine(
+    return make_engine(
         recipe.rollout,
         path=model.path,
         tokenizer=tokenizer,
@@ -173,8 +114,28 @@ def assemble(recipe: Recipe, terminal: TextIO, tracker: Tracker | Silent) -> Par
         trust_remote_code=model.trust_remote_code,
         overrides=model.overrides,
     )
-    judges = recipe.verifiers | {verifier_key(name): bench.verifier for name, bench in benches.items()}
-    pool = Pool(judges, recipe.verification)
+
+
+def assemble(recipe: Recipe, terminal: TextIO, tracker: Tracker | Silent) -> Parts:
+    """Build all parts of an RL run, check them against each other, and restore the newest checkpoint."""
+    out = Path(recipe.out)
+    model = local_model(recipe.model, out, recipe.seed)
+    tokenizer = load_tokenizer(model)
+    sampler = load_problems(recipe, tokenizer, tracker)
+    recipe.algorithm.shaping.resolve(recipe.rollout.max_tokens)
+    trainer = Trainer(
+        model,
+        recipe.trainer,
+        tokens_per_microbatch=recipe.batch.tokens_per_microbatch,
+        max_grad_norm=recipe.algorithm.gradient.max_norm or 0.0,
+        temperature=recipe.rollout.temperature,
+        entropy_gradient=recipe.algorithm.entropy.needs_entropy,
+        seed=recipe.seed,
+    )
+    reference = Reference(model, trainer) if recipe.algorithm.kl.needs_reference else None
+    engine = start_engine(recipe, model, tokenizer)
+    judges = {verifier_key(name): bench.verifier for name, bench in recipe.eval.benches.items()}
+    pool = Pool(recipe.verifiers | judges, recipe.verification)
     parts = Parts(
         recipe=recipe,
         out=out,
@@ -198,23 +159,21 @@ def assemble(recipe: Recipe, terminal: TextIO, tracker: Tracker | Silent) -> Par
         timer=Timer(on_phase=tracker.phase),
         needs_old=needs_old_logprobs(recipe),
         verifier_weights={name: v.weight for name, v in recipe.verifiers.items()},
-        probe_tokens=probe_tokens(trainer.vocabulary, min(64, positions - 1)),
+        probe_tokens=probe_tokens(trainer.vocabulary, recipe.rollout),
     )
+    warn(recipe, tracker)
     self_check(parts)
     restore(parts)
     return parts
 
 
-def self_check(parts: Parts) -> None:
-    """The engine read the start model from disk: it must agree with the trainer before any sync.
-
-    The first sync then proves that reloading weights works in this version of the engine.
-    """
-    gap, tolerance = probe_gap(parts), probe_tolerance(parts.recipe)
-    if not gap <= tolerance:
-        raise SyncError(
-            f"before training, the rollout engine's logprobs are off by {gap:.2e} on average "
-            f"(rollout.probe_tolerance {tolerance:.0e}): the two implement this model differently"
+def warn(recipe: Recipe, tracker: Tracker | Silent) -> None:
+    """Say what is allowed but seldom meant."""
+    if recipe.rollout.top_p < 1:
+        tracker.event(
+            "warning",
+            "rollout.top_p is below 1: samples come from the renormalised nucleus, the trainer's logprobs are "
+            "of the whole distribution; algorithm/mismatch=truncate corrects for that",
         )
 
 

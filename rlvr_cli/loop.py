@@ -8,7 +8,7 @@ from typing import Any, TextIO
 from torch import Tensor
 
 from rlvr_cli.algorithms.objective import policy_loss
-from rlvr_cli.assemble import Parts, assemble, save, sync
+from rlvr_cli.assemble import Parts, assemble, save
 from rlvr_cli.engine import distributed
 from rlvr_cli.engine.schedule import learning_rate
 from rlvr_cli.experience import make_batches
@@ -18,6 +18,7 @@ from rlvr_cli.sampling import sample_groups
 from rlvr_cli.schema import Recipe
 from rlvr_cli.session import open_tracker
 from rlvr_cli.stop import Interrupted
+from rlvr_cli.sync import sync
 
 
 def rl(recipe: Recipe, terminal: TextIO) -> None:

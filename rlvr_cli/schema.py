@@ -190,7 +190,7 @@ class Rollout:
     seeded: bool = True
     """A seed per sample, so that a rollout repeats whatever it is batched with."""
     probe_tolerance: float | None = None
-    """Largest mean |logprob difference| to the trainer after a sync; null: 1e-3 in fp32, 0.1 in bf16."""
+    """Largest mean |logprob difference| to the trainer after a sync; null: 1e-4 in fp32, 0.1 in bf16."""
 
     def __post_init__(self) -> None:
         if self.temperature <= 0:

@@ -1,0 +1,225 @@
+"""The documentation holds: examples run, links resolve, commands and names exist."""
+
+from __future__ import annotations
+
+import pickle
+import re
+import shlex
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from random import Random
+
+import pytest
+import torch
+import yaml
+
+from rlvr_cli import algorithms, cli, compose, shipped, verifiers
+from rlvr_cli.algorithms.advantage import AdvantageInputs
+from rlvr_cli.data import synthetic
+from rlvr_cli.schema import EvalRecipe, Recipe
+from rlvr_cli.types import Reason
+
+ROOT = Path(__file__).parents[1]
+PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
+MARKED = re.compile(r"<!-- test: (\w+) -->\n```\w+\n(.*?)```", re.DOTALL)
+EXAMPLES = dict(MARKED.findall((ROOT / "docs" / "extending.md").read_text()))
+
+
+@pytest.fixture
+def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The Python examples as files of the packages they belong to, in a folder that is searched as well."""
+    made = []
+    for part, example in ((algorithms, "option"), (verifiers, "verifier")):
+        folder = tmp_path / part.__name__
+        folder.mkdir()
+        stem = Path(EXAMPLES[example].splitlines()[0].removeprefix("# ")).stem
+        (folder / f"{stem}.py").write_text(EXAMPLES[example])
+        monkeypatch.setattr(part, "__path__", [*part.__path__, str(folder)])
+        made.append((part, stem))
+    yield
+    for part, stem in made:
+        sys.modules.pop(f"{part.__name__}.{stem}", None)
+        vars(part).pop(stem, None)
+    algorithms._OPTIONS["advantage"].pop("length_weighted", None)
+
+
+@pytest.fixture
+def beside(tmp_path: Path) -> Path:
+    """A folder with the YAML examples at the paths their first lines name."""
+    folder = tmp_path / "mine"
+    for text in EXAMPLES.values():
+        if found := re.match(r"# ([\w/]+\.yaml)\n", text):
+            path = folder / found[1]
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text)
+    return folder
+
+
+def recipe(folder: Path, example: str) -> str:
+    path = folder / f"{example}.yaml"
+    path.write_text(EXAMPLES[example])
+    return str(path)
+
+
+def test_every_example_has_a_test() -> None:
+    here = Path(__file__).read_text()
+    assert len(EXAMPLES) == (ROOT / "docs" / "extending.md").read_text().count("<!-- test:")
+    assert not [name for name in EXAMPLES if f'"{name}"' not in here]
+
+
+def test_option(package: None) -> None:
+    option = algorithms.options("advantage")["length_weighted"]
+    rewards_PG, lengths_B = torch.tensor([[1.0, 0.0, 0.0, 1.0]]), torch.tensor([2, 4, 3, 1])
+    inputs = AdvantageInputs(rewards_PG=rewards_PG, lengths_B=lengths_B)
+    assert option()(inputs).tolist() == pytest.approx([0.7] * 2 + [-0.3] * 7 + [0.7])
+    plain = algorithms.options("advantage")["group_centered"]()(inputs)
+    torch.testing.assert_close(option(power=0.0)(inputs), plain)
+    inputs.rewards_PG = torch.tensor([[1.0, float("nan"), 0.0, 0.0]])  # the second has no verdict
+    assert option()(inputs).tolist() == pytest.approx([2 / 3] * 2 + [0.0] * 4 + [-1 / 3] * 4)
+    with pytest.raises(ValueError, match=r"algorithm\.advantage\.power"):
+        option(power=-1.0)
+
+
+def test_preset_and_variant(package: None, beside: Path) -> None:
+    assert yaml.safe_load(EXAMPLES["preset"])["name"] == "opo"
+    made = compose.load(recipe(beside, "variant"), [])
+    assert isinstance(made, Recipe)
+    assert (made.algorithm.advantage.name, made.algorithm.advantage.power) == ("length_weighted", 0.5)
+    made = compose.load(recipe(beside, "two_verifiers"), ["algorithm.advantage.power=2"], "train")
+    assert (made.algorithm.name, made.algorithm.loss.name) == ("opo", "reinforce")
+    assert made.algorithm.advantage.power == 2.0
+    assert (made.verifiers["short"].weight, made.verifiers["short"].slack) == (0.2, 3)
+    assert made.data["train"].verifiers == ["math", "short"]
+
+
+def test_verifier(package: None) -> None:
+    assert "word_limit" in verifiers.names()
+    made = verifiers.find("word_limit")(slack=1)
+    assert made.verify("one two three", "2", {}).reason is Reason.correct
+    assert made.verify("one two three four", "2", {}).score == 0.0
+    assert made.inline("", "2", {}).reason is Reason.no_answer
+    assert pickle.loads(pickle.dumps(made)) == made  # it travels to the workers
+    settings = yaml.safe_load(EXAMPLES["verifier_yaml"])
+    assert verifiers.find(settings["name"])(**settings).slack == 0
+
+
+def test_data(package: None, beside: Path) -> None:
+    assert "my_problems" in EXAMPLES["data"]
+    made = compose.load(recipe(beside, "variant"), ["data@data.train=my_problems"])
+    assert made.data["train"].columns == {"prompt": "task", "answer": "gold"}
+
+
+def test_family(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(synthetic, "FAMILIES", dict(synthetic.FAMILIES))
+    exec(EXAMPLES["family"], vars(synthetic) | {"family": synthetic.family})
+    rows = synthetic.generate("maximum", "train", {"terms": 4, "size": 50}, seed=0)
+    assert len(rows) == 50
+    for row in rows:
+        numbers = [int(n) for n in re.findall(r"\d+", row["prompt"])]
+        assert row["answer"] == str(max(numbers)) and row["completion"].endswith(f"\\boxed{{{max(numbers)}}}")
+    assert synthetic.FAMILIES["maximum"](Random(0))[0].startswith("max(")
+
+
+def test_bench(package: None, beside: Path) -> None:
+    assert "sums3" in EXAMPLES["bench"]
+    made = compose.load_eval(recipe(beside, "measure"), [], model="runs/tiny_dapo")
+    assert isinstance(made, EvalRecipe)
+    assert list(made.benches) == ["sums3", "addition"]
+    assert made.benches["sums3"].source.options == {"digits": 3, "size": 200}
+    made = compose.load(recipe(beside, "variant"), ["+bench@eval.benches.sums3=sums3"])
+    assert isinstance(made, Recipe) and made.eval.benches["sums3"].verifier.name == "math"
+
+
+def slug(heading: str) -> str:
+    """The anchor of a heading, as on GitHub."""
+    return re.sub(r"[^\w\- ]", "", heading.strip().lower()).replace(" ", "-")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)\s]+)\)", page.read_text()):
+        if re.match(r"\w+:", target):
+            continue
+        file, _, anchor = target.partition("#")
+        path = (page.parent / file) if file else page
+        assert path.exists(), f"{page.name}: {target}"
+        if anchor:
+            headings = re.findall(r"^#+ (.*)$", path.read_text(), re.MULTILINE)
+            assert anchor in {slug(heading) for heading in headings}, f"{page.name}: {target}"
+
+
+def commands(page: Path) -> list[list[str]]:
+    """Every `rlvr VERB ...` in a code block, an indented block or between backticks, comments left out."""
+    text = page.read_text()
+    blocks = re.findall(r"```\w*\n(.*?)```", text, re.DOTALL) + re.findall(r"^    (.*)$", text, re.MULTILINE)
+    spans = re.findall(r"`([^`\n]+)`", re.sub(r"```.*?```", "", text, flags=re.DOTALL))
+    found = []
+    for line in "\n".join([*blocks, *spans]).splitlines():
+        for part in re.split(r"&&|;|\|", line):
+            if re.match(r"\s*rlvr [a-z]", part):
+                found.append(shlex.split(part, comments=True)[1:])
+    return found
+
+
+ALL = [(page.name, command) for page in PAGES for command in commands(page)]
+
+
+@pytest.mark.parametrize("page, command", ALL, ids=lambda x: x if isinstance(x, str) else " ".join(x))
+def test_commands_name_what_exists(page: str, command: list[str]) -> None:
+    verb, *rest = command
+    if verb != "opo":  # the preset that extending.md adds
+        assert verb in cli.verbs()
+    if verb not in ("sft", "train", *shipped.presets()):
+        return
+    for word in rest:
+        if re.fullmatch(r"[\w.]+", word) and not word.endswith(".yaml"):
+            assert word in shipped.recipes(), f"{page}: {word}"
+        if word.startswith("recipes/"):
+            assert (ROOT / word).is_file(), f"{page}: {word}"
+
+
+DRY = [(page, command) for page, command in ALL if command[-1] == "--dry-run"]
+
+
+@pytest.mark.parametrize("page, command", DRY, ids=lambda x: x if isinstance(x, str) else " ".join(x))
+def test_dry_runs(
+    page: str,
+    command: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for word in command:  # `my.yaml` stands for any recipe
+        if re.fullmatch(r"\w+\.yaml", word):
+            Path(word).write_text((shipped.RECIPES / "tiny_dapo.yaml").read_text())
+    assert cli.main(command) == 0, capsys.readouterr().err
+
+
+def test_files_that_are_named_exist() -> None:
+    known = r"`((?:rlvr_cli|tests|recipes|benchmarks|requirements)/[\w./]+\.(?:py|yaml|lock))`"
+    shown = {Path(text.splitlines()[0].removeprefix("# ")).name for text in EXAMPLES.values()}
+    for page in PAGES:
+        for path in re.findall(known, page.read_text()):
+            assert (ROOT / path).exists() or Path(path).name in shown, f"{page.name}: {path}"
+
+
+def test_the_table_of_presets() -> None:
+    text = (ROOT / "docs" / "algorithms.md").read_text().partition("<!-- axes -->\n")[2].partition("\n\n")[0]
+    head, _, *rows = [[cell.strip(" `") for cell in line.strip("|").split("|")] for line in text.splitlines()]
+    assert {row[0] for row in rows} == set(shipped.presets())
+    rest = {"entropy": "none", "gradient": "global_clip"}
+    for row in rows:
+        tree = yaml.safe_load((shipped.CONF / "algorithm" / f"{row[0]}.yaml").read_text())
+        chosen = {axis: name for entry in tree["defaults"][:-1] for axis, name in entry.items()}
+        assert dict(zip(head[1:], row[1:], strict=True)) | rest == chosen
+
+
+def test_every_option_is_described() -> None:
+    text = (ROOT / "docs" / "algorithms.md").read_text()
+    for axis in algorithms.AXES:
+        section = re.search(rf"^### {axis}\b.*?(?=^##)", text, re.DOTALL | re.MULTILINE)
+        assert section, axis
+        for name in algorithms.options(axis):
+            assert f"| `{name}`" in section[0], f"{axis}={name}"
