@@ -10,14 +10,14 @@ from rlvr_cli.checkpoint import Checkpoints
 from rlvr_cli.data.prompts import problems
 from rlvr_cli.data.sampler import Sampler
 from rlvr_cli.engine import distributed
-from rlvr_cli.engine.model import context_length, eos_ids, load_tokenizer
+from rlvr_cli.engine.model import context_length, load_tokenizer
 from rlvr_cli.engine.reference import Reference
 from rlvr_cli.engine.trainer import Trainer
 from rlvr_cli.errors import UserError
 from rlvr_cli.evaluate import verifier_key
-from rlvr_cli.rollout import Engine, Sampling, make_engine
+from rlvr_cli.rollout import Engine, Sampling
 from rlvr_cli.schema import Model, Recipe
-from rlvr_cli.session import local_model
+from rlvr_cli.session import local_model, start_engine
 from rlvr_cli.stop import Stop
 from rlvr_cli.sync import engine_precision, probe_tokens, self_check
 from rlvr_cli.tracking import RolloutRecords, Timer, Tracker
@@ -91,8 +91,8 @@ def needs_old_logprobs(recipe: Recipe) -> bool:
     )
 
 
-def start_engine(recipe: Recipe, model: Model, tokenizer: Any) -> Engine:
-    """This rank's rollout engine, with room for the longest prompt and response of training and eval."""
+def positions_needed(recipe: Recipe, model: Model) -> int:
+    """Tokens of the longest prompt and response of training and eval; UserError if the model has fewer."""
     longest = max([recipe.rollout.max_tokens, *(b.max_tokens for b in recipe.eval.benches.values())])
     positions = recipe.rollout.max_prompt_tokens + longest
     context = context_length(model)
@@ -102,18 +102,7 @@ def start_engine(recipe: Recipe, model: Model, tokenizer: Any) -> Engine:
             f"tokens add up to more than the {context} positions of '{recipe.model.path}'; "
             "lower one, or set model.overrides.max_position_embeddings"
         )
-    return make_engine(
-        recipe.rollout,
-        path=model.path,
-        tokenizer=tokenizer,
-        eos=eos_ids(model.path, tokenizer),
-        seed=recipe.seed + distributed.rank(),
-        precision=engine_precision(recipe),
-        max_model_len=positions,
-        revision=model.revision,
-        trust_remote_code=model.trust_remote_code,
-        overrides=model.overrides,
-    )
+    return positions
 
 
 def assemble(recipe: Recipe, terminal: TextIO, tracker: Tracker | Silent) -> Parts:
@@ -121,6 +110,7 @@ def assemble(recipe: Recipe, terminal: TextIO, tracker: Tracker | Silent) -> Par
     out = Path(recipe.out)
     model = local_model(recipe.model, out, recipe.seed)
     tokenizer = load_tokenizer(model)
+    positions = positions_needed(recipe, model)
     sampler = load_problems(recipe, tokenizer, tracker)
     recipe.algorithm.shaping.resolve(recipe.rollout.max_tokens)
     trainer = Trainer(
@@ -133,7 +123,8 @@ def assemble(recipe: Recipe, terminal: TextIO, tracker: Tracker | Silent) -> Par
         seed=recipe.seed,
     )
     reference = Reference(model, trainer) if recipe.algorithm.kl.needs_reference else None
-    engine = start_engine(recipe, model, tokenizer)
+    precision = engine_precision(recipe)
+    engine = start_engine(recipe.rollout, model, tokenizer, recipe.seed, precision, positions)
     judges = {verifier_key(name): bench.verifier for name, bench in recipe.eval.benches.items()}
     pool = Pool(recipe.verifiers | judges, recipe.verification)
     parts = Parts(
@@ -172,8 +163,8 @@ def warn(recipe: Recipe, tracker: Tracker | Silent) -> None:
     if recipe.rollout.top_p < 1:
         tracker.event(
             "warning",
-            "rollout.top_p is below 1: samples come from the renormalised nucleus, the trainer's logprobs are "
-            "of the whole distribution; algorithm/mismatch=truncate corrects for that",
+            "rollout.top_p is below 1: samples come from the renormalised nucleus, the trainer's logprobs "
+            "are of the whole distribution; algorithm/mismatch=truncate corrects for that",
         )
 
 

@@ -15,11 +15,11 @@ from rlvr_cli import __version__
 from rlvr_cli.collect import collect
 from rlvr_cli.data.prompts import problems
 from rlvr_cli.engine import distributed
-from rlvr_cli.engine.model import context_length, eos_ids, load_tokenizer
+from rlvr_cli.engine.model import context_length, load_tokenizer
 from rlvr_cli.files import write_atomically
-from rlvr_cli.rollout import Engine, Sampling, make_engine
+from rlvr_cli.rollout import Engine, Sampling
 from rlvr_cli.schema import Bench, EvalRecipe, Unscored
-from rlvr_cli.session import local_model, open_eval_tracker, versions
+from rlvr_cli.session import default_precision, local_model, open_eval_tracker, start_engine, versions
 from rlvr_cli.tracking import Timer, print_results
 from rlvr_cli.types import Group
 from rlvr_cli.verifiers.pool import Pool
@@ -57,7 +57,7 @@ def run_bench(
     `stopped` ends the sampling early; `check`, called by all ranks after it, may raise then.
     `advance(done, total)` is told of each finished problem of this rank.
     """
-    found, _ = problems(name, bench.source, tokenizer, max_prompt_tokens, bench.seed)
+    found, report = problems(name, bench.source, tokenizer, max_prompt_tokens, bench.seed)
     for problem in found:
         problem.verifiers = [verifier_key(name)]
     share = list(enumerate(found))[distributed.rank() :: distributed.world_size()]
@@ -84,7 +84,8 @@ def run_bench(
     check()
     rows = [row(g) for g in groups]
     rows = sorted((r for part in distributed.gather(rows) for r in part), key=lambda r: r["index"])
-    return Evaluation(summary=summarise(rows), rows=rows)
+    # A problem whose prompt does not fit is not part of the score: that must be seen beside it.
+    return Evaluation(summary=summarise(rows) | {"left_out": float(report.too_long)}, rows=rows)
 
 
 def row(group: Group) -> dict[str, Any]:
@@ -157,7 +158,8 @@ def write_result(folder: Path, name: str, bench: Bench, result: Evaluation, **co
 
 def evaluate(recipe: EvalRecipe, terminal: TextIO) -> None:
     """Run `rlvr eval`: every bench of the recipe on one model."""
-    out = Path(recipe.out) if recipe.out is not None else default_folder(recipe.model.path)
+    assert recipe.out is not None  # the launcher has filled it in
+    out = Path(recipe.out)
     distributed.initialise()
     model = local_model(recipe.model, out, recipe.seed)
     tokenizer = load_tokenizer(model)
@@ -174,18 +176,8 @@ def evaluate(recipe: EvalRecipe, terminal: TextIO) -> None:
         if context < wanted:
             tracker.event("warning", f"the model has {context} positions: longer responses are cut there")
         results = {}
-        engine = make_engine(
-            recipe.rollout,
-            path=model.path,
-            tokenizer=tokenizer,
-            eos=eos_ids(model.path, tokenizer),
-            seed=recipe.seed,
-            precision=recipe.rollout.dtype or recipe.precision,
-            max_model_len=context,
-            revision=model.revision,
-            trust_remote_code=model.trust_remote_code,
-            overrides=model.overrides,
-        )
+        precision = recipe.rollout.dtype or recipe.precision or default_precision()
+        engine = start_engine(recipe.rollout, model, tokenizer, recipe.seed, precision, context)
         for name, bench in recipe.benches.items():
             timer = Timer()
             result = run_bench(
@@ -198,17 +190,15 @@ def evaluate(recipe: EvalRecipe, terminal: TextIO) -> None:
                 timer=timer,
                 advance=tracker.progress(name),
             )
-            path = write_result(out, name, bench, result, model=recipe.model.path, timing=timer.take())
             tracker.evaluation(0, name, result.summary)
-            results[str(path)] = {"bench": name} | result.summary
+            if distributed.rank() == 0:
+                context_of = {
+                    "model": recipe.model.path,
+                    "precision": precision.value,
+                    "timing": timer.take(),
+                }
+                path = write_result(out, name, bench, result, **context_of)
+                results[str(path)] = {"bench": name} | result.summary
         engine.close()
-    print_results(terminal, results)
-
-
-def default_folder(model: str) -> Path:
-    """`eval/` of the run a local model belongs to, else a folder of its own under runs/."""
-    path = Path(model)
-    if path.is_dir():
-        run = path.parent if path.name in ("final", "start") else path
-        return run / "eval"
-    return Path("runs") / f"eval-{model.replace('/', '--').replace(':', '-')}"
+    if distributed.rank() == 0:
+        print_results(terminal, results)

@@ -37,12 +37,15 @@ def sample_groups(parts: Parts, step: int) -> Rollouts:
     that the groups of a step do not depend on how many ranks there are. Surplus groups are dropped.
     """
     recipe = parts.recipe
-    filters = recipe.algorithm.filter.name != "none"
     start = parts.sampler.state()
     out = Rollouts(kept=[], sampled=[], mine=[], refills=0)
     for out.refills in range(recipe.rollout.max_rounds):
         missing = recipe.batch.prompts_per_step - len(out.kept)
-        prompts = parts.sampler.take(math.ceil(missing * recipe.rollout.oversample) if filters else missing)
+        if recipe.algorithm.filter.drops:
+            wanted = math.ceil(missing * recipe.rollout.oversample)
+        else:
+            wanted = missing
+        prompts = parts.sampler.take(wanted)
         mine = collect_share(parts, prompts)
         if parts.stop.agreed():
             parts.sampler.load(start)  # the prompts of the unfinished step come again after a resume

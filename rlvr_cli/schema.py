@@ -401,6 +401,6 @@ class EvalRecipe:
     rollout: Rollout = field(default_factory=Rollout)
     verification: Verification = field(default_factory=Verification)
     benches: dict[str, Bench] = field(default_factory=dict)
-    precision: Precision = Precision.fp32
-    """Weights and computation, where `rollout.dtype` does not say."""
+    precision: Precision | None = None
+    """Weights and computation in the engine; null: bf16 on GPUs, fp32 on CPUs."""
     tracker: Tracker = field(default_factory=lambda: Tracker(wandb=WandbMode.disabled))

@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import Any, Literal, TextIO
 
 from rlvr_cli.engine import distributed
+from rlvr_cli.engine.model import eos_ids
 from rlvr_cli.engine.tiny import make_tiny
 from rlvr_cli.plan import derive
-from rlvr_cli.schema import EvalRecipe, Model, Recipe, SFTRecipe
+from rlvr_cli.rollout import Engine, make_engine
+from rlvr_cli.schema import EvalRecipe, Model, Precision, Recipe, Rollout, SFTRecipe
 from rlvr_cli.tracking import Tracker, write_environment
 from rlvr_cli.tracking.silent import Silent
 
@@ -50,7 +52,32 @@ def open_tracker(
     return tracker
 
 
-def open_eval_tracker(recipe: EvalRecipe, out: Path, terminal: TextIO) -> Tracker:
+def default_precision() -> Precision:
+    """What evaluation computes in where nobody says."""
+    return Precision.bf16 if distributed.device().type == "cuda" else Precision.fp32
+
+
+def start_engine(
+    rollout: Rollout, model: Model, tokenizer: Any, seed: int, precision: Precision, positions: int
+) -> Engine:
+    """This rank's rollout engine, with room for `positions` tokens of prompt and response."""
+    return make_engine(
+        rollout,
+        path=model.path,
+        tokenizer=tokenizer,
+        eos=eos_ids(model.path, tokenizer),
+        seed=seed + distributed.rank(),
+        precision=precision,
+        max_model_len=positions,
+        revision=model.revision,
+        trust_remote_code=model.trust_remote_code,
+        overrides=model.overrides,
+    )
+
+
+def open_eval_tracker(recipe: EvalRecipe, out: Path, terminal: TextIO) -> Tracker | Silent:
+    if distributed.rank() != 0:
+        return Silent()
     return Tracker(
         recipe.tracker,
         out,

@@ -170,6 +170,9 @@ def test_commands_name_what_exists(page: str, command: list[str]) -> None:
     verb, *rest = command
     if verb != "opo":  # the preset that extending.md adds
         assert verb in cli.verbs()
+    if verb == "eval" and "--bench" in rest:
+        named = rest[rest.index("--bench") + 1].split(",")
+        assert named[0].isupper() or set(named) <= set(shipped.options("bench")), f"{page}: {named}"
     if verb not in ("sft", "train", *shipped.presets()):
         return
     for word in rest:

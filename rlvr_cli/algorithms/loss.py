@@ -2,7 +2,8 @@
 
 Every option returns (loss_N, metrics); metrics are detached _N tensors:
 `clip_ratio_low` / `clip_ratio_high` tokens held back by the clip, `ppo_kl` = old - new (its mean
-estimates KL(old, new)), `ratio` what multiplies the advantage.
+estimates KL(old, new)), `ratio` what multiplies the advantage,
+`dual_clip` (where that is set) tokens whose loss it caps.
 Log-ratios are clamped to +-20 before exp (see `ratio.py`).
 """
 
@@ -76,6 +77,7 @@ class Clipped:
             new_N, old_N, advantages_N, ratio_N, self.clip_ratio_low, self.clip_ratio_high
         )
         if self.dual_clip is not None:
+            metrics["dual_clip"] = (advantages_N < 0) & (ratio_N.detach() > self.dual_clip)
             loss_N = loss_N.minimum(-advantages_N * self.dual_clip).where(advantages_N < 0, loss_N)
         return loss_N, metrics
 

@@ -71,6 +71,7 @@ def load_eval(
         tree.setdefault("model", {})["path"] = model
     for bench in tree.get("benches", {}).values():
         _adjust(bench, k, data)
+    tree = apply(command.values, tree)  # once more: --data has replaced the source they may speak of
     if not tree.get("benches") or "path" not in tree.get("model", {}):
         raise UserError("eval needs a model and benches: --model PATH --bench NAME[,NAME]; --list shows them")
     place = Place(recipe.name if recipe else "command line", command.keys())

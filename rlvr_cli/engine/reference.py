@@ -29,6 +29,7 @@ class Reference:
         self.model = copy.deepcopy(model)
         self.model.lora = Lora()
         self.module: Any = None if model.lora.rank else self._load()
+        self.renewed = False
 
     def logprobs(self, sequences: list[np.ndarray], trained: list[np.ndarray]) -> Tensor:
         """Flat _N logprobs of the trained tokens, on the CPU of every rank."""
@@ -41,6 +42,7 @@ class Reference:
         """Become the policy as it is now. All ranks must call it."""
         if self.module is None:
             self.module = self._load()
+        self.renewed = True
         own = dict(self._scorer.model.named_parameters())
         sharded = self.trainer.settings.zero_stage == 3
         for name, weight in self.trainer.weights():
@@ -52,8 +54,8 @@ class Reference:
                     own[name].copy_(weight)
 
     def save(self, file: Path) -> None:
-        """Write the weights of a reference that was reset; an untouched one is the start model."""
-        if self.module is None:
+        """Write the weights of a reference that was reset; before that it is the start model."""
+        if not self.renewed:
             return
         sharded = self.trainer.settings.zero_stage == 3
         state = {}
@@ -67,6 +69,7 @@ class Reference:
     def load(self, file: Path) -> None:
         if self.module is None:
             self.module = self._load()
+        self.renewed = True
         state = torch.load(file, map_location="cpu", mmap=True)
         sharded = self.trainer.settings.zero_stage == 3
         for name, parameter in self._scorer.model.named_parameters():
