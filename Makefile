@@ -3,6 +3,8 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+# One worker per core with one thread each: most of a run's start-up has no use for a second thread.
+TESTS := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile
 
 .PHONY: setup demo test test-fast lint bench gpu-check clean
 
@@ -26,10 +28,10 @@ demo: $(READY)
 	$(BIN)/rlvr eval --bench addition --model runs/demo/dapo
 
 test: $(READY)
-	$(BIN)/python -m pytest -m "not gpu"
+	$(TESTS) -m "not gpu"
 
 test-fast: $(READY)
-	$(BIN)/python -m pytest -m "not gpu and not slow"
+	$(TESTS) -m "not gpu and not slow"
 
 lint: $(READY)
 	$(BIN)/ruff check .

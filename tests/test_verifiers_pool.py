@@ -78,7 +78,16 @@ def eventually(condition: Callable[[], bool], seconds: float = 10.0) -> bool:
 
 
 def children() -> list[psutil.Process]:
-    return psutil.Process().children(recursive=True)
+    """Verifier workers below this process; other tests may have left helpers of other libraries."""
+    found = psutil.Process().children(recursive=True)
+    return [p for p in found if p.is_running() and "rlvr_cli.verifiers.worker" in " ".join(cmdline(p))]
+
+
+def cmdline(process: psutil.Process) -> list[str]:
+    try:
+        return process.cmdline()
+    except psutil.Error:  # it ended in between
+        return []
 
 
 def test_verdicts_are_the_same_inline_in_a_worker_and_from_a_thread() -> None:

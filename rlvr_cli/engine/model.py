@@ -44,9 +44,14 @@ def load_config(model: Model) -> Any:
     """The model's config with `model.overrides` applied."""
     from transformers import AutoConfig
 
-    config = AutoConfig.from_pretrained(
-        model.path, revision=model.revision, trust_remote_code=model.trust_remote_code
-    )
+    try:
+        config = AutoConfig.from_pretrained(
+            model.path, revision=model.revision, trust_remote_code=model.trust_remote_code
+        )
+    except (OSError, ValueError) as error:
+        raise UserError(
+            f"model.path: no model config loads from '{model.path}': {first_line(error)}"
+        ) from error
     for key, value in model.overrides.items():
         if not hasattr(config, key):
             raise UserError(f"model.overrides.{key}: the config of '{model.path}' has no such entry")

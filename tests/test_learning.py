@@ -1,0 +1,49 @@
+"""The demo in small."""
+
+import json
+import math
+from pathlib import Path
+
+import pytest
+from run_helpers import rlvr
+
+pytestmark = pytest.mark.slow
+
+
+def test_sft_then_dapo_learns_addition_with_vllm(tmp_path):
+    """Partial skill from SFT, visibly more after DAPO, and a folder others can load."""
+    sft, rl = tmp_path / "sft", tmp_path / "dapo"
+    first = rlvr("sft", "tiny_sft", f"out={sft}", "tracker.wandb=disabled", timeout=500)
+    assert first.returncode == 0, first.stdout + first.stderr
+    second = rlvr(
+        "dapo", "tiny_dapo", f"out={rl}", f"model.path={sft}", "trainer.steps=40", "tracker.wandb=disabled",
+        timeout=500,
+    )  # fmt: skip
+    assert second.returncode == 0, second.stdout + second.stderr
+    before, after = (
+        json.loads((rl / "eval" / f"step_{n}" / "addition.json").read_text())["summary"] for n in (0, 40)
+    )
+    assert after["avg@4"] - before["avg@4"] > 0.1
+    assert after["ci95_low"] > before["ci95_high"]
+    check_export(rl / "final")
+    for name in ("recipe.yaml", "environment.json", "metrics.jsonl", "curves.png", "checkpoints/latest"):
+        assert (rl / name).stat().st_size > 0
+    records = [
+        json.loads(line) for line in (rl / "rollouts" / "step_000001.rank0.jsonl").read_text().splitlines()
+    ]
+    assert len(records) >= 32 * 8
+    trained = [r for r in records if r["kept"]]
+    assert len(trained) == 32 * 8 and all(math.isfinite(r["advantage"]) for r in trained)
+
+
+def check_export(folder: Path) -> None:
+    """Plain transformers loads the folder and answers the task."""
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    model, tokenizer = AutoModelForCausalLM.from_pretrained(folder), AutoTokenizer.from_pretrained(folder)
+    right = 0
+    for a, b in ((23, 45), (31, 62), (12, 34), (56, 21), (70, 15), (44, 33)):
+        prompt = tokenizer(f"{a}+{b}=", return_tensors="pt")
+        ids = model.generate(**prompt, max_new_tokens=40, do_sample=False)[0]
+        right += f"\\boxed{{{a + b}}}" in tokenizer.decode(ids)
+    assert right >= 2
