@@ -150,9 +150,10 @@ def run(options: Namespace, out: Path, terminal: TextIO) -> dict[str, Any]:
 
     import torch
 
-    from rlvr_cli.assemble import assemble, sync
+    from rlvr_cli.assemble import assemble
     from rlvr_cli.engine import distributed
     from rlvr_cli.session import open_tracker
+    from rlvr_cli.sync import sync
 
     distributed.initialise()
     with (
