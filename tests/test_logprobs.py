@@ -65,3 +65,24 @@ def test_entropies_carry_a_gradient_only_when_asked():
     head = torch.randn(4, 5)
     assert not scores(hidden, torch.zeros(3, dtype=torch.long), head)[1].requires_grad
     assert scores(hidden, torch.zeros(3, dtype=torch.long), head, entropy_gradient=True)[1].requires_grad
+
+
+def saved_elements(n: int, vocabulary: int, chunk: int) -> int:
+    """Elements autograd keeps between forward and backward, each storage once."""
+    hidden, head = torch.randn(n, 8, requires_grad=True), torch.randn(8, vocabulary, requires_grad=True)
+    kept = {}
+
+    def note(tensor):
+        kept[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes() // tensor.element_size()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
+        scores(hidden, torch.zeros(n, dtype=torch.long), head, chunk=chunk)
+    return sum(kept.values())
+
+
+def test_what_is_kept_for_backward_does_not_hold_tokens_times_vocabulary():
+    vocabulary, rows = 5000, 16
+    few, many = (saved_elements(n, vocabulary, rows * vocabulary) for n in (64, 256))
+    assert few < 64 * vocabulary / 4 and many < 256 * vocabulary / 16
+    assert many - few <= (256 - 64) * 20  # hidden states, targets and scores, nothing as wide as V
