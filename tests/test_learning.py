@@ -10,6 +10,7 @@ from run_helpers import rlvr
 pytestmark = pytest.mark.slow
 
 
+@pytest.mark.timeout(1200)  # three minutes on two idle cores
 def test_sft_then_dapo_learns_addition_with_vllm(tmp_path):
     """Partial skill from SFT, visibly more after DAPO, and a folder others can load."""
     sft, rl = tmp_path / "sft", tmp_path / "dapo"

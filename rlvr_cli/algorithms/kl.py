@@ -47,7 +47,7 @@ def kl_estimate(new_N: Tensor, ref_N: Tensor, estimator: Estimator, bound: float
         case Estimator.k2:
             return d_N.square() / 2
         case Estimator.k3:
-            return (-d_N).exp() - 1 + d_N
+            return (-d_N).expm1() + d_N
         case Estimator.abs:
             return d_N.abs()
 
