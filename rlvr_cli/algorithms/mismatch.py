@@ -42,7 +42,7 @@ def mismatch_metrics(old_N: Tensor, rollout_N: Tensor, weight_N: Tensor) -> dict
     bounded_N = d_N.clamp(-BOUND, BOUND)
     return {
         "mismatch_k1": -d_N,
-        "mismatch_k3": bounded_N.exp() - 1 - bounded_N,
+        "mismatch_k3": bounded_N.expm1() - bounded_N,
         "mismatch_abs": d_N.abs(),
         "mismatch_weight": weight_N,
     }
