@@ -136,9 +136,17 @@ class Tracker:
 
 
 def _evaluation_text(bench: str | None, summary: dict[str, float]) -> str:
-    """`addition  avg@4 0.531 [0.492, 0.570]  pass@4 0.710`: the interval belongs to the first number."""
+    """`addition  avg@4 0.531 [0.492, 0.570]  pass@4 0.710`: the interval belongs to the first number.
+
+    Counts, and shares that are 0, are left to the files.
+    """
     low, high = summary.get("ci95_low"), summary.get("ci95_high")
-    shown = [f"{name} {value:.3f}" for name, value in summary.items() if not name.startswith("ci95_")]
+    hidden = ("ci95_low", "ci95_high", "problems", "left_out", "response_length")
+    shown = [
+        f"{name} {value:.3f}"
+        for name, value in summary.items()
+        if name not in hidden and (value or not name.endswith("_fraction"))
+    ]
     if shown and low is not None and high is not None:
         shown[0] += f" [{low:.3f}, {high:.3f}]"
     return "  ".join([bench, *shown] if bench else shown)
