@@ -1,5 +1,7 @@
 """Real vLLM and the transformers engine against the trainer, on the tiny model in fp32."""
 
+import os
+
 import numpy as np
 import pytest
 import torch
@@ -26,6 +28,7 @@ def model(tiny_path):
 
 @pytest.fixture(scope="module")
 def trainer(model):
+    before = dict(os.environ)
     distributed.initialise()
     settings = schema.Trainer(precision=Precision.fp32, zero_stage=0)
     trainer = Trainer(model, settings, tokens_per_microbatch=4096, max_grad_norm=1.0)
@@ -33,7 +36,10 @@ def trainer(model):
     with torch.no_grad():  # away from what the engines read from disk, and sharp enough to tell tokens apart
         for parameter in trainer.hf.parameters():
             parameter.add_(0.05 * torch.randn(parameter.shape, generator=generator))
-    return trainer
+    yield trainer
+    # RANK and the like would make later tests' subprocesses take themselves for ranks of this one.
+    os.environ.clear()
+    os.environ.update(before)
 
 
 @pytest.fixture(scope="module", params=["vllm", "hf"])
@@ -98,6 +104,14 @@ def test_greedy_answers_equal_plain_transformers_on_the_exported_folder(engine, 
             0, prompt.shape[1] :
         ]
         assert completion.tokens.tolist() == found.tolist()
+
+
+def test_many_long_prompts_are_sampled_with_seeds(engine, trainer):
+    """More prompt tokens at once than one scheduling step of the engine takes."""
+    engine.load(trainer.weights())
+    long = np.random.default_rng(2).integers(4, 100, size=(60, 200)).tolist()
+    requests = [Request(key=i, tokens=tokens, samples=1, seed=i) for i, tokens in enumerate(long)]
+    assert len(generate(engine, requests, Sampling(temperature=1.0, top_p=1.0, max_tokens=4))) == 60
 
 
 def test_completions_end_at_eos_or_are_truncated(engine, trainer):

@@ -40,7 +40,12 @@ class VLLMEngine:
         device: dict[str, Any] = (
             {"gpu_memory_utilization": rollout.gpu_memory_utilization, "enable_sleep_mode": rollout.sleep}
             if cuda
-            else {"kv_cache_memory_bytes": int(rollout.kv_cache_gb * 2**30)}
+            else {
+                "kv_cache_memory_bytes": int(rollout.kv_cache_gb * 2**30),
+                # vLLM 0.32 on CPU fails on a seeded request whose prompt is cut in two by the token budget.
+                "enable_chunked_prefill": False,
+                "max_num_batched_tokens": max(max_model_len, 8192),
+            }
         )
         self.tokenizer = tokenizer
         self.eos = eos
