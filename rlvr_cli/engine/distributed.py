@@ -63,15 +63,6 @@ def gather(value: T) -> list[T]:
     return values
 
 
-def broadcast(value: T) -> T:
-    """Rank 0's value."""
-    if world_size() == 1:
-        return value
-    box = [value]
-    dist.broadcast_object_list(box, src=0, device=device())
-    return box[0]
-
-
 def sum_over_ranks(values: Tensor) -> Tensor:
     if world_size() > 1:
         values = values.to(device())

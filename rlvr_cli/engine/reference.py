@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -40,18 +41,7 @@ class Reference:
 
     def reset(self) -> None:
         """Become the policy as it is now. All ranks must call it."""
-        if self.module is None:
-            self.module = self._load()
-        self.renewed = True
-        own = dict(self._scorer.model.named_parameters())
-        sharded = self.trainer.settings.zero_stage == 3
-        for name, weight in self.trainer.weights():
-            with (
-                deepspeed.zero.GatheredParameters([own[name]], modifier_rank=0, enabled=sharded),
-                torch.no_grad(),
-            ):
-                if not sharded or distributed.rank() == 0:
-                    own[name].copy_(weight)
+        self._become(self.trainer.weights())
 
     def save(self, file: Path) -> None:
         """Write the weights of a reference that was reset; before that it is the start model."""
@@ -67,18 +57,22 @@ class Reference:
             torch.save(state, file)
 
     def load(self, file: Path) -> None:
+        """Become what `save` wrote. All ranks must call it."""
+        self._become(torch.load(file, map_location="cpu", mmap=True).items())
+
+    def _become(self, weights: Iterable[tuple[str, Tensor]]) -> None:
         if self.module is None:
             self.module = self._load()
         self.renewed = True
-        state = torch.load(file, map_location="cpu", mmap=True)
+        own = dict(self._scorer.model.named_parameters())
         sharded = self.trainer.settings.zero_stage == 3
-        for name, parameter in self._scorer.model.named_parameters():
+        for name, weight in weights:
             with (
-                deepspeed.zero.GatheredParameters([parameter], modifier_rank=0, enabled=sharded),
+                deepspeed.zero.GatheredParameters([own[name]], modifier_rank=0, enabled=sharded),
                 torch.no_grad(),
             ):
                 if not sharded or distributed.rank() == 0:
-                    parameter.copy_(state[name])
+                    own[name].copy_(weight)
 
     @property
     def _scorer(self) -> Any:

@@ -66,7 +66,7 @@ class Trainer:
             weight_decay=settings.weight_decay,
             fused=True,
         )
-        self.engine, self.optimizer, _, _ = deepspeed.initialize(
+        self.engine, *_ = deepspeed.initialize(
             model=scorer, model_parameters=trained, optimizer=optimizer, config=config
         )
         self.parameters = sum(getattr(p, "ds_numel", p.numel()) for p in scorer.parameters())

