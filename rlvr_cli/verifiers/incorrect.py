@@ -6,12 +6,10 @@ The opposite of `math` where there is an answer; what has none is worth 0 to bot
 
 from __future__ import annotations
 
-from collections.abc import Hashable
 from dataclasses import dataclass, replace
 from typing import Any
 
 from rlvr_cli.types import Reason, Verdict
-from rlvr_cli.verifiers.extract import Extraction
 from rlvr_cli.verifiers.golds import hedges, wrapped, wrong_math
 from rlvr_cli.verifiers.math import Math, gold_of
 
@@ -19,36 +17,15 @@ _INVERSE = {Reason.correct: (0.0, Reason.wrong), Reason.wrong: (1.0, Reason.corr
 
 
 @dataclass(kw_only=True)
-class Incorrect:
+class Incorrect(Math):
     name: str = "incorrect"
-    weight: float = 1.0
-    gate: bool = False
-    """Its score multiplies the others' sum and adds nothing."""
-    extraction: Extraction = Extraction.boxed
-    """Where the answer stands, as in `math`."""
-    thinking: bool = False
-    """The prompt already opens `<think>`: a response without `</think>` has no answer."""
-    max_chars: int = 300
-    """Longer answers are refused."""
-
-    def __post_init__(self) -> None:
-        self._math()  # refuses what `math` refuses
 
     def verify(self, response: str, answer: str, extra: dict[str, Any]) -> Verdict:
-        return _inverse(self._math().verify(response, answer, extra))
+        return _inverse(super().verify(response, answer, extra))
 
     def inline(self, response: str, answer: str, extra: dict[str, Any]) -> Verdict | None:
-        verdict = self._math().inline(response, answer, extra)
+        verdict = super().inline(response, answer, extra)
         return None if verdict is None else _inverse(verdict)
-
-    def key(self, response: str, answer: str, extra: dict[str, Any]) -> Hashable:
-        return self._math().key(response, answer, extra)
-
-    def warm(self) -> None:
-        self._math().warm()
-
-    def check_gold(self, answer: str, extra: dict[str, Any]) -> str | None:
-        return self._math().check_gold(answer, extra)
 
     def gold_responses(self, answer: str, extra: dict[str, Any]) -> list[str]:
         """Wrong answers; none where no change of the gold answer is certain to change its value."""
@@ -59,10 +36,7 @@ class Incorrect:
         """Right answers, no answer, and where it asks for one value, two of them."""
         gold, opening = gold_of(answer), "</think>\n" if self.thinking else ""
         both = [wrapped(text, self.extraction) for text in hedges(gold, wrong_math(gold), self.extraction)]
-        return ["", *self._math().gold_responses(answer, extra), *(opening + text for text in both)]
-
-    def _math(self) -> Math:
-        return Math(extraction=self.extraction, thinking=self.thinking, max_chars=self.max_chars)
+        return ["", *super().gold_responses(answer, extra), *(opening + text for text in both)]
 
 
 def _inverse(verdict: Verdict) -> Verdict:
