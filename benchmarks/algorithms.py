@@ -33,7 +33,7 @@ from rlvr_cli.tracking.plots import COLOURS, STYLE
 STUDENT_95 = {2: 12.71, 3: 4.303, 4: 3.182, 5: 2.776, 6: 2.571, 7: 2.447, 8: 2.365, 9: 2.306, 10: 2.262}
 """Two-sided 95% quantile of Student's t for means of n runs."""
 ACCURACY = "eval/addition/avg@4"
-KL = "algorithm.kl.coef=0.3"
+KL = "algorithm.kl.coef=1.0"
 RANDOM, ALWAYS = "verifier@verifiers.math=random", "verifier@verifiers.math=always"
 CONTROLS = {
     "grpo, KL": ["algorithm=grpo", KL],
@@ -177,7 +177,7 @@ def plot(results: dict[str, list[Run]], path: Path) -> None:
                 if column == 0:
                     at.set_title(title)
                 if row == 0:
-                    at.legend(loc="lower right" if column < len(columns) - 1 else "center right")
+                    at.legend(loc="lower right" if column < len(columns) - 1 else "lower left")
             axes[-1][column].set_xlabel("response tokens sampled (thousands)")
         figure.tight_layout()
         figure.savefig(path, dpi=110)
