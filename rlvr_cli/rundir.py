@@ -9,38 +9,27 @@ import shutil
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from omegaconf import OmegaConf
 
-from rlvr_cli import compose
+from rlvr_cli import compose, manifest
+from rlvr_cli.changes import differences
 from rlvr_cli.errors import UserError
-from rlvr_cli.schema import EvalRecipe
-from rlvr_cli.trees import flatten
-
-FREE = (
-    "out",
-    "trainer.steps",
-    "trainer.response_tokens",
-    "tracker",
-    "checkpoint",
-    "eval",
-    "hygiene",
-    "verification.workers",
-    "verification.self_test_floor",
-    "verification.self_test_rows",
-    "rollout.gpu_memory_utilization",
-)
-"""Keys (or sections) that may change when a run is continued: they do not alter what it learns."""
+from rlvr_cli.files import write_atomically
+from rlvr_cli.schema import EvalRecipe, Recipe, Resume, SFTRecipe
 
 
 @contextmanager
 def lock(out: Path) -> Iterator[None]:
     """Hold `out` for this process, or say who does."""
     made = not out.exists()
-    out.mkdir(parents=True, exist_ok=True)
-    with open(out / ".lock", "a+") as file:
+    with _writable(out):
+        out.mkdir(parents=True, exist_ok=True)
+        file = open(out / ".lock", "a+")  # noqa: SIM115 (closed by the next line)
+    with file:
         file.seek(0)
         owner = file.read().strip()
         try:
@@ -53,9 +42,10 @@ def lock(out: Path) -> Iterator[None]:
         # it may not know the locks of other machines: there the text is all there is to go by.
         if owner and not owner.endswith(f" on {socket.gethostname()}"):
             raise UserError(f"{out} is in use by {owner}; if that has ended, delete {out / '.lock'}")
-        file.truncate(0)
-        file.write(f"process {os.getpid()} on {socket.gethostname()}")
-        file.flush()
+        with _writable(out):
+            file.truncate(0)
+            file.write(f"process {os.getpid()} on {socket.gethostname()}")
+            file.flush()
         try:
             yield
         except UserError:  # nothing half-written: bad data, say, is only found once the tokenizer is loaded
@@ -66,24 +56,41 @@ def lock(out: Path) -> Iterator[None]:
             file.truncate(0)
 
 
+@contextmanager
+def _writable(out: Path) -> Iterator[None]:
+    """UserError where the block finds that `out` cannot be written."""
+    try:
+        yield
+    except OSError as error:
+        raise UserError(
+            f"out={out} cannot be written: {error.strerror} ({error.filename or out}); set out= to another "
+            "directory"
+        ) from None
+
+
 def prepare(recipe: compose.AnyRecipe, out: Path) -> str:
     """Check that `out` is new or holds this same run, write `recipe.yaml`; returns what will happen."""
     before = out / "recipe.yaml"
     if isinstance(recipe, EvalRecipe):  # results of earlier evaluations stay beside the new ones
         compose.save(recipe, before)
         return f"evaluating {recipe.model.path}"
-    steps = list((out / "checkpoints").glob("step_*"))
+    manifest.recover(out / "checkpoints")
+    steps = manifest.steps(out / "checkpoints")
+    if recipe.resume is Resume.never and (steps or before.is_file()):
+        raise UserError(f"{out} holds a run and resume=never; set name= or out= for a new one")
     if steps:
-        _refuse_another_run(recipe, before, max(int(path.name[5:]) for path in steps))
-        news = f"continuing {out}"
+        news = _continue(recipe, before)
     else:
         news = f"starting {out}"
         if before.is_file():
-            aside = _set_aside(out)
+            with _writable(out):
+                aside = _set_aside(out)
             news += f" (files of a run that left no checkpoint are in {aside})"
         elif set(os.listdir(out)) - {".lock", "logs"}:
             raise UserError(f"{out} is not empty and not a run directory; set out= to another one")
-    compose.save(recipe, before)
+    # How to resume is said each time: left in the file, it would also hold for the starts to come.
+    with _writable(out):
+        compose.save(replace(recipe, resume=Resume.auto), before)
     return news
 
 
@@ -91,36 +98,40 @@ def _has_content(file: Path) -> bool:
     return file.is_file() and file.stat().st_size > 0
 
 
-def _refuse_another_run(recipe: compose.AnyRecipe, before: Path, step: int) -> None:
-    """`step` is that of the newest checkpoint: stages that have not begun there may still change."""
+def _continue(recipe: Recipe | SFTRecipe, before: Path) -> str:
+    """Refuse another recipe than that of the run, or keep the old one if that is wanted."""
+    out = before.parent
     if not before.is_file():
-        raise UserError(f"{before.parent} has checkpoints but no recipe.yaml; set out= to a new directory")
-    dumps = (OmegaConf.load(before), OmegaConf.create(compose.dump(recipe)))
-    begun = _begun_stages(before.parent / "checkpoints" / f"step_{step}" / "state.json")
-    old, new = (flatten(_without_coming_stages(OmegaConf.to_container(dump), step, begun)) for dump in dumps)
-    differing = [
-        f"{key} ({old.get(key, 'absent')} -> {new.get(key, 'absent')})"
-        for key in dict.fromkeys([*old, *new])
-        if old.get(key) != new.get(key)
-        and not any(key == free or key.startswith(f"{free}.") for free in FREE)
-    ]
-    if differing:
+        raise UserError(f"{out} has checkpoints but no recipe.yaml; set out= to a new directory")
+    step, begun = _newest(out / "checkpoints")
+    old, new = OmegaConf.load(before), OmegaConf.create(compose.dump(recipe))
+    trees: list[Any] = [OmegaConf.to_container(tree) for tree in (old, new)]
+    differing = differences(trees[0], trees[1], step, begun)
+    if not differing:
+        return f"continuing {out}"
+    if recipe.resume is not Resume.changed:
         raise UserError(
-            f"{before.parent} holds a run with another recipe: {', '.join(differing)}; set name= or out= for "
-            f"a new run, or use the old values to continue it"
+            f"{out} holds a run with another recipe: {', '.join(differing)}; set name= or out= for "
+            f"a new run, use the old values to continue it, or add resume=changed to continue it with the new"
         )
+    kept = out / f"recipe.{step}.yaml"
+    with _writable(out):
+        write_atomically(kept, before.read_bytes())
+    return f"continuing {out} with another recipe: {', '.join(differing)}; the old one is in {kept}"
 
 
-def _begun_stages(state: Path) -> int:
-    """How many stages the run had entered at a checkpoint."""
-    saved = json.loads(state.read_text()) if state.is_file() else {}
-    return int(saved.get("loop", {}).get("stage", 0))
+def _newest(checkpoints: Path) -> tuple[int, int]:
+    """Step of the newest checkpoint that is not plainly damaged, and how many stages had begun there.
 
-
-def _without_coming_stages(tree: Any, step: int, begun: int) -> Any:
-    """A stage that comes after the checkpoint's last step has begun there, unless the run ended first."""
-    stages = enumerate((tree.get("stages") or {}).items())
-    return tree | {"stages": {k: stage for n, (k, stage) in stages if n < begun or stage["after"] < step}}
+    The ranks look at every byte later on. An older checkpoint than this one only has fewer stages begun.
+    """
+    steps = manifest.steps(checkpoints)
+    for step in steps:
+        folder = checkpoints / f"step_{step}"
+        if manifest.wrong(folder, only=["state.json"]) is None:
+            saved = json.loads((folder / "state.json").read_text())
+            return step, int(saved.get("loop", {}).get("stage", 0))
+    return steps[0], 0
 
 
 def _set_aside(out: Path) -> Path:
