@@ -1,4 +1,4 @@
-"""The one exception a user's mistake becomes: cli.py prints it as one line and exits with 2."""
+"""Exceptions by what follows: a user's mistake ends a command, some failures are not worth a restart."""
 
 from __future__ import annotations
 
@@ -8,6 +8,10 @@ from collections.abc import Iterable
 
 class UserError(Exception):
     """What is wrong, where (file and key or row), and what to do. One line, no traceback."""
+
+
+class Hopeless(RuntimeError):
+    """The run has decided to end: started again from its newest checkpoint, it would end the same way."""
 
 
 def hint(word: str, known: Iterable[str], label: str = "available") -> str:

@@ -1,6 +1,6 @@
 """One rank: run an entry point with its output in a log, and leave a report if it fails.
 
-`python -m rlvr_cli.rank OUT ENTRY PARENT` is what launch.py starts for each of several ranks.
+`python -m rlvr_cli.rank OUT ENTRY PARENT HEART` is what processes.py starts for each rank of a training run.
 """
 
 from __future__ import annotations
@@ -14,13 +14,17 @@ import sys
 import time
 import traceback
 from dataclasses import asdict, dataclass
+from functools import partial
 from importlib import import_module
 from pathlib import Path
+from typing import TextIO
 
-from rlvr_cli import compose
-from rlvr_cli.errors import UserError
+from rlvr_cli import compose, watchdog
+from rlvr_cli.errors import Hopeless, UserError
 from rlvr_cli.files import write_atomically
+from rlvr_cli.heartbeat import heart
 from rlvr_cli.terminal import redirect
+from rlvr_cli.usage import usage
 
 OK, FAILED, USER_ERROR, INTERRUPTED = 0, 1, 2, 130
 
@@ -34,6 +38,8 @@ class Report:
     cause: str
     where: str
     time: float
+    final: bool = False
+    """The run itself has decided to end."""
 
 
 def log_path(out: Path, rank: int) -> Path:
@@ -49,29 +55,53 @@ def read_report(out: Path, rank: int) -> Report | None:
     return Report(**json.loads(path.read_text())) if path.is_file() else None
 
 
-def run(recipe: compose.AnyRecipe, out: Path, entry: str) -> int:
-    """Call `module:function` with the recipe and the stream for the user; returns the exit code."""
+def run(recipe: compose.AnyRecipe, out: Path, entry: str, hang_s: float | None = None) -> int:
+    """Call `module:function` with the recipe and the stream for the user; returns the exit code.
+
+    With `hang_s` the process watches itself, and ends with code 1 when it gives no sign of life.
+    """
     rank = int(os.environ["RANK"])
     report_path(out, rank).unlink(missing_ok=True)
     module, function = entry.split(":")
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     with redirect(log_path(out, rank)) as terminal:
         faulthandler.enable()  # a crash in C++ leaves its Python stack in the log
+        faulthandler.register(watchdog.DUMP)
+        if hang_s is not None:
+            watchdog.watch_own_rank(hang_s, partial(give_up, out, rank, terminal))
+        usage.trace(recipe, out)
         try:
             getattr(import_module(module), function)(recipe, terminal if rank == 0 else sys.stdout)
         except KeyboardInterrupt:
             return INTERRUPTED
         except Exception as error:
-            traceback.print_exc()
             code = USER_ERROR if isinstance(error, UserError) else FAILED
-            report = Report(rank, code, _cause(error), _where(error), time.time())
-            write_atomically(report_path(out, rank), json.dumps(asdict(report)))
+            final = isinstance(error, Hopeless)
+            report = Report(rank, code, _cause(error), _where(error), time.time(), final)
+            try:
+                write_report(out, report)
+                traceback.print_exc()
+            except OSError:  # a full disk: where nothing can be written down, it can still be said
+                print(f"rlvr: failed: {report.cause} ({report.where}, rank {rank})", file=terminal)
             return code
         finally:
+            faulthandler.unregister(watchdog.DUMP)
             faulthandler.disable()
             for number, handler in handlers.items():  # the entry point installs its own
                 signal.signal(number, handler)
     return OK
+
+
+def write_report(out: Path, report: Report) -> None:
+    write_atomically(report_path(out, report.rank), json.dumps(asdict(report)))
+
+
+def give_up(out: Path, rank: int, terminal: TextIO, cause: str, where: str) -> None:
+    """End this process, which hangs, with its stacks in the log."""
+    faulthandler.dump_traceback()
+    write_report(out, Report(rank, FAILED, cause, where, time.time()))
+    print(f"rlvr: failed: {cause} (rank {rank}); log: {log_path(out, rank)}", file=terminal, flush=True)
+    os._exit(FAILED)
 
 
 def _cause(error: Exception) -> str:
@@ -98,8 +128,9 @@ def die_with_parent(parent: int) -> None:
 
 
 def main() -> int:
-    folder, entry, parent = sys.argv[1:]
+    folder, entry, parent, memory = sys.argv[1:]
     die_with_parent(int(parent))
+    heart.attach(int(memory))
     out = Path(folder)
     return run(compose.read(out / "recipe.yaml"), out, entry)
 

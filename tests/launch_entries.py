@@ -1,4 +1,4 @@
-"""Entry points that ranks run in tests/test_launch.py."""
+"""Entry points that ranks run in tests/test_launch.py and tests/test_restarts.py."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import TextIO
 
 from rlvr_cli.compose import AnyRecipe
-from rlvr_cli.errors import UserError
+from rlvr_cli.errors import Hopeless, UserError
+from rlvr_cli.heartbeat import heart
 
 LIBC = ctypes.CDLL(None)
 
@@ -75,3 +76,60 @@ def stubborn(recipe: AnyRecipe, terminal: TextIO) -> None:
     note(recipe, f"pid {os.getpid()}")
     note(recipe, f"pid {child}")
     time.sleep(120)
+
+
+def attempt(recipe: AnyRecipe) -> int:
+    """Which one this is, from 1; notes it with the rendezvous."""
+    note(recipe, f"port {os.environ['MASTER_PORT']}")
+    assert recipe.out is not None
+    return len((Path(recipe.out) / f"notes{os.environ['RANK']}").read_text().splitlines())
+
+
+def checkpoint(recipe: AnyRecipe, step: int) -> None:
+    assert recipe.out is not None
+    (Path(recipe.out) / "checkpoints" / f"step_{step}").mkdir(parents=True, exist_ok=True)
+
+
+def climbing(recipe: AnyRecipe, terminal: TextIO) -> None:
+    """Each attempt comes one checkpoint further and fails at the same place, the fourth one ends."""
+    number = attempt(recipe)
+    heart.step(7)
+    heart.enter("rollout")
+    if os.environ["RANK"] == "0":
+        checkpoint(recipe, number)
+        print(f"attempt {number}", file=terminal)
+        time.sleep(0.5 if number == 4 else 60)
+    elif number < 4:
+        time.sleep(0.5)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def unlucky(recipe: AnyRecipe, terminal: TextIO) -> None:
+    """Another failure each time."""
+    raise [ValueError, KeyError, OSError, MemoryError][attempt(recipe) % 4]("of chance")
+
+
+def hopeless(recipe: AnyRecipe, terminal: TextIO) -> None:
+    raise Hopeless("all is lost")
+
+
+def hung(recipe: AnyRecipe, terminal: TextIO) -> None:
+    """Takes its time to start; then the last rank stands still, and the others wait for it."""
+    time.sleep(2.5)
+    heart.step(11)
+    heart.enter("rollout")
+    last = int(os.environ["RANK"]) == int(os.environ["WORLD_SIZE"]) - 1
+    if last and recipe.seed == 1:
+        os.kill(os.getpid(), signal.SIGSTOP)
+    elif last:
+        time.sleep(600)
+    with heart.waiting("gather"):
+        time.sleep(600)
+
+
+def slow(recipe: AnyRecipe, terminal: TextIO) -> None:
+    """Slower than the watchdog's patience, but it goes on."""
+    heart.enter("update")
+    for _ in range(12):
+        time.sleep(0.25)
+        heart.beat()

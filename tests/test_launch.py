@@ -13,8 +13,10 @@ from pathlib import Path
 import psutil
 import pytest
 
-from rlvr_cli import compose, launch, plan, preflight, rank, rundir
+from rlvr_cli import compose, launch, plan, prerequisites, rank, rundir
 from rlvr_cli.errors import UserError
+from rlvr_cli.joined import first_host, joined_ranks
+from rlvr_cli.processes import rank_environment
 from rlvr_cli.schema import EvalRecipe, Recipe
 from rlvr_cli.terminal import redirect
 
@@ -61,7 +63,9 @@ def test_redirect_keeps_noise_of_every_kind_out(tmp_path: Path, capfd: pytest.Ca
     ]
 
 
-def test_one_rank_runs_in_this_process(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_one_rank_speaks_to_the_user_and_logs_the_rest(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     out = tmp_path / "run"
     assert launch.launch(make(out), f"{MODULE}:speak") == 0
     shown, said = capfd.readouterr()
@@ -97,8 +101,10 @@ def test_a_failure_names_cause_and_log(ranks: int, tmp_path: Path, capfd: pytest
     out = tmp_path / "run"
     started = time.time()
     assert launch.launch(make(out, f"trainer.ranks={ranks}"), f"{MODULE}:broken") == 1
-    assert time.time() - started < 30  # the sleeping rank was not waited for
-    _, cause, log = capfd.readouterr().err.splitlines()
+    assert time.time() - started < 50  # the sleeping rank was not waited for
+    _, cause, log, restart, *again, end = capfd.readouterr().err.splitlines()
+    assert again == [cause, log] and restart == "rlvr: restart 1 of 3 from the beginning"
+    assert end == "rlvr: not restarted: the same failure has come twice with no checkpoint in between"
     assert cause.startswith("rlvr: failed: ZeroDivisionError: three lines of message (launch_entries.py:")
     assert cause.endswith("in broken, rank 0)")
     assert log == f"rlvr: log: {out}/logs/rank0.log"
@@ -106,8 +112,11 @@ def test_a_failure_names_cause_and_log(ranks: int, tmp_path: Path, capfd: pytest
 
 
 def test_a_killed_rank_is_told_apart(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    assert launch.launch(make(tmp_path / "run", "trainer.ranks=2"), f"{MODULE}:killed") == 1
-    assert "a rank was killed by SIGKILL (out of memory?)" in capfd.readouterr().err
+    recipe = make(tmp_path / "run", "trainer.ranks=2", "faults.max_restarts=0")
+    assert launch.launch(recipe, f"{MODULE}:killed") == 1
+    said = capfd.readouterr().err
+    assert "rlvr: failed: killed by SIGKILL (out of memory?) (the start, rank " in said
+    assert said.endswith("rlvr: not restarted: faults.max_restarts is 0\n")
 
 
 # --- signals --------------------------------------------------------------------------------
@@ -249,10 +258,10 @@ def test_models_are_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     Path("runs/going").mkdir()
     Path("runs/going/recipe.yaml").touch()
     Path("empty").mkdir()
-    assert preflight.resolve_model("model") == "model"
-    assert preflight.resolve_model("runs/done") == "runs/done/final"
-    assert preflight.resolve_model("builtin:tiny") == "builtin:tiny"
-    assert preflight.resolve_model("Qwen/Qwen2.5-7B") == "Qwen/Qwen2.5-7B"
+    assert prerequisites.resolve_model("model") == "model"
+    assert prerequisites.resolve_model("runs/done") == "runs/done/final"
+    assert prerequisites.resolve_model("builtin:tiny") == "builtin:tiny"
+    assert prerequisites.resolve_model("Qwen/Qwen2.5-7B") == "Qwen/Qwen2.5-7B"
     for path, says in (
         ("runs/tiny_sft", "runs/tiny_sft does not exist; run `rlvr sft tiny_sft` first"),
         ("runs/going", "has no final/ yet; finish it with `rlvr train runs/going`"),
@@ -261,33 +270,37 @@ def test_models_are_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
         ("builtin:large", "the built-in model is builtin:tiny"),
     ):
         with pytest.raises(UserError, match=says):
-            preflight.resolve_model(path)
+            prerequisites.resolve_model(path)
 
 
 def test_vllm_must_be_installed_where_it_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     recipe = compose.load("smoke", [])
     assert isinstance(recipe, Recipe)
-    preflight.check_engine(recipe.rollout)
+    prerequisites.check_engine(recipe.rollout)
     other = compose.load("smoke", ["rollout=vllm"])
     assert isinstance(other, Recipe)
     with pytest.raises(UserError, match=r"pip install 'rlvr\[cpu\]' or 'rlvr\[gpu\]'"):
-        preflight.check_engine(other.rollout)
+        prerequisites.check_engine(other.rollout)
 
 
 def test_ranks_and_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert [preflight.count_ranks(None, 0), preflight.count_ranks(3, 0), preflight.count_ranks(None, 4)] == [
+    assert [
+        prerequisites.count_ranks(None, 0),
+        prerequisites.count_ranks(3, 0),
+        prerequisites.count_ranks(None, 4),
+    ] == [
         1,
         3,
         4,
     ]
     with pytest.raises(UserError, match=r"trainer\.ranks=8 but there are 4 GPUs"):
-        preflight.count_ranks(8, 4)
+        prerequisites.count_ranks(8, 4)
     monkeypatch.delenv("DS_ACCELERATOR", raising=False)
     monkeypatch.setenv("OMP_NUM_THREADS", "5")
-    variables = preflight.environment(2, 0)
+    variables = prerequisites.environment(2, 0)
     assert variables["DS_ACCELERATOR"] == "cpu" and "OMP_NUM_THREADS" not in variables
-    assert "DS_ACCELERATOR" not in preflight.environment(2, 2)
+    assert "DS_ACCELERATOR" not in prerequisites.environment(2, 2)
 
 
 def test_ranks_started_by_torchrun_or_srun_are_joined() -> None:
@@ -295,32 +308,30 @@ def test_ranks_started_by_torchrun_or_srun_are_joined() -> None:
         **{"RANK": "3", "LOCAL_RANK": "1", "WORLD_SIZE": "4", "LOCAL_WORLD_SIZE": "2"},
         **{"MASTER_ADDR": "gpu1", "MASTER_PORT": "29500", "HOME": "/root"},
     }
-    joined = launch.joined_ranks(torchrun)
-    assert joined is not None and joined["RANK"] == "3" and "HOME" not in joined
+    found = joined_ranks(torchrun)
+    assert found is not None and found["RANK"] == "3" and "HOME" not in found
     with pytest.raises(UserError, match="MASTER_ADDR, MASTER_PORT is not"):
-        launch.joined_ranks(
-            {name: value for name, value in torchrun.items() if not name.startswith("MASTER")}
-        )
+        joined_ranks({name: value for name, value in torchrun.items() if not name.startswith("MASTER")})
     batch = {"SLURM_PROCID": "0", "SLURM_NTASKS": "8", "SLURM_JOB_ID": "1234567"}
-    assert launch.joined_ranks(batch) is None  # sbatch without srun: nobody else was started
+    assert joined_ranks(batch) is None  # sbatch without srun: nobody else was started
     step = {
         **batch,
         **{"SLURM_PROCID": "9", "SLURM_LOCALID": "1", "SLURM_STEP_NUM_TASKS": "16"},
         **{"SLURM_STEP_TASKS_PER_NODE": "8(x2)", "SLURM_STEP_NODELIST": "gpu[003-004]"},
     }
-    assert launch.joined_ranks(step) == {
+    assert joined_ranks(step) == {
         **{"RANK": "9", "LOCAL_RANK": "1", "WORLD_SIZE": "16", "LOCAL_WORLD_SIZE": "8"},
         **{"MASTER_ADDR": "gpu003", "MASTER_PORT": "34567"},
     }
-    assert launch.joined_ranks({**step, "SLURM_STEP_NUM_TASKS": "1"}) is None
+    assert joined_ranks({**step, "SLURM_STEP_NUM_TASKS": "1"}) is None
     hosts = ["gpu1", "gpu1,gpu2", "gpu[1-4,9]", "rack2-gpu[007,9],cpu1"]
-    assert [launch.first_host(nodes) for nodes in hosts] == ["gpu1", "gpu1", "gpu1", "rack2-gpu007"]
+    assert [first_host(nodes) for nodes in hosts] == ["gpu1", "gpu1", "gpu1", "rack2-gpu007"]
 
 
 def test_a_joined_rank_does_not_prepare_the_directory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name, value in {**launch.rank_environment(1, 2, 29500), "RANK": "1"}.items():
+    for name, value in {**rank_environment(1, 2, 29500), "RANK": "1"}.items():
         monkeypatch.setenv(name, value)
     out = tmp_path / "run"
     assert launch.launch(make(out), f"{MODULE}:speak") == 0

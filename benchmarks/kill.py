@@ -1,0 +1,226 @@
+"""A run that is killed again and again: `python benchmarks/kill.py --kills 100 [key=value ...]`.
+
+A tiny DAPO run with ZeRO-2 on 2 ranks and vLLM is done twice: undisturbed, and with all its processes, the
+launcher included, killed by SIGKILL at random moments and started again each time. Both must leave the same
+weights to the bit, the same metrics line by line (times and speed apart) and the same rollouts. Prints where
+the kills fell; exit code 1 where the runs differ.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import subprocess
+import sys
+import tempfile
+import time
+from argparse import ArgumentParser, RawDescriptionHelpFormatter
+from collections import Counter
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from rlvr_cli.heartbeat import START, Heart
+
+RECIPE = """
+defaults:
+  - algorithm: dapo
+  - model: tiny
+  - data@data.train: addition
+  - verifier@verifiers.chance: random
+  - rollout: vllm
+  - trainer: zero2
+  - _self_
+name: killed
+model: {tiny: {hidden_size: 64, layers: 2, heads: 2, kv_heads: 1, max_positions: 64}}
+data: {train: {limit: 64, verifiers: [chance]}}
+batch: {prompts_per_step: 4, group_size: 4, updates_per_step: 2, tokens_per_microbatch: 200}
+rollout: {max_prompt_tokens: 16, max_tokens: 12, kv_cache_gb: 0.25}
+trainer: {lr: 1e-3, precision: fp32, ranks: 2}
+checkpoint: {every: 1}
+tracker: {wandb: disabled}
+"""
+AIMS = ("rollout", "update", "sync", "writing", "start", "any")
+"""Phases, a checkpoint being written, and any moment; the first kills go through all of them."""
+RUNNING_S = 1800
+"""Longest wait for anything."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kill:
+    """One kill, and what rank 0 was doing."""
+
+    aim: str
+    step: int
+    phase: str
+    writing: bool
+    """A checkpoint was half written."""
+
+
+def start(recipe: Path, out: Path, overrides: list[str]) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-m", "rlvr_cli", "train", str(recipe), f"out={out}", *overrides]
+    with open(out.with_suffix(".log"), "ab") as log:
+        return subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
+
+
+def finish(process: subprocess.Popen[bytes], out: Path) -> None:
+    if code := process.wait(RUNNING_S):
+        sys.exit(f"the run in {out} ended with code {code}; see {out.with_suffix('.log')}")
+
+
+def hearts(process: subprocess.Popen[bytes]) -> dict[int, Heart]:
+    """Process id -> heart of the launcher's ranks, in their order, through the descriptors they hold."""
+    found = {}
+    for child in sorted(psutil.Process(process.pid).children(), key=lambda child: child.pid):
+        for link in Path(f"/proc/{child.pid}/fd").iterdir():
+            if "rlvr-heartbeat" in os.readlink(link):
+                descriptor = os.open(link, os.O_RDWR)
+                found[child.pid] = Heart(descriptor)
+                os.close(descriptor)
+    return found
+
+
+def strike(
+    process: subprocess.Popen[bytes], out: Path, aim: str, skip: int, rng: random.Random
+) -> Kill | None:
+    """Wait for the moment and kill every process of the run; None: it has ended before.
+
+    `skip`: steps to let pass first.
+    """
+    heart, began, skip_to = None, time.monotonic(), None
+    delay = rng.uniform(0, 6.0) if aim == "start" else rng.uniform(0, 0.5 if aim == "any" else 0.02)
+    while process.poll() is None and time.monotonic() - began < RUNNING_S:
+        try:
+            heart = heart or next(iter(hearts(process).values()), None)
+        except (psutil.Error, OSError):  # a process has come or gone meanwhile
+            heart = None
+        beat = heart.read() if heart else None
+        if beat and beat.phase != START and skip_to is None:
+            skip_to = beat.done + skip
+        reached = skip_to is not None and beat is not None and beat.done >= skip_to
+        there = {"start": beat is not None, "any": reached, "writing": reached and is_writing(out)}
+        if there.get(aim, reached and beat is not None and beat.phase == aim):
+            time.sleep(delay)
+            assert heart is not None
+            return kill(process, out, aim, heart)
+        time.sleep(0.001)
+    return None
+
+
+def is_writing(out: Path) -> bool:
+    return any((out / "checkpoints").glob(".step_*.tmp"))
+
+
+def kill(process: subprocess.Popen[bytes], out: Path, aim: str, heart: Heart) -> Kill | None:
+    """Kill the launcher first, so that it can do nothing about the others."""
+    try:
+        family = psutil.Process(process.pid).children(recursive=True)
+    except psutil.NoSuchProcess:
+        family = []
+    process.kill()
+    for child in family:
+        with suppress(psutil.NoSuchProcess):
+            child.kill()
+    beat, writing = heart.read(), is_writing(out)
+    psutil.wait_procs(family, RUNNING_S)
+    if process.wait() == 0:
+        return None
+    return Kill(aim, beat.done + 1, beat.phase or "between phases", writing)
+
+
+def disturbed(recipe: Path, out: Path, overrides: list[str], kills: int, steps: int, seed: int) -> list[Kill]:
+    """Kill the run so often, then let it end; where the kills fell."""
+    rng, done = random.Random(seed), []
+    aims = [*rng.sample(AIMS, len(AIMS)), *rng.choices(AIMS, k=kills)][:kills]
+    for aim in aims:
+        reached = max((made.step for made in done), default=0)
+        skip = rng.choice((0, 1, 1)) if steps - reached > kills - len(done) + 2 else 0
+        if (found := strike(start(recipe, out, overrides), out, aim, skip, rng)) is None:
+            break
+        done.append(found)
+        print(f"kill {len(done)}: step {found.step}, {found.phase}{', writing' * found.writing}", flush=True)
+    finish(start(recipe, out, overrides), out)
+    return done
+
+
+def metrics(out: Path) -> list[dict[str, Any]]:
+    """Rows of metrics.jsonl without what a clock has measured."""
+    rows = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+    clocked = ("time", "timing_s/", "perf/")
+    counted = "perf/total_response_tokens"
+    return [{k: v for k, v in row.items() if k == counted or not k.startswith(clocked)} for row in rows]
+
+
+def rollouts(out: Path) -> dict[str, list[Any]]:
+    """Every record by file, without the milliseconds of verdicts."""
+    found = {}
+    for path in sorted((out / "rollouts").iterdir()):
+        rows = [json.loads(line) for line in path.read_text().splitlines()]
+        for row in rows:
+            for verdict in row["verdicts"].values():
+                del verdict["ms"]
+        found[path.name] = rows
+    return found
+
+
+def differences(whole: Path, killed: Path) -> list[str]:
+    """What the two runs do not have in common; empty: they are the same."""
+    found = []
+    weights = [(out / "final" / "model.safetensors").read_bytes() for out in (whole, killed)]
+    if weights[0] != weights[1]:
+        found.append("final weights differ")
+    rows = [metrics(out) for out in (whole, killed)]
+    if [row["step"] for row in rows[0]] != [row["step"] for row in rows[1]]:
+        found.append("metrics.jsonl has other steps")
+    for ours, theirs in zip(*rows, strict=False):
+        if keys := [key for key in ours | theirs if ours.get(key) != theirs.get(key)]:
+            found.append(f"metrics of step {ours['step']} differ: {', '.join(keys[:5])}")
+    records = [rollouts(out) for out in (whole, killed)]
+    for name in sorted(records[0].keys() | records[1].keys()):
+        if records[0].get(name) != records[1].get(name):
+            found.append(f"rollouts/{name} differs")
+    return found
+
+
+def experiment(folder: Path, kills: int, seed: int, overrides: list[str]) -> tuple[list[Kill], list[str]]:
+    """Both runs in `folder`; the kills and the differences."""
+    steps = kills + 6
+    recipe = folder / "killed.yaml"
+    recipe.write_text(RECIPE)
+    whole, killed = folder / "whole", folder / "killed"
+    overrides = [f"trainer.steps={steps}", *overrides]
+    finish(start(recipe, whole, overrides), whole)
+    made = disturbed(recipe, killed, overrides, kills, steps, seed)
+    return made, differences(whole, killed)
+
+
+def table(kills: list[Kill]) -> str:
+    phases = Counter("start" if kill.phase == START else kill.phase for kill in kills)
+    lines = [f"| {phase} | {count} |" for phase, count in phases.most_common()]
+    written = sum(kill.writing for kill in kills)
+    lines += [f"| (of all: a checkpoint half written) | {written} |", f"| **all** | {len(kills)} |"]
+    return "\n".join(["| rank 0 was in | kills |", "|---|---|", *lines])
+
+
+def main() -> int:
+    parser = ArgumentParser(description=__doc__, formatter_class=RawDescriptionHelpFormatter)
+    parser.add_argument("--kills", type=int, default=20)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--out", type=Path, help="a new directory that is kept")
+    parser.add_argument("overrides", nargs="*", metavar="key=value")
+    options = parser.parse_args()
+    folder = options.out or Path(tempfile.mkdtemp(prefix="kill-"))
+    folder.mkdir(parents=True, exist_ok=True)
+    began = time.monotonic()
+    kills, found = experiment(folder, options.kills, options.seed, options.overrides)
+    print(f"\n{table(kills)}\n\n{time.monotonic() - began:,.0f} s; runs in {folder}")
+    print("\n".join(found) or "weights, metrics and rollouts are those of the undisturbed run")
+    return 1 if found or len(kills) < options.kills else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
