@@ -22,11 +22,13 @@ from rlvr_cli.engine import distributed
 from rlvr_cli.engine.critic import Critic
 from rlvr_cli.engine.layers import group_of
 from rlvr_cli.engine.model import export, load_tokenizer
+from rlvr_cli.engine.nonfinite import NonFinite
 from rlvr_cli.engine.trainer import Trainer
 from rlvr_cli.schema import Critic as CriticSettings
 from rlvr_cli.schema import Lora, Model, Offload, Precision
 from rlvr_cli.schema import Trainer as Settings
 from rlvr_cli.types import Batch
+from rlvr_cli.writing import write_file
 
 FACTORS = {"embedding": 1.0, "layer_0": 0.5, "layer_1": 0.0, "head": 0.25}
 
@@ -112,10 +114,20 @@ def spiked(path: str, stage: int, spike: float) -> dict:
     trainer_scale, seen = trainer.layers.scale, {}
     trainer.layers.scale = lambda factors: seen.update(factors) or trainer_scale(factors)
     factor["now"] = spike
-    rows.append(trainer.update(make_batch(), policy_objective, lr=0.0))
+    refused = None
+    try:
+        rows.append(trainer.update(make_batch(), policy_objective, lr=0.0))
+    except NonFinite as error:
+        refused = error.where["what"]
     finite = all(torch.isfinite(w).all() for _, w in trainer.weights())
     after = {name: w.double().sum().item() for name, w in trainer.weights()}
-    return {"rows": rows, "factors": seen, "finite": bool(finite), "moved": before != after}
+    return {
+        "rows": rows,
+        "factors": seen,
+        "finite": bool(finite),
+        "moved": before != after,
+        "refused": refused,
+    }
 
 
 def make_critic(
@@ -163,7 +175,8 @@ def saved_and_exported(path: str, stage: int, out: Path, lora: int = 0) -> dict:
     batch = make_batch()
     critic = make_critic(path, stage, 64, lora)
     critic.update(batch, value_objective, lr=3e-3)
-    critic.save(out, "critic")
+    for name, what in critic.snapshot("critic", copies=True).items():
+        write_file(out / name, what)
     state = critic.state_dict()
     folder = out / f"export_{stage}_{lora}"
     if distributed.rank() == 0:

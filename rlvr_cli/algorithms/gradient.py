@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 
 from rlvr_cli.algorithms import option
 from rlvr_cli.algorithms.check import require
+from rlvr_cli.algorithms.localise import Localise
 
 EPS = 1e-6  # torch's clip_grad_norm_ adds the same
 
@@ -29,7 +30,7 @@ def global_factor(norms: list[float], max_norm: float | None) -> float:
 
 
 @option("gradient")
-class GlobalClip:
+class GlobalClip(Localise):
     """One factor for all: g * min(1, max_norm / |g|). Needs no layer norms; DeepSpeed applies it."""
 
     name: str = "global_clip"
@@ -40,6 +41,7 @@ class GlobalClip:
     needs_layer_norms: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         require(
             self.max_norm is None or self.max_norm > 0, "gradient.max_norm", self.max_norm, "positive or null"
         )
@@ -49,7 +51,7 @@ class GlobalClip:
 
 
 @option("gradient")
-class LayerClip:
+class LayerClip(Localise):
     """A limit per layer, so that a spike in a few layers neither shrinks the others nor sets the direction.
 
         c_l = kappa * mu_l;   g_l <- g_l * min(1, c_l / |g_l|)
@@ -77,6 +79,7 @@ class LayerClip:
     needs_layer_norms: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         require(self.kappa > 1, "gradient.kappa", self.kappa, "above 1")
         require(0 <= self.decay < 1, "gradient.decay", self.decay, "in [0, 1)")
         require(self.warmup >= 1, "gradient.warmup", self.warmup, "at least 1")
@@ -111,7 +114,8 @@ class LayerClip:
         return {layer: factor * rest for layer, factor in factors.items()}
 
     def state(self) -> dict[str, Any]:
-        return {"seen": self.seen, "means": dict(self.means)}
+        return super().state() | {"seen": self.seen, "means": dict(self.means)}
 
     def load(self, state: dict[str, Any]) -> None:
+        super().load(state)
         self.seen, self.means = int(state["seen"]), dict(state["means"])

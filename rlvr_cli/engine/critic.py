@@ -50,6 +50,8 @@ class Critic(Optimised):
     value model already.
     """
 
+    scores = ("value",)
+
     def __init__(
         self,
         model: Model,

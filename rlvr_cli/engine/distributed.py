@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 from collections import defaultdict
+from datetime import timedelta
 from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
+
+from rlvr_cli.heartbeat import heart
 
 T = TypeVar("T")
 
@@ -29,8 +32,12 @@ def device() -> torch.device:
     )
 
 
-def initialise() -> None:
-    """Join the process group the launcher described in the environment (or make one of one rank)."""
+def initialise(hang_s: float | None = None) -> None:
+    """Join the process group the launcher described in the environment (or make one of one rank).
+
+    `hang_s` is the watchdog's patience. A collective has more: by its own time limit it would end a rank
+    that only waits, and hide the one it waits for.
+    """
     import deepspeed
 
     os.environ.setdefault("RANK", "0")
@@ -43,7 +50,8 @@ def initialise() -> None:
     # DeepSpeed would probe its C++ extensions by compiling, and build a shared-memory collective that only
     # its inference uses: seconds lost, and a failure where there is no compiler. Nothing here needs them.
     deepspeed.ops.__compatible_ops__ = defaultdict(bool)
-    deepspeed.init_distributed("nccl" if torch.cuda.is_available() else "gloo")
+    patience = {} if hang_s is None else {"timeout": timedelta(seconds=2 * hang_s + 60)}
+    deepspeed.init_distributed("nccl" if torch.cuda.is_available() else "gloo", **patience)
 
 
 def free_port() -> int:
@@ -59,24 +67,28 @@ def gather(value: T) -> list[T]:
     if world_size() == 1:
         return [value]
     values: list[Any] = [None] * world_size()
-    dist.all_gather_object(values, value)
+    with heart.waiting("gather"):
+        dist.all_gather_object(values, value)
     return values
 
 
 def sum_over_ranks(values: Tensor) -> Tensor:
     if world_size() > 1:
         values = values.to(device())
-        dist.all_reduce(values)
+        with heart.waiting("sum"):
+            dist.all_reduce(values)
     return values
 
 
 def max_over_ranks(values: Tensor) -> Tensor:
     if world_size() > 1:
         values = values.to(device())
-        dist.all_reduce(values, op=dist.ReduceOp.MAX)
+        with heart.waiting("maximum"):
+            dist.all_reduce(values, op=dist.ReduceOp.MAX)
     return values
 
 
 def barrier() -> None:
     if world_size() > 1:
-        dist.barrier()
+        with heart.waiting("barrier"):
+            dist.barrier()

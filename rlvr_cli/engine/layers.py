@@ -38,6 +38,18 @@ class Layers:
             if parameter.requires_grad:
                 self.groups.setdefault(group_of(name), []).append(parameter)
 
+    def norm(self) -> float:
+        """L2 norm of the whole gradient; the same on every rank. Infinite where a square overflows fp32."""
+        pieces = [self._piece(p) for parameters in self.groups.values() for p in parameters]
+        norms = [torch.linalg.vector_norm(x, dtype=torch.float32) for x in pieces if x is not None]
+        here = distributed.device()
+        square = torch.zeros(1, dtype=torch.float64)
+        if norms:
+            square += torch.stack([n.to(here) for n in norms]).double().square().sum().cpu()
+        if self.zero_stage > 0:
+            square = distributed.sum_over_ranks(square).cpu()
+        return float(square.sqrt())
+
     def norms(self) -> dict[str, float]:
         """L2 norm of each group's whole gradient, over shards and ranks; the same on every rank."""
         squares = torch.zeros(len(self.groups), dtype=torch.float64)

@@ -6,21 +6,24 @@ are trained, per-token tensors, and an objective that turns the module's scores 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Protocol
 
 import deepspeed
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from rlvr_cli.engine import distributed
+from rlvr_cli.engine import distributed, universal
 from rlvr_cli.engine.layers import LayerRule, Layers
-from rlvr_cli.engine.pack import MicroBatch, collate, plan
+from rlvr_cli.engine.localise import Row, localise
+from rlvr_cli.engine.nonfinite import Check, discard, trace
+from rlvr_cli.engine.pack import MicroBatch, collate, plan, select
+from rlvr_cli.engine.search import LARGEST, above
+from rlvr_cli.engine.snapshot import Snapshots
 from rlvr_cli.engine.tally import Tally
-from rlvr_cli.schema import Precision
+from rlvr_cli.heartbeat import heart
 from rlvr_cli.schema import Trainer as Settings
 from rlvr_cli.types import Batch
 
@@ -28,12 +31,19 @@ Objective = Callable[..., tuple[Tensor, dict[str, Tensor]]]
 """(scores of the module at n tokens ..., the batch's tensors at these tokens) -> (loss, metrics _n)."""
 
 
-class NonFiniteLoss(RuntimeError):
-    """The loss of an update is NaN or infinite; the weights have not been touched."""
+class SpikeRule(Protocol):
+    """When a gradient is worth a search (algorithms/localise.py)."""
+
+    localise_budget: int
+
+    def spiked(self, norm: float, tokens: float, micro_batches: int) -> float | None: ...
 
 
 class Optimised:
     """A module whose forward scores tokens, its AdamW and its shards, on every rank."""
+
+    scores: ClassVar[tuple[str, ...]]
+    """What `forward` returns, for the reader; only what can be NaN."""
 
     def __init__(
         self,
@@ -46,14 +56,20 @@ class Optimised:
         row_capacity: int | None = None,
         layer_rule: LayerRule | None = None,
         log_layers: bool = False,
+        spikes: SpikeRule | None = None,
     ) -> None:
-        """`module` holds the Hugging Face model `hf`. layer_rule scales the gradient group by group."""
+        """`module` holds the Hugging Face model `hf`. layer_rule scales the gradient group by group.
+
+        spikes: say when to search for the tokens behind a large gradient; what is found waits in `hits`.
+        """
         self.hf = hf
         self.settings = settings
         self.tokens_per_microbatch = tokens_per_microbatch
         self.row_capacity = row_capacity
         self.layer_rule = layer_rule
         self.log_layers = log_layers
+        self.spikes = spikes
+        self.hits: list[Row] = []
         trained = [p for p in module.parameters() if p.requires_grad]
         optimizer = torch.optim.AdamW(
             trained,
@@ -66,6 +82,8 @@ class Optimised:
         self.engine, *_ = deepspeed.initialize(
             model=module, model_parameters=trained, optimizer=optimizer, config=config
         )
+        self._snapshots = self.engine.checkpoint_engine = Snapshots()
+        self.engine._copy_recovery_script = lambda path: None  # a file written between two collectives
         self.layers = Layers(self.engine.module, settings.zero_stage)
         self.parameters = sum(getattr(p, "ds_numel", p.numel()) for p in module.parameters())
 
@@ -88,6 +106,7 @@ class Optimised:
         module.eval()
         with torch.no_grad():
             for micro in self.micro_batches(sequences, trained):
+                heart.beat()
                 scores = torch.stack(tuple((forward or self.forward)(module, micro)))
                 if len(out) == 0:
                     out = torch.zeros(len(scores), total)
@@ -100,37 +119,57 @@ class Optimised:
 
         Returns loss, grad_norm (before clipping), and the mean over tokens with a weight of every metric
         of the objective; of `mismatch_abs` also the maximum.
-        Raises NonFiniteLoss before the weights are touched.
+        Raises NonFinite before weights and optimizer are touched, on all ranks alike, when something is NaN
+        or infinite; gradients already accumulated are forgotten.
         """
         self.engine.train()
         for group in self.engine.optimizer.param_groups:
             group["lr"] = lr
         micro_batches = self.micro_batches(batch.sequences, batch.trained)
-        tally = Tally()
+        tally, check = Tally(), Check()
         for i, micro in enumerate(micro_batches):
+            heart.beat()
             self.engine.set_gradient_accumulation_boundary(i == len(micro_batches) - 1)
             scores = self.forward(self.engine, micro)
             if len(micro.tokens_n):
                 at_tokens = select(batch, micro)
                 loss, metrics = objective(*scores, at_tokens)
                 tally.add(loss, metrics, at_tokens["weights"])
+                check.add(loss, scores, at_tokens)
             else:
                 loss = scores[0].sum() * 0.0
             # The weights already divide by counts over all ranks and micro-batches, but DeepSpeed averages
             # gradients over ranks (hence the factor) and would divide by accumulation steps (hence False).
             self.engine.backward(loss * distributed.world_size(), scale_wrt_gas=False)
-        totals = tally.reduced()
-        if not np.isfinite(totals["loss"]):
-            raise NonFiniteLoss(f"the loss of this update is {totals['loss']}")
-        return totals | self._step()
+        totals, norm = tally.reduced(), self.layers.norm()
+        # DeepSpeed would leave such an update out without a word in fp32, and make it in bf16.
+        if not check.agreed() or above(norm, LARGEST):
+            discard(self.engine, self.settings.zero_stage, self.settings.precision)
+            raise trace(self, batch, objective, norm)
+        if self.spikes is not None:
+            self._localise(self.spikes, batch, objective, norm, len(micro_batches))
+        return totals | self._step(norm)
 
-    def _step(self) -> dict[str, float]:
+    def _localise(
+        self, spikes: SpikeRule, batch: Batch, objective: Objective, norm: float, micro_batches: int
+    ) -> None:
+        weights_N = batch.weights_N.double()
+        tokens = float(weights_N.sum() ** 2 / weights_N.square().sum())
+        spike = spikes.spiked(norm / float(weights_N.sum()), tokens, micro_batches)
+        if spike is not None:
+            rows = localise(self, batch, objective, spike=spike, budget=spikes.localise_budget)
+            self.hits += [{"grad_norm": norm} | row for row in rows]
+
+    def take_hits(self) -> list[Row]:
+        """What searches have found since the last call."""
+        hits, self.hits = self.hits, []
+        return hits
+
+    def _step(self, norm: float) -> dict[str, float]:
         """The optimizer step, layer by layer scaled where that is asked for; norms before any clipping."""
         found = {}
-        norm = self._unsharded_grad_norm() if self._plain_optimizer else None
         if self.layer_rule is not None or self.log_layers:
             norms = self.layers.norms()
-            norm = math.hypot(*norms.values())
             if self.log_layers:
                 found = {f"grad_norm/{layer}": value for layer, value in norms.items()}
             if self.layer_rule is not None:
@@ -138,7 +177,7 @@ class Optimised:
                 self.layers.scale(factors)
                 found |= metrics
         self.engine.step()
-        return found | {"grad_norm": float(self.engine.get_global_grad_norm() if norm is None else norm)}
+        return found | {"grad_norm": norm}
 
     def micro_batches(self, sequences: list[np.ndarray], trained: list[np.ndarray]) -> list[MicroBatch]:
         """This rank's share of the sequences."""
@@ -151,15 +190,6 @@ class Optimised:
         counts = np.array([int(mask.sum()) for mask in trained])
         starts = np.concatenate([[0], counts.cumsum()[:-1]])
         return [collate(rows, sequences, trained, starts) for rows in plans[distributed.rank()]]
-
-    @property
-    def _plain_optimizer(self) -> bool:
-        """ZeRO 0 in fp32 leaves the gradients whole and does not report their norm."""
-        return self.settings.zero_stage == 0 and self.settings.precision is Precision.fp32
-
-    def _unsharded_grad_norm(self) -> float:
-        grads = [p.grad for p in self.engine.module.parameters() if p.grad is not None]
-        return float(torch.nn.utils.get_total_norm(grads))
 
     # ---------------------------------------------------------------- weights
 
@@ -194,28 +224,24 @@ class Optimised:
 
     # ---------------------------------------------------------------- checkpoints
 
-    def save(self, folder: Path, tag: str) -> None:
-        """Write weights, optimizer and master copies under `folder/tag`; all ranks must call it."""
-        self.engine.save_checkpoint(str(folder), tag=tag, save_latest=False)
+    def snapshot(self, tag: str, *, copies: bool) -> dict[str, Any]:
+        """This rank's files of a checkpoint: weights, optimizer and master copies by name `tag/...`.
+
+        For `torch.save`. Copies in CPU memory, or else the live tensors, which the next update changes.
+        All ranks must call it.
+        """
+        self._snapshots.copies = copies
+        self.engine.save_checkpoint(".", tag=tag, save_latest=False)
+        files, self._snapshots.files = self._snapshots.files, {}
+        return files
 
     def load(self, folder: Path, tag: str) -> None:
-        """Restore what `save` wrote. Raises RuntimeError when DeepSpeed finds nothing there."""
-        path, _ = self.engine.load_checkpoint(str(folder), tag=tag)
-        if path is None:
-            raise RuntimeError(f"no trainer state in {folder / tag}")
+        """Restore the files of `snapshot` from `folder`, whatever ranks and ZeRO stage they are of.
 
-
-def select(batch: Batch, micro: MicroBatch) -> dict[str, Tensor]:
-    """The batch's per-token tensors at this micro-batch's tokens, on the device."""
-    whole = {
-        "weights": batch.weights_N,
-        "rollout_logprobs": batch.rollout_logprobs_N,
-        "advantages": batch.advantages_N,
-        "old_logprobs": batch.old_logprobs_N,
-        "ref_logprobs": batch.ref_logprobs_N,
-        "values": batch.values_N,
-        "returns": batch.returns_N,
-    }
-    device = distributed.device()
-    picked = {key: x[micro.tokens_n].to(device) for key, x in whole.items() if x is not None}
-    return picked | {"lengths": micro.lengths_b.to(device)}
+        All ranks must call it. Raises FileNotFoundError where there are none.
+        """
+        saved, stage = universal.Saved(folder / tag), self.settings.zero_stage
+        if saved.stage != stage or (stage > 0 and saved.ranks != distributed.world_size()):
+            universal.load(self.engine, saved, stage)
+        else:
+            self.engine.load_checkpoint(str(folder), tag=tag)

@@ -14,6 +14,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from rlvr_cli.engine import distributed
+from rlvr_cli.types import Batch
+
 
 @dataclass(slots=True, kw_only=True)
 class MicroBatch:
@@ -118,3 +121,19 @@ def collate(
         tokens_n=torch.from_numpy(np.concatenate(tokens).astype(np.int64)),
         lengths_b=torch.tensor(lengths),
     )
+
+
+def select(batch: Batch, micro: MicroBatch) -> dict[str, Tensor]:
+    """The batch's per-token tensors at this micro-batch's tokens, on the device."""
+    whole = {
+        "weights": batch.weights_N,
+        "rollout_logprobs": batch.rollout_logprobs_N,
+        "advantages": batch.advantages_N,
+        "old_logprobs": batch.old_logprobs_N,
+        "ref_logprobs": batch.ref_logprobs_N,
+        "values": batch.values_N,
+        "returns": batch.returns_N,
+    }
+    device = distributed.device()
+    picked = {key: x[micro.tokens_n].to(device) for key, x in whole.items() if x is not None}
+    return picked | {"lengths": micro.lengths_b.to(device), "tokens": micro.tokens_n}

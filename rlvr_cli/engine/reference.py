@@ -30,7 +30,8 @@ class Reference:
         self.trainer = trainer
         self.model = copy.deepcopy(model)
         self.model.lora = Lora()
-        self.module: Any = None if model.lora.rank else self._load()
+        self.adapters = model.lora.rank > 0
+        self.module: Any = None if self.adapters else self._load()
         self.renewed = False
 
     def logprobs(self, sequences: list[np.ndarray], trained: list[np.ndarray]) -> Tensor:
@@ -44,21 +45,29 @@ class Reference:
         """Become the policy as it is now. All ranks must call it."""
         self._become(self.trainer.weights())
 
-    def save(self, file: Path) -> None:
-        """Write the weights of a reference that was reset; before that it is the start model."""
+    def restart(self) -> None:
+        """Become the start model again. All ranks must call it."""
+        if self.renewed:
+            self.module = None if self.adapters else self._load()
+            self.renewed = False
+
+    def snapshot(self) -> dict[str, Tensor]:
+        """Copies of the weights of a reference that was reset, on rank 0; before that it is the start model.
+
+        All ranks must call it.
+        """
         if not self.renewed:
-            return
+            return {}
         sharded = self.trainer.settings.zero_stage == 3
         state = {}
         for name, parameter in self._scorer.model.named_parameters():
             with deepspeed.zero.GatheredParameters([parameter], enabled=sharded):
                 if distributed.rank() == 0:
                     state[name] = parameter.detach().to("cpu", copy=True)
-        if distributed.rank() == 0:
-            torch.save(state, file)
+        return state
 
     def load(self, file: Path) -> None:
-        """Become what `save` wrote. All ranks must call it."""
+        """Become what `snapshot` was written to. All ranks must call it."""
         self._become(torch.load(file, map_location="cpu", mmap=True).items())
 
     def _become(self, weights: Iterable[tuple[str, Tensor]]) -> None:

@@ -15,7 +15,7 @@ from rlvr_cli.engine import distributed
 from rlvr_cli.engine.layers import LayerRule
 from rlvr_cli.engine.logprobs import Scorer
 from rlvr_cli.engine.model import load_sharded
-from rlvr_cli.engine.optimised import Optimised
+from rlvr_cli.engine.optimised import Optimised, SpikeRule
 from rlvr_cli.engine.pack import MicroBatch
 from rlvr_cli.engine.zero import deepspeed_config
 from rlvr_cli.schema import Model
@@ -24,6 +24,8 @@ from rlvr_cli.schema import Trainer as Settings
 
 class Trainer(Optimised):
     """One policy under DeepSpeed ZeRO, on every rank."""
+
+    scores = ("logprob", "entropy")
 
     def __init__(
         self,
@@ -37,9 +39,11 @@ class Trainer(Optimised):
         row_capacity: int | None = None,
         layer_rule: LayerRule | None = None,
         log_layers: bool = False,
+        spikes: SpikeRule | None = None,
         seed: int = 0,
     ) -> None:
-        """max_grad_norm is DeepSpeed's global clip (0: none); layer_rule and log_layers: `layers.py`."""
+        """max_grad_norm is DeepSpeed's global clip (0: none); layer_rule and log_layers: `layers.py`; spikes:
+        `localise.py`."""
         self.temperature = temperature
         self.entropy_gradient = entropy_gradient
         config = deepspeed_config(settings, max_grad_norm=max_grad_norm)
@@ -56,6 +60,7 @@ class Trainer(Optimised):
             row_capacity=row_capacity,
             layer_rule=layer_rule,
             log_layers=log_layers,
+            spikes=spikes,
         )
 
     def score(

@@ -1,0 +1,162 @@
+"""Gradients of segments of an update, to find the tokens that make it large or not finite.
+
+A probe differentiates a segment's part of the loss with autograd alone: nothing reaches DeepSpeed's buffers,
+so the gradient that waits there for the optimizer step stays as it is. It needs memory for one whole
+gradient. Each rank probes its own micro-batches, before anything is averaged over ranks. Under ZeRO-3 all
+must take part in every forward and backward, so a rank that has finished runs empty ones with the others.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Generator
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from rlvr_cli.engine import distributed
+from rlvr_cli.engine.layers import group_of
+from rlvr_cli.engine.pack import collate, plan, select
+from rlvr_cli.engine.search import LARGEST, Found, Segment, culprits, threshold
+from rlvr_cli.heartbeat import heart
+from rlvr_cli.types import Batch
+
+if TYPE_CHECKING:
+    from rlvr_cli.engine.optimised import Objective, Optimised
+
+T = TypeVar("T")
+Row = dict[str, Any]
+"""What is known of a token or segment: see `Probes.row`."""
+
+
+def localise(
+    model: Optimised, batch: Batch, objective: Objective, *, spike: float | None, budget: int
+) -> list[Row]:
+    """The tokens behind a large gradient, or with spike None one that is not finite; largest first.
+
+    spike: scale of the gradient of an ordinary token (`search.threshold`). Where no single token is
+    responsible the row is of the smallest segment found. All ranks must call it and get the same.
+    """
+    notes = None if batch.notes is None else batch.notes.clone()
+    probes = Probes(model, batch, objective)
+
+    def limit(segment: Segment) -> float:
+        return LARGEST if spike is None else threshold(spike, probes.tokens(segment))
+
+    mine = culprits(probes.micro_batches, probes.counts, limit, budget)
+    rows = [probes.row(found) for found in probes.run(mine) or []]
+    if notes is not None:
+        batch.notes = notes  # the update's own, not those of a probe
+    every = [row for share in distributed.gather(rows) for row in share]
+    return sorted(every, key=lambda row: -row["norm"] if math.isfinite(row["norm"]) else -math.inf)
+
+
+class Probes:
+    """Norms of mean gradients of segments: |sum_t w_t grad loss_t| / sum_t w_t over the segment's tokens."""
+
+    def __init__(self, model: Optimised, batch: Batch, objective: Objective) -> None:
+        self.model, self.batch, self.objective = model, batch, objective
+        self.counts = batch.lengths_B
+        self.starts = np.concatenate([[0], np.cumsum(self.counts)[:-1]]).astype(np.int64)
+        shares = plan(
+            [len(s) for s in batch.sequences],
+            ranks=distributed.world_size(),
+            tokens_per_microbatch=model.tokens_per_microbatch,
+            capacity=model.row_capacity,
+        )
+        self.micro_batches = [[b for row in rows for b in row] for rows in shares[distributed.rank()]]
+        named = model.engine.module.named_parameters()
+        self.parameters = {name: p for name, p in named if p.requires_grad}
+        self.facts: dict[Segment, Row] = {}
+
+    def run(self, search: Generator[Segment, float, T]) -> T | None:
+        """What this rank's search finds, in step with those of the other ranks."""
+        result: T | None = None
+        wanted: Segment | None = None
+        module = self.model.engine.module
+        devices = [torch.cuda.current_device()] if torch.cuda.is_available() else []
+        with torch.random.fork_rng(devices=devices):  # dropout draws from it
+            module.train()
+            norm: float | None = None
+            while True:
+                try:
+                    wanted = None if result is not None else search.send(norm)  # type: ignore[arg-type]
+                except StopIteration as end:
+                    result, wanted = end.value, None
+                if not float(distributed.max_over_ranks(torch.tensor([float(wanted is not None)]))):
+                    return result
+                norm = self.norm(wanted)
+
+    def tokens(self, segment: Segment) -> float:
+        """How many tokens the mean is over: (sum w)^2 / sum w^2, their number where all weigh the same."""
+        weights = self._weights(segment).double()
+        squares = float(weights.square().sum())
+        return float(weights.sum()) ** 2 / squares if squares else 0.0
+
+    def norm(self, segment: Segment | None) -> float:
+        """Of the segment's mean gradient; None: take part in the other ranks' probes."""
+        heart.beat()
+        chosen = () if segment is None else segment.sequences
+        micro = collate([[b] for b in chosen], self.batch.sequences, self.batch.trained, self.starts)
+        scores = self.model.forward(self.model.engine.module, micro)
+        if segment is None:
+            self._gradients(scores[0].sum() * 0.0)
+            return 0.0
+        at = select(self.batch, micro)
+        whole = at["weights"]
+        at["weights"] = torch.zeros_like(whole)
+        at["weights"][segment.first : segment.last] = whole[segment.first : segment.last]
+        loss, metrics = self.objective(*scores, at)
+        total = float(self._weights(segment).double().abs().sum())
+        squares: dict[str, float] = {}
+        for name, gradient in zip(self.parameters, self._gradients(loss), strict=True):
+            if gradient is not None:
+                size = float(torch.linalg.vector_norm(gradient, dtype=torch.float32))
+                squares[group_of(name)] = squares.get(group_of(name), 0.0) + size * size
+        if segment.last - segment.first == 1:
+            self.facts[segment] = self._facts(segment, micro.targets_n, scores, at, metrics) | {
+                "layers": {group: math.sqrt(x) / max(total, 1e-45) for group, x in squares.items()}
+            }
+        return math.sqrt(sum(squares.values())) / total if total else 0.0
+
+    def row(self, found: Found) -> Row:
+        """Place in the batch (of a token also its facts), norm, limit and tokens of what was found."""
+        segment = found.segment
+        row: Row = {"sequences": list(segment.sequences), "tokens": segment.last - segment.first}
+        row |= {"norm": found.norm, "limit": found.limit}
+        return row | self.facts.get(segment, {})
+
+    def _weights(self, segment: Segment) -> Tensor:
+        spans = [torch.arange(self.starts[b], self.starts[b] + self.counts[b]) for b in segment.sequences]
+        return self.batch.weights_N[torch.cat(spans)[segment.first : segment.last]]
+
+    def _gradients(self, loss: Tensor) -> tuple[Tensor | None, ...]:
+        parameters = tuple(self.parameters.values())
+        gradients = torch.autograd.grad(loss, parameters, allow_unused=True)
+        if self.model.settings.zero_stage == 3:  # what DeepSpeed does itself after a backward of its own
+            self.model.engine.optimizer.parameter_offload.release_backward_leftovers()
+        return gradients
+
+    def _facts(
+        self,
+        segment: Segment,
+        targets_n: Tensor,
+        scores: tuple[Tensor, ...],
+        at: dict[str, Tensor],
+        metrics: dict[str, Tensor],
+    ) -> Row:
+        place = segment.first
+        names = ("rollout_logprobs", "old_logprobs", "ref_logprobs", "advantages", "values", "returns")
+        known = {name.removesuffix("s"): float(at[name][place]) for name in names if name in at}
+        measured = {name: float(value_n.detach()[place]) for name, value_n in metrics.items()}
+        scored = zip(self.model.scores, scores, strict=False)
+        return {
+            "position": place,
+            "token": int(targets_n[place]),
+            "length": self.counts[segment.sequences[0]],
+            **{name: float(score_n.detach()[place]) for name, score_n in scored},
+            **known,
+            **measured,
+        }
