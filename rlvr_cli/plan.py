@@ -22,6 +22,17 @@ def derive(recipe: Recipe | SFTRecipe | EvalRecipe) -> dict[str, str]:
     }
 
 
+def needs_old_logprobs(recipe: Recipe) -> bool:
+    """Whether the policy at the start of a step scores its samples before the updates."""
+    a = recipe.algorithm
+    return (
+        recipe.batch.updates_per_step > 1
+        or a.token_weights.needs_entropy
+        or a.token_weights.needs_old_logprobs
+        or a.kl.in_reward
+    )
+
+
 def _rl(recipe: Recipe) -> dict[str, str]:
     batch, steps = recipe.batch, recipe.trainer.steps
     samples = batch.prompts_per_step * batch.group_size

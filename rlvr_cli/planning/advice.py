@@ -1,0 +1,146 @@
+"""Settings under which a recipe that does not fit does; each answer has been planned again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+from rlvr_cli.planning.job import Job
+from rlvr_cli.planning.memory import Memory, memory_of
+from rlvr_cli.schema import Offload
+
+MOST_RANKS = 64
+LORA_RANK = 32
+
+
+@dataclass(frozen=True)
+class Change:
+    """One setting, as it is written on the command line, and the job with it."""
+
+    setting: str
+    apply: Callable[[Job], Job]
+
+
+@dataclass(frozen=True)
+class Advice:
+    settings: list[str]
+    memory: Memory
+
+
+def advise(job: Job, correction: float = 0.0) -> list[Advice]:
+    """Up to three ways to fit, cheapest first: settings, LoRA, more ranks. Empty where nothing helps."""
+    found: list[Advice] = []
+    for family in (settings, lora, ranks):
+        answer = search(job, [*family(job)], correction)
+        if answer is not None and answer.settings not in [each.settings for each in found]:
+            found.append(answer)
+    return found
+
+
+def search(job: Job, changes: list[Change], correction: float) -> Advice | None:
+    """Take changes in order until the job fits, then leave out those it also fits without."""
+    taken: list[Change] = []
+    for change in changes:
+        key = change.setting.split("=")[0]
+        before = memory_of(applied(job, taken), correction)
+        tried = [each for each in taken if each.setting.split("=")[0] != key] + [change]
+        after = memory_of(applied(job, tried), correction)
+        if badness(after) < badness(before):
+            taken = tried
+        if after.fits:
+            break
+    if not taken or not memory_of(applied(job, taken), correction).fits:
+        return None
+    for change in list(taken):
+        fewer = [each for each in taken if each is not change]
+        if fewer and memory_of(applied(job, fewer), correction).fits:
+            taken = fewer
+    return Advice([change.setting for change in taken], memory_of(applied(job, taken), correction))
+
+
+def badness(memory: Memory) -> tuple[int, float]:
+    """What cannot work comes before what is too large; then the sum over phases counts."""
+    over = sum(max(0.0, memory.total(phase) - memory.limit) for phase in ("rollout", "sync", "update"))
+    return len(memory.problems), over + memory.peak
+
+
+def applied(job: Job, changes: list[Change]) -> Job:
+    for change in changes:
+        job = change.apply(job)
+    return job
+
+
+def change(key: str, value: Any, shown: str | None = None) -> Change:
+    """`section.key=value` of the recipe."""
+    section, _, name = key.partition(".")
+
+    def apply(job: Job) -> Job:
+        part = replace(getattr(job.recipe, section), **{name: value})
+        return replace(job, recipe=replace(job.recipe, **{section: part}))
+
+    return Change(f"{key}={value if shown is None else shown}", apply)
+
+
+def settings(job: Job) -> Iterator[Change]:
+    """What costs least time first."""
+    recipe = job.recipe
+    if recipe.model.attention == "eager":
+        yield change("model.attention", "sdpa")
+    if job.vllm and job.device.gpu:
+        yield from utilisation(job)
+        if not job.rl.rollout.sleep:
+            yield change("rollout.sleep", True, "true")
+    if not recipe.model.gradient_checkpointing:
+        yield change("model.gradient_checkpointing", True, "true")
+    tokens = recipe.batch.tokens_per_microbatch
+    while tokens > job.longest:
+        tokens = max(tokens // 2, job.longest)
+        yield change("batch.tokens_per_microbatch", tokens)
+    yield from sharding(job)
+    if not job.sft and not job.vllm and job.decoded > 1:
+        rows = job.decoded
+        while rows > 1:
+            rows = -(-rows // 2)
+            yield change("rollout.max_num_seqs", rows)
+    if job.device.gpu:
+        if recipe.trainer.zero_stage == 0:
+            yield change("trainer.zero_stage", 2)
+        yield change("trainer.offload", Offload.optimizer, "optimizer")
+
+
+def utilisation(job: Job) -> Iterator[Change]:
+    """The engine's share: up where not even a sequence fits, else down."""
+    now = job.rl.rollout.gpu_memory_utilization
+    key = "rollout.gpu_memory_utilization"
+    steps = [round(0.9 - 0.05 * n, 2) for n in range(17)]
+    for value in [s for s in steps[::-1] if s > now] + [s for s in steps if s < now]:
+        yield change(key, value)
+
+
+def sharding(job: Job) -> Iterator[Change]:
+    if job.ranks > 1:
+        for stage in range(max(job.recipe.trainer.zero_stage + 1, 2), 4):
+            yield change("trainer.zero_stage", stage)
+
+
+def lora(job: Job) -> Iterator[Change]:
+    """Adapters in place of all weights, then what is left to try."""
+    if job.recipe.model.lora.rank:
+        return
+    adapters = change("model.lora", replace(job.recipe.model.lora, rank=LORA_RANK))
+    yield Change(f"model.lora.rank={LORA_RANK}", adapters.apply)
+    yield from settings(job)
+
+
+def ranks(job: Job) -> Iterator[Change]:
+    """Twice the ranks again and again; weights are only split by ZeRO-3."""
+    if not job.device.gpu:
+        return
+    count = job.ranks
+    while count < MOST_RANKS:
+        count *= 2
+        yield Change(f"--ranks {count}", lambda j, n=count: replace(j, ranks=n))  # type: ignore[misc]
+        for stage in range(max(job.recipe.trainer.zero_stage + 1, 2), 4):
+            yield change("trainer.zero_stage", stage)
+    yield from settings(job)

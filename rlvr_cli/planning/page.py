@@ -1,0 +1,133 @@
+"""The page `rlvr plan` prints, for terminals of 100 columns."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterator
+
+from rlvr_cli.planning.memory import PHASES
+from rlvr_cli.planning.planner import Plan, gib
+from rlvr_cli.planning.speed import ASSUMPTIONS
+from rlvr_cli.schema import SFTRecipe
+
+COLUMNS = 100
+WIDTH = 25
+"""Of the first column of the table."""
+
+
+def show(plan: Plan) -> str:
+    parts = [head(plan), table(plan), verdict(plan), times(plan)]
+    return "\n\n".join("\n".join(wrapped for line in part for wrapped in wrap(line)) for part in parts)
+
+
+def wrap(line: str) -> list[str]:
+    """The line, broken where it is too long for the terminal."""
+    indent = " " * (len(line) - len(line.lstrip()) + 2)
+    return textwrap.wrap(line, COLUMNS, subsequent_indent=indent, break_long_words=False)
+
+
+def head(plan: Plan) -> Iterator[str]:
+    job, shape = plan.job, plan.job.policy
+    recipe = job.recipe
+    yield f"plan: {recipe.name} ({recipe.algorithm.name})"
+    trained = "" if shape.trained == shape.parameters else f", {shape.trained:,} trained"
+    sizes = f"{shape.kind}: {shape.layers} layers of {shape.hidden}"
+    yield f"model: {recipe.model.path} ({sizes}, {shape.parameters:,} parameters{trained})"
+    memory = f"{gib(job.device.memory):.1f} GiB" + ("" if job.device.gpu else " for all ranks")
+    trainer = recipe.trainer
+    yield (
+        f"ranks: {job.ranks} x {job.device.name} ({memory}), ZeRO-{trainer.zero_stage}, "
+        f"{trainer.precision.value}, offload {trainer.offload.value}"
+    )
+    recomputed = "with" if recipe.model.gradient_checkpointing else "without"
+    yield (
+        f"a step of a rank: {job.sequences:,} sequences of at most {job.longest:,} tokens, micro-batches of "
+        f"{job.micro_tokens:,}, {recomputed} gradient checkpointing"
+    )
+    if plan.memory.cache_tokens is not None:
+        tokens = plan.memory.cache_tokens
+        full = tokens / job.longest
+        yield (
+            f"KV cache: {tokens:,.0f} tokens, {full:,.1f} sequences of full length, {job.decoded:,} asked for"
+        )
+
+
+def table(plan: Plan) -> Iterator[str]:
+    memory = plan.memory
+    yield f"{'memory of a rank, GiB':<{WIDTH}}" + "".join(f"{phase:>11}" for phase in PHASES)
+    for item in memory.items:
+        name = f"{item.name} (host)" if item.host else item.name
+        cells = "".join(cell(item.phases.get(phase, 0.0)) for phase in PHASES)
+        yield f"{name:<{WIDTH}}{cells}".rstrip()
+    total = "".join(f"{gib(memory.total(phase)):>10.2f}{mark(plan, phase)}" for phase in PHASES)
+    yield f"{'in all':<{WIDTH}}{total}".rstrip()
+
+
+def cell(size: float) -> str:
+    return f"{gib(size):>10.2f} " if size else f"{'-':>10} "
+
+
+def mark(plan: Plan, phase: str) -> str:
+    return "*" if phase == plan.memory.peak_phase else " "
+
+
+def verdict(plan: Plan) -> Iterator[str]:
+    memory, job = plan.memory, plan.job
+    word = "fits" if memory.fits else "does not fit"
+    limit = f"{gib(memory.limit):.2f} GiB may be used"
+    yield f"{word}: peak {gib(memory.peak):.2f} GiB in {memory.peak_phase}, {limit}"
+    if job.device.gpu:
+        host = gib(memory.host_peak)
+        yield f"host memory: {host:.1f} GiB of tensors a rank, {host * job.ranks:.1f} GiB in all"
+    yield from memory.problems
+    if (measured := plan.measured) is not None:
+        seen, thought = measured.peak, plan.predicted
+        yield (
+            f"measured in {measured.steps} steps: {gib(seen):.2f} GiB; predicted before: "
+            f"{gib(thought):.2f} GiB ({(thought - seen) / seen:+.0%})"
+        )
+    for advice in plan.advice:
+        yield f"  fits with: {' '.join(advice.settings)} (peak {gib(advice.memory.peak):.2f} GiB)"
+    if not memory.fits and not plan.advice:
+        yield "  nothing tried makes it fit: take a smaller model, shorter sequences or larger GPUs"
+
+
+def times(plan: Plan) -> Iterator[str]:
+    job, steps = plan.job, plan.job.recipe.trainer.steps
+    if plan.seconds is None:
+        yield (
+            f"time: the speed of {job.device.name} is not known; --calibrate measures it, "
+            "--gpu h100 assumes another device"
+        )
+        return
+    step = sum(plan.seconds.values())
+    yield f"{'time of a step, seconds':<{WIDTH}}" + "  ".join(
+        f"{name} {seconds:.2f}" for name, seconds in plan.seconds.items()
+    )
+    tokens = job.ranks * job.sequences * (job.prompt + job.response)
+    yield (
+        f"in all: {step:,.1f} s a step, {tokens / step:,.0f} tokens a second; "
+        f"{steps:,} steps in {span(plan.total or 0)}"
+    )
+    if plan.measured is not None:
+        yield f"measured: mean of {plan.measured.steps - 1} steps after the first"
+        return
+    yield "assumed:"
+    if isinstance(job.recipe, SFTRecipe):
+        yield f"  examples of {job.prompt:,.0f} tokens (--prompt-tokens)"
+    else:
+        yield (
+            f"  prompts of {job.prompt:,.0f} and responses of {job.response:,.0f} tokens "
+            "(--prompt-tokens, --response-tokens)"
+        )
+        if job.recipe.algorithm.filter.drops:
+            yield f"  {job.kept:.0%} of the groups pass the filter (--kept)"
+    yield from (f"  {line}" for line in ASSUMPTIONS)
+
+
+def span(seconds: float) -> str:
+    """Seconds in the unit a person would use."""
+    for unit, size in (("days", 86400), ("hours", 3600), ("minutes", 60)):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.1f} {unit}"
+    return f"{seconds:.0f} seconds"

@@ -1,0 +1,165 @@
+"""A recipe -> its plan: parameters, memory, time, and what to change where it does not fit."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from rlvr_cli.planning.advice import Advice, advise
+from rlvr_cli.planning.calibrate import Measured
+from rlvr_cli.planning.gpus import GIB, Device, count, find
+from rlvr_cli.planning.job import Job, cached_shapes
+from rlvr_cli.planning.memory import PHASES, Memory, memory_of
+from rlvr_cli.planning.speed import times_of
+from rlvr_cli.schema import Recipe, SFTRecipe
+from rlvr_cli.stages import stages_of
+
+NODE = 8
+"""Ranks assumed where a GPU is named and their number is not."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wish:
+    """What the command line says besides the recipe."""
+
+    gpu: str = "auto"
+    ranks: int | None = None
+    response: float | None = None
+    prompt: float | None = None
+    kept: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    job: Job
+    jobs: list[tuple[int, Job]]
+    """Steps and job of each stage."""
+    memory: Memory
+    """With the correction of `measured`, where there is one."""
+    predicted: float
+    """Peak before any correction (bytes)."""
+    seconds: dict[str, float] | None
+    """Phase -> seconds of a step of the first stage; None: the device's speed is not known."""
+    total: float | None
+    """Seconds of all steps."""
+    advice: list[Advice]
+    measured: Measured | None = None
+
+
+def make_plan(recipe: Recipe | SFTRecipe, wish: Wish, measured: Measured | None = None) -> Plan:
+    """Plan a recipe whose model has been resolved. Raises UserError for an unknown GPU or model."""
+    device = find(wish.gpu)
+    if measured is not None:
+        wish = replace(wish, response=measured.response or None, kept=measured.kept)
+    job = job_of(recipe, device, ranks_of(recipe, wish, device), wish)
+    plain = memory_of(job)
+    correction = measured.peak - in_allocator(plain, device) if measured else 0.0
+    memory = memory_of(job, correction)
+    jobs = stage_jobs(recipe, job, wish)
+    seconds, total = time_of(jobs, measured)
+    return Plan(
+        job=job,
+        jobs=jobs,
+        memory=memory,
+        predicted=plain.peak,
+        seconds=seconds,
+        total=total,
+        advice=[] if memory.fits else advise(job, correction),
+        measured=measured,
+    )
+
+
+def ranks_of(recipe: Recipe | SFTRecipe, wish: Wish, device: Device) -> int:
+    here = count() if wish.gpu == "auto" else NODE if device.gpu else 1
+    return wish.ranks or recipe.trainer.ranks or max(here, 1)
+
+
+def job_of(recipe: Recipe | SFTRecipe, device: Device, ranks: int, wish: Wish) -> Job:
+    """Without other word, prompts and responses are taken to be half as long as they may be."""
+    if isinstance(recipe, SFTRecipe):
+        response, prompt, drops = 0.0, wish.prompt or recipe.algorithm.max_length / 2, False
+    else:
+        response = wish.response or recipe.rollout.max_tokens / 2
+        prompt = wish.prompt or recipe.rollout.max_prompt_tokens / 2
+        drops = recipe.algorithm.filter.drops
+    kept = wish.kept or (0.5 if drops else 1.0)
+    return Job(
+        recipe=recipe,
+        device=device,
+        ranks=ranks,
+        shapes=cached_shapes(),
+        response=response,
+        prompt=prompt,
+        kept=kept,
+    )
+
+
+def stage_jobs(recipe: Recipe | SFTRecipe, job: Job, wish: Wish) -> list[tuple[int, Job]]:
+    """Steps and job of each stage; memory is planned for the largest, time for each."""
+    steps = recipe.trainer.steps
+    if isinstance(recipe, SFTRecipe) or not recipe.stages:
+        return [(steps, job)]
+    begins = [0, *(min(stage.after, steps) for stage in recipe.stages.values()), steps]
+    found = []
+    for stage, begin, end in zip(stages_of(recipe), begins, begins[1:], strict=False):
+        response = wish.response or stage.rollout.max_tokens / 2
+        found.append((end - begin, replace(job, recipe=replace(stage, stages={}), response=response)))
+    return found
+
+
+def in_allocator(memory: Memory, device: Device) -> float:
+    """The part of the peak that `perf/peak_memory_gb` sees: on GPUs only what torch allocates."""
+    if not device.gpu:
+        return memory.peak
+    outside = sum(item.phases[memory.peak_phase] for item in memory.items if item.name.startswith("CUDA"))
+    return memory.peak - outside
+
+
+def time_of(
+    jobs: list[tuple[int, Job]], measured: Measured | None
+) -> tuple[dict[str, float] | None, float | None]:
+    """Seconds of a first-stage step by phase, and of all steps."""
+    if measured is None:
+        each = [times_of(job) for _, job in jobs]
+        if any(seconds is None for seconds in each):
+            return None, None
+        per_step = [sum((seconds or {}).values()) for seconds in each]
+        return each[0], sum(s * n for s, (n, _) in zip(per_step, jobs, strict=True))
+    sizes = [job.sequences * (job.prompt + job.response) for _, job in jobs]  # later stages by their tokens
+    step = measured.seconds["step"]
+    total = sum(n * step * size / sizes[0] for (n, _), size in zip(jobs, sizes, strict=True))
+    phases = {name: s for name, s in measured.seconds.items() if name != "step"}
+    other = step - sum(phases.values())
+    return phases | {"other": max(other, 0.0)}, total + measured.startup
+
+
+def as_json(plan: Plan) -> dict[str, Any]:
+    """Everything on the page, in bytes and seconds."""
+    memory, job = plan.memory, plan.job
+    return {
+        "model": asdict(job.policy),
+        "device": asdict(job.device),
+        "ranks": job.ranks,
+        "assumed": {"prompt_tokens": job.prompt, "response_tokens": job.response, "kept": job.kept},
+        "memory": {
+            "items": [asdict(item) for item in memory.items],
+            "phases": {phase: memory.total(phase) for phase in PHASES},
+            "peak": memory.peak,
+            "peak_phase": memory.peak_phase,
+            "host_peak_of_a_rank": memory.host_peak,
+            "limit": memory.limit,
+            "cache_tokens": memory.cache_tokens,
+            "problems": memory.problems,
+        },
+        "fits": memory.fits,
+        "micro_batch_tokens": job.micro_tokens,
+        "seconds": plan.seconds,
+        "total_seconds": plan.total,
+        "predicted_peak": plan.predicted,
+        "measured": asdict(plan.measured) if plan.measured else None,
+        "advice": [{"settings": a.settings, "peak": a.memory.peak} for a in plan.advice],
+    }
+
+
+def gib(size: float) -> float:
+    return size / GIB

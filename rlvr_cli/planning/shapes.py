@@ -1,0 +1,128 @@
+"""What a model's config says about its size: built on the meta device, where weights take no memory."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import nn
+
+from rlvr_cli.engine.model import add_lora, load_config
+from rlvr_cli.engine.tiny import tiny_config, tiny_tokenizer
+from rlvr_cli.errors import UserError
+from rlvr_cli.planning.known import CONFIGS
+from rlvr_cli.schema import Lora, Model
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shape:
+    """Sizes of a decoder-only transformer; counts are of single numbers, not bytes."""
+
+    kind: str
+    """`model_type` of the config."""
+    parameters: int
+    """All weights, adapters included; tied ones once."""
+    trained: int
+    """Those that get a gradient: all, or with LoRA the adapters."""
+    active: int
+    """Those a token passes through; fewer than all in a mixture of experts."""
+    largest: int
+    """The largest single weight tensor."""
+    layers: int
+    hidden: int
+    inner: int
+    """Width of the feed-forward layer that a token sees: of the experts used, together."""
+    queries: int
+    """Attention heads x head size."""
+    keys: int
+    """Key-value heads x head size."""
+    heads: int
+    vocabulary: int
+    gated: bool
+    """Feed-forward with a gate (SwiGLU): three matrices instead of two."""
+    normed_queries: bool
+    """Queries and keys are normalised (Qwen3)."""
+
+    @property
+    def kv_numbers(self) -> int:
+        """Keys and values that one token keeps in the cache."""
+        return 2 * self.layers * self.keys
+
+
+def config_of(model: Model) -> Any:
+    """The model's config from the sizes of `builtin:tiny`, the table of known ones, a folder or the hub.
+
+    Raises UserError naming the way out where it is none of them.
+    """
+    if model.path == "builtin:tiny":
+        return tiny_config(model.tiny, tiny_tokenizer(model.tiny.max_positions))
+    if model.path in CONFIGS:
+        from transformers import AutoConfig
+
+        entries = dict(CONFIGS[model.path])
+        config: Any = AutoConfig.for_model(entries.pop("model_type"), **entries)
+        for key, value in model.overrides.items():
+            if not hasattr(config, key):
+                raise UserError(f"model.overrides.{key}: the config of '{model.path}' has no such entry")
+            setattr(config, key, value)
+        return config
+    try:
+        return load_config(model)
+    except UserError as error:
+        raise UserError(
+            f"{error}; a plan needs the model's config.json: set model.path to a folder that holds it "
+            "(weights are not needed), or plan with network"
+        ) from error
+
+
+def shape_of(model: Model, *, values: bool = False) -> Shape:
+    """The policy's shape, or with `values` that of a critic: one number per token in place of logits."""
+    config = config_of(model)
+    hf, text = empty(config, model, values), config.get_text_config()
+    sizes = {name: p.numel() for name, p in hf.named_parameters()}
+    experts = sum(n for name, n in sizes.items() if ".experts." in name)
+    count = int(getattr(text, "num_local_experts", None) or getattr(text, "num_experts", None) or 1)
+    used = int(getattr(text, "num_experts_per_tok", None) or 1) if experts else 1
+    head = int(getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads)
+    inner = int(getattr(text, "moe_intermediate_size", 0) or 0) if experts else 0
+    parameters = sum(sizes.values())
+    return Shape(
+        kind=str(text.model_type),
+        parameters=parameters,
+        trained=sum(p.numel() for p in hf.parameters() if p.requires_grad),
+        active=parameters - (experts - experts * used // count if experts else 0),
+        largest=max(sizes.values()),
+        layers=int(text.num_hidden_layers),
+        hidden=int(text.hidden_size),
+        inner=used * (inner or int(getattr(text, "intermediate_size", None) or 4 * text.hidden_size)),
+        queries=int(text.num_attention_heads) * head,
+        keys=int(getattr(text, "num_key_value_heads", None) or text.num_attention_heads) * head,
+        heads=int(text.num_attention_heads),
+        vocabulary=int(text.vocab_size),
+        gated=any("gate" in name for name in sizes),
+        normed_queries=any("q_norm" in name for name in sizes),
+    )
+
+
+def plain(model: Model) -> Model:
+    """The model without adapters, as reference and engine hold it."""
+    return replace(model, lora=Lora())
+
+
+def empty(config: Any, model: Model, values: bool) -> nn.Module:
+    """The model without weights. Raises UserError where transformers knows no such model."""
+    from transformers import AutoModelForCausalLM, AutoModelForTokenClassification
+
+    auto: Any = AutoModelForTokenClassification if values else AutoModelForCausalLM
+    if values:
+        config.num_labels = 1
+    try:
+        with torch.device("meta"):
+            hf: nn.Module = auto.from_config(config, trust_remote_code=model.trust_remote_code)
+            return add_lora(hf, model, values) if model.lora.rank else hf
+    except ValueError as error:
+        raise UserError(
+            f"model.path: no causal language model is made of the config of '{model.path}': "
+            f"{str(error).splitlines()[0]}"
+        ) from error
