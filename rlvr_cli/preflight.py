@@ -1,100 +1,159 @@
-"""What is looked at before anything is written or started: model, engine, processors, ranks."""
+"""Before the first step: sample some prompts from the start model and refuse a run that cannot learn.
+
+Nothing of it stays: sampler and random generators go back, weights are only read, and the weight sync that
+follows makes the engine forget its prefixes. Training is the same with and without it.
+"""
 
 from __future__ import annotations
 
-import glob
-import importlib.util
+import json
+import math
 import os
-import re
-import subprocess
-import sys
+from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any, TextIO
 
-from rlvr_cli import shipped
+import numpy as np
+
+from rlvr_cli.assemble import Parts, assemble
+from rlvr_cli.engine import distributed, rng
 from rlvr_cli.errors import UserError
-from rlvr_cli.schema import Rollout, RolloutEngine
+from rlvr_cli.experience import sequences_of
+from rlvr_cli.files import write_atomically
+from rlvr_cli.preflight_advice import refusal, warnings
+from rlvr_cli.preflight_facts import Facts, Row, facts_of, row_of
+from rlvr_cli.preflight_table import lines_of
+from rlvr_cli.sampling import collect_share, judge, slim
+from rlvr_cli.schema import Recipe, Unscored
+from rlvr_cli.session import open_tracker
+from rlvr_cli.stop import Interrupted
+from rlvr_cli.sync import probe_tolerance
+from rlvr_cli.types import Group
+
+REPORT = "preflight.json"
+MOST_SAMPLES = 16
+"""Responses to a prompt, whatever `batch.group_size`: more would cost, and tell little more."""
+ROUNDS = 4
+"""Times `preflight.prompts` that are sampled before a recipe counts as hopeless."""
 
 
-def resolve_model(path: str, key: str = "model.path", parts: tuple[str, ...] = ("final",)) -> str:
-    """A model folder, a run directory's `final/`, a hub id or `builtin:tiny`; local paths must exist.
+def preflight(parts: Parts) -> None:
+    """Before the first step, where the recipe wants it. UserError where nothing can be learned.
 
-    `parts` are the folders of a run directory to look into, in order; `key` is the recipe's, for messages.
+    All ranks must call it, before a weight sync: it leaves the engine asleep.
     """
-    if path.startswith("builtin:"):
-        if path != "builtin:tiny":
-            raise UserError(f"{key}: there is no {path}; the built-in model is builtin:tiny")
-        return path
-    folder = Path(path).expanduser()
-    for candidate in (folder, *(folder / part for part in parts)):
-        if (candidate / "config.json").is_file():
-            return str(candidate)
-    if (folder / "recipe.yaml").is_file():
-        raise UserError(f"{key}: the run in {path} has no final/ yet; finish it with `rlvr train {path}`")
-    if folder.exists():
-        raise UserError(f"{key}: {path} has no config.json, so it is neither a model nor a run directory")
-    if _looks_local(path):
-        raise UserError(f"{key}: {path} does not exist{_how_to_make(folder)}")
-    return path
+    if parts.step == 0 and parts.recipe.preflight.wanted(parts.recipe.trainer.steps):
+        examine(parts)
 
 
-def _looks_local(path: str) -> bool:
-    """`org/name` may be a hub id; a path that names an existing folder, or `runs/`, is not."""
-    first = Path(path).parts[0]
-    hub_id = re.fullmatch(r"[\w.-]+(/[\w.-]+)?", path) and first not in (".", "..", "runs")
-    return not hub_id or (first != path and Path(first).is_dir())
+def check(recipe: Recipe, terminal: TextIO) -> None:
+    """Entry of `rlvr preflight`: the parts of a run, the preflight, and nothing else."""
+    distributed.initialise(recipe.faults.hang_s)
+    with open_tracker(recipe, terminal, kind="rl") as tracker, assemble(recipe, tracker) as parts:
+        try:
+            examine(parts)
+        except Interrupted:
+            raise KeyboardInterrupt from None  # there is nothing to save
 
 
-def _how_to_make(folder: Path) -> str:
-    if folder.name not in shipped.recipes():
-        return "; give a Hugging Face folder, a hub id or a run directory"
-    verb = "sft" if "sft" in folder.name else "train"
-    return f"; run `rlvr {verb} {folder.name}` first"
+def check_quietly(recipe: Recipe, terminal: TextIO) -> None:
+    """The same for `--json`: what it finds is in the file alone."""
+    with open(os.devnull, "w") as nowhere:
+        check(recipe, nowhere)
 
 
-def check_engine(rollout: Rollout) -> None:
-    if rollout.engine is RolloutEngine.vllm and importlib.util.find_spec("vllm") is None:
-        raise UserError(
-            "rollout.engine=vllm but vLLM is not installed: pip install 'rlvr[cpu]' or 'rlvr[gpu]', "
-            "or use plain transformers with rollout=hf"
-        )
+def examine(parts: Parts) -> None:
+    """Measure, show, write `preflight.json`, and refuse where it must; the same on every rank."""
+    facts, tolerance = measure(parts), probe_tolerance(parts.recipe)
+    refused = refusal(facts, parts.recipe, tolerance)
+    warned = [] if refused else warnings(facts, parts.recipe, tolerance)
+    if distributed.rank() == 0:
+        content = {"passed": refused is None, "refused": refused, "warnings": warned, **asdict(facts)}
+        text = json.dumps(_finite(content), indent=1, ensure_ascii=False)
+        write_atomically(Path(parts.out) / REPORT, text + "\n")
+    parts.tracker.table("preflight of the start model", lines_of(facts))
+    for warning in warned:
+        parts.tracker.event("warning", f"preflight: {warning}")
+    outcome = "refused" if refused else f"passed, with {len(warned)} warnings" if warned else "passed"
+    said = f"{outcome}: {facts.signal} of {facts.prompts} groups have a signal"
+    parts.tracker.event("preflight", said, passed=refused is None)
+    distributed.barrier()  # the report is there before the first rank ends
+    if refused is not None:
+        raise UserError(refused)
 
 
-def count_gpus() -> int:
-    """CUDA devices torch can use.
+def measure(parts: Parts) -> Facts:
+    """Sample, verify and score; what training goes on from is put back, whatever happens."""
+    generators, start = rng.state(), parts.sampler.state()
+    parts.timer.take()
+    try:
+        facts, groups = sample(parts)
+        parts.engine.sleep()
+        with parts.timer("score"):
+            sequences, trained = sequences_of(groups)
+            logprobs_N, _, _ = parts.trainer.score(sequences, trained)
+    finally:
+        parts.sampler.load(start)
+        rng.load(generators)
+    gap_N = np.abs(np.concatenate([c.logprobs for g in groups for c in g.completions]) - logprobs_N.numpy())
+    facts.mismatch_mean, facts.mismatch_max = float(gap_N.mean()), float(gap_N.max())
+    times = distributed.gather(parts.timer.take())
+    names = ("rollout", "verify", "score")
+    facts.seconds = {name: max(t.get(f"timing_s/{name}", 0.0) for t in times) for name in names}
+    facts.step_s = step_seconds(parts, facts)
+    return facts
 
-    Asked in another process: importing torch here would fix its thread count before
-    OMP_NUM_THREADS is set, and the parent of several ranks should stay small.
-    """
-    if not glob.glob("/dev/nvidia[0-9]*") and not os.path.exists("/dev/dxg"):
-        return 0
-    code = "import torch; print(torch.cuda.device_count())"
-    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    return int(answer.stdout)
+
+def sample(parts: Parts) -> tuple[Facts, list[Group]]:
+    """Groups of the next prompts, and more while none is useful, so that rare is not taken for never."""
+    recipe = limited(parts.recipe)
+    algorithm = recipe.algorithm
+    groups: list[Group] = []
+    rows: list[Row] = []
+    for _ in range(ROUNDS):
+        mine = collect_share(parts, parts.sampler.take(recipe.preflight.prompts), recipe)
+        parts.stop.check()
+        found = distributed.gather([(slim(g), row_of(g, recipe.verifiers)) for g in mine])
+        pairs = sorted((pair for share in found for pair in share), key=lambda pair: pair[0].index)
+        groups += [group for group, _ in pairs]
+        rows += [row for _, row in pairs]
+        keep = judge(groups, algorithm, parts.step)
+        facts = facts_of(groups, rows, keep, algorithm.advantage.needs_group, parts.trainer.vocabulary)
+        if facts.useful and facts.repeated != 1:
+            break
+    return facts, groups
 
 
-def count_ranks(asked: int | None, gpus: int) -> int:
-    if asked is not None and gpus and asked > gpus:
-        raise UserError(f"trainer.ranks={asked} but there are {gpus} GPUs; each rank needs its own")
-    return asked or max(gpus, 1)
+def limited(recipe: Recipe) -> Recipe:
+    """Fewer samples where groups are large; a verifier without a verdict is counted, not an error."""
+    size = min(recipe.batch.group_size, MOST_SAMPLES)
+    unscored = recipe.verification.unscored
+    return replace(
+        recipe,
+        batch=replace(recipe.batch, group_size=size),
+        verification=replace(
+            recipe.verification, unscored=Unscored.drop if unscored is Unscored.fail else unscored
+        ),
+    )
 
 
-def environment(ranks: int, gpus: int) -> dict[str, str]:
-    """Defaults for variables that libraries read when imported; what the user has set stays."""
-    cores = len(os.sched_getaffinity(0))
-    defaults = {
-        "OMP_NUM_THREADS": str(max(cores // ranks, 1)),
-        "TOKENIZERS_PARALLELISM": "false",  # its threads and our forks do not mix
-        "VLLM_ENABLE_V1_MULTIPROCESSING": "0",  # the engine lives in the rank and takes weights by reference
-        "VLLM_NO_USAGE_STATS": "1",
-        "DO_NOT_TRACK": "1",
-        "HF_HUB_DISABLE_TELEMETRY": "1",
-    }
-    if not gpus:
-        defaults |= {
-            "DS_ACCELERATOR": "cpu",
-            "TORCHDYNAMO_DISABLE": "1",  # compiling costs more than it saves
-            # Idle OpenMP threads spin a little, then sleep: spinning on, as they do by default, made a step
-            # ten times slower beside another busy process; sleeping at once, half as fast on a quiet machine.
-            "GOMP_SPINCOUNT": "20000",
-        }
-    return {name: value for name, value in defaults.items() if name not in os.environ}
+def step_seconds(parts: Parts, facts: Facts) -> float:
+    """About what a step takes: sampling with refills, the updates as three forward passes, no weight sync."""
+    recipe = parts.recipe
+    batch, rollout, drops = recipe.batch, recipe.rollout, recipe.algorithm.filter.drops
+    kept = facts.kept / facts.prompts if drops else 1.0
+    most = rollout.oversample * (rollout.max_rounds if drops else 1)
+    prompts = batch.prompts_per_step * min(max(1.0, 1 / kept if kept else math.inf), most)
+    share = batch.group_size / (facts.prompts * facts.samples)
+    update = 3 + recipe.model.gradient_checkpointing  # a backward pass takes as long as two forward
+    forward = update + parts.needs_old + (parts.reference is not None)
+    forward += 0 if parts.critic is None else 1 + update
+    sampling = (facts.seconds["rollout"] + facts.seconds["verify"]) * prompts
+    return share * (sampling + facts.seconds["score"] * forward * batch.prompts_per_step)
+
+
+def _finite(value: Any) -> Any:
+    """JSON has no NaN: what was not measured is null."""
+    if isinstance(value, dict):
+        return {key: _finite(each) for key, each in value.items()}
+    return None if isinstance(value, float) and not math.isfinite(value) else value
