@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
-from run_helpers import RECIPE, rlvr
+from run_helpers import RECIPE, comparable, rlvr, steps_of
 
 from rlvr_cli import cli
 from rlvr_cli.tracking import RolloutRecords
@@ -69,14 +69,17 @@ def make_run(out: Path, *, steps: int = 3, lr: float = 1e-4, tokens: bool = Fals
         rows[-1] |= {f"{name}ci95_low": mean - 0.125, f"{name}ci95_high": mean + 0.125}
     (out / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     event = {"step": 2, "time": 3.0, "kind": "warning", "message": f"entropy falls {HOSTILE}"}
-    (out / "events.jsonl").write_text(json.dumps(event) + "\n")
+    found = event | {"kind": "diagnosis", "step": 3, "message": "mode collapse"}
+    (out / "events.jsonl").write_text("".join(json.dumps(each) + "\n" for each in (event, found)))
     records = RolloutRecords(out / "rollouts", 0, tokens=tokens)
     for step in (1, 2, 3):
         groups = [
             group(1, f"3+4= {HOSTILE}", [(HOSTILE, Reason.wrong), ("it is seven", Reason.correct)]),
             group(2, "what is 3+4?", [("nothing", Reason.no_answer), ("seven is it", Reason.correct)]),
         ]
-        records.write(step, groups, [[0.0, 1.0]] * 2, [[-1.0, 1.0]] * 2, [True, False], [step] * 2)
+        seen = {"trainer_logprobs": [-0.52, -2.99], "entropies": [0.6, 1.5], "clipped": [0.0, 1.0]}
+        rewards, advantages, kept = [[0.0, 1.0]] * 2, [[-1.0, 1.0]] * 2, [True, False]
+        records.write(step, groups, rewards, advantages, kept, [step] * 2, notes={1: [seen, {}]})
     return out
 
 
@@ -161,6 +164,7 @@ def test_the_script_draws_what_is_there(tmp_path: Path) -> None:
     assert "one 0.2469 at 2" in result["shown"]["curves"]
     assert "25.0% [12.5%, 37.5%]" in result["shown"]["evaluations"]
     assert "rollout50.0%0:00:062" in result["shown"]["time"]
+    assert {"step 2, warning", "step 3, diagnosis"} <= {mark.split(":")[0] for mark in result["marks"]}
     smooth, raw = (shown(page, ["smooth", value])["paths"] for value in ("50", "0"))
     assert raw[0] == raw[1] and smooth[0] == raw[0]
     wide = run / "wide.html"
@@ -202,9 +206,21 @@ def test_token_logprobs_are_shown_where_they_are_recorded(tmp_path: Path) -> Non
     assert report(run) == 0
     sample = blocks(run / "report.html")["rollouts-0-0"][0]["samples"][0]
     assert [text.strip() for text in sample["tokens"]] == ["a", "b"] and sample["logprobs"] == [-0.5, -3.0]
-    heat = shown(run / "report.html", ["heat"], ["open"])["heat"]
-    assert "logprob -0.5  probability 0.607" in heat[0][1]
-    assert [each[2] for each in heat[:2]] == [f"background:rgba(213,94,0,{a})" for a in ("0.075", "0.450")]
+
+    def heat(kind: str) -> list[tuple[str, str]]:
+        spans = shown(run / "report.html", ["choose", "tokens by", kind], ["open"])["heat"]
+        return [(title.split("  ", 1)[1], style) for _, title, style in spans]
+
+    sampled = heat("sampled logprob")
+    assert sampled[0] == ("logprob -0.5  probability 0.607", "background:rgba(213,94,0,0.075)")
+    assert sampled[1][1] == "background:rgba(213,94,0,0.450)"
+    assert len(heat("logprob gap")) == 2  # of the one sample that was trained on
+    assert heat("logprob gap") == [
+        ("trainer - engine -0.02 nats", "background:rgba(0,114,178,0.150)"),
+        ("trainer - engine 0.01 nats", "background:rgba(213,94,0,0.075)"),
+    ]
+    assert heat("entropy")[1] == ("entropy 1.5 nats", "background:rgba(213,94,0,0.375)")
+    assert [said for said, _ in heat("clipped")] == ["not clipped", "held back by the clip"]
     shutil.rmtree(run / "final")
     assert report(run) == 0
     assert blocks(run / "report.html")["rollouts-0-0"][0]["samples"][0]["tokens"] == ["<3>", "<4>"]
@@ -340,13 +356,27 @@ def test_a_run_without_steps_has_a_page(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_a_real_run_with_tokens(tmp_path: Path) -> None:
     (tmp_path / "mine.yaml").write_text(RECIPE)
-    run = tmp_path / "run"
-    done = rlvr("grpo", str(tmp_path / "mine.yaml"), f"out={run}", "trainer.steps=1", "tracker.tokens=true")
-    assert done.returncode == 0, done.stderr
+    rows = {}
+    for tokens in ("false", "true"):
+        run = tmp_path / tokens
+        unread = "rollout.kv_cache_gb=0.5"
+        overrides = [f"out={run}", "trainer.steps=2", f"tracker.tokens={tokens}", unread]
+        done = rlvr("grpo", str(tmp_path / "mine.yaml"), *overrides)
+        assert done.returncode == 0, done.stderr
+        rows[tokens] = [comparable(row) for row in steps_of(run)]
+    assert rows["true"] == rows["false"]  # what is recorded does not change training
+    events = [json.loads(line) for line in (run / "events.jsonl").read_text().splitlines()]
+    assert [event["keys"] for event in events if "keys" in event] == [["rollout.kv_cache_gb"]]
     assert report(run, "--png", tmp_path / "curves.png") == 0
     page = blocks(run / "report.html")
     [found] = page["data"]["runs"]
-    assert (found["kind"], found["state"], found["last_step"]) == ("rl", "finished", 1)
+    assert (found["kind"], found["state"], found["last_step"]) == ("rl", "finished", 2)
+    trained = [sample for one in page["rollouts-0-0"] for sample in one["samples"] if "gaps" in sample]
+    assert trained and all(sample["advantage"] is not None for sample in trained)
+    for sample in trained:
+        assert len(sample["gaps"]) == len(sample["entropies"]) == len(sample["clipped"]) == sample["length"]
+        assert max(map(abs, sample["gaps"])) < 1e-3 and min(sample["entropies"]) > 0
+        assert set(sample["clipped"]) <= {0, 1}
     for one in page["rollouts-0-0"]:
         for sample in one["samples"]:
             assert len(sample["tokens"]) == len(sample["logprobs"]) == sample["length"]

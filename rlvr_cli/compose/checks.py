@@ -7,7 +7,9 @@ from collections.abc import Mapping
 from dataclasses import fields
 
 from rlvr_cli.algorithms.check import check as check_algorithm
+from rlvr_cli.compose.control import check_controller, check_second_verifier
 from rlvr_cli.compose.strict import Place
+from rlvr_cli.compose.values import check_values
 from rlvr_cli.errors import hint
 from rlvr_cli.schema import Bench, Critic, EvalRecipe, Recipe, Rollout, SFTRecipe, Source
 from rlvr_cli.scores import names
@@ -17,6 +19,7 @@ from rlvr_cli.stages import stages_of
 def check(recipe: Recipe | SFTRecipe | EvalRecipe, place: Place) -> None:
     """Raise UserError for the first thing that does not fit."""
     try:
+        check_values(recipe)
         _check_names(recipe)
         if isinstance(recipe, EvalRecipe):
             _check_benches(recipe.benches, "benches")
@@ -32,6 +35,8 @@ def check(recipe: Recipe | SFTRecipe | EvalRecipe, place: Place) -> None:
             _check_watched(recipe)
             _check_sandboxed(recipe)
             _check_critic(recipe)
+            check_second_verifier(recipe)
+            check_controller(recipe)
     except ValueError as error:
         raise place.complain(error) from error
 

@@ -13,7 +13,7 @@ from hydra import initialize_config_dir
 from hydra.core.config_store import ConfigStore
 from hydra.errors import HydraException
 from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf.errors import GrammarParseError, OmegaConfBaseException
 from yaml import YAMLError
 
 from rlvr_cli import algorithms, shipped
@@ -21,6 +21,8 @@ from rlvr_cli.compose.overrides import CommandLine
 from rlvr_cli.errors import UserError, hint
 
 Tree = dict[str, Any]
+LEVELS = 30
+"""Of nesting in a file; a recipe has seven."""
 
 
 def compose(recipe: Path | None, command: CommandLine, search: Sequence[Path] = ()) -> Tree:
@@ -65,15 +67,15 @@ def _run_hydra(recipe: Path | None, overrides: list[str], first: Sequence[Path])
     try:
         with initialize_config_dir(str(folder), version_base="1.3"):
             return OmegaConf.to_container(hydra_compose("_main_", [search, *overrides]))  # type: ignore[return-value]
-    except (HydraException, OmegaConfBaseException, YAMLError) as error:
+    except (HydraException, OmegaConfBaseException, YAMLError, ValueError, RecursionError) as error:
         message = _explain(error)
         absent = re.findall(r"there is no \S+ '([^']+)'", message)
         ours = any(text.endswith(f"={entry}") for entry in absent for text in overrides)
         raise UserError(f"{recipe.name if recipe and not ours else 'command line'}: {message}") from error
 
 
-def chain(recipe: Path | None) -> Iterator[tuple[Path, Tree]]:
-    """A recipe and those it inherits from, as they are written, ancestors first."""
+def chain(recipe: Path | None, heirs: tuple[Path, ...] = ()) -> Iterator[tuple[Path, Tree]]:
+    """A recipe and those it inherits from, as they are written, ancestors first. `heirs` inherit from it."""
     if recipe is None:
         return
     body = load_yaml(recipe)
@@ -85,6 +87,7 @@ def chain(recipe: Path | None) -> Iterator[tuple[Path, Tree]]:
             f"{recipe.name}: unknown key 'hydra': settings of Hydra itself have no place in a recipe"
         )
     for entry in defaults:
+        _check_entry(recipe, entry)
         if isinstance(entry, str) and entry != "_self_":
             places = [
                 folder / f"{entry.removesuffix('.yaml')}.yaml" for folder in (recipe.parent, shipped.RECIPES)
@@ -94,10 +97,23 @@ def chain(recipe: Path | None) -> Iterator[tuple[Path, Tree]]:
                 raise UserError(
                     f"{recipe.name}: defaults: no recipe '{entry}'{hint(entry, shipped.recipes())}"
                 )
-            if parent.samefile(recipe):
-                raise UserError(f"{recipe.name}: defaults: it inherits from itself")
-            yield from chain(parent)
+            if any(parent.samefile(heir) for heir in (*heirs, recipe)):
+                raise UserError(f"{recipe.name}: defaults: it inherits from itself, by '{entry}'")
+            yield from chain(parent, (*heirs, recipe))
     yield recipe, body
+
+
+def _check_entry(recipe: Path, entry: Any) -> None:
+    """What Hydra would take without a word (`optional`) or refuse without naming the file."""
+    group, choice = next(iter(entry.items()), ("", None)) if isinstance(entry, dict) else ("", entry)
+    if (isinstance(entry, dict) and len(entry) != 1) or not isinstance(choice, str) or not choice:
+        raise UserError(
+            f"{recipe.name}: defaults: '{entry}' is no entry of the list; write `- group: entry`, one a line"
+        )
+    if str(group).startswith("optional "):
+        raise UserError(
+            f"{recipe.name}: defaults: '{group}' may be missing without notice; write it without `optional`"
+        )
 
 
 def groups_of(body: Tree) -> dict[str, str]:
@@ -113,13 +129,20 @@ def groups_of(body: Tree) -> dict[str, str]:
 def load_yaml(path: Path) -> Tree:
     try:
         tree = OmegaConf.to_container(OmegaConf.load(path))
-    except YAMLError as error:
+        if _deeper(tree, LEVELS):
+            raise RecursionError
+    except (YAMLError, OmegaConfBaseException, UnicodeDecodeError, RecursionError) as error:
         raise UserError(f"{path.name}: {_explain(error)}") from None
     except OSError as error:
-        raise UserError(f"{path}: {error.strerror}") from None
+        raise UserError(f"{path}: {error.strerror or 'a recipe is a list of `key: value`'}") from None
     if not isinstance(tree, dict):
         raise UserError(f"{path.name}: a recipe is a list of `key: value`, this file holds something else")
     return tree  # type: ignore[return-value]
+
+
+def _deeper(node: Any, levels: int) -> bool:
+    below = node.values() if isinstance(node, dict) else node if isinstance(node, list) else ()
+    return any(levels == 0 or _deeper(each, levels - 1) for each in below)
 
 
 def _as_config(recipe: Path) -> str:
@@ -130,6 +153,12 @@ def _as_config(recipe: Path) -> str:
 
 def _explain(error: Exception) -> str:
     """One line of what Hydra says, with the advice that leads nowhere here left out."""
+    if isinstance(error, UnicodeDecodeError):
+        return f"not UTF-8 text ({error.reason} at byte {error.start}); save it as UTF-8"
+    if isinstance(error, RecursionError):
+        return "nested too deeply, or an anchor (&) holds itself; write it flatter"
+    if isinstance(error, GrammarParseError):
+        return f"{error.full_key}: ${{ begins an interpolation, and this is none; as text it is \\${{"
     if isinstance(error, YAMLError):
         mark = getattr(error, "problem_mark", None)
         where = f"line {mark.line + 1}: " if mark else ""

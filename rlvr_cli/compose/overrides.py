@@ -59,7 +59,7 @@ def _parse(text: str) -> Override:
         raise UserError(f"{text}: expected key=value, e.g. trainer.lr=1e-6")
     try:
         [override] = OverridesParser.create().parse_overrides([text])
-    except HydraException:
+    except (HydraException, RecursionError):
         key, _, value = text.partition("=")
         if not re.fullmatch(r"[+~]*[\w.@/-]+", key):
             raise UserError(f"{text}: '{key}' is not a key; expected e.g. trainer.lr=1e-6") from None

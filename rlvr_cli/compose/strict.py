@@ -58,6 +58,9 @@ def build(root: type[T], tree: Tree, place: Place) -> T:
         raise UserError(_explain(error, schema, place)) from error
     except ValueError as error:  # __post_init__ of a section
         raise place.complain(error) from error
+    except OverflowError as error:  # an integer where a float belongs, of more than 308 digits
+        key = str(error).partition("full_key:")[2].split("\n")[0].strip()
+        raise UserError(f"{place.of(key)}: {key or 'a number'} is too large") from error
 
 
 def _schema(root: type, tree: Tree, place: Place) -> DictConfig:
@@ -74,6 +77,8 @@ def _schema(root: type, tree: Tree, place: Place) -> DictConfig:
         schema.eval.source = OmegaConf.structured(Source)
     if root is VerifyRecipe and "source" in tree:
         schema.source = OmegaConf.structured(Source)
+    for key in _sections(tree, "data") if "data" in schema else {}:
+        schema.data[key] = OmegaConf.structured(Source)
     for key, section in _sections(tree, "verifiers").items():
         schema.verifiers[key] = _verifier(section, f"verifiers.{key}", place)
     for key, section in (_sections(tree, "stages") if root is Recipe else {}).items():
@@ -107,7 +112,7 @@ def _named(section: Any, key: str, names: Any, find: Callable[[str], type], plac
     """Schema of the class that a section's `name` picks."""
     if not isinstance(section, dict) or "name" not in section:
         raise UserError(f"{place.of(key)}: {key} must be a section with a name{hint('', names)}")
-    if section["name"] not in names:
+    if not isinstance(section["name"], str) or section["name"] not in names:
         where = place.of(f"{key}.name")
         raise UserError(
             f"{where}: {key}.name: there is no '{section['name']}'{hint(str(section['name']), names)}"

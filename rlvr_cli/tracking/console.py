@@ -19,8 +19,11 @@ from rlvr_cli.tracking.text import clock, one_line
 STYLES = {
     "error": "bold red",
     "warning": "yellow",
+    "diagnosis": "yellow",
+    "action": "magenta",
     "checkpoint": "green",
     "resume": "green",
+    "restart": "yellow",
     "eval": "cyan",
     "wandb": "dim",
 }
@@ -124,6 +127,12 @@ class PlainView:
     def header(self, lines: dict[str, str]) -> None:
         for key, value in lines.items():
             self.line(f"{key}: {one_line(value)}")
+
+    def table(self, title: str, lines: dict[str, str]) -> None:
+        width = max(map(len, lines))
+        self.line(title)
+        for key, value in lines.items():
+            self.line(f"  {key:<{width}}  {one_line(value)}")
 
     def restore(self, step: int, rows: list[dict[str, Any]]) -> None:
         """Go on from `step` of a run with these metrics."""

@@ -67,8 +67,18 @@ class LiveView(PlainView):
         atexit.register(self.close)  # a cursor left hidden outlives the process
 
     def header(self, lines: dict[str, str]) -> None:
+        self.table("", lines)
+
+    def table(self, title: str, lines: dict[str, str]) -> None:
         self._fit()
-        table = Table(box=box.ROUNDED, show_header=False, border_style="dim", padding=(0, 1))
+        table = Table(
+            box=box.ROUNDED,
+            show_header=False,
+            border_style="dim",
+            padding=(0, 1),
+            title=title or None,
+            title_justify="left",
+        )
         table.add_column(style="bold cyan", no_wrap=True)
         table.add_column(overflow="fold")
         for key, value in lines.items():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -48,15 +48,21 @@ class RolloutRecords:
         advantages: Sequence[Sequence[float]] | None,
         kept: Sequence[bool],
         versions: Sequence[int],
+        notes: Mapping[int, Sequence[Mapping[str, Sequence[float]]]] | None = None,
     ) -> None:
         """Write a step's groups; every sequence has one entry per group, NaN becomes null.
 
         `advantages` is None when there are none; `versions` counts the weight updates of the policy
-        that sampled the group.
+        that sampled the group. With `tokens`, `notes` adds lists of one number a token by name: index of
+        a group -> its samples.
         """
         missing = [[None] * len(group.completions) for group in groups]
         parts = zip(groups, rewards, advantages or missing, kept, versions, strict=True)
         rows = [row for part in parts for row in self._rows(step, *part)]
+        if self._tokens and notes:
+            for row in rows:
+                seen = notes[row["index"]][row["sample"]] if row["index"] in notes else {}
+                row |= {name: [float(f"{x:.6g}") for x in values] for name, values in seen.items()}
         path = self._folder / f"step_{step:06d}.rank{self._rank}.jsonl"
         write_atomically(path, "".join(map(to_line, rows)))
 
@@ -97,7 +103,12 @@ class RolloutRecords:
                 "advantage": None if advantage is None else float(advantage),
                 "kept": bool(kept),
                 "policy_version": version,
-            } | (_token_row(group, completion) if self._tokens else {})
+            } | self._more(group, sample)
+
+    def _more(self, group: Group, sample: int) -> dict[str, Any]:
+        """What only some rows have: a second verifier's verdict, tokens."""
+        audited = {"audit": _verdict_row(group.audits[sample])} if sample in group.audits else {}
+        return audited | (_token_row(group, group.completions[sample]) if self._tokens else {})
 
 
 def _files(folder: Path) -> list[tuple[int, int, Path]]:

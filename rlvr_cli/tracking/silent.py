@@ -18,6 +18,9 @@ class Silent:
     def header(self, *details: Any) -> None:
         pass
 
+    def table(self, *details: Any) -> None:
+        pass
+
     def phase(self, name: str) -> None:
         pass
 
@@ -33,7 +36,10 @@ class Silent:
     def event(self, *details: Any, **fields: Any) -> None:
         pass
 
-    def resume_at(self, step: int) -> None:
+    def gradient(self, *details: Any) -> None:
+        pass
+
+    def resume_at(self, step: int | None) -> None:
         pass
 
     def close(self, status: str) -> None:

@@ -6,6 +6,8 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from rlvr_cli.heartbeat import heart
+
 
 class Timer:
     """Charges wall seconds to phases: `with timer("rollout"): ...`.
@@ -29,12 +31,14 @@ class Timer:
     def __call__(self, phase: str) -> Iterator[None]:
         outer = self._phase
         self._enter(phase)
+        heart.enter(phase)
         if self._on_phase is not None:
             self._on_phase(phase)
         try:
             yield
         finally:
             self._enter(outer)
+            heart.enter(outer)
 
     def _enter(self, phase: str | None) -> None:
         now = self._clock()

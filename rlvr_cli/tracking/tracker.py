@@ -6,6 +6,7 @@ import math
 import re
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -14,8 +15,9 @@ from typing import Any, Literal, Self, TextIO
 from rlvr_cli.schema import Tracker as Settings
 from rlvr_cli.tracking import plots, wandb_run
 from rlvr_cli.tracking.console import Sample, open_view
-from rlvr_cli.tracking.journal import Journal
+from rlvr_cli.tracking.journal import Journal, read_rows
 from rlvr_cli.tracking.records import drop_records_after
+from rlvr_cli.usage import usage
 
 Kind = Literal["rl", "sft", "eval"]
 
@@ -44,6 +46,7 @@ class Tracker:
         self._closed = False
         self._metrics = Journal(out / "metrics.jsonl")
         self._events = Journal(out / "events.jsonl")
+        self._gradients = Journal(out / "gradients.jsonl")
         self._view = open_view(
             settings.console,
             terminal,
@@ -65,6 +68,10 @@ class Tracker:
         """Show what runs: model, algorithm, derived numbers, run directory."""
         self._view.header(lines)
 
+    def table(self, title: str, lines: dict[str, str]) -> None:
+        """Show what was measured once."""
+        self._view.table(title, lines)
+
     def phase(self, name: str) -> None:
         """Show what the run is doing now; made for `Timer(on_phase=tracker.phase)`."""
         self._view.phase(name)
@@ -79,6 +86,7 @@ class Tracker:
         values = {name: float(value) for name, value in metrics.items()}
         self._record({"step": step}, values)
         self._view.step(step, values, sample)
+        usage.keep()
 
     def evaluation(
         self, step: int, bench: str | None, summary: dict[str, float], timing: dict[str, float] | None = None
@@ -97,17 +105,38 @@ class Tracker:
         self._events.append(row | fields)
         self._view.event(kind, message)
 
-    def resume_at(self, step: int) -> None:
-        """Drop what was recorded past the checkpoint of `step`: those steps are done again."""
-        self._view.restore(step, self._metrics.drop_after(step))
-        self._events.drop_after(step)
-        drop_records_after(self._out / "rollouts", step)
-        self._step = step
+    def gradient(self, step: int, row: dict[str, Any]) -> None:
+        """Record a token behind a spike of the gradient."""
+        self._gradients.append({"step": step} | row)
+
+    def resume_at(self, step: int | None) -> None:
+        """Drop what was recorded past the checkpoint of `step`: those steps are done again.
+
+        None: there is no checkpoint, and everything is. The launcher's failures stay in the record.
+        """
+        reached = step or 0
+        self._view.restore(reached, self._metrics.drop_after(-1 if step is None else step))
+        self._events.drop_after(reached)
+        self._gradients.drop_after(reached)
+        drop_records_after(self._out / "rollouts", reached)
+        self._step = reached
+        self._recall_failures()
+
+    def _recall_failures(self) -> None:
+        """An event for each row of restarts.jsonl that has none: it is new, or its event was dropped."""
+        known = {row.get("failed") for row in read_rows(self._out / "events.jsonl")}
+        for row in read_rows(self._out / "restarts.jsonl"):
+            if row["time"] not in known:
+                said = f"rank {row['rank']} failed after checkpoint {row['checkpoint']}: {row['cause']}"
+                fields = {key: row[key] for key in ("rank", "cause", "where", "code", "restart")}
+                self.event("restart", f"{said} ({row['where']})", failed=row["time"], **fields)
 
     def close(self, status: str) -> None:
         """End the run as `status` ("finished", "interrupted", "failed"); later calls do nothing."""
         if self._closed:
             return
+        if status == "finished" and (keys := usage.unused()):
+            self.event("warning", f"set, but read by nothing in this run: {', '.join(keys)}", keys=keys)
         self._closed = True
         self._view.close()
         if self._wandb is not None:
@@ -116,6 +145,7 @@ class Tracker:
         self._metrics.close()
         plots.curves(self._out)
         self._events.close()
+        self._gradients.close()
 
     def __enter__(self) -> Self:
         return self
@@ -129,7 +159,8 @@ class Tracker:
         if kind is None:
             self.close("finished")
         else:
-            self.close("interrupted" if issubclass(kind, KeyboardInterrupt | SystemExit) else "failed")
+            with suppress(OSError):  # of a full disk, say: `error` is what the user is to hear of
+                self.close("interrupted" if issubclass(kind, KeyboardInterrupt | SystemExit) else "failed")
 
     def _record(self, head: dict[str, Any], values: dict[str, float]) -> None:
         nonfinite = [name for name, value in values.items() if not math.isfinite(value)]

@@ -1,8 +1,8 @@
 // Curves: a smoothed line over the faint raw one, or points with intervals; the values under the pointer
 // are read out above the plot.
 
-const W = 420, H = 190, LEFT = 46, RIGHT = 8, TOP = 6, BOTTOM = 20;
-const view = { smoothing: 7, log: false, hidden: new Set() };
+const W = 420, H = 190, LEFT = 54, RIGHT = 8, TOP = 6, BOTTOM = 20;
+const view = { smoothing: 7, log: false, hidden: new Set(), marks: [], marked: true };
 const cards = new Set();
 
 /** Centred moving average over an odd window that ignores null and narrows at the ends. */
@@ -24,7 +24,7 @@ const windowOf = (count) => Math.max(Math.floor(count * view.smoothing / 100), 1
 /** Round numbers from low to high, about `count` of them. */
 function ticks(low, high, count) {
   const rough = (high - low) / count, power = 10 ** Math.floor(Math.log10(rough));
-  const step = [1, 2, 5, 10].map((m) => m * power).find((each) => each >= rough * 0.999);
+  const step = [1, 2, 2.5, 5, 10].map((m) => m * power).find((each) => each >= rough * 0.999);
   const found = [];
   for (let n = Math.ceil(low / step - 1e-9); n * step <= high + step * 1e-9; n++) found.push(n * step || 0);  // not -0
   return found;
@@ -50,11 +50,13 @@ function scales(series) {
   [low, high] = [low - room, high + room];
   const place = (value) => TOP + (H - TOP - BOTTOM) * (1 - (value - low) / (high - low));
   return {
+    first: x0,
+    last: x1,
     x: (step) => LEFT + (W - LEFT - RIGHT) * (x1 > x0 ? (step - x0) / (x1 - x0) : 0.5),
     y: (value) => place(log ? Math.log10(value) : value),
     step: (x) => x0 + ((x - LEFT) / (W - LEFT - RIGHT)) * (x1 - x0),
     xs: x1 > x0 ? ticks(x0, x1, 5).filter(Number.isInteger) : [x0],
-    ys: ticks(low, high, 4).map((tick) => [log ? 10 ** tick : tick, place(tick)]),
+    ys: ticks(low, high, 5).map((tick) => [log ? 10 ** tick : tick, place(tick)]),
   };
 }
 
@@ -72,11 +74,36 @@ function axes(scale) {
   return [
     ...scale.ys.flatMap(([value, y]) => [
       svg("line", { class: "grid", x1: LEFT, x2: W - RIGHT, y1: y, y2: y }),
-      svg("text", { x: LEFT - 4, y: y + 4, "text-anchor": "end" }, number(Number(value.toPrecision(4)))),
+      svg("text", { x: LEFT - 4, y: y + 4, "text-anchor": "end" }, number(Number(value.toPrecision(4))).replace(/\.?0+e/, "e")),
     ]),
-    ...scale.xs.map((step) =>
-      svg("text", { x: scale.x(step), y: H - 5, "text-anchor": "middle" }, step.toLocaleString("en"))),
+    ...scale.xs.map((step) => {
+      const x = scale.x(step), last = x > W - RIGHT - 20;  // a long number in the middle would be cut at the edge
+      return svg("text", { x: last ? W - 1 : x, y: H - 5, "text-anchor": last ? "end" : "middle" }, step.toLocaleString("en"));
+    }),
   ];
+}
+
+/** Colour and length of the line that marks an event on every curve; what is not here is only in the list. */
+const MARKS = {
+  warning: ["var(--warn)", 6], error: ["var(--bad)", H], diagnosis: ["var(--warn)", H], action: ["var(--good)", H],
+  restart: ["var(--soft)", H], rollback: ["var(--bad)", H], stage: ["var(--soft)", H], reset: ["var(--soft)", H],
+};
+
+/** Lines at the steps of events within the axis; one a step and kind, with all its messages. */
+function marks(series, scale) {
+  const found = new Map();
+  for (const run of view.marked ? new Set(series.map((s) => s.run)) : []) {
+    for (const event of view.marks[run]) {
+      const key = `${event.step} ${event.kind}`;
+      if (MARKS[event.kind] && event.step >= scale.first && event.step <= scale.last) {
+        found.set(key, { ...event, message: [...(found.has(key) ? [found.get(key).message] : []), event.message].join("\n") });
+      }
+    }
+  }
+  return [...found.values()].map(({ step, kind, message }) => svg("line", {
+    class: "mark", stroke: MARKS[kind][0], x1: scale.x(step), x2: scale.x(step), y2: H - BOTTOM,
+    y1: Math.max(H - BOTTOM - MARKS[kind][1], TOP),
+  }, svg("title", {}, `step ${step}, ${kind}: ${visible(message)}`)));
 }
 
 function drawn(s, scale) {
@@ -130,7 +157,7 @@ function chart(title, all) {
     if (!series.length) return;
     const scale = scales(series);
     const rule = svg("line", { class: "rule", y1: TOP, y2: H - BOTTOM, visibility: "hidden" });
-    fill(plot, {}, [...axes(scale), ...series.flatMap((s) => drawn(s, scale)), rule]);
+    fill(plot, {}, [...axes(scale), ...marks(series, scale), ...series.flatMap((s) => drawn(s, scale)), rule]);
     const last = () => {
       rule.setAttribute("visibility", "hidden");
       values.replaceChildren(...fill(el("span"), {}, readout(series, Infinity)).childNodes);

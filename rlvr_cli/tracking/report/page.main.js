@@ -9,6 +9,8 @@ const MAIN = {
   eval: [],
 };
 
+const LOUD = ["warning", "error", "diagnosis", "action", "restart", "rollback"];
+
 function series(data, name) {
   return data.runs.flatMap((run, index) => {
     const metric = run.metrics[name];
@@ -26,10 +28,10 @@ function overview(data) {
     } });
     const seconds = Object.values(run.phases).reduce((a, b) => a + b, 0);
     const planned = run.recipe["trainer.steps"];
-    const warnings = run.events.filter((event) => ["warning", "error", "diagnosis"].includes(event.kind)).length;
+    const warnings = run.events.filter((event) => LOUD.includes(event.kind)).length;
     return [el("label", {}, data.runs.length > 1 ? box : null, " ", chip(index), run.name), run.kind, run.state,
       run.kind === "eval" ? "-" : `${number(run.last_step)}${planned ? ` of ${number(planned)}` : ""}`,
-      clock(seconds), number(warnings), run.environment.utc || "-"];
+      clock(seconds), number(warnings), (run.environment.utc || "-").slice(0, 16).replace("T", " ")];
   });
   fill(at("runs"), {}, [heading("Runs"),
     table(["run", "kind", "state", "steps", "time", "warnings", "started (UTC)"], rows, 3),
@@ -47,9 +49,12 @@ function curves(data) {
     redraw();
   } });
   const log = el("input", { type: "checkbox", onchange: () => { view.log = log.checked; redraw(); } });
+  const marked = el("input", { type: "checkbox", checked: true, onchange: () => { view.marked = marked.checked; redraw(); } });
   const binned = data.runs.some((run) => Object.values(run.metrics).some((metric) => metric.low));
   fill(at("curves"), {}, [heading("Curves"),
-    el("div", { class: "bar" }, el("label", {}, "smoothing over ", slider, amount, " of a run"), el("label", {}, log, "logarithmic")),
+    el("div", { class: "bar" }, el("label", {}, "smoothing over ", slider, amount, " of a run"), el("label", {}, log, "logarithmic"),
+      el("label", { title: "lines at the steps of diagnoses, actions, restarts, rollbacks, stages, resets and errors; " +
+        "short ones at warnings" }, marked, "events")),
     main.length ? null : note("No steps are recorded."),
     binned ? note(`Longer curves are averaged to ${number(data.points)} points; the faint lines are each bin's extremes.`) : null,
     el("div", { class: "cards" }, main.map((name) => chart(name, series(data, name))))]);
@@ -105,7 +110,7 @@ function events(data) {
   const list = el("div");
   const show = () => list.replaceChildren(table(["run", "kind", "message", "step", "time (UTC)"],
     all.filter((event) => !kind.select.value || event.kind === kind.select.value).map((event) => ({
-      kind: ["warning", "diagnosis"].includes(event.kind) ? "warning" : event.kind === "error" ? "error" : null,
+      kind: ["error", "rollback"].includes(event.kind) ? "error" : LOUD.includes(event.kind) ? "warning" : null,
       cells: [el("span", {}, chip(event.index), data.runs[event.index].name), event.kind, visible(event.message),
         number(event.step), event.time ? new Date(event.time * 1000).toISOString().slice(0, 19).replace("T", " ") : "-"],
     })), 3));
@@ -156,6 +161,7 @@ async function main() {
   if (typeof DecompressionStream === "undefined") throw new Error("this browser is too old: it has no DecompressionStream");
   const data = await unpack("data");
   at("title").textContent = data.runs.map((run) => run.name).join(", ");
+  view.marks = data.runs.map((run) => run.events);
   for (const draw of [overview, curves, evaluations, times, events, recipes, metrics]) draw(data);
   await rollouts(data);
 }

@@ -46,16 +46,27 @@ function marked(text, word) {
   return [...parts, shown.slice(from)];
 }
 
-/** Tokens on a ground the redder, the less likely they were: full colour at 5 nats, probability 0.7%. */
-function heat(sample) {
+const probability = (logprob) => {
+  const p = Math.exp(logprob);
+  return p < 0.001 ? p.toExponential(1) : p.toFixed(3);
+};
+/** What tokens can be coloured by: list of the sample, value at full colour, what is said of a value. Blue is below 0. */
+const HEATS = {
+  "sampled logprob": { key: "logprobs", full: -5, says: (v) => `logprob ${v}  probability ${probability(v)}` },
+  "logprob gap": { key: "gaps", full: 0.1, below: true, says: (v) => `trainer - engine ${v} nats` },
+  entropy: { key: "entropies", full: 3, says: (v) => `entropy ${v} nats` },
+  clipped: { key: "clipped", full: 1, says: (v) => (v ? "held back by the clip" : "not clipped") },
+};
+
+/** Tokens on a ground the stronger, the nearer their value is to that of full colour. */
+function heat(sample, { key, full, says }) {
   return sample.tokens.map((text, i) => {
-    const logprob = sample.logprobs[i];
-    if (logprob === null) return el("span", {}, visible(text));
-    const share = Math.min(-logprob / 5, 1);
-    const p = Math.exp(logprob);
+    const value = sample[key][i];
+    if (value === null) return el("span", {}, visible(text));
+    const share = Math.max(Math.min(value / full, 1), -1);
     return el("span", {
-      style: `background:rgba(213,94,0,${(0.75 * Math.max(share, 0)).toFixed(3)})`,
-      title: `${visible(JSON.stringify(text))}  logprob ${logprob}  probability ${p < 0.001 ? p.toExponential(1) : p.toFixed(3)}`,
+      style: `background:rgba(${share < 0 ? "0,114,178" : "213,94,0"},${(0.75 * Math.abs(share)).toFixed(3)})`,
+      title: `${visible(JSON.stringify(text))}  ${says(value)}`,
     }, visible(text));
   });
 }
@@ -74,10 +85,10 @@ function sampleNode(sample, index, group, wanted, heated) {
     .filter(([, value]) => value !== undefined).map(([name, value]) => `${name} ${number(value)}`);
   facts.push(`${number(sample.length)} tokens${sample.finished ? "" : ", truncated"}`);
   const state = standing(sample);
-  const label = { right: "right", wrong: "wrong", part: "partly right", none: "no verdict" }[state];
-  const text = heated && sample.tokens ? heat(sample) : marked(sample.response, wanted.text);
+  const coloured = heated && sample.tokens && sample[heated.key];
+  const text = coloured ? heat(sample, heated) : marked(sample.response, wanted.text);
   return el("div", { class: `sample ${state}${sampleMatches(sample, group, wanted) ? "" : " other"}` },
-    el("b", {}, `${index} ${label}`), ` · ${facts.join(" · ")}`,
+    el("b", {}, `${index} ${STANDINGS[state]}`), ` · ${facts.join(" · ")}`,
     Object.entries(sample.verdicts).map(([name, verdict]) => verdictLine(name, verdict)), el("pre", {}, text));
 }
 
@@ -103,6 +114,11 @@ function groupNode(group, wanted, heated) {
   return node;
 }
 
+const STANDINGS = { right: "right", wrong: "wrong", part: "partly right", none: "no verdict" };
+const legend = (heated) => el("p", { class: "note" }, Object.entries(STANDINGS).map(([state, label]) =>
+  [el("span", { class: `pip ${state}` }), ` ${label} \u2003`]).flat(),
+  heated ? `Tokens: full colour at ${heated.full}${heated.below ? ", blue below 0" : ""}; the number is under the pointer.` : null);
+
 function rolloutNote(run) {
   if (!run.steps_recorded) return note("No training rollouts are recorded; these are the samples of its evaluations.");
   const steps = run.rollouts.filter((chunk) => chunk.label.startsWith("step"));
@@ -110,26 +126,24 @@ function rolloutNote(run) {
     .map((chunk) => ` Of ${chunk.label} the first ${chunk.groups} of ${chunk.recorded} groups.`);
   const some = steps.length < run.steps_recorded ? ", spread over the run; the others are in its rollouts/ folder" : "";
   return note(`${number(steps.length)} of the ${number(run.steps_recorded)} steps with recorded rollouts are on ` +
-    `this page${some}.${cut.join("")} Squares: right, wrong, partly right, no verdict.`);
+    `this page${some}.${cut.join("")}`);
 }
 
 function rollouts(data) {
   const runs = data.runs.filter((run) => run.rollouts.length);
   const section = fill(at("rollouts"), {}, [heading("Rollouts")]);
   if (!runs.length) return section.append(note("No rollouts are recorded in what is on this page."));
-  const list = el("div"), count = el("p", { class: "note" }), about = el("div"), more = el("button", {}, "show more");
+  const list = el("div"), count = el("p", { class: "note" }), about = el("div"), key = el("div"), more = el("button", {}, "show more");
   const wanted = {}, bar = el("div", { class: "bar" });
   let found = [], shown = 0, turn = 0;
   const run = choice("run", runs.map((each, i) => [i, each.name]), () => restart());
   const step = choice("step", [], () => search());
   const any = (name, options) => choice(name, [["", "any"], ...options], () => search());
   const source = any("source", []), reason = any("reason", []);
-  const correct = any("verdict", [["right", "right"], ["wrong", "wrong"], ["part", "partly right"], ["none", "none"]]);
+  const correct = any("verdict", Object.entries(STANDINGS));
   const kept = any("filter", [["kept", "kept"], ["dropped", "dropped"]]);
-  const text = el("input", { type: "search", placeholder: "text in prompt, response, verdict", oninput: () => later() });
-  const heated = el("input", { type: "checkbox", onchange: () => search() });
-  const heatLabel = el("label", { title: "the redder a token, the less likely it was when it was sampled" },
-    heated, "token logprobs");
+  const text = el("input", { type: "search", size: 30, placeholder: "text in prompt, response, verdict", oninput: () => later() });
+  const heated = choice("tokens by", [["", "-"], ...Object.keys(HEATS).map((name) => [name, name])], () => search());
   let timer = 0;
   const later = () => { clearTimeout(timer); timer = setTimeout(search, 200); };
 
@@ -140,7 +154,7 @@ function rollouts(data) {
   }
   function next() {
     const until = Math.min(shown + PAGE, found.length);
-    fill(list, {}, found.slice(shown, until).map((group) => groupNode(group, { ...wanted }, heated.checked)));
+    fill(list, {}, found.slice(shown, until).map((group) => groupNode(group, { ...wanted }, HEATS[heated.select.value])));
     shown = until;
     more.hidden = shown >= found.length;
   }
@@ -156,13 +170,16 @@ function rollouts(data) {
     }
     options(source.select, [...new Set(groups.map((group) => group.source))].sort());
     options(reason.select, [...new Set(groups.flatMap((group) => group.samples.flatMap(reasons)))].sort());
-    heatLabel.hidden = !groups.some((group) => group.samples.some((sample) => sample.tokens));
+    const has = (key) => groups.some((group) => group.samples.some((sample) => sample[key]));
+    heated.node.hidden = !has("tokens");
+    for (const option of heated.select.children) option.hidden = option.value in HEATS && !has(HEATS[option.value].key);
     Object.assign(wanted, { source: source.select.value, reason: reason.select.value, kept: kept.select.value,
       correct: correct.select.value, text: text.value.toLowerCase() });
     found = select(groups, wanted);
     const matching = found.reduce((sum, group) =>
       sum + group.samples.filter((sample) => sampleMatches(sample, group, wanted)).length, 0);
     count.textContent = `${number(found.length)} of ${number(groups.length)} groups, ${number(matching)} matching samples`;
+    key.replaceChildren(legend(HEATS[heated.select.value]));
     list.replaceChildren();
     shown = 0;
     next();
@@ -177,8 +194,8 @@ function rollouts(data) {
     return search();
   }
   more.addEventListener("click", next);
-  fill(bar, {}, [runs.length > 1 ? run.node : null, step.node, source.node, reason.node, correct.node, kept.node, text, heatLabel]);
-  fill(section, {}, [about, bar, count, list, more]);
+  fill(bar, {}, [runs.length > 1 ? run.node : null, step.node, source.node, reason.node, correct.node, kept.node, text, heated.node]);
+  fill(section, {}, [about, bar, count, key, list, more]);
   run.select.value = 0;
   return restart();
 }

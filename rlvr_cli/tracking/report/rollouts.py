@@ -35,8 +35,17 @@ class Chunk:
 
 def pack(value: Any) -> str:
     """JSON, gzip, base64: nothing in it can be mistaken for HTML."""
-    text = json.dumps(jsonable(value), separators=(",", ":"), allow_nan=False, default=str)
+    try:
+        text = _dumped(value)
+    except (
+        ValueError
+    ):  # NaN or infinity, which a recipe may hold; looking for them takes longer than the rest
+        text = _dumped(jsonable(value))
     return base64.b64encode(gzip.compress(text.encode("ascii"), compresslevel=6, mtime=0)).decode("ascii")
+
+
+def _dumped(value: Any) -> str:
+    return json.dumps(value, separators=(",", ":"), allow_nan=False, default=str)
 
 
 def spread(count: int) -> Iterator[int]:
@@ -125,8 +134,18 @@ def _sample(row: dict[str, Any], texts: Texts) -> dict[str, Any]:
     sample |= {name: short(row[name]) for name in ("score", "correct", "reward", "advantage")}
     if "logprobs" in row:
         sample["tokens"] = texts(row["response_tokens"])
-        sample["logprobs"] = [None if value is None else round(value, 3) for value in row["logprobs"]]
+        sample["logprobs"] = _rounded(row["logprobs"], 3)
+    if "trainer_logprobs" in row:
+        policy = row.get("old_logprobs", row["trainer_logprobs"])  # the trainer's, of the policy that sampled
+        pairs = zip(policy, row["logprobs"], strict=True)
+        sample["gaps"] = _rounded([None if None in pair else pair[0] - pair[1] for pair in pairs], 5)
+        sample["entropies"] = _rounded(row["entropies"], 3)
+        sample["clipped"] = [int(value or 0) for value in row["clipped"]]
     return sample
+
+
+def _rounded(values: list[float | None], digits: int) -> list[float | None]:
+    return [None if value is None else round(value, digits) for value in values]
 
 
 def _evaluation(path: Path) -> Chunk:

@@ -15,7 +15,7 @@ MAIN = {
 }
 SHOWN = 12
 """Differing keys that are listed; the page has all."""
-LOUD = ("warning", "error", "diagnosis")
+LOUD = ("warning", "error", "diagnosis", "action", "restart", "rollback")
 
 
 def print_summary(terminal: TextIO, runs: list[Run], written: list[str]) -> None:
