@@ -19,7 +19,7 @@ from statistics import median
 from time import perf_counter
 from typing import Any
 
-from rlvr_cli import compose, preflight
+from rlvr_cli import compose, prerequisites
 from rlvr_cli.schema import Bench, EvalRecipe
 from rlvr_cli.terminal import redirect
 
@@ -88,9 +88,9 @@ def measure(recipe: EvalRecipe, name: str, rounds: int, warm_up: int) -> list[Ro
 
 
 def run(options: Namespace, out: Path) -> dict[str, Any]:
-    os.environ.update(preflight.environment(1, 0))
+    os.environ.update(prerequisites.environment(1, 0))
     changed = [f"out={out}", "rollout=vllm", *options.overrides]
-    model = preflight.resolve_model(options.model)
+    model = prerequisites.resolve_model(options.model)
     recipe = compose.load_eval(None, changed, benches=[options.bench], model=model)
     rows = measure(recipe, options.bench, options.rounds, options.warm_up)
     medians = {key: median(row[key] for row in rows) for key in rows[0]}

@@ -19,7 +19,7 @@ from statistics import median
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, TextIO
 
-from rlvr_cli import compose, preflight
+from rlvr_cli import compose, prerequisites
 from rlvr_cli.terminal import redirect
 
 if TYPE_CHECKING:
@@ -142,9 +142,9 @@ def add_phases(rows: list[Row], out: Path) -> list[str]:
 
 def run(options: Namespace, out: Path, terminal: TextIO) -> dict[str, Any]:
     """Medians of everything measured."""
-    os.environ.update(preflight.environment(1, 0))
+    os.environ.update(prerequisites.environment(1, 0))
     steps = options.steps + options.warm_up
-    model = preflight.resolve_model(options.model)
+    model = prerequisites.resolve_model(options.model)
     fixed = [f"model.path={model}", f"out={out}", f"trainer.steps={steps}", "rollout=vllm"]
     recipe = compose.load("tiny_dapo", [*RECIPE, *fixed, *options.overrides], "dapo")
 

@@ -29,7 +29,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from rlvr_cli import compose, preflight
+from rlvr_cli import compose, prerequisites
 from rlvr_cli.schema import Recipe
 
 HERE = Path(__file__).parent
@@ -230,7 +230,7 @@ def main() -> None:
         return setup()
     if not options.trl_python.exists():
         sys.exit(f"there is no {options.trl_python}: run with --setup first")
-    model = Path(preflight.resolve_model(options.model)).resolve()
+    model = Path(prerequisites.resolve_model(options.model)).resolve()
     fixed = [*RECIPE, f"model.path={model}", f"trainer.steps={options.steps}"]
     results: list[Result] = []
     for seed in range(options.seeds):

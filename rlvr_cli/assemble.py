@@ -2,29 +2,37 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+import os
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
 
 from rlvr_cli.bench import Questions, positions, verifier_key, with_stops
+from rlvr_cli.changes import differences
 from rlvr_cli.checkpoint import Checkpoints
+from rlvr_cli.controller import fresh_state, reinstate
 from rlvr_cli.data.sampler import Sampler
-from rlvr_cli.engine import distributed
+from rlvr_cli.diagnose import make_watch, recall
+from rlvr_cli.diagnosis.watch import Watch
+from rlvr_cli.engine import distributed, rng
 from rlvr_cli.engine.critic import Critic
 from rlvr_cli.engine.layers import LayerRule
 from rlvr_cli.engine.model import context_length, load_tokenizer
 from rlvr_cli.engine.reference import Reference
 from rlvr_cli.engine.trainer import Trainer
 from rlvr_cli.errors import UserError
+from rlvr_cli.heartbeat import heart
 from rlvr_cli.loading import load_problems
+from rlvr_cli.plan import needs_old_logprobs
 from rlvr_cli.renewal import sampling_of, take_values
 from rlvr_cli.rollout import Engine, Sampling
 from rlvr_cli.schema import Model, Recipe
-from rlvr_cli.session import local_model, start_engine
+from rlvr_cli.session import local_model, start_engine, tell_resume
 from rlvr_cli.stages import stages_of
-from rlvr_cli.stop import Stop
+from rlvr_cli.stop import Stop, deadline
 from rlvr_cli.sync import engine_precision, probe_tokens, self_check
 from rlvr_cli.tracking import RolloutRecords, Timer, Tracker
+from rlvr_cli.tracking.journal import jsonable
 from rlvr_cli.tracking.silent import Silent
 from rlvr_cli.verifiers.pool import Pool
 
@@ -57,6 +65,8 @@ class Parts:
     """Logprobs under the policy at the start of the step are computed before the updates."""
     verifier_weights: dict[str, float]
     probe_tokens: list[int]
+    watch: Watch | None
+    """What the diagnosis has seen; rank 0 has it."""
     step: int = 0
     """Finished steps."""
     state: dict[str, Any] = field(
@@ -68,6 +78,7 @@ class Parts:
             "empty_steps": 0,
             "response_tokens": 0,
             "first_eval": {},
+            "controller": fresh_state(),
         }
     )
     last_eval: dict[str, dict[str, float]] = field(default_factory=dict)
@@ -89,18 +100,9 @@ class Parts:
         return self
 
     def __exit__(self, *details: object) -> None:
+        self.checkpoints.close()
         self.pool.close()
         self.engine.close()
-
-
-def needs_old_logprobs(recipe: Recipe) -> bool:
-    a = recipe.algorithm
-    return (
-        recipe.batch.updates_per_step > 1
-        or a.token_weights.needs_entropy
-        or a.token_weights.needs_old_logprobs
-        or a.kl.in_reward
-    )
 
 
 def positions_needed(recipe: Recipe, model: Model) -> int:
@@ -159,12 +161,13 @@ def assemble(recipe: Recipe, tracker: Tracker | Silent) -> Parts:
         sampling=sampling_of(recipe.rollout),
         tracker=tracker,
         records=_records(recipe, out),
-        checkpoints=Checkpoints(out, recipe.checkpoint.keep),
-        stop=Stop(),
+        checkpoints=Checkpoints(out, recipe.checkpoint, jsonable(asdict(recipe)), tracker.event),
+        stop=Stop(deadline(recipe.checkpoint.must_save_by, os.environ)),
         timer=Timer(on_phase=tracker.phase),
         needs_old=needs_old_logprobs(recipe),
         verifier_weights={name: v.weight for name, v in recipe.verifiers.items()},
         probe_tokens=probe_tokens(trainer.vocabulary, recipe.rollout),
+        watch=make_watch(stages),
     )
     warn(recipe, tracker)
     self_check(parts)
@@ -197,15 +200,16 @@ def make_critic(recipe: Recipe, model: Model, trainer: Trainer) -> Critic | None
 
 def clipping(gradient: Any) -> dict[str, Any]:
     """What the trainer has to know: DeepSpeed clips globally, unless the option scales layer by layer."""
+    more = {"log_layers": gradient.log_layers, "spikes": gradient if gradient.localise else None}
     if not gradient.needs_layer_norms:
-        return {"max_grad_norm": gradient.max_norm or 0.0, "log_layers": gradient.log_layers}
+        return {"max_grad_norm": gradient.max_norm or 0.0} | more
 
     def rule(norms: dict[str, float]) -> tuple[dict[str, float], dict[str, float]]:
         factors = gradient(norms)
         return factors, {"clipped_layers": float(gradient.clipped)}
 
     layer_rule: LayerRule = rule
-    return {"max_grad_norm": 0.0, "layer_rule": layer_rule, "log_layers": gradient.log_layers}
+    return {"max_grad_norm": 0.0, "layer_rule": layer_rule} | more
 
 
 def warn(recipe: Recipe, tracker: Tracker | Silent) -> None:
@@ -219,23 +223,48 @@ def warn(recipe: Recipe, tracker: Tracker | Silent) -> None:
 
 
 def restore(parts: Parts) -> None:
-    """Continue from the newest checkpoint of the run directory, if there is one."""
-    step = parts.checkpoints.latest()
+    """Continue from the newest good checkpoint of the run directory, if there is one."""
+    step, damaged = parts.checkpoints.newest_good()
     if step is None:
+        parts.tracker.resume_at(None)
+        rng.seed(parts.stages[0].seed, distributed.rank())
         return
     state = parts.checkpoints.load(step, parts.trainer, parts.reference, parts.critic)
     parts.step = step
+    heart.step(step)
     parts.state |= state["loop"]
+    changed = differences(state["recipe"], parts.checkpoints.recipe, step, parts.state["stage"])
+    parts.state["stage"] = min(parts.state["stage"], len(parts.stages) - 1)
     take_values(parts, parts.state["stage"])
-    parts.sampler.load(state["sampler"])
-    for axis, saved in state["algorithm"].items():
-        getattr(parts.recipe.algorithm, axis).load(saved)
+    parts.sampler.load(state["sampler"], adopt=bool(changed))
+    fresh = load_axes(parts, state)
     parts.tracker.resume_at(step)
-    parts.tracker.event("resume", f"continuing after step {step}")
+    recall(parts)
+    reinstate(parts)
+    tell_resume(parts.tracker, step, damaged, changed)
+    if fresh:
+        parts.tracker.event("warning", f"another option than before, without its history: {', '.join(fresh)}")
+    parts.checkpoints.load_rng(step, parts.stages[0].seed)
 
 
-def save(parts: Parts) -> None:
-    """Checkpoint the state after `parts.step` finished steps; all ranks must call it."""
+def load_axes(parts: Parts, state: dict[str, Any]) -> list[str]:
+    """Give options of the algorithm the state they had; returns the axes with another option than then."""
+    algorithm, before = parts.recipe.algorithm, state["recipe"]["algorithm"]
+    fresh = []
+    for axis, saved in state["algorithm"].items():
+        option = getattr(algorithm, axis)
+        if option.name == before[axis]["name"]:
+            option.load(saved)
+        else:
+            fresh.append(axis)
+    return fresh
+
+
+def save(parts: Parts, *, last: bool = False) -> None:
+    """Checkpoint the state after `parts.step` finished steps; all ranks must call it.
+
+    Training may go on while it is written, unless it is the `last`.
+    """
     algorithm = parts.recipe.algorithm
     stateful = {a: getattr(algorithm, a) for a in STATEFUL if hasattr(getattr(algorithm, a), "state")}
     state = {
@@ -243,5 +272,5 @@ def save(parts: Parts) -> None:
         "loop": parts.state,
         "algorithm": {axis: part.state() for axis, part in stateful.items()},
     }
-    parts.checkpoints.save(parts.step, parts.trainer, state, parts.reference, parts.critic)
-    parts.tracker.event("checkpoint", f"saved step {parts.step}")
+    with parts.timer("checkpoint"):
+        parts.checkpoints.save(parts.step, parts.trainer, state, parts.reference, parts.critic, last=last)

@@ -10,7 +10,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
 
-from rlvr_cli import __version__, completion, eval_cli, report_cli, shipped, verify_cli
+from rlvr_cli import (
+    __version__,
+    completion,
+    eval_cli,
+    plan_cli,
+    preflight_cli,
+    report_cli,
+    shipped,
+    verify_cli,
+)
 from rlvr_cli.errors import UserError, hint
 
 OVERVIEW = """\
@@ -27,6 +36,8 @@ any recipe:
   eval            measure a model on benchmarks
   verify          score responses, test or compare verifiers
   serve-verifier  put verifiers behind HTTP
+  plan            predict memory and time of a recipe, and what to change where it does not fit
+  preflight       sample from the start model and say whether a recipe can learn, without training
   report          put runs on one page: curves, results, events, rollouts
   doctor          try what training needs on this machine
   recipes         list, show or copy the recipes that come with rlvr
@@ -88,6 +99,8 @@ def run(arguments: list[str]) -> int:
         "eval": evaluate,
         "verify": verify,
         "serve-verifier": serve_verifier,
+        "plan": plan,
+        "preflight": preflight,
         "report": report,
         "doctor": doctor,
         "recipes": recipes,
@@ -109,6 +122,8 @@ def verbs() -> list[str]:
         "eval",
         "verify",
         "serve-verifier",
+        "plan",
+        "preflight",
         "report",
         "doctor",
         "recipes",
@@ -176,6 +191,18 @@ def serve_verifier(arguments: list[str]) -> int:
     )
     verify_cli.add_serve(parser)
     return verify_cli.serve(*_parse(parser, arguments))
+
+
+def plan(arguments: list[str]) -> int:
+    parser = _parser("plan", plan_cli.PLAN, "[RECIPE] [key=value ...] [--gpu NAME] [--ranks N] [--calibrate]")
+    plan_cli.add(parser)
+    return plan_cli.plan(*_parse(parser, arguments))
+
+
+def preflight(arguments: list[str]) -> int:
+    parser = _parser("preflight", preflight_cli.PREFLIGHT, "[RECIPE] [--json] [key=value ...]")
+    preflight_cli.add(parser)
+    return preflight_cli.preflight(*_parse(parser, arguments))
 
 
 def doctor(arguments: list[str]) -> int:

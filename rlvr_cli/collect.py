@@ -8,6 +8,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from concurrent.futures import Future
 from typing import Any, Protocol
 
+from rlvr_cli.heartbeat import heart
 from rlvr_cli.rollout import Generator, Request, Sampling
 from rlvr_cli.schema import Unscored
 from rlvr_cli.tracking import Timer
@@ -99,11 +100,15 @@ def verified(
                 for name in problem.verifiers
             }
             groups[key] = group, futures
+            heart.beat()
             finished(group)
             if stopped():
                 break
     with timer("verify"):  # what is left of it: most verdicts came in meanwhile
+        missing = sum(len(each) for _, futures in groups.values() for each in futures.values())
         for group, futures in groups.values():
+            heart.verdicts(missing)
+            missing -= sum(map(len, futures.values()))
             group.verdicts = [
                 {name: each[n].result() for name, each in futures.items()}
                 for n in range(len(group.completions))

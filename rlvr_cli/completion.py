@@ -47,8 +47,12 @@ complete -c rlvr -n "__fish_seen_subcommand_from verify serve-verifier" -l verif
 complete -c rlvr -n "__fish_seen_subcommand_from verify" -l compare -l floor -x
 complete -c rlvr -n "__fish_seen_subcommand_from verify" -l self-test -f
 complete -c rlvr -n "__fish_seen_subcommand_from verify" -l out -r
+complete -c rlvr -n "__fish_seen_subcommand_from plan" -l gpu -l ranks -l response-tokens -x
+complete -c rlvr -n "__fish_seen_subcommand_from plan" -l prompt-tokens -l kept -x
+complete -c rlvr -n "__fish_seen_subcommand_from plan" -l calibrate -f
 complete -c rlvr -n "__fish_seen_subcommand_from report" -s o -l out -l png -r
 complete -c rlvr -n "__fish_seen_subcommand_from report" -l rollouts -l steps -x
+complete -c rlvr -n "__fish_seen_subcommand_from preflight" -l json -f
 complete -c rlvr -n "__fish_seen_subcommand_from doctor" -l skip-vllm -l json -f
 complete -c rlvr -n "__fish_seen_subcommand_from serve-verifier" -l host -l port -l token-env -x
 complete -c rlvr -n "__fish_seen_subcommand_from serve-verifier" -l max-body-mb -l max-requests -x
@@ -59,6 +63,7 @@ OPTIONS = (
     "--dry-run --help --bench --model --data --list"
     " --verifier --option --compare --self-test --floor --out --png --rollouts --steps"
     " --host --port --token-env --skip-vllm --json"
+    " --gpu --ranks --calibrate --response-tokens --prompt-tokens --kept"
 )
 
 

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from rlvr_cli.algorithms.advantage import AdvantageInputs
 from rlvr_cli.assemble import Parts
+from rlvr_cli.token_notes import blank
 from rlvr_cli.types import Batch, Group
 
 
@@ -72,6 +73,8 @@ def make_batches(parts: Parts, groups: list[Group]) -> list[Batch]:
         members = [int(p) * size + g for p in part for g in range(size)]
         batch = cut(members, sequences, trained, keep_N, lengths_B, algorithm.aggregation, tensors)
         if batch.sequences:
+            if parts.records is not None and parts.recipe.tracker.tokens:
+                blank(batch)
             batches.append(batch)
     return batches
 
@@ -126,6 +129,7 @@ def cut(
         sequences=[sequences[b] for b in members],
         trained=[trained[b] for b in members],
         weights_N=aggregation(keep_N[at], lengths_B[members]).float(),
+        samples=members,
         **{name: x[at] for name, x in tensors.items()},
     )
 

@@ -6,18 +6,25 @@ from typing import Any
 
 from rlvr_cli import metrics
 from rlvr_cli.assemble import Parts, save
+from rlvr_cli.audit import audit_metrics
 from rlvr_cli.bench import prompt_limit, questions, run_bench
+from rlvr_cli.diagnose import diagnose
 from rlvr_cli.engine import distributed
 from rlvr_cli.engine.model import export
+from rlvr_cli.errors import Hopeless
+from rlvr_cli.faults import skipped_metrics
+from rlvr_cli.heartbeat import heart
 from rlvr_cli.outputs import write_result
 from rlvr_cli.renewal import watch
 from rlvr_cli.sampling import Rollouts
+from rlvr_cli.session import tell_stop
+from rlvr_cli.token_notes import token_notes
 from rlvr_cli.types import Batch
 
 MAX_EMPTY_STEPS = 3
 
 
-class NoSignal(RuntimeError):
+class NoSignal(Hopeless):
     """Steps in a row found no group to train on."""
 
 
@@ -30,6 +37,7 @@ def record(
     critic_updates: list[dict[str, float]],
 ) -> None:
     """Write a finished step's rollouts and metrics; all ranks must call it."""
+    heart.step(parts.step)
     kept = {g.index for g in rollouts.kept}
     if parts.records is not None:
         advantages = {g.index: g.advantages for g in rollouts.kept}
@@ -40,6 +48,7 @@ def record(
             advantages=[advantages.get(g.index, [float("nan")] * len(g.completions)) for g in rollouts.mine],
             kept=[g.index in kept for g in rollouts.mine],
             versions=[parts.step - 1] * len(rollouts.mine),
+            notes=token_notes(rollouts.kept, batches if updates else []),
         )
     trained = sum(len(s) for b in batches for s in b.sequences) if updates else 0
     kept_tokens = sum(int((b.weights_N != 0).sum()) for b in batches)
@@ -47,11 +56,13 @@ def record(
     sampled_tokens = sum(len(c.tokens) for g in rollouts.sampled for c in g.completions)
     parts.state["response_tokens"] += sampled_tokens + rollouts.state_tokens
     timing = parts.timer.take()
-    parts.tracker.step(
-        parts.step,
+    row = (
         metrics.reward_metrics(rollouts.sampled, rollouts.kept)
         | metrics.verifier_metrics(rollouts.mine)
+        | metrics.answer_metrics(rollouts.mine)
+        | audit_metrics(rollouts.mine, parts.recipe.diagnosis)
         | stage_metrics(parts)
+        | skipped_metrics(parts.state, parts.recipe.faults)
         | {"group/refills": float(rollouts.refills), "group/trained": float(len(rollouts.kept))}
         | {"perf/total_response_tokens": float(parts.state["response_tokens"])}
         | ({"perf/state_tokens": float(rollouts.state_tokens)} if rollouts.state_tokens else {})
@@ -61,9 +72,11 @@ def record(
         | metrics.difficulty_metrics(rollouts.kept)
         | {"actor/trained_token_fraction": kept_tokens / max(1, all_tokens)}
         | metrics.speed_metrics(rollouts.sampled, trained, parts.trainer.parameters, timing)
-        | timing,
-        metrics.example(rollouts.mine),
+        | timing
     )
+    parts.tracker.step(parts.step, row, metrics.example(rollouts.mine))
+    diagnose(parts, {"step": parts.step} | row)
+    parts.checkpoints.poll()
     warn_of_missing_groups(parts, rollouts)
 
 
@@ -119,6 +132,8 @@ def evaluate_benches(parts: Parts) -> None:
                 check=parts.stop.check,
             )
         parts.tracker.evaluation(parts.step, name, result.summary)
+        values = {f"eval/{name}/{metric}": value for metric, value in result.summary.items()}
+        diagnose(parts, {"step": parts.step, "event": "eval", "bench": name} | values)
         parts.state["first_eval"].setdefault(name, {"step": parts.step} | result.summary)
         parts.last_eval[name] = result.summary
         if distributed.rank() == 0:
@@ -144,6 +159,7 @@ def keep_best(parts: Parts) -> None:
     if parts.step == 0:  # the model the run starts from is there already
         return
     save(parts)
+    parts.checkpoints.settle()  # what is exported as the best is in a checkpoint
     state = parts.trainer.state_dict()
     if distributed.rank() == 0:
         note = {"run": parts.recipe.name, "steps": parts.step, wanted: value}
@@ -153,16 +169,14 @@ def keep_best(parts: Parts) -> None:
 
 def interrupted(parts: Parts) -> None:
     """Save what is finished and say how to go on."""
-    save(parts)
-    parts.tracker.event(
-        "stop", f"stopped after step {parts.step}; to continue: rlvr train {parts.out}/recipe.yaml"
-    )
+    save(parts, last=True)
+    tell_stop(parts.tracker, parts.step, parts.stop, parts.out)
     parts.tracker.close("interrupted")
 
 
 def conclude(parts: Parts) -> None:
     """Save the last state and export the model as an ordinary Hugging Face folder."""
-    save(parts)
+    save(parts, last=True)
     state = parts.trainer.state_dict()
     note = {"run": parts.recipe.name, "algorithm": parts.recipe.algorithm.name, "steps": parts.step}
     if distributed.rank() == 0:

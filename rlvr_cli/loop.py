@@ -9,34 +9,45 @@ from torch import Tensor
 
 from rlvr_cli.algorithms.objective import critic_loss, policy_loss
 from rlvr_cli.assemble import Parts, assemble, save
+from rlvr_cli.controller import stabilise
 from rlvr_cli.engine import distributed
 from rlvr_cli.engine.critic import critic_settings
+from rlvr_cli.engine.nonfinite import NonFinite
 from rlvr_cli.engine.schedule import learning_rate
 from rlvr_cli.experience import make_batches
+from rlvr_cli.faults import careful_update, recover
 from rlvr_cli.finish import conclude, evaluate_benches, evaluation_due, interrupted, record
 from rlvr_cli.metrics import mean
+from rlvr_cli.preflight import preflight
 from rlvr_cli.renewal import enter_stage, renew_reference
 from rlvr_cli.sampling import sample_groups
 from rlvr_cli.schema import Recipe
 from rlvr_cli.session import open_tracker
 from rlvr_cli.stop import Interrupted
 from rlvr_cli.sync import sync
-from rlvr_cli.types import Batch
+from rlvr_cli.token_notes import noted
+from rlvr_cli.types import Batch, Group
 
 
 def rl(recipe: Recipe, terminal: TextIO) -> None:
     """Train the policy of `recipe`; every rank calls it. Ends with the exported model in `out/final`."""
-    distributed.initialise()
+    distributed.initialise(recipe.faults.hang_s)
     with open_tracker(recipe, terminal, kind="rl") as tracker, assemble(recipe, tracker) as parts:
         try:
+            preflight(parts)
             sync(parts)
             if evaluation_due(parts):
                 evaluate_benches(parts)
             enter_stage(parts)  # one that was added to a finished run
             while not parts.ended:
-                parts.stop.check()
-                train_step(parts)
+                parts.stop.before_step(parts.checkpoints.seconds)
+                try:
+                    train_step(parts)
+                except NonFinite as error:
+                    recover(parts, error)
+                    continue
                 enter_stage(parts)
+                stabilise(parts)
                 if evaluation_due(parts):
                     evaluate_benches(parts)
                 if parts.due(recipe.checkpoint.every):
@@ -58,15 +69,20 @@ def train_step(parts: Parts) -> None:
     with timer("advantage"):
         batches = make_batches(parts, rollouts.kept) if rollouts.kept else []
 
-    critic_updates = update_critic(parts, batches)
+    critic_updates = update_critic(parts, batches, rollouts.kept)
     waiting = step < parts.recipe.critic.pretrain_steps  # for a critic that knows something
     start = max(parts.state["fresh_optimizer"], parts.recipe.critic.pretrain_steps)
-    lr = 0.0 if waiting else learning_rate(parts.recipe.trainer, step, start)
+    rate = learning_rate(parts.recipe.trainer, step, start) * parts.state["controller"]["lr_factor"]
+    lr = 0.0 if waiting else rate
     with timer("update"):
-        updates = [
-            parts.trainer.update(batch, partial(objective, algorithm), lr=lr)
+        faults, loss = parts.recipe.faults, partial(objective, algorithm)
+        made = [
+            careful_update(
+                parts, faults, parts.trainer, batch, noted(batch, loss), lr=lr, groups=rollouts.kept
+            )
             for batch in ([] if waiting else batches)
         ]
+        updates = [update for update in made if update]
     algorithm.reweight.observe(mean(c for g in rollouts.sampled for c in g.correct))
     algorithm.entropy.observe(mean(u["entropy"] for u in updates))
 
@@ -77,17 +93,19 @@ def train_step(parts: Parts) -> None:
     renew_reference(parts, mean(u.get("ref_kl", 0.0) for u in updates))
 
 
-def update_critic(parts: Parts, batches: list[Batch]) -> list[dict[str, float]]:
+def update_critic(parts: Parts, batches: list[Batch], groups: list[Group]) -> list[dict[str, float]]:
     """Train the critic, if there is one, on the batches the policy trains on."""
     if parts.critic is None:
         return []
     lr = learning_rate(critic_settings(parts.recipe.critic, parts.recipe.trainer), parts.step)
     clip = parts.recipe.algorithm.advantage.value_clip
+    faults, loss = parts.recipe.faults, partial(value_objective, clip)
     with parts.timer("critic"):
-        return [
-            parts.critic.update(batch, partial(value_objective, clip), lr=lr) | {"lr": lr}
+        made = [
+            careful_update(parts, faults, parts.critic, batch, loss, lr=lr, groups=groups)
             for batch in batches
         ]
+    return [update | {"lr": lr} for update in made if update]
 
 
 def value_objective(

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import math
+import resource
+from collections import Counter
 from collections.abc import Iterable
 from typing import Any
+from zlib import crc32
 
 import numpy as np
 import torch
@@ -84,6 +87,28 @@ def verifier_metrics(mine: list[Group]) -> dict[str, float]:
     return {name: total / count for name, (total, count) in sorted(merged.items())}
 
 
+def answer_metrics(mine: list[Group]) -> dict[str, float]:
+    """Share of the commonest extracted answer over all samples, and of the commonest gold answer over all
+    problems (all ranks must call it). Absent where verifiers extract nothing."""
+    said = [next(iter(verdicts.values())).extracted for group in mine for verdicts in group.verdicts]
+    gold = [group.problem.answer for group in mine]
+    # Checksums, because gold answers may be long programs.
+    counts = [
+        Counter(crc32(a.encode("utf-8", "surrogatepass")) for a in x if a is not None) for x in (said, gold)
+    ]
+    merged: list[Counter[int]] = [Counter(), Counter()]
+    samples = 0
+    for number, share in distributed.gather((len(said), counts)):
+        samples += number
+        merged = [a + b for a, b in zip(merged, share, strict=True)]
+    if not merged[0]:
+        return {}
+    return {
+        "answers/commonest_fraction": max(merged[0].values()) / samples,
+        "answers/commonest_gold_fraction": max(merged[1].values()) / merged[1].total(),
+    }
+
+
 NAMES = {
     "mismatch_k1": "mismatch/k1",
     "mismatch_k3": "mismatch/k3",
@@ -158,19 +183,23 @@ def speed_metrics(
     }
     if update and trained_tokens:
         out["perf/train_tokens_per_second"] = trained_tokens / update
+    out["perf/peak_memory_gb"] = peak_memory()
     if torch.cuda.is_available():
-        out["perf/peak_memory_gb"] = torch.cuda.max_memory_allocated() / 2**30
-        torch.cuda.reset_peak_memory_stats()
         name = torch.cuda.get_device_name()
         peak = next((flops for key, flops in PEAK_FLOPS.items() if key in name), None)
         if peak and update:
             # 6 FLOPs per parameter and token: 2 forward, 4 backward; attention is left out.
             out["perf/mfu"] = 6 * parameters * trained_tokens / (update * distributed.world_size() * peak)
-    else:
-        import resource
-
-        out["perf/peak_memory_gb"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     return out
+
+
+def peak_memory() -> float:
+    """GiB: allocated on this rank's GPU since the last call, or without one resident since its start."""
+    if torch.cuda.is_available():
+        most = torch.cuda.max_memory_allocated() / 2**30
+        torch.cuda.reset_peak_memory_stats()
+        return most
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
 
 
 def example(mine: list[Group]) -> Sample | None:

@@ -11,8 +11,10 @@ import torch
 from torch import Tensor
 
 from rlvr_cli.assemble import Parts
+from rlvr_cli.audit import Audit
 from rlvr_cli.collect import collect, gates_of
-from rlvr_cli.engine import distributed
+from rlvr_cli.engine import distributed, rng
+from rlvr_cli.schema import Recipe
 from rlvr_cli.states import measure_states
 from rlvr_cli.stop import Interrupted
 from rlvr_cli.types import Group
@@ -41,7 +43,7 @@ def sample_groups(parts: Parts, step: int) -> Rollouts:
     that the groups of a step do not depend on how many ranks there are. Surplus groups are dropped.
     """
     recipe = parts.recipe
-    start = parts.sampler.state()
+    start = parts.sampler.state(), rng.state()
     out = Rollouts(kept=[], sampled=[], mine=[], refills=0)
     for out.refills in range(recipe.rollout.max_rounds):
         missing = recipe.batch.prompts_per_step - len(out.kept)
@@ -50,7 +52,7 @@ def sample_groups(parts: Parts, step: int) -> Rollouts:
         else:
             wanted = missing
         prompts = parts.sampler.take(wanted)
-        mine = collect_share(parts, prompts)
+        mine = collect_share(parts, prompts, recipe)
         leave_if_asked(parts, start)
         shares = distributed.gather([slim(g) for g in mine])
         groups = sorted((g for share in shares for g in share), key=lambda g: g.index)
@@ -71,16 +73,18 @@ def sample_groups(parts: Parts, step: int) -> Rollouts:
     return out
 
 
-def leave_if_asked(parts: Parts, start: Any) -> None:
+def leave_if_asked(parts: Parts, start: tuple[Any, Any]) -> None:
     """Where a stop was asked for: the prompts of the unfinished step come again after a resume."""
     if parts.stop.agreed():
-        parts.sampler.load(start)
+        parts.sampler.load(start[0])
+        rng.load(start[1])  # which unseeded sampling draws from
         raise Interrupted
 
 
-def collect_share(parts: Parts, prompts: list[tuple[int, Any]]) -> list[Group]:
-    recipe = parts.recipe
-    return collect(
+def collect_share(parts: Parts, prompts: list[tuple[int, Any]], recipe: Recipe) -> list[Group]:
+    """This rank's share of the prompts, sampled and verified as `recipe` says."""
+    audit = Audit(parts.pool, recipe.diagnosis, recipe.seed)
+    groups = collect(
         parts.engine,
         parts.pool,
         prompts[distributed.rank() :: distributed.world_size()],
@@ -92,7 +96,10 @@ def collect_share(parts: Parts, prompts: list[tuple[int, Any]]) -> list[Group]:
         unscored=recipe.verification.unscored,
         timer=parts.timer,
         stopped=lambda: parts.stop.asked,
+        finished=audit.submit,
     )
+    audit.settle(parts.timer)
+    return groups
 
 
 def judge(groups: list[Group], algorithm: Any, step: int) -> list[bool]:
@@ -119,4 +126,5 @@ def slim(group: Group) -> Group:
         problem=replace(group.problem, prompt="", answer="", extra={}),
         completions=[replace(c, text="") for c in group.completions],
         verdicts=[],
+        audits={},
     )

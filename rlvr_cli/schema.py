@@ -51,6 +51,12 @@ class Unscored(Enum):
     fail = "fail"
 
 
+class Resume(Enum):
+    auto = "auto"
+    changed = "changed"
+    never = "never"
+
+
 class WandbMode(Enum):
     auto = "auto"
     online = "online"
@@ -347,6 +353,44 @@ class Checkpoint:
     """Checkpoints kept; older ones are deleted."""
     best: str | None = None
     """`<bench>/<metric>` whose best checkpoint is kept besides and exported to `best/`; null: none."""
+    background: bool = True
+    """Write from a copy in CPU memory while training goes on; false: training waits, without a copy."""
+    must_save_by: float | None = None
+    """Hours after the start of the command by which a run must have saved and stopped; null: the end of the
+    Slurm job, where there is one."""
+
+    def __post_init__(self) -> None:
+        if self.every is not None and self.every < 1:
+            raise ValueError(f"checkpoint.every is {self.every}; it must be at least 1")
+        if self.keep < 1:
+            raise ValueError(f"checkpoint.keep is {self.keep}; it must be at least 1")
+        if self.must_save_by is not None and not self.must_save_by > 0:
+            raise ValueError(f"checkpoint.must_save_by is {self.must_save_by}; it must be above 0 hours")
+
+
+class NonFinite(Enum):
+    stop = "stop"
+    skip = "skip"
+    rollback = "rollback"
+
+
+@dataclass(kw_only=True)
+class Faults:
+    """What becomes of a run that fails."""
+
+    nonfinite: NonFinite = NonFinite.stop
+    """An update meets NaN or infinity, before anything has changed: end the run, leave the update out, or go
+    back to the newest checkpoint and on with other data."""
+    max_restarts: int = 3
+    """Times a run that failed is started again from its newest checkpoint."""
+    hang_s: float | None = 1800.0
+    """Seconds without a sign of life after which a rank counts as hung, which is a failure; null: never."""
+
+    def __post_init__(self) -> None:
+        if self.max_restarts < 0:
+            raise ValueError(f"faults.max_restarts is {self.max_restarts}; it must be at least 0")
+        if self.hang_s is not None and self.hang_s <= 0:
+            raise ValueError(f"faults.hang_s is {self.hang_s}; it must be above 0")
 
 
 @dataclass(kw_only=True)
@@ -378,6 +422,25 @@ class Bench:
 
 
 @dataclass(kw_only=True)
+class Preflight:
+    """A look at what the start model makes of the problems before the first step; hopeless is refused."""
+
+    enabled: bool | None = None
+    """null: where `trainer.steps` is 200 or more."""
+    prompts: int = 32
+    """Prompts sampled, each as often as `batch.group_size` says but at most 16 times; of a recipe that seems
+    hopeless four times as many."""
+
+    def __post_init__(self) -> None:
+        if self.prompts < 1:
+            raise ValueError(f"preflight.prompts is {self.prompts}; it must be at least 1")
+
+    def wanted(self, steps: int) -> bool:
+        """Whether a run of so many steps does one."""
+        return steps >= 200 if self.enabled is None else self.enabled
+
+
+@dataclass(kw_only=True)
 class Eval:
     benches: dict[str, Bench] = field(default_factory=dict)
     """Add one with `+bench@eval.benches.aime24=aime24`."""
@@ -385,6 +448,95 @@ class Eval:
     """Steps between evaluations; null: none in between."""
     at_start: bool = True
     at_end: bool = True
+
+
+@dataclass(kw_only=True)
+class Diagnosis:
+    """Rules that read the metrics of every step and say in words what goes wrong."""
+
+    enabled: bool = True
+    window: int = 8
+    """Steps over which a sign must last: the median of the newest so many is judged, or held against the
+    median of the first so many."""
+    cooldown: int = 50
+    """Steps before a finding that was over is said again."""
+    truncated: float = 0.15
+    """Share of truncated responses above which `truncation` is found."""
+    zero_signal: float = 0.8
+    """Share of groups without a signal above which `all_wrong` or `all_right` is found."""
+    unscored: float = 0.02
+    """Share of samples without a verdict above which `verdicts_lost` is found."""
+    ref_kl: float = 1.0
+    """KL to the reference, in nats per token, above which `kl_drift` is found whatever the reward does."""
+    slowdown: float = 2.0
+    """Factor on the seconds per token above which `slow_phase` is found, if one phase is responsible."""
+    second_verifier: str | None = None
+    """Entry of `verifiers` that judges a share of the samples besides, for the record only; null: none."""
+    second_share: float = 0.1
+    """Share of the samples it judges."""
+
+    def __post_init__(self) -> None:
+        for name, least in (("window", 2), ("cooldown", 0)):
+            if getattr(self, name) < least:
+                raise ValueError(f"diagnosis.{name} is {getattr(self, name)}; it must be at least {least}")
+        for name in ("truncated", "zero_signal", "unscored", "second_share"):
+            if not 0 < getattr(self, name) <= 1:
+                raise ValueError(f"diagnosis.{name} is {getattr(self, name)}; it must be above 0, at most 1")
+        if not self.ref_kl > 0:
+            raise ValueError(f"diagnosis.ref_kl is {self.ref_kl}; it must be positive")
+        if not self.slowdown > 1:
+            raise ValueError(f"diagnosis.slowdown is {self.slowdown}; it must be above 1")
+
+
+class Action(Enum):
+    none = "none"
+    lower_lr = "lower_lr"
+    raise_clip = "raise_clip"
+    reset_reference = "reset_reference"
+    rollback = "rollback"
+
+
+@dataclass(kw_only=True)
+class Actions:
+    """Finding -> what the controller does about it."""
+
+    entropy_collapse: Action = Action.lower_lr
+    entropy_explosion: Action = Action.rollback
+    kl_drift: Action = Action.lower_lr
+    gradient_explosion: Action = Action.lower_lr
+    mismatch_growth: Action = Action.lower_lr
+    length_collapse: Action = Action.none
+    eval_regression: Action = Action.rollback
+
+
+@dataclass(kw_only=True)
+class Controller:
+    """Acts on findings of `diagnosis`; off unless asked for."""
+
+    enabled: bool = False
+    actions: Actions = field(default_factory=Actions)
+    """lower_lr multiplies the learning rate; raise_clip lets ratios rise further; reset_reference makes the
+    policy the reference; rollback goes back to a checkpoint and also lowers the learning rate."""
+    every: int = 20
+    """Least steps between two actions; a finding that lasts longer is acted on again."""
+    max_actions: int = 5
+    """Actions in the whole run."""
+    lr_factor: float = 0.5
+    """What lower_lr multiplies the learning rate by."""
+    clip_step: float = 0.04
+    """What raise_clip adds to `algorithm.loss.clip_ratio_high`."""
+    clip_max: float = 0.4
+    """Highest `algorithm.loss.clip_ratio_high` it sets."""
+
+    def __post_init__(self) -> None:
+        for name in ("every", "max_actions"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"controller.{name} is {getattr(self, name)}; it must be at least 1")
+        if not 0 < self.lr_factor < 1:
+            raise ValueError(f"controller.lr_factor is {self.lr_factor}; it must be between 0 and 1")
+        for name in ("clip_step", "clip_max"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"controller.{name} is {getattr(self, name)}; it must be positive")
 
 
 @dataclass(kw_only=True)
@@ -399,7 +551,7 @@ class Tracker:
     rollouts: bool = True
     """Write every prompt, completion, verdict, reward and advantage to `rollouts/`."""
     tokens: bool = False
-    """With `rollouts`: also every token and the logprob it was sampled with; `rlvr report` colours them."""
+    """With `rollouts`: also every token, the logprob it was sampled with, and what the update saw at it."""
 
 
 @dataclass(kw_only=True)
@@ -438,6 +590,9 @@ class Recipe:
     """Name of the run."""
     out: str = "runs/${name}"
     """Run directory."""
+    resume: Resume = Resume.auto
+    """Where `out` holds a run. auto: continue the same recipe; changed: continue with whatever is different;
+    never: refuse."""
     seed: int = 0
     model: Model = field(default_factory=Model)
     data: dict[str, Source] = field(default_factory=dict)
@@ -451,8 +606,12 @@ class Recipe:
     critic: Critic = field(default_factory=Critic)
     stages: dict[str, Stage] = field(default_factory=dict)
     """Changes on the way, in the order in which they come; until the first, the recipe is as written."""
+    preflight: Preflight = field(default_factory=Preflight)
     checkpoint: Checkpoint = field(default_factory=Checkpoint)
+    faults: Faults = field(default_factory=Faults)
     eval: Eval = field(default_factory=Eval)
+    diagnosis: Diagnosis = field(default_factory=Diagnosis)
+    controller: Controller = field(default_factory=Controller)
     tracker: Tracker = field(default_factory=Tracker)
 
 
@@ -504,6 +663,8 @@ class SFTRecipe:
 
     name: str = MISSING
     out: str = "runs/${name}"
+    resume: Resume = Resume.auto
+    """As in an RL recipe."""
     seed: int = 0
     model: Model = field(default_factory=Model)
     data: dict[str, Source] = field(default_factory=dict)
@@ -511,6 +672,7 @@ class SFTRecipe:
     algorithm: SFT = field(default_factory=SFT)
     trainer: Trainer = field(default_factory=Trainer)
     checkpoint: Checkpoint = field(default_factory=Checkpoint)
+    faults: Faults = field(default_factory=Faults)
     eval: SFTEval = field(default_factory=SFTEval)
     tracker: Tracker = field(default_factory=Tracker)
 
@@ -518,6 +680,10 @@ class SFTRecipe:
         if self.trainer.response_tokens is not None:
             raise ValueError(
                 "trainer.response_tokens counts sampled tokens, and sft samples none; use trainer.steps"
+            )
+        if self.faults.nonfinite is NonFinite.rollback:
+            raise ValueError(
+                "faults.nonfinite=rollback is for reinforcement learning; sft can stop or skip the update"
             )
         if self.checkpoint.best is not None:
             raise ValueError("checkpoint.best names the score of a bench, and sft runs none; remove it")

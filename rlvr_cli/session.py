@@ -12,6 +12,7 @@ from rlvr_cli.engine.tiny import make_tiny
 from rlvr_cli.plan import derive
 from rlvr_cli.rollout import Engine, make_engine
 from rlvr_cli.schema import EvalRecipe, Model, Precision, Recipe, Rollout, Server, SFTRecipe
+from rlvr_cli.stop import Stop
 from rlvr_cli.tracking import Tracker, write_environment
 from rlvr_cli.tracking.silent import Silent
 
@@ -49,6 +50,21 @@ def open_tracker(
     what = {"run": f"{recipe.name} ({recipe.algorithm.name})", "model": recipe.model.path}
     tracker.header(what | derive(recipe) | {"ranks": str(distributed.world_size())})
     return tracker
+
+
+def tell_resume(tracker: Tracker | Silent, step: int, damaged: list[str], changed: list[str]) -> None:
+    """Say where a run goes on: after its newest good checkpoint, whatever is wrong with newer ones."""
+    for said in damaged:
+        tracker.event("warning", f"a damaged checkpoint was set aside (renamed to .corrupt): {said}")
+    if changed:
+        tracker.event("recipe", f"changed after step {step}: {', '.join(changed)}", changes=changed)
+    tracker.event("resume", f"continuing after step {step}")
+
+
+def tell_stop(tracker: Tracker | Silent, step: int, stop: Stop, out: Path) -> None:
+    tracker.event(
+        "stop", f"stopped after step {step}{stop.reason}; to continue: rlvr train {out}/recipe.yaml"
+    )
 
 
 def default_precision() -> Precision:

@@ -2,31 +2,37 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import os
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, TextIO
 
 import torch
 from torch import Tensor
 
+from rlvr_cli.changes import differences
 from rlvr_cli.checkpoint import Checkpoints
 from rlvr_cli.data.sft import Example, ExampleSampler, examples
-from rlvr_cli.engine import distributed
+from rlvr_cli.engine import distributed, rng
 from rlvr_cli.engine.model import export, load_tokenizer
 from rlvr_cli.engine.schedule import learning_rate
 from rlvr_cli.engine.trainer import Trainer
+from rlvr_cli.faults import careful_update
+from rlvr_cli.heartbeat import heart
+from rlvr_cli.metrics import peak_memory
 from rlvr_cli.schema import SFTRecipe
-from rlvr_cli.session import local_model, open_tracker
-from rlvr_cli.stop import Interrupted, Stop
+from rlvr_cli.session import local_model, open_tracker, tell_resume, tell_stop
+from rlvr_cli.stop import Interrupted, Stop, deadline
 from rlvr_cli.tracking import Timer, Tracker
+from rlvr_cli.tracking.journal import jsonable
 from rlvr_cli.tracking.silent import Silent
 from rlvr_cli.types import Batch
 
 
 def sft(recipe: SFTRecipe, terminal: TextIO) -> None:
     """Fine-tune on the recipe's examples; every rank calls it. Exports the model to `out/final`."""
-    distributed.initialise()
-    out, stop = Path(recipe.out), Stop()
+    distributed.initialise(recipe.faults.hang_s)
+    out, stop = Path(recipe.out), Stop(deadline(recipe.checkpoint.must_save_by, os.environ))
     with open_tracker(recipe, terminal, kind="sft") as tracker:
         model = local_model(recipe.model, out, recipe.seed)
         tokenizer = load_tokenizer(model)
@@ -44,28 +50,34 @@ def sft(recipe: SFTRecipe, terminal: TextIO) -> None:
             row_capacity=recipe.algorithm.max_length if recipe.algorithm.packing else None,
             seed=recipe.seed,
         )
-        run = Progress(recipe, trainer, sampler, Checkpoints(out, recipe.checkpoint.keep), tracker)
+        checkpoints = Checkpoints(out, recipe.checkpoint, jsonable(asdict(recipe)), tracker.event)
+        run = Progress(recipe, trainer, sampler, checkpoints, tracker, tokenizer)
         run.restore()
         timer = Timer()
         try:
             while not run.finished:
-                stop.check()
+                stop.before_step(checkpoints.seconds)
                 batch = batch_of([example for _, example in sampler.take(recipe.batch.examples_per_step)])
                 lr = learning_rate(recipe.trainer, run.step)
                 with timer("update"):
-                    update = trainer.update(batch, cross_entropy, lr=lr)
+                    update = careful_update(run, recipe.faults, trainer, batch, cross_entropy, lr=lr)
                 run.step += 1
+                heart.step(run.step)
                 tracker.step(run.step, step_metrics(update, batch, lr, timer.take()))
                 if held_out and (run.due(recipe.eval.every) or run.finished):
                     run.note(measure(trainer, held_out))
+                checkpoints.poll()
                 if run.due(recipe.checkpoint.every) and not run.finished:
-                    run.save()
+                    with timer("checkpoint"):
+                        run.save()
         except Interrupted:
-            run.save()
-            tracker.event("stop", f"stopped after step {run.step}; to continue: rlvr train {out}/recipe.yaml")
+            run.save(last=True)
+            tell_stop(tracker, run.step, stop, out)
             tracker.close("interrupted")
             return
-        run.save()
+        finally:
+            checkpoints.close()
+        run.save(last=True)
         state = trainer.state_dict()
         if distributed.rank() == 0:
             export(out / "final", trainer.hf, state, tokenizer, {"run": recipe.name, "steps": run.step})
@@ -82,8 +94,11 @@ class Progress:
     sampler: ExampleSampler
     checkpoints: Checkpoints
     tracker: Tracker | Silent
+    tokenizer: Any
     step: int = 0
     good_enough: bool = False
+    state: dict[str, Any] = field(default_factory=dict)
+    """Updates that were left out."""
 
     @property
     def finished(self) -> bool:
@@ -102,21 +117,28 @@ class Progress:
                 "stop", f"token accuracy has reached eval.stop_at ({goal}) after {self.step} steps"
             )
 
-    def save(self) -> None:
-        state = {"sampler": self.sampler.state(), "good_enough": self.good_enough}
-        self.checkpoints.save(self.step, self.trainer, state)
-        self.tracker.event("checkpoint", f"saved step {self.step}")
+    def save(self, *, last: bool = False) -> None:
+        state = {
+            "sampler": self.sampler.state(),
+            "good_enough": self.good_enough,
+            "loop": dict(self.state),
+        }
+        self.checkpoints.save(self.step, self.trainer, state, last=last)
 
     def restore(self) -> None:
-        """Continue from the newest checkpoint of the run directory, if there is one."""
-        step = self.checkpoints.latest()
+        """Continue from the newest good checkpoint of the run directory, if there is one."""
+        step, damaged = self.checkpoints.newest_good()
         if step is None:
+            self.tracker.resume_at(None)
+            rng.seed(self.recipe.seed, distributed.rank())
             return
         state = self.checkpoints.load(step, self.trainer)
-        self.sampler.load(state["sampler"])
-        self.step, self.good_enough = step, state["good_enough"]
+        changed = differences(state["recipe"], self.checkpoints.recipe, step, 0)
+        self.sampler.load(state["sampler"], adopt=bool(changed))
+        self.step, self.good_enough, self.state = step, state["good_enough"], state["loop"]
         self.tracker.resume_at(step)
-        self.tracker.event("resume", f"continuing after step {step}")
+        tell_resume(self.tracker, step, damaged, changed)
+        self.checkpoints.load_rng(step, self.recipe.seed)
 
 
 def cross_entropy(
@@ -154,12 +176,14 @@ def step_metrics(
     update: dict[str, float], batch: Batch, lr: float, timing: dict[str, float]
 ) -> dict[str, float]:
     tokens = sum(len(s) for s in batch.sequences)
-    return {
-        "train/loss": update["loss"],
-        "train/token_accuracy": update["token_accuracy"],
-        "train/entropy": update["entropy"],
-        "train/grad_norm": update["grad_norm"],
-        "train/lr": lr,
-        "train/tokens": float(tokens),
-        "perf/tokens_per_second": tokens / timing["timing_s/step"],
-    } | timing
+    names = ("loss", "token_accuracy", "entropy", "grad_norm")
+    return (
+        {f"train/{name}": update[name] for name in names if name in update}
+        | {
+            "train/lr": lr,
+            "train/tokens": float(tokens),
+            "perf/tokens_per_second": tokens / timing["timing_s/step"],
+            "perf/peak_memory_gb": peak_memory(),
+        }
+        | timing
+    )

@@ -99,6 +99,8 @@ class Group:
     """Per completion: float64 [T], value of the state before each token, NaN where not measured; or empty."""
     corrections: list[float] = field(default_factory=list)
     """Per completion: factor that reweighting put on its advantage, NaN where that is 0; empty without."""
+    audits: dict[int, Verdict] = field(default_factory=dict)
+    """Sample -> verdict of `diagnosis.second_verifier`, for those it has judged."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -124,6 +126,10 @@ class Batch:
     """The critic's values at the start of the step."""
     returns_N: Tensor | None = None
     """What the critic is trained towards."""
+    samples: list[int] = field(default_factory=list)
+    """Which of the step's samples each sequence is, counted through its groups in order."""
+    notes: Tensor | None = None
+    """[kinds, N] float32: what the update saw at each token of this rank's share, 0 elsewhere."""
 
     @property
     def lengths_B(self) -> list[int]:

@@ -1,6 +1,8 @@
 """What the tests of whole runs share: a recipe that runs in seconds, and the command line as a process."""
 
 import json
+import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -39,3 +41,20 @@ def steps_of(out: Path) -> list[dict[str, float]]:
 def comparable(row: dict[str, float]) -> dict[str, float]:
     skipped = ("time", "timing_s/", "perf/")
     return {k: v for k, v in row.items() if not k.startswith(skipped) and isinstance(v, int | float)}
+
+
+def run_entries(script: str, ranks: int, model: Path, out: Path, timeout: float = 280) -> dict:
+    """Run `python script model out` as `ranks` ranks of one process group; the results.json it writes."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = str(probe.getsockname()[1])
+    processes = []
+    for rank in range(ranks):
+        place = {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(ranks), "MASTER_PORT": port}
+        environment = {**os.environ, **place, "MASTER_ADDR": "127.0.0.1", "OMP_NUM_THREADS": "1"}
+        command = [sys.executable, str(Path(__file__).parent / script), str(model), str(out)]
+        with open(out / f"rank{rank}.log", "wb") as log:
+            processes.append(subprocess.Popen(command, env=environment, stdout=log, stderr=log))
+    codes = [process.wait(timeout=timeout) for process in processes]
+    assert codes == [0] * ranks, "\n".join((out / f"rank{r}.log").read_text()[-3000:] for r in range(ranks))
+    return dict(json.loads((out / "results.json").read_text()))

@@ -84,6 +84,7 @@ def test_the_best_checkpoint_holds_what_its_evaluation_told_the_reference(monkey
         tokenizer=None,
         out=tmp_path,
         tracker=SimpleNamespace(event=lambda *details: None),
+        checkpoints=SimpleNamespace(settle=lambda: None),
         timer=Timer(),
     )
     rule.bench = "chance"

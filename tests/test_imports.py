@@ -9,9 +9,24 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1] / "rlvr_cli"
-PARTS = ("algorithms", "rollout", "engine", "verifiers", "data", "tracking")
+PARTS = ("algorithms", "rollout", "engine", "verifiers", "data", "tracking", "diagnosis")
 """Siblings that do not know each other; only the pages above them know two."""
-BELOW_ALL = {"types", "schema", "errors", "files", "gym", "results", "scores", "stages", "trees", "findings"}
+BELOW_ALL = {
+    "types",
+    "schema",
+    "errors",
+    "files",
+    "gym",
+    "heartbeat",
+    "results",
+    "scores",
+    "stages",
+    "trees",
+    "usage",
+    "findings",
+    "manifest",
+    "changes",
+}
 """What every module may import."""
 FRONT = {
     "cli",
@@ -19,10 +34,16 @@ FRONT = {
     "eval_cli",
     "compose",
     "launch",
+    "joined",
+    "processes",
+    "supervise",
+    "watchdog",
     "rank",
     "rundir",
-    "preflight",
+    "prerequisites",
     "plan",
+    "plan_cli",
+    "preflight_cli",
     "report_cli",
     "shipped",
     "completion",
@@ -46,14 +67,19 @@ ONLY_IN = {
 NO_TORCH = (
     *FRONT,
     "verifiers",
+    "diagnosis",
     "gym",
     "schema",
     "stages",
     "errors",
     "files",
+    "heartbeat",
+    "manifest",
+    "changes",
     "results",
     "scores",
     "trees",
+    "usage",
     "findings",
     "__main__",
 )

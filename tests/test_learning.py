@@ -27,6 +27,8 @@ def test_sft_then_dapo_learns_addition_with_vllm(tmp_path):
     assert after["avg@4"] - before["avg@4"] > 0.1
     assert after["ci95_low"] > before["ci95_high"]
     check_export(rl / "final")
+    events = [json.loads(line) for line in (rl / "events.jsonl").read_text().splitlines()]
+    assert [e["message"] for e in events if e["kind"] == "diagnosis"] == []  # a healthy run
     for name in ("recipe.yaml", "environment.json", "metrics.jsonl", "curves.png", "checkpoints/latest"):
         assert (rl / name).stat().st_size > 0
     records = [

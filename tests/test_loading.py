@@ -14,7 +14,7 @@ from run_helpers import RECIPE, rlvr, steps_of
 
 from rlvr_cli.collect import gates_of, score
 from rlvr_cli.data.hygiene import Checker
-from rlvr_cli.engine.tiny import _tokenizer
+from rlvr_cli.engine.tiny import tiny_tokenizer
 from rlvr_cli.errors import UserError
 from rlvr_cli.loading import load_problems
 from rlvr_cli.schema import Bench, Eval, Hygiene, Recipe, Source, Unscored, Verification
@@ -30,7 +30,7 @@ INSTRUCTIONS = "Solve the problem step by step and write the last line of your r
 
 @cache
 def tokenizer() -> Any:
-    return _tokenizer(512)
+    return tiny_tokenizer(512)
 
 
 class Events(list[tuple[str, str]]):

@@ -19,7 +19,7 @@ from rlvr_cli.errors import UserError
 from rlvr_cli.experience import make_batches, token_rewards
 from rlvr_cli.loop import update_critic
 from rlvr_cli.metrics import critic_metrics
-from rlvr_cli.schema import Critic, Recipe, Trainer
+from rlvr_cli.schema import Critic, Faults, Recipe, Trainer
 from rlvr_cli.tracking import Timer
 from rlvr_cli.types import Batch, Completion, Group, Problem
 
@@ -51,6 +51,7 @@ def test_batches_hold_advantages_values_and_returns() -> None:
         recipe=SimpleNamespace(algorithm=algorithm, batch=SimpleNamespace(updates_per_step=1)),
         needs_old=False,
         reference=None,
+        records=None,
         critic=SimpleNamespace(values=lambda sequences, trained: values_N),
         timer=Timer(),
     )
@@ -145,14 +146,19 @@ def test_a_kl_in_the_reward_with_coefficient_0_needs_no_reference() -> None:
 def test_the_critics_rate_follows_its_warm_up_and_the_stage() -> None:
     """5 times the policy's rate of 2e-4 or, in another stage, 4e-4; the first of 4 steps has a quarter."""
     rates = []
-    critic = SimpleNamespace(update=lambda batch, objective, lr: rates.append(lr) or {})
-    recipe = SimpleNamespace(
-        algorithm=preset("ppo"), trainer=Trainer(lr=2e-4, warmup_steps=9), critic=Critic(warmup_steps=4)
+    critic = SimpleNamespace(
+        update=lambda batch, objective, lr: rates.append(lr) or {"loss": 0.0}, take_hits=lambda: []
     )
-    parts = SimpleNamespace(recipe=recipe, critic=critic, step=0, timer=Timer())
-    rows = update_critic(parts, [None])  # type: ignore[arg-type]
+    recipe = SimpleNamespace(
+        algorithm=preset("ppo"),
+        trainer=Trainer(lr=2e-4, warmup_steps=9),
+        critic=Critic(warmup_steps=4),
+        faults=Faults(),
+    )
+    parts = SimpleNamespace(recipe=recipe, critic=critic, step=0, timer=Timer(), state={})
+    rows = update_critic(parts, [None], [])  # type: ignore[list-item, arg-type]
     parts.step, recipe.trainer.lr = 7, 4e-4
-    update_critic(parts, [None])  # type: ignore[arg-type]
+    update_critic(parts, [None], [])  # type: ignore[list-item, arg-type]
     assert rates == pytest.approx([2.5e-4, 2e-3]) and rows[0]["lr"] == rates[0]
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from run_helpers import rlvr
 
-from rlvr_cli import compose, plan, rundir
+from rlvr_cli import compose, manifest, plan, rundir
 from rlvr_cli.errors import UserError
 from rlvr_cli.schema import Recipe
 from rlvr_cli.stages import describe, stage_at, stages_of
@@ -181,6 +181,8 @@ def checkpoint(out: Path, step: int, stage: int) -> None:
     folder = out / "checkpoints" / f"step_{step}"
     folder.mkdir(parents=True)
     (folder / "state.json").write_text(json.dumps({"step": step, "loop": {"stage": stage}}))
+    files = {"state.json": manifest.fingerprint(folder / "state.json")}
+    manifest.write(folder, step=step, ranks=1, zero_stage=0, files=files)
 
 
 def test_only_stages_to_come_may_change(path: str, tmp_path: Path) -> None:

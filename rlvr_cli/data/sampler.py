@@ -69,14 +69,30 @@ class Sampler(Generic[T]):
     def state(self) -> dict[str, Any]:
         return {"drawn": dict(self.drawn), "base": dict(self._base), "identity": self._identity()}
 
-    def load(self, state: Mapping[str, Any]) -> None:
-        """Continue where `state` was taken, given the same data and mix."""
+    def load(self, state: Mapping[str, Any], adopt: bool = False) -> None:
+        """Continue where `state` was taken, given the same data and mix.
+
+        With `adopt` also given others: a source that has not changed goes on where it was, others begin.
+        """
+        if adopt and state["identity"] != self._identity():
+            seed, sizes = state["identity"]["seed"], state["identity"]["sizes"]
+            kept = {name for name, found in self.items.items() if sizes.get(name) == len(found)}
+            kept = kept if seed == self.seed else set()
+            self.drawn = {name: state["drawn"][name] if name in kept else 0 for name in self.items}
+            self._base = dict(self.drawn)
+            return
         if state["identity"] != self._identity():
             raise UserError(
                 f"the data changed since the checkpoint: it had {state['identity']}, now it is "
                 f"{self._identity()}; resume with the same data and seed, or start a new run"
             )
         self.drawn, self._base = dict(state["drawn"]), dict(state["base"])
+
+    def skip(self, later: Mapping[str, Any]) -> None:
+        """Pass over what had been drawn when `later` was taken; its mix need not be the present one."""
+        same = later["identity"] == self._identity()
+        self.drawn = dict(later["drawn"])
+        self._base = dict(later["base"]) if same else dict(self.drawn)
 
     def _identity(self) -> dict[str, Any]:
         """What positions refer to; after a change they would point at other items."""

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import string
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rlvr_cli import schema
 from rlvr_cli.errors import UserError
 from rlvr_cli.files import directory_atomically
 
 if TYPE_CHECKING:
-    from transformers import Qwen2ForCausalLM, Qwen2Tokenizer
+    from transformers import Qwen2Config, Qwen2ForCausalLM, Qwen2Tokenizer
 
 PAD, EOS, BOS, UNK = "<pad>", "<eos>", "<bos>", "<unk>"
 CHARACTERS = "\n" + "".join(sorted(string.digits + string.ascii_letters + string.punctuation + " "))
@@ -30,14 +30,14 @@ CHAT_TEMPLATE = (
 
 def make_tiny(folder: Path, shape: schema.TinyModel, seed: int) -> None:
     """Write model and tokenizer to `folder`; the same seed gives the same bytes."""
-    tokenizer = _tokenizer(shape.max_positions)
+    tokenizer = tiny_tokenizer(shape.max_positions)
     model = _model(shape, seed, tokenizer)
     with directory_atomically(folder) as aside:
         model.save_pretrained(aside)
         tokenizer.save_pretrained(aside)
 
 
-def _tokenizer(max_positions: int) -> Qwen2Tokenizer:
+def tiny_tokenizer(max_positions: int) -> Qwen2Tokenizer:
     """One token a character. Characters outside printable ASCII and newline are dropped."""
     from tokenizers.pre_tokenizers import ByteLevel
     from transformers import Qwen2Tokenizer
@@ -61,21 +61,16 @@ def _tokenizer(max_positions: int) -> Qwen2Tokenizer:
     )
 
 
-def _model(shape: schema.TinyModel, seed: int, tokenizer: Qwen2Tokenizer) -> Qwen2ForCausalLM:
-    import torch
-    from transformers import GenerationConfig, Qwen2Config, Qwen2ForCausalLM
+def tiny_config(shape: schema.TinyModel, tokenizer: Qwen2Tokenizer) -> Qwen2Config:
+    """The model's config. Raises UserError when heads and sizes do not divide."""
+    from transformers import Qwen2Config
 
     if shape.hidden_size % (2 * shape.heads) or shape.heads % shape.kv_heads:
         raise UserError(
             f"model.tiny: hidden_size ({shape.hidden_size}) must be a multiple of 2 x heads ({shape.heads}), "
             f"and heads a multiple of kv_heads ({shape.kv_heads})"
         )
-    special = {
-        "pad_token_id": tokenizer.pad_token_id,
-        "eos_token_id": tokenizer.eos_token_id,
-        "bos_token_id": tokenizer.bos_token_id,
-    }
-    config = Qwen2Config(
+    return Qwen2Config(
         vocab_size=len(tokenizer),
         hidden_size=shape.hidden_size,
         intermediate_size=3 * shape.hidden_size,
@@ -85,10 +80,25 @@ def _model(shape: schema.TinyModel, seed: int, tokenizer: Qwen2Tokenizer) -> Qwe
         max_position_embeddings=shape.max_positions,
         tie_word_embeddings=True,
         dtype="float32",
-        **special,
+        **_special(tokenizer),
     )
+
+
+def _special(tokenizer: Qwen2Tokenizer) -> dict[str, Any]:
+    return {
+        "pad_token_id": tokenizer.pad_token_id,
+        "eos_token_id": tokenizer.eos_token_id,
+        "bos_token_id": tokenizer.bos_token_id,
+    }
+
+
+def _model(shape: schema.TinyModel, seed: int, tokenizer: Qwen2Tokenizer) -> Qwen2ForCausalLM:
+    import torch
+    from transformers import GenerationConfig, Qwen2ForCausalLM
+
+    config = tiny_config(shape, tokenizer)
     with torch.random.fork_rng(devices=[]):  # making a model must not move the caller's random numbers
         torch.manual_seed(seed)
         model = Qwen2ForCausalLM(config)
-    model.generation_config = GenerationConfig(do_sample=True, **special)
+    model.generation_config = GenerationConfig(do_sample=True, **_special(tokenizer))
     return model

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from rlvr_cli.heartbeat import heart
 from rlvr_cli.rollout import Request, Sampling, SyncError
 from rlvr_cli.schema import Precision, Rollout
 from rlvr_cli.types import Completion
@@ -99,6 +100,7 @@ class HFEngine:
         cache, step_ids, alive = None, ids, torch.ones(len(ids), dtype=torch.bool, device=self.device)
         tokens, logprobs = [], []
         for _ in range(sampling.max_tokens):
+            heart.beat()
             out = self.model(
                 input_ids=step_ids,
                 attention_mask=mask,

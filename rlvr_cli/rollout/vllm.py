@@ -12,6 +12,7 @@ from vllm import LLM, SamplingParams
 from vllm.inputs import TokensPrompt
 from vllm.sampling_params import RequestOutputKind
 
+from rlvr_cli.heartbeat import heart
 from rlvr_cli.rollout import Request, Sampling, SyncError
 from rlvr_cli.rollout.weights import BACKEND
 from rlvr_cli.schema import Precision, Rollout
@@ -101,6 +102,7 @@ class VLLMEngine:
             engine.add_request(name, {"prompt_token_ids": request.tokens}, params)
         try:
             while engine.has_unfinished_requests():
+                heart.beat()
                 for output in engine.step():
                     if output.finished:
                         yield keys.pop(output.request_id), [self._completion(o) for o in output.outputs]
