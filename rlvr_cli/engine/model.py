@@ -148,6 +148,8 @@ def add_lora(hf: nn.Module, model: Model, values: bool = False) -> nn.Module:
                 exclude_modules=["score", "classifier"] if values else None,
                 task_type=None if values else "CAUSAL_LM",
             ),
+            # The fp32 copies are DeepSpeed's; peft's own would stay in fp32 under ZeRO-3 alone.
+            autocast_adapter_dtype=False,
         )
     except ValueError as error:
         raise UserError(f"model.lora.targets: {first_line(error)}") from error

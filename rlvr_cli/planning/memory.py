@@ -19,9 +19,10 @@ ASLEEP = 1.0 * GIB
 """What a sleeping vLLM keeps: CUDA graphs and workspaces."""
 HEAP_BLOCK = 32 * 2**20
 """Smaller blocks, once freed, stay with the process: glibc serves them from its heap (M_MMAP_THRESHOLD)."""
-BASE = {"rl": 0.42 * GIB, "vllm": 0.62 * GIB, "sft": 0.40 * GIB}
-"""Resident memory of a CPU rank without a model: libraries and their buffers. That of `rl` is the peak of a
-run whose model has 0.01 million parameters; the others are estimates: `benchmarks/plan.py --baseline`."""
+BASE = {"rl": 0.39 * GIB, "vllm": 0.63 * GIB, "sft": 0.40 * GIB}
+"""Resident memory of a CPU rank besides its model: torch, transformers, DeepSpeed and (vllm) the engine.
+Peaks of runs with a model of 0.06 million parameters, less what the plan counts for that model:
+`benchmarks/plan.py --baseline`."""
 
 
 @dataclass(frozen=True)
@@ -128,16 +129,29 @@ def gradients(job: Job, shape: Shape) -> list[Item]:
     """Of the larger of policy and critic: they are updated one after the other."""
     trainer, width, trained = job.recipe.trainer, job.width, shape.trained
     stage, precise = trainer.zero_stage, trainer.precision is Precision.fp32
+    held = PHASES if stage == 3 else ("update", "optimizer")  # 3 allocates them once
     whole = trained * width / (job.ranks if stage >= 2 else 1)
-    bucket = (BUCKET if job.device.gpu else min(BUCKET, trained)) * width if stage >= 1 else 0
     flat = 4 * trained / (job.ranks if stage >= 1 else 1)
+    if stage >= 1 and not precise:
+        flat += width * trained / job.ranks  # flattened first, then converted
     if (precise and stage == 0) or trainer.offload is not Offload.none:
         flat = 0
     return [
-        Item("gradients", {"update": whole, "optimizer": whole}),
-        Item("gradient buckets", dict.fromkeys(PHASES if stage == 3 else ("update",), bucket)),  # 3 keeps it
+        Item("gradients", dict.fromkeys(held, whole)),
+        Item("gradient buckets", buckets(job, min(BUCKET, trained) * width)),
         Item("fp32 gradients", {"optimizer": flat}),
     ]
+
+
+def buckets(job: Job, filled: float) -> dict[str, float]:
+    """What DeepSpeed reduces gradients in; `filled`: bytes of a full bucket."""
+    stage, precise = job.recipe.trainer.zero_stage, job.recipe.trainer.precision is Precision.fp32
+    if stage == 0:  # one buffer after the last backward pass; in bf16 the gradients are flat already
+        return {"optimizer": filled if precise else 0}
+    bucket = BUCKET * job.width if job.device.gpu else filled  # a CPU backs only the pages that are used
+    copy = filled if job.ranks > 1 or stage == 3 else 0  # its pieces of several ranks are joined in a copy
+    kept = dict.fromkeys(PHASES, bucket) if stage == 3 else {}
+    return kept | {"update": bucket + copy}
 
 
 def passes(job: Job) -> list[Item]:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from rlvr_cli.planning.advice import Advice, advise
-from rlvr_cli.planning.calibrate import Measured
+from rlvr_cli.planning.calibrate import Measured, shortened
 from rlvr_cli.planning.gpus import GIB, Device, count, find
 from rlvr_cli.planning.job import Job, cached_shapes
 from rlvr_cli.planning.memory import PHASES, Memory, memory_of
@@ -37,7 +38,7 @@ class Plan:
     memory: Memory
     """With the correction of `measured`, where there is one."""
     predicted: float
-    """Peak before any correction (bytes)."""
+    """Peak before any correction (bytes); where steps were measured, of those."""
     seconds: dict[str, float] | None
     """Phase -> seconds of a step of the first stage; None: the device's speed is not known."""
     total: float | None
@@ -52,8 +53,11 @@ def make_plan(recipe: Recipe | SFTRecipe, wish: Wish, measured: Measured | None 
     if measured is not None:
         wish = replace(wish, response=measured.response or None, kept=measured.kept)
     job = job_of(recipe, device, ranks_of(recipe, wish, device), wish)
-    plain = memory_of(job)
-    correction = measured.peak - in_allocator(plain, device) if measured else 0.0
+    predicted, correction = memory_of(job).peak, 0.0
+    if measured is not None:  # compared with what was run: no checkpoints, the first stage alone
+        short = replace(job, recipe=shortened(recipe, Path(recipe.out or "."), wish.ranks))
+        predicted = in_allocator(memory_of(short), device)
+        correction = measured.peak - predicted
     memory = memory_of(job, correction)
     jobs = stage_jobs(recipe, job, wish)
     seconds, total = time_of(jobs, measured)
@@ -61,7 +65,7 @@ def make_plan(recipe: Recipe | SFTRecipe, wish: Wish, measured: Measured | None 
         job=job,
         jobs=jobs,
         memory=memory,
-        predicted=plain.peak,
+        predicted=predicted,
         seconds=seconds,
         total=total,
         advice=[] if memory.fits else advise(job, correction),

@@ -107,24 +107,22 @@ def benches(rows: Rows) -> dict[str, str]:
     return {match[1]: name for name, match in found.items() if match}
 
 
+def intervals(axes: Axes, rows: Rows, bench: str, name: str, label: str, colour: str) -> None:
+    """A benchmark's means with their 95% intervals; nothing when the run has no such metric."""
+    steps, mean = _series(rows, name)
+    if not len(steps):
+        return
+    low, high = (_series(rows, f"eval/{bench}/ci95_{end}")[1] for end in ("low", "high"))
+    bars = np.clip([mean - low, high - mean], 0, None) if len(low) == len(high) == len(mean) else None
+    style: dict[str, Any] = {"fmt": "o-", "markersize": 4, "linewidth": 1.0, "capsize": 2.5}
+    axes.errorbar(steps, mean, bars, color=colour, label=label, **style)
+
+
 def _reward(axes: Axes, rows: Rows) -> None:
     line(axes, rows, "reward/mean", "reward", COLOURS[0])
     line(axes, rows, "reward/correct_fraction", "correct", COLOURS[1])
     for colour, (bench, name) in zip(COLOURS[2:], benches(rows).items(), strict=False):
-        steps, mean = _series(rows, name)
-        low, high = (_series(rows, f"eval/{bench}/ci95_{end}")[1] for end in ("low", "high"))
-        bars = np.clip([mean - low, high - mean], 0, None) if len(low) == len(high) == len(mean) else None
-        axes.errorbar(
-            steps,
-            mean,
-            bars,
-            color=colour,
-            fmt="o-",
-            markersize=4,
-            linewidth=1.0,
-            capsize=2.5,
-            label=f"eval {bench}",
-        )
+        intervals(axes, rows, bench, name, f"eval {bench}", colour)
     axes.set_title("reward")
     legend(axes)
 

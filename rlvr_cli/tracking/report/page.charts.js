@@ -30,6 +30,17 @@ function ticks(low, high, count) {
   return found;
 }
 
+/** Round values from 10^low to 10^high: 1, 2, 5 of each power, of many powers some, within one those of a plain axis. */
+function logTicks(low, high) {
+  const powers = high - low;
+  if (powers < 0.8) return ticks(10 ** low, 10 ** high, 5);
+  const heads = powers < 2.5 ? [1, 2, 5] : [1], every = Math.ceil(powers / 6), found = [];
+  for (let power = Math.ceil(low / every - 1) * every; power <= high; power += every) {
+    found.push(...heads.map((head) => head * 10 ** power));
+  }
+  return found.filter((value) => value >= 10 ** low && value <= 10 ** high);
+}
+
 function span(values) {
   let low = Infinity, high = -Infinity;
   for (const value of values) {
@@ -55,8 +66,8 @@ function scales(series) {
     x: (step) => LEFT + (W - LEFT - RIGHT) * (x1 > x0 ? (step - x0) / (x1 - x0) : 0.5),
     y: (value) => place(log ? Math.log10(value) : value),
     step: (x) => x0 + ((x - LEFT) / (W - LEFT - RIGHT)) * (x1 - x0),
-    xs: x1 > x0 ? ticks(x0, x1, 5).filter(Number.isInteger) : [x0],
-    ys: ticks(low, high, 5).map((tick) => [log ? 10 ** tick : tick, place(tick)]),
+    xs: x1 > x0 ? ticks(x0, x1, 7).filter(Number.isInteger) : [x0],
+    ys: log ? logTicks(low, high).map((tick) => [tick, place(Math.log10(tick))]) : ticks(low, high, 5).map((tick) => [tick, place(tick)]),
   };
 }
 

@@ -1,8 +1,8 @@
 "use strict";
 // What the rest is made of. Text from runs reaches the page as text nodes only, never as markup.
 
-// Okabe and Ito's palette, as in curves.png: told apart also by the colour-blind.
-const COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#999999"];
+// Okabe and Ito's palette, as in curves.png: told apart also by the colour-blind; two more for phases.
+const COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#999999", "#8C564B", "#BCBD22"];
 const colour = (index) => COLOURS[index % COLOURS.length];
 
 function fill(node, attributes, children) {
@@ -58,6 +58,7 @@ function table(head, rows, numeric) {
     el("tbody", {}, rows.map((row) => el("tr", { class: row.kind || null }, (row.cells || row).map(cell))))));
 }
 const chip = (index) => el("span", { class: "chip", style: `background:${colour(index)}` });
+const named = (index, name) => el("span", { class: "name" }, chip(index), name);  // never on two lines
 const note = (text) => el("p", { class: "note" }, text);
 const heading = (text) => el("h2", {}, text);
 

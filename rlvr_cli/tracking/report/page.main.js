@@ -29,7 +29,7 @@ function overview(data) {
     const seconds = Object.values(run.phases).reduce((a, b) => a + b, 0);
     const planned = run.recipe["trainer.steps"];
     const warnings = run.events.filter((event) => LOUD.includes(event.kind)).length;
-    return [el("label", {}, data.runs.length > 1 ? box : null, " ", chip(index), run.name), run.kind, run.state,
+    return [el("label", { class: "name" }, data.runs.length > 1 ? box : null, " ", named(index, run.name)), run.kind, run.state,
       run.kind === "eval" ? "-" : `${number(run.last_step)}${planned ? ` of ${number(planned)}` : ""}`,
       clock(seconds), number(warnings), (run.environment.utc || "-").slice(0, 16).replace("T", " ")];
   });
@@ -78,7 +78,7 @@ function evaluations(data) {
       const best = s.values.reduce((a, v, i) => (v !== null && (a < 0 || v > s.values[a]) ? i : a), -1);
       const shown = (i) => i < 0 || s.values[i] === null ? "-" : percent(s.values[i]) +
         (low && low.values[i] !== null ? ` [${percent(low.values[i])}, ${percent(high.values[i])}]` : "");
-      rows.push([bench, el("span", {}, chip(s.run), run.name), name.split("/").at(-1), shown(0), shown(last),
+      rows.push([bench, named(s.run, run.name), name.split("/").at(-1), shown(0), shown(last),
         best < 0 ? "-" : `${shown(best)} at ${number(s.steps[best])}`]);
       return low && high ? { ...s, low: low.values, high: high.values, interval: true } : s;
     });
@@ -99,7 +99,7 @@ function times(data) {
       el("span", { title: `${name} ${percent(s / total)}`, style: `width:${100 * s / total}%;background:${colour(i)}` }));
     fill(section, {}, [el("p", {}, chip(index), `${run.name}: ${clock(total)}`), el("div", { class: "phase" }, strip),
       table(["phase", "share", "time", "seconds a step"], entries.map(([name, s], i) =>
-        [el("span", {}, chip(i), name), percent(s / total), clock(s), run.last_step ? number(s / run.last_step) : "-"]), 1)]);
+        [named(i, name), percent(s / total), clock(s), run.last_step ? number(s / run.last_step) : "-"]), 1)]);
   });
 }
 
@@ -109,13 +109,14 @@ function events(data) {
     .sort((a, b) => (a.time ?? 0) - (b.time ?? 0));
   const list = el("div");
   const show = () => list.replaceChildren(table(["run", "kind", "message", "step", "time (UTC)"],
-    all.filter((event) => !kind.select.value || event.kind === kind.select.value).map((event) => ({
+    all.filter((event) => !kind.select.value ||
+      (kind.select.value === "loud" ? LOUD.includes(event.kind) : event.kind === kind.select.value)).map((event) => ({
       kind: ["error", "rollback"].includes(event.kind) ? "error" : LOUD.includes(event.kind) ? "warning" : null,
-      cells: [el("span", {}, chip(event.index), data.runs[event.index].name), event.kind, visible(event.message),
+      cells: [named(event.index, data.runs[event.index].name), event.kind, visible(event.message),
         number(event.step), event.time ? new Date(event.time * 1000).toISOString().slice(0, 19).replace("T", " ") : "-"],
     })), 3));
   const kinds = [...new Set(all.map((event) => event.kind))].sort().map((each) => [each, visible(each)]);
-  const kind = choice("kind", [["", "all"], ...kinds], show);
+  const kind = choice("kind", [["", "all"], ["loud", "all but the ordinary"], ...kinds], show);
   const left = data.runs.filter((run) => run.events.length < run.events_recorded)
     .map((run) => note(`${run.name}: the newest ${number(run.events.length)} of ${number(run.events_recorded)} events.`));
   if (!all.length) return section.append(note("No events are recorded."));
@@ -126,7 +127,7 @@ function events(data) {
 function recipes(data) {
   const section = fill(at("recipe"), {}, [heading("Recipe")]);
   const value = (each) => (each === null || each === undefined ? "-" : visible(plain(each)));
-  const heads = data.runs.map((run, i) => el("span", {}, chip(i), run.name));
+  const heads = data.runs.map((run, i) => named(i, run.name));
   if (data.runs.length > 1) {
     const differing = Object.entries(data.differences);
     section.append(differing.length
@@ -145,7 +146,7 @@ function recipes(data) {
 
 function metrics(data) {
   const all = names(data).sort(), list = el("div", { class: "cards" }), count = el("p", { class: "note" });
-  const box = el("input", { type: "search", placeholder: "part of a name, e.g. mismatch", oninput: () => show() });
+  const box = el("input", { type: "search", size: 28, placeholder: "part of a name, e.g. mismatch", oninput: () => show() });
   const show = () => {
     const word = box.value.trim().toLowerCase();
     const found = all.filter((name) => name.toLowerCase().includes(word));

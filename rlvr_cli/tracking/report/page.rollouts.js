@@ -50,12 +50,12 @@ const probability = (logprob) => {
   const p = Math.exp(logprob);
   return p < 0.001 ? p.toExponential(1) : p.toFixed(3);
 };
-/** What tokens can be coloured by: list of the sample, value at full colour, what is said of a value. Blue is below 0. */
+/** What tokens can be coloured by: list of the sample, value at full colour, what is said of the scale and of a value. */
 const HEATS = {
-  "sampled logprob": { key: "logprobs", full: -5, says: (v) => `logprob ${v}  probability ${probability(v)}` },
-  "logprob gap": { key: "gaps", full: 0.1, below: true, says: (v) => `trainer - engine ${v} nats` },
-  entropy: { key: "entropies", full: 3, says: (v) => `entropy ${v} nats` },
-  clipped: { key: "clipped", full: 1, says: (v) => (v ? "held back by the clip" : "not clipped") },
+  "sampled logprob": { key: "logprobs", full: -5, scale: "full colour at -5 nats", says: (v) => `logprob ${v}  probability ${probability(v)}` },
+  "logprob gap": { key: "gaps", full: 0.1, scale: "full colour at 0.1 nats, blue below 0", says: (v) => `trainer - engine ${v} nats` },
+  entropy: { key: "entropies", full: 3, scale: "full colour at 3 nats", says: (v) => `entropy ${v} nats` },
+  clipped: { key: "clipped", full: 1, scale: "coloured where the loss held them back", says: (v) => (v ? "held back by the clip" : "not clipped") },
 };
 
 /** Tokens on a ground the stronger, the nearer their value is to that of full colour. */
@@ -117,7 +117,7 @@ function groupNode(group, wanted, heated) {
 const STANDINGS = { right: "right", wrong: "wrong", part: "partly right", none: "no verdict" };
 const legend = (heated) => el("p", { class: "note" }, Object.entries(STANDINGS).map(([state, label]) =>
   [el("span", { class: `pip ${state}` }), ` ${label} \u2003`]).flat(),
-  heated ? `Tokens: full colour at ${heated.full}${heated.below ? ", blue below 0" : ""}; the number is under the pointer.` : null);
+  heated ? `Tokens: ${heated.scale}; more under the pointer.` : null);
 
 function rolloutNote(run) {
   if (!run.steps_recorded) return note("No training rollouts are recorded; these are the samples of its evaluations.");

@@ -29,12 +29,17 @@ def picture(runs: list[Run]) -> bytes:
     if len(runs) == 1:
         return plots.draw(runs[0].rows, runs[0].name)
     names = list(dict.fromkeys(name for run in runs for name in _names(run)))
+    benches = {name: bench for run in runs for bench, name in plots.benches(run.rows).items()}
     columns = min(len(names), 3)
 
     def panels(axes: list[Axes]) -> None:
         for each, name in zip(axes, names, strict=False):
             for index, run in enumerate(runs):
-                plots.line(each, run.rows, name, run.name, plots.COLOURS[index % len(plots.COLOURS)])
+                colour = plots.COLOURS[index % len(plots.COLOURS)]
+                if name in benches:
+                    plots.intervals(each, run.rows, benches[name], name, run.name, colour)
+                else:
+                    plots.line(each, run.rows, name, run.name, colour)
             each.set_title(name)
         plots.legend(axes[0])
         for each in axes[len(names) :]:

@@ -25,17 +25,10 @@ def print_summary(terminal: TextIO, runs: list[Run], written: list[str]) -> None
     console = Console(
         file=terminal, width=None if terminal.isatty() else 120, markup=False, highlight=False, emoji=False
     )
-    table = _table("run", "state", "steps", "time", "metric", "first", "last")
-    for run in runs:
-        time = clock(sum(phases(run.rows).values()))
-        head = [one_line(run.name), f"{run.kind}, {run.state}", f"{run.last_step:,}", time]
-        for line in _progress(run) or [["-", "-", "-"]]:
-            table.add_row(*head, *line)
-            head = [""] * 4
-    console.print(table)
+    _ends(console, runs)
     for run in runs:
         loud = [event for event in run.events if event.get("kind") in LOUD]
-        for event in loud[-3:]:
+        for event in _last(loud):
             said = f"{run.name}, step {event['step']}, {event['kind']}: {event.get('message', '')}"
             console.print(one_line(said), soft_wrap=True)
         if len(loud) > 3:
@@ -43,6 +36,34 @@ def print_summary(terminal: TextIO, runs: list[Run], written: list[str]) -> None
     _differences(console, runs)
     for path in written:
         console.print(f"wrote {path}", soft_wrap=True)
+
+
+def _ends(console: Any, runs: list[Run]) -> None:
+    """One table, or where it does not fit (columns would be cut) one below the name of each run."""
+    narrow = console.width < 100
+    titles = ("metric", "first", "last")
+    table = _table("run", "state", "steps", "time", *titles)
+    for run in runs:
+        time = clock(sum(phases(run.rows).values()))
+        head = [one_line(run.name), f"{run.kind}, {run.state}", f"{run.last_step:,}", time]
+        lines = _progress(run) or [["-", "-", "-"]]
+        if narrow:
+            table = _table(*titles)
+            table.columns[0].no_wrap = True
+            console.print(f"{head[0]}: {head[1]}, {head[2]} steps, {head[3]}", soft_wrap=True)
+        for line in lines:
+            table.add_row(*([] if narrow else head), *line)
+            head = [""] * 4
+        if narrow:
+            console.print(table)
+    if not narrow:
+        console.print(table)
+
+
+def _last(loud: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The last three in order; warnings, which repeat each step, only where nothing else takes the place."""
+    ranked = sorted(range(len(loud)), key=lambda index: (loud[index]["kind"] != "warning", index))
+    return [loud[index] for index in sorted(ranked[-3:])]
 
 
 def _progress(run: Run) -> list[list[str]]:
@@ -85,5 +106,5 @@ def _table(*titles: str) -> Any:
 
     table = Table(box=box.SIMPLE_HEAD)
     for title in titles:
-        table.add_column(title)
+        table.add_column(title, overflow="fold")
     return table
