@@ -125,11 +125,21 @@ def kill(process: subprocess.Popen[bytes], out: Path, aim: str, heart: Heart) ->
     for child in family:
         with suppress(psutil.NoSuchProcess):
             child.kill()
-    beat, writing = heart.read(), is_writing(out)
-    psutil.wait_procs(family, RUNNING_S)
+    beat = heart.read()
+    writing = beat.phase != START and is_writing(out)  # a start has yet to clear away what was left
+    while any(map(runs, family)):
+        time.sleep(0.01)
     if process.wait() == 0:
         return None
     return Kill(aim, beat.done + 1, beat.phase or "between phases", writing)
+
+
+def runs(process: psutil.Process) -> bool:
+    """Also where nobody collects the dead: they hold nothing any more."""
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def disturbed(recipe: Path, out: Path, overrides: list[str], kills: int, steps: int, seed: int) -> list[Kill]:

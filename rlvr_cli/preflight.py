@@ -52,6 +52,7 @@ def check(recipe: Recipe, terminal: TextIO) -> None:
     with open_tracker(recipe, terminal, kind="rl") as tracker, assemble(recipe, tracker) as parts:
         try:
             examine(parts)
+            tracker.close("checked")
         except Interrupted:
             raise KeyboardInterrupt from None  # there is nothing to save
 

@@ -20,6 +20,25 @@ import pytest
 
 from rlvr_cli.schema import TinyModel
 
+LONGEST = (
+    "test_learning",
+    "test_kill",
+    "test_restarts",
+    "test_universal",
+    "test_runs",
+    "test_fuzz_recipes",
+    "test_preflight_runs",
+    "test_ppo",
+    "test_resume",
+    "test_stages_runs",
+)
+"""Files that take minutes. They begin first: one that begins last keeps a single core busy to the end."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    ranks = {name: rank for rank, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: ranks.get(item.path.stem, len(LONGEST)))
+
 
 @pytest.fixture(scope="session")
 def tiny_path(tmp_path_factory: pytest.TempPathFactory) -> Path:

@@ -52,7 +52,8 @@ globalThis.IntersectionObserver = class {
 };
 
 const script = html.match(/<script>([\s\S]*)<\/script>/)[1];
-const settle = () => new Promise((done) => setTimeout(done, 400));
+const SETTLE = 260;  // more than the search box waits for the next letter
+const settle = () => new Promise((done) => setTimeout(done, SETTLE));
 const labelled = (name) => [...ids.rollouts.all()].find((node) => node.tag === "select" && node.parent.textContent.startsWith(name));
 const actions = {
   choose: ([name, value]) => { const node = labelled(name); node.value = value; return node.listeners.change(); },
@@ -81,7 +82,7 @@ async function run() {
   const begun = performance.now();
   (0, eval)(script);
   await settle();
-  const opened = performance.now() - begun - 400;
+  const opened = performance.now() - begun - SETTLE;
   const after = [];  // what the rollout browser shows after each action
   for (const [name, ...rest] of steps) {
     await actions[name](rest);

@@ -149,9 +149,23 @@ def test_optimizer_states_by_hand() -> None:
         assert line(memory, "weights") == 2 * count / weights
         assert line(memory, "master weights") == 4 * count / states
         assert line(memory, "Adam moments") == 8 * count / states
-        assert line(memory, "gradients") == 2 * count / gradients
+        assert line(memory, "gradients", "optimizer") == 2 * count / gradients
     exact = memory_of(job("trainer.zero_stage=0", "trainer.precision=fp32"))
     assert line(exact, "master weights") == 0 and line(exact, "Adam moments") == 8 * count
+
+
+def test_gradients_of_several_micro_batches_and_ranks() -> None:
+    """ZeRO-2 adds a micro-batch's gradients to the sum, and joins the pieces of several ranks in a copy."""
+    count, bucket = PUBLISHED["Qwen/Qwen2.5-7B"], 2 * 5e8
+    two = ("trainer.zero_stage=2", "checkpoint.every=null")
+    many, alone = memory_of(job(*two)), memory_of(job(*two, ranks=1))
+    assert line(many, "gradients") == 2 * line(many, "gradients", "optimizer") == 2 * 2 * count / 8
+    assert line(many, "gradient buckets") == 2 * bucket and line(alone, "gradient buckets") == bucket
+    exact = memory_of(job("trainer.zero_stage=0", "trainer.precision=fp32"))
+    assert line(exact, "gradient buckets") == 0
+    assert line(exact, "gradient buckets", "optimizer") == 4 * 5e8
+    three = memory_of(job(ranks=1))  # updated a sub-group at a time
+    assert line(three, "fp32 gradients", "optimizer") == (4 + 2) * 1e9
 
 
 def test_offload_lora_and_reference_move_what_they_should() -> None:
@@ -270,6 +284,10 @@ def test_measurements_correct_the_plan(tmp_path: Path) -> None:
     assert plan.memory.peak == pytest.approx(2 * GIB)
     assert plan.seconds == {"update": 1.5, "other": 0.5}
     assert plan.total == pytest.approx(3 * 2.0 + 3.0)
+    saving: Any = compose.load(str(path), ["checkpoint.every=2"])  # measured without: the copy comes on top
+    copy = line(make_plan(saving, Wish(gpu="cpu"), measured).memory, "checkpoint's copy")
+    assert copy > 0
+    assert make_plan(saving, Wish(gpu="cpu"), measured).memory.peak == pytest.approx(2 * GIB + copy)
 
 
 @pytest.mark.parametrize(
@@ -305,6 +323,20 @@ def test_page_fits_100_columns_and_json_says_the_same(capsys: pytest.CaptureFixt
     content = json.loads(capsys.readouterr().out)
     assert not content["fits"] and content["memory"]["peak"] == max(content["memory"]["phases"].values())
     assert f"{content['memory']['peak'] / GIB:.2f} GiB in {content['memory']['peak_phase']}" in page
+
+
+def test_page_of_a_narrow_terminal(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "60")
+    assert cli.main(["plan", "dapo_qwen7b", "--gpu", "a100-40", "--ranks", "2"]) == 1
+    page = capsys.readouterr().out
+    assert max(map(len, page.splitlines())) <= 60
+    assert "left out: 3 phases" in page and "*" in page  # what decides is shown
+    monkeypatch.setenv("COLUMNS", "100")
+    assert cli.main(["plan", "sft_qwen7b", "--gpu", "h100"]) == 0
+    page = capsys.readouterr().out
+    assert "rollout" not in page and "decoding" not in page and "left out" not in page
 
 
 def test_calibration_is_imported_without_torch() -> None:

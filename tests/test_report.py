@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import gzip
 import html.parser
+import io
 import itertools
 import json
 import os
@@ -22,8 +23,9 @@ from run_helpers import RECIPE, comparable, rlvr, steps_of
 
 from rlvr_cli import cli
 from rlvr_cli.tracking import RolloutRecords
-from rlvr_cli.tracking.report.gather import POINTS, columns
+from rlvr_cli.tracking.report.gather import POINTS, columns, read_runs
 from rlvr_cli.tracking.report.rollouts import spread
+from rlvr_cli.tracking.report.summary import print_summary
 from rlvr_cli.types import Completion, Group, Problem, Reason, Verdict
 
 HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(2)> \u202e\x1b[2J \ud800 @TITLE@"
@@ -214,8 +216,7 @@ def test_token_logprobs_are_shown_where_they_are_recorded(tmp_path: Path) -> Non
     sampled = heat("sampled logprob")
     assert sampled[0] == ("logprob -0.5  probability 0.607", "background:rgba(213,94,0,0.075)")
     assert sampled[1][1] == "background:rgba(213,94,0,0.450)"
-    assert len(heat("logprob gap")) == 2  # of the one sample that was trained on
-    assert heat("logprob gap") == [
+    assert heat("logprob gap") == [  # of the one sample that was trained on
         ("trainer - engine -0.02 nats", "background:rgba(0,114,178,0.150)"),
         ("trainer - engine 0.01 nats", "background:rgba(213,94,0,0.075)"),
     ]
@@ -237,6 +238,24 @@ def test_several_runs_and_what_differs(tmp_path: Path, capsys: pytest.CaptureFix
     assert (tmp_path / "both.png").read_bytes().startswith(b"\x89PNG")
     assert "trainer.lr" in capsys.readouterr().out
     assert "trainer.lr0.00010.0002" in shown(runs[0] / "comparison.html")["shown"]["recipe"]
+
+
+def test_a_narrow_terminal_cuts_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = make_run(tmp_path / "one")
+    late = [{"step": 3, "kind": "warning", "message": f"warning {number}"} for number in range(4)]
+    with open(run / "events.jsonl", "a") as events:
+        events.writelines(json.dumps(each) + "\n" for each in late)
+    monkeypatch.setenv("COLUMNS", "60")
+    monkeypatch.setenv("TERM", "xterm")
+    terminal = io.StringIO()
+    monkeypatch.setattr(terminal, "isatty", lambda: True)
+    print_summary(terminal, read_runs([run]), [])
+    lines = re.sub(r"\x1b\[[\d;]*m", "", terminal.getvalue()).splitlines()
+    tables = [line for line in lines if not line.startswith("one")]
+    assert "one: rl, stopped, 3 steps, 0:00:12" in lines
+    assert not [line for line in tables if "…" in line or len(line) > 60]
+    said = [line.split(": ")[1] for line in lines if line.startswith("one, step")]
+    assert said == ["mode collapse", "warning 2", "warning 3"]  # a diagnosis before the warnings that repeat
 
 
 def test_evaluations_and_a_run_that_goes_on(tmp_path: Path) -> None:

@@ -132,7 +132,10 @@ class Tracker:
                 self.event("restart", f"{said} ({row['where']})", failed=row["time"], **fields)
 
     def close(self, status: str) -> None:
-        """End the run as `status` ("finished", "interrupted", "failed"); later calls do nothing."""
+        """End the run as `status`; later calls do nothing.
+
+        "finished", "interrupted", "failed", or of a preflight, which reads few keys, "checked".
+        """
         if self._closed:
             return
         if status == "finished" and (keys := usage.unused()):
