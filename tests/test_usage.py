@@ -31,6 +31,7 @@ def class_names(annotation: ast.expr | None) -> set[str]:
     return found | {node.attr for node in nodes if isinstance(node, ast.Attribute)}
 
 
+@cache
 def holders() -> dict[str, set[str]]:
     """Class -> the names that hold one somewhere: parameters, attributes and fields that say so."""
     found: dict[str, set[str]] = {}
@@ -52,28 +53,27 @@ def holders() -> dict[str, set[str]]:
     return found
 
 
-def read_from(names: set[str]) -> set[str]:
-    """Attributes that code takes from something of one of these names, by a dot or by getattr.
+@cache
+def readings() -> list[tuple[str | None, str | None]]:
+    """(name of what it is taken from, attribute) of everything that code takes by a dot or by getattr.
 
-    A getattr whose attribute is computed (of each of a list of keys, of a rule's name) may take any that
-    stands somewhere in the code as a text.
+    A getattr whose attribute is computed (of each of a list of keys, of a rule's name) has None in its place.
     """
-    found = set()
-    for path, tree in trees():
-        if path in NOT_READERS:
-            continue
-        for node in ast.walk(tree):
-            if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Load):
-                if name_of(node.value) in names:
-                    found.add(node.attr)
-            elif (
-                isinstance(node, ast.Call)
-                and name_of(node.func) == "getattr"
-                and name_of(node.args[0]) in names
-            ):
-                attribute = node.args[1]
-                found |= {attribute.value} if isinstance(attribute, ast.Constant) else texts()
+    found: list[tuple[str | None, str | None]] = []
+    for node in (node for path, tree in trees() if path not in NOT_READERS for node in ast.walk(tree)):
+        if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Load):
+            found.append((name_of(node.value), node.attr))
+        elif isinstance(node, ast.Call) and name_of(node.func) == "getattr":
+            attribute = node.args[1]
+            named = attribute.value if isinstance(attribute, ast.Constant) else None
+            found.append((name_of(node.args[0]), named))
     return found
+
+
+def read_from(names: set[str]) -> set[str]:
+    """Attributes that code takes from something of one of these names; a computed one may be any text."""
+    taken = {attribute for name, attribute in readings() if name in names}
+    return {attribute for attribute in taken if attribute is not None} | (texts() if None in taken else set())
 
 
 def name_of(node: ast.expr) -> str | None:
@@ -113,8 +113,8 @@ def unread(section: type, names: set[str]) -> list[str]:
     """Fields of a schema class that nothing takes from a holder of it."""
     named = {section.__name__.lower(), *(name.lstrip("_") for name in names)}
     named |= {new for new, old in renamings() if old in named}
-    own = methods_read(section)
-    return [f.name for f in fields(section) if f.name not in read_from(named) | own]
+    found = read_from(named) | methods_read(section)
+    return [f.name for f in fields(section) if f.name not in found]
 
 
 def methods_read(section: type) -> set[str]:
