@@ -30,6 +30,8 @@ def test_no_kept_group_is_said_with_the_rate_seen_and_ends_the_run_in_time(tmp_p
     assert warned == [
         f"step {n}: 0 of 12 groups sampled passed the filter, 6 are wanted; no update" for n in (1, 2, 3)
     ]
+    [error] = [e["message"] for e in events if e["kind"] == "error"]
+    assert error.startswith("NoSignal: 3 steps in a row")
     assert [row["group/kept_fraction"] for row in steps_of(out)] == [0, 0, 0]
     assert "Traceback" not in done.stderr
 

@@ -321,6 +321,9 @@ def test_a_thousand_steps_of_256_samples_stay_small(tmp_path: Path) -> None:
     assert 0 < cut["groups"] < cut["recorded"] == 32 and page.stat().st_size < 2e6
     if NODE is not None:
         assert f"Of step 1000 the first {cut['groups']} of 32 groups." in shown(page)["shown"]["rollouts"]
+    (run / "rollouts" / "step_001000.rank0.jsonl").write_text("unreadable\n")
+    assert report(run, "--rollouts", "0") == 0  # no step is read
+    assert blocks(page)["data"]["runs"][0]["rollouts"] == []
 
 
 @pytest.mark.parametrize(

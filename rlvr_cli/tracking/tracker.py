@@ -101,9 +101,12 @@ class Tracker:
 
     def event(self, kind: str, message: str, **fields: Any) -> None:
         """Record and show something that happened: a checkpoint, a warning, an error, ..."""
+        self._record_event(kind, message, **fields)
+        self._view.event(kind, message)
+
+    def _record_event(self, kind: str, message: str, **fields: Any) -> None:
         row = {"step": self._step, "time": round(time.time(), 3), "kind": kind, "message": message}
         self._events.append(row | fields)
-        self._view.event(kind, message)
 
     def gradient(self, step: int, row: dict[str, Any]) -> None:
         """Record a token behind a spike of the gradient."""
@@ -163,6 +166,9 @@ class Tracker:
             self.close("finished")
         else:
             with suppress(OSError):  # of a full disk, say: `error` is what the user is to hear of
+                if isinstance(error, Exception) and not self._closed:  # the launcher shows it
+                    said = f"{type(error).__name__}: {' '.join(str(error).split())}"
+                    self._record_event("error", said)
                 self.close("interrupted" if issubclass(kind, KeyboardInterrupt | SystemExit) else "failed")
 
     def _record(self, head: dict[str, Any], values: dict[str, float]) -> None:

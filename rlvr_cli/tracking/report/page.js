@@ -24,7 +24,8 @@ const at = (id) => document.getElementById(id);
 
 /** The JSON value of a base64 block of gzip. */
 async function unpack(id) {
-  const bytes = Uint8Array.from(atob(at(id).textContent), (c) => c.charCodeAt(0));
+  const text = atob(at(id).textContent), bytes = new Uint8Array(text.length);
+  for (let i = 0; i < text.length; i++) bytes[i] = text.charCodeAt(i);  // Uint8Array.from takes several times as long
   const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
   return new Response(stream).json();
 }

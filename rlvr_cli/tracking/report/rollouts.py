@@ -73,13 +73,15 @@ def chunks(run: Run, budget: int, wanted: list[int] | None = None) -> list[Chunk
         sources[2:2] = _results(run.path)
     texts = Texts(run.path, run.recipe.get("model.path"))
     made: list[Chunk] = []
+    full = not budget
     for source in sources:
+        if full and isinstance(source, int):
+            continue  # the next ones would fill the gaps of another, finer spread
         chunk = _evaluation(source) if isinstance(source, Path) else _step(run.path, source, texts)
         if not chunk.recorded:
             continue  # a run that goes on was resumed meanwhile, which removes the steps past its checkpoint
         if len(chunk.packed) > budget:
-            if made and isinstance(source, int):
-                break  # the next ones would fill the gaps of another, finer spread
+            full = full or isinstance(source, int)
             if made or not (chunk := _cut(chunk, budget)).groups:
                 continue
         made.append(chunk)
