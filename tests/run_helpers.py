@@ -43,8 +43,8 @@ def comparable(row: dict[str, float]) -> dict[str, float]:
     return {k: v for k, v in row.items() if not k.startswith(skipped) and isinstance(v, int | float)}
 
 
-def run_entries(script: str, ranks: int, model: Path, out: Path, timeout: float = 280) -> dict:
-    """Run `python script model out` as `ranks` ranks of one process group; the results.json it writes."""
+def run_entries(script: str, ranks: int, model: Path, out: Path, *more: str) -> dict:
+    """Run `python script model out *more` as `ranks` ranks of one group; the results.json it writes."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = str(probe.getsockname()[1])
@@ -52,9 +52,9 @@ def run_entries(script: str, ranks: int, model: Path, out: Path, timeout: float 
     for rank in range(ranks):
         place = {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(ranks), "MASTER_PORT": port}
         environment = {**os.environ, **place, "MASTER_ADDR": "127.0.0.1", "OMP_NUM_THREADS": "1"}
-        command = [sys.executable, str(Path(__file__).parent / script), str(model), str(out)]
+        command = [sys.executable, str(Path(__file__).parent / script), str(model), str(out), *more]
         with open(out / f"rank{rank}.log", "wb") as log:
             processes.append(subprocess.Popen(command, env=environment, stdout=log, stderr=log))
-    codes = [process.wait(timeout=timeout) for process in processes]
+    codes = [process.wait(timeout=280) for process in processes]
     assert codes == [0] * ranks, "\n".join((out / f"rank{r}.log").read_text()[-3000:] for r in range(ranks))
     return dict(json.loads((out / "results.json").read_text()))

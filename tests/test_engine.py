@@ -1,17 +1,12 @@
 """The policy's gradient layer by layer and the critic, under every ZeRO stage, on one rank and on two."""
 
-import json
 import math
-import os
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 import torch
 from engine_entries import FACTORS, make_batch
+from run_helpers import run_entries
 
-from rlvr_cli.engine.distributed import free_port
 from rlvr_cli.engine.layers import group_of
 
 pytestmark = pytest.mark.slow
@@ -23,21 +18,8 @@ OFFLOADED = ("1 optimizer", "2 optimizer", "3 all")
 @pytest.fixture(scope="module")
 def results(tiny_path, tmp_path_factory) -> dict[int, dict]:
     """What engine_entries.py computes, by number of ranks."""
-    return {ranks: run(ranks, tiny_path, tmp_path_factory.mktemp(f"ranks{ranks}")) for ranks in RANKS}
-
-
-def run(ranks: int, model: Path, out: Path) -> dict:
-    port = str(free_port())
-    command = [sys.executable, str(Path(__file__).parent / "engine_entries.py"), str(model), str(out)]
-    processes = []
-    for rank in range(ranks):
-        place = {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(ranks), "MASTER_PORT": port}
-        environment = {**os.environ, **place, "MASTER_ADDR": "127.0.0.1", "OMP_NUM_THREADS": "1"}
-        with open(out / f"rank{rank}.log", "wb") as log:
-            processes.append(subprocess.Popen(command, env=environment, stdout=log, stderr=log))
-    codes = [process.wait(timeout=280) for process in processes]
-    assert codes == [0] * ranks, "\n".join((out / f"rank{r}.log").read_text()[-3000:] for r in range(ranks))
-    return json.loads((out / "results.json").read_text())
+    outs = {ranks: tmp_path_factory.mktemp(f"ranks{ranks}") for ranks in RANKS}
+    return {ranks: run_entries("engine_entries.py", ranks, tiny_path, out) for ranks, out in outs.items()}
 
 
 @pytest.fixture(scope="module")

@@ -20,6 +20,7 @@ from rlvr_cli.processes import rank_environment
 from rlvr_cli.schema import EvalRecipe, Recipe
 from rlvr_cli.terminal import redirect
 
+pytestmark = pytest.mark.usefixtures("own_environment")
 MODULE = "tests.launch_entries"
 
 
@@ -27,20 +28,6 @@ def make(out: Path, *overrides: str) -> Recipe:
     recipe = compose.load("smoke", [f"out={out}", *overrides])
     assert isinstance(recipe, Recipe)
     return recipe
-
-
-@pytest.fixture(autouse=True)
-def environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """launch() sets variables for good, as a process runs one recipe; tests run several."""
-    root = str(Path(__file__).parents[1])
-    for name in ("RANK", "WORLD_SIZE", "SLURM_PROCID"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("PYTHONPATH", root)
-    monkeypatch.syspath_prepend(root)
-    before = dict(os.environ)
-    yield  # type: ignore[misc]
-    os.environ.clear()
-    os.environ.update(before)
 
 
 # --- output ---------------------------------------------------------------------------------

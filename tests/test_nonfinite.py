@@ -1,17 +1,11 @@
 """Numbers that are not finite are noticed before anything changes, and spikes are traced, under ZeRO 0-3."""
 
-import json
 import math
-import os
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 from engine_entries import make_batch
 from finite_entries import SPOILED
-
-from rlvr_cli.engine.distributed import free_port
+from run_helpers import run_entries
 
 pytestmark = pytest.mark.slow
 TWO_RANKS = ("survives 2 bf16", "survives 3 fp32", "broken 3", "spiked 1", "spiked 3")
@@ -24,28 +18,9 @@ def results(tiny_path, tmp_path_factory) -> dict[str, dict]:
     found = {}
     for ranks, chosen in ((1, ()), (2, TWO_RANKS)):
         out = tmp_path_factory.mktemp(f"ranks{ranks}")
-        names = run(ranks, tiny_path, out, chosen)
+        names = run_entries("finite_entries.py", ranks, tiny_path, out, *chosen)
         found |= {f"{ranks}: {name}": value for name, value in names.items()}
     return found
-
-
-def run(ranks: int, model: Path, out: Path, chosen: tuple[str, ...]) -> dict[str, dict]:
-    command = [
-        sys.executable,
-        str(Path(__file__).parent / "finite_entries.py"),
-        str(model),
-        str(out),
-        *chosen,
-    ]
-    port, processes = str(free_port()), []
-    for rank in range(ranks):
-        place = {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(ranks), "MASTER_PORT": port}
-        environment = {**os.environ, **place, "MASTER_ADDR": "127.0.0.1", "OMP_NUM_THREADS": "1"}
-        with open(out / f"rank{rank}.log", "wb") as log:
-            processes.append(subprocess.Popen(command, env=environment, stdout=log, stderr=log))
-    codes = [process.wait(timeout=280) for process in processes]
-    assert codes == [0] * ranks, "\n".join((out / f"rank{r}.log").read_text()[-3000:] for r in range(ranks))
-    return json.loads((out / "results.json").read_text())
 
 
 def place() -> tuple[int, int]:

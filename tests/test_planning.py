@@ -273,7 +273,7 @@ def test_measurements_correct_the_plan(tmp_path: Path) -> None:
     path = tmp_path / "recipe.yaml"
     path.write_text(RECIPE)
     recipe: Any = compose.load(str(path), [])
-    rows = [
+    rows: list[dict[str, Any]] = [
         {"time": 105.0, "timing_s/step": 3.0, "timing_s/update": 2.0, "perf/peak_memory_gb": 1.0},
         {"time": 107.0, "timing_s/step": 2.0, "timing_s/update": 1.5, "perf/peak_memory_gb": 2.0},
         {"event": "checkpoint"},

@@ -22,6 +22,7 @@ from rlvr_cli.schema import ConsoleMode, Recipe, WandbMode
 from rlvr_cli.schema import Tracker as Settings
 from rlvr_cli.tracking import Timer, Tracker
 
+pytestmark = pytest.mark.usefixtures("own_environment")
 MODULE = "tests.launch_entries"
 
 
@@ -29,19 +30,6 @@ def make(out: Path, *overrides: str) -> Recipe:
     recipe = compose.load("smoke", [f"out={out}", "trainer.ranks=2", *overrides])
     assert isinstance(recipe, Recipe)
     return recipe
-
-
-@pytest.fixture(autouse=True)
-def environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """launch() sets variables for good, as a process runs one recipe; tests run several."""
-    root = str(Path(__file__).parents[1])
-    for name in ("RANK", "WORLD_SIZE", "SLURM_PROCID"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("PYTHONPATH", root)
-    before = dict(os.environ)
-    yield  # type: ignore[misc]
-    os.environ.clear()
-    os.environ.update(before)
 
 
 def failures(out: Path) -> list[dict[str, Any]]:

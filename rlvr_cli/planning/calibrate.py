@@ -59,14 +59,15 @@ def calibrate(recipe: AnyRecipe, ranks: int | None, dump: Callable[[AnyRecipe], 
 
 
 def shortened(recipe: AnyRecipe, out: Path, ranks: int | None) -> AnyRecipe:
-    """The same steps, a few of them, without what is done beside or between them."""
+    """The same steps, a few of them, without what is not done in every one."""
     trainer = replace(recipe.trainer, steps=STEPS, response_tokens=None)
     if ranks is not None:
         trainer = replace(trainer, ranks=ranks)
+    every = 1 if recipe.checkpoint.every == 1 else None
     changes: dict[str, Any] = {
         "out": str(out),
         "trainer": trainer,
-        "checkpoint": replace(recipe.checkpoint, every=None, best=None),
+        "checkpoint": replace(recipe.checkpoint, every=every, best=None),
         "tracker": replace(recipe.tracker, wandb=WandbMode.disabled, console=ConsoleMode.plain),
         "faults": replace(recipe.faults, max_restarts=0),
     }

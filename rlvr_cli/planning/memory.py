@@ -11,6 +11,10 @@ from rlvr_cli.planning.shapes import Shape
 from rlvr_cli.schema import Offload, Precision
 
 PHASES = ("rollout", "scoring", "update", "optimizer", "sync", "checkpoint")
+PREFETCH = 50_000_000
+"""Weights that ZeRO-3 gathers at once (`prefetch_bucket_size`), joined from the ranks' pieces in a copy."""
+SUB_GROUP = 1_000_000_000
+"""Weights of a rank that ZeRO-3 updates at once (`sub_group_size`)."""
 BUCKET = 500_000_000
 """Numbers in the buffer in which DeepSpeed reduces gradients (`reduce_bucket_size`)."""
 CONTEXT = 1.5 * GIB
@@ -19,6 +23,8 @@ ASLEEP = 1.0 * GIB
 """What a sleeping vLLM keeps: CUDA graphs and workspaces."""
 HEAP_BLOCK = 32 * 2**20
 """Smaller blocks, once freed, stay with the process: glibc serves them from its heap (M_MMAP_THRESHOLD)."""
+HEAP_HOLES = 1.2
+"""A heap of activations over its blocks in use: temporaries leave holes (1.19 and 1.21 with 31M weights)."""
 BASE = {"rl": 0.39 * GIB, "vllm": 0.63 * GIB, "sft": 0.40 * GIB}
 """Resident memory of a CPU rank besides its model: torch, transformers, DeepSpeed and (vllm) the engine.
 Peaks of runs with a model of 0.06 million parameters, less what the plan counts for that model:
@@ -120,8 +126,10 @@ def model(job: Job, shape: Shape, prefix: str) -> list[Item]:
     if moved:
         found.append(always(f"{prefix}gradients on the host", (4 + width) * trained / shards, host=True))
     if stage == 3:  # layers are gathered when they are needed, up to max_live_parameters
-        live = min(shape.parameters, 1e9) * width if job.ranks > 1 else 0
-        found.append(Item(f"{prefix}gathered weights", dict.fromkeys(("scoring", "update", "sync"), live)))
+        live = min(shape.parameters, 1e9) + min(shape.parameters, PREFETCH) if job.ranks > 1 else 0
+        found.append(
+            Item(f"{prefix}gathered weights", dict.fromkeys(("scoring", "update", "sync"), live * width))
+        )
     return found
 
 
@@ -131,13 +139,16 @@ def gradients(job: Job, shape: Shape) -> list[Item]:
     stage, precise = trainer.zero_stage, trainer.precision is Precision.fp32
     held = PHASES if stage == 3 else ("update", "optimizer")  # 3 allocates them once
     whole = trained * width / (job.ranks if stage >= 2 else 1)
-    flat = 4 * trained / (job.ranks if stage >= 1 else 1)
-    if stage >= 1 and not precise:
-        flat += width * trained / job.ranks  # flattened first, then converted
+    updates = 1 if job.sft else job.rl.batch.updates_per_step
+    summed = stage == 2 and job.micro_tokens < job.sequences * job.longest / updates
+    own = trained / (job.ranks if stage >= 1 else 1)
+    at_once = min(own, SUB_GROUP) if stage == 3 else own
+    flat = at_once * (4 if precise or stage == 0 else 4 + width)  # flattened first, then converted
     if (precise and stage == 0) or trainer.offload is not Offload.none:
         flat = 0
     return [
-        Item("gradients", dict.fromkeys(held, whole)),
+        # Those of a micro-batch are added to the sum of the ones before.
+        Item("gradients", dict.fromkeys(held, whole) | {"update": whole * (2 if summed else 1)}),
         Item("gradient buckets", buckets(job, min(BUCKET, trained) * width)),
         Item("fp32 gradients", {"optimizer": flat}),
     ]
@@ -171,7 +182,7 @@ def passes(job: Job) -> list[Item]:
     scored = not job.sft or job.recipe.eval.source is not None  # type: ignore[union-attr]
     active = {"scoring": brief if scored else 0, "update": saved + brief}
     if not job.device.gpu and tokens * job.policy.inner * width < HEAP_BLOCK:
-        active = dict.fromkeys(PHASES, saved) | {"update": saved + brief}
+        active = dict.fromkeys(PHASES, HEAP_HOLES * saved) | {"update": HEAP_HOLES * (saved + brief)}
     return [
         Item("activations", active),
         Item(

@@ -1,29 +1,37 @@
-"""The page `rlvr plan` prints, for terminals of 100 columns."""
+"""The page `rlvr plan` prints, as wide as the terminal and at most 100 columns."""
 
 from __future__ import annotations
 
+import shutil
 import textwrap
 from collections.abc import Iterator
 
 from rlvr_cli.planning.memory import PHASES
 from rlvr_cli.planning.planner import Plan, gib
-from rlvr_cli.planning.speed import ASSUMPTIONS
+from rlvr_cli.planning.speed import DECODING, TRAINING
 from rlvr_cli.schema import SFTRecipe
 
 COLUMNS = 100
 WIDTH = 25
 """Of the first column of the table."""
+CELL = 11
+GLUE = "\N{NO-BREAK SPACE}"
+"""Between words that stay on one line."""
 
 
 def show(plan: Plan) -> str:
-    parts = [head(plan), table(plan), verdict(plan), times(plan)]
-    return "\n\n".join("\n".join(wrapped for line in part for wrapped in wrap(line)) for part in parts)
+    columns = min(COLUMNS, shutil.get_terminal_size((COLUMNS, 0)).columns)
+    parts = [head(plan), table(plan, columns), verdict(plan), times(plan)]
+    return "\n\n".join("\n".join(x for line in part for x in wrap(line, columns)) for part in parts)
 
 
-def wrap(line: str) -> list[str]:
+def wrap(line: str, columns: int) -> list[str]:
     """The line, broken where it is too long for the terminal."""
     indent = " " * (len(line) - len(line.lstrip()) + 2)
-    return textwrap.wrap(line, COLUMNS, subsequent_indent=indent, break_long_words=False)
+    found = textwrap.wrap(
+        line, columns, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
+    )
+    return [part.replace(GLUE, " ") for part in found]
 
 
 def head(plan: Plan) -> Iterator[str]:
@@ -52,15 +60,23 @@ def head(plan: Plan) -> Iterator[str]:
         )
 
 
-def table(plan: Plan) -> Iterator[str]:
+def table(plan: Plan, columns: int) -> Iterator[str]:
+    """Phases side by side: in a narrow terminal those that take most."""
     memory = plan.memory
-    yield f"{'memory of a rank, GiB':<{WIDTH}}" + "".join(f"{phase:>11}" for phase in PHASES)
+    used = [p for p in PHASES if not (plan.job.sft and p in ("rollout", "scoring", "sync"))]
+    room = max(1, (columns - WIDTH) // CELL)
+    largest = sorted(used, key=memory.total, reverse=True)[:room]
+    shown = [phase for phase in PHASES if phase in largest]
+    yield f"{'memory of a rank, GiB':<{WIDTH}}" + "".join(f"{phase:>{CELL}}" for phase in shown)
     for item in memory.items:
         name = f"{item.name} (host)" if item.host else item.name
-        cells = "".join(cell(item.phases.get(phase, 0.0)) for phase in PHASES)
+        cells = "".join(cell(item.phases.get(phase, 0.0)) for phase in shown)
         yield f"{name:<{WIDTH}}{cells}".rstrip()
-    total = "".join(f"{gib(memory.total(phase)):>10.2f}{mark(plan, phase)}" for phase in PHASES)
+    total = "".join(f"{gib(memory.total(phase)):>10.2f}{mark(plan, phase)}" for phase in shown)
     yield f"{'in all':<{WIDTH}}{total}".rstrip()
+    if len(shown) < len(used):
+        left = len(used) - len(shown)
+        yield f"(left out: {left} phases that take less; {WIDTH + CELL * len(used)} columns show all)"
 
 
 def cell(size: float) -> str:
@@ -94,6 +110,9 @@ def verdict(plan: Plan) -> Iterator[str]:
 
 def times(plan: Plan) -> Iterator[str]:
     job, steps = plan.job, plan.job.recipe.trainer.steps
+    if plan.memory.problems and plan.measured is None:
+        yield "time: not estimated, as the engine would not start"
+        return
     if plan.seconds is None:
         yield (
             f"time: the speed of {job.device.name} is not known; --calibrate measures it, "
@@ -102,7 +121,7 @@ def times(plan: Plan) -> Iterator[str]:
         return
     step = sum(plan.seconds.values())
     yield f"{'time of a step, seconds':<{WIDTH}}" + "  ".join(
-        f"{name} {seconds:.2f}" for name, seconds in plan.seconds.items()
+        f"{name}{GLUE}{seconds:.2f}" for name, seconds in plan.seconds.items()
     )
     tokens = job.ranks * job.sequences * (job.prompt + job.response)
     yield (
@@ -110,11 +129,15 @@ def times(plan: Plan) -> Iterator[str]:
         f"{steps:,} steps in {span(plan.total or 0)}"
     )
     if plan.measured is not None:
-        yield f"measured: mean of {plan.measured.steps - 1} steps after the first"
+        yield (
+            f"measured: mean of {plan.measured.steps - 1} steps after the first, without checkpoints and "
+            "evaluations"
+        )
         return
     yield "assumed:"
     if isinstance(job.recipe, SFTRecipe):
         yield f"  examples of {job.prompt:,.0f} tokens (--prompt-tokens)"
+        yield f"  {TRAINING}; evaluations are not counted"
     else:
         yield (
             f"  prompts of {job.prompt:,.0f} and responses of {job.response:,.0f} tokens "
@@ -122,7 +145,8 @@ def times(plan: Plan) -> Iterator[str]:
         )
         if job.recipe.algorithm.filter.drops:
             yield f"  {job.kept:.0%} of the groups pass the filter (--kept)"
-    yield from (f"  {line}" for line in ASSUMPTIONS)
+        yield f"  {TRAINING}; {DECODING}"
+        yield "  verification runs beside generation; evaluations are not counted"
 
 
 def span(seconds: float) -> str:
