@@ -51,7 +51,14 @@ def _rl(recipe: Recipe) -> dict[str, str]:
         **_stages(recipe),
         **_renewals(recipe),
         **_critic(recipe),
+        **_preflight(recipe),
     }
+
+
+def _preflight(recipe: Recipe) -> dict[str, str]:
+    if not recipe.preflight.wanted(recipe.trainer.steps):
+        return {}
+    return {"preflight": f"{recipe.preflight.prompts} prompts before the first step"}
 
 
 def _tokens(recipe: Recipe) -> tuple[int, int]:
