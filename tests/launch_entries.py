@@ -115,7 +115,7 @@ def hopeless(recipe: AnyRecipe, terminal: TextIO) -> None:
 
 def hung(recipe: AnyRecipe, terminal: TextIO) -> None:
     """Takes its time to start; then the last rank stands still, and the others wait for it."""
-    time.sleep(2.5)
+    time.sleep(3.5)
     heart.step(11)
     heart.enter("rollout")
     last = int(os.environ["RANK"]) == int(os.environ["WORLD_SIZE"]) - 1
@@ -130,6 +130,6 @@ def hung(recipe: AnyRecipe, terminal: TextIO) -> None:
 def slow(recipe: AnyRecipe, terminal: TextIO) -> None:
     """Slower than the watchdog's patience, but it goes on."""
     heart.enter("update")
-    for _ in range(12):
+    for _ in range(18):
         time.sleep(0.25)
         heart.beat()

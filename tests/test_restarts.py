@@ -192,7 +192,7 @@ def test_a_hung_rank_is_found_named_and_ended(
 ) -> None:
     """Asleep in Python, or so far gone that it does not even write its stack."""
     out = tmp_path / "run"
-    recipe = make(out, "faults.hang_s=2", "faults.max_restarts=0", f"seed={int(stopped)}")
+    recipe = make(out, "faults.hang_s=3", "faults.max_restarts=0", f"seed={int(stopped)}")
     assert launch.launch(recipe, f"{MODULE}:hung") == 1
     cause, first, second = capfd.readouterr().err.splitlines()[1:4]
     place = "rollout of step 12" if stopped else "launch_entries.py:"
@@ -209,7 +209,7 @@ def test_a_hung_rank_is_found_named_and_ended(
 
 def test_a_slow_rank_is_left_alone(tmp_path: Path) -> None:
     out = tmp_path / "run"
-    assert launch.launch(make(out, "faults.hang_s=2"), f"{MODULE}:slow") == 0
+    assert launch.launch(make(out, "faults.hang_s=3"), f"{MODULE}:slow") == 0
     assert not (out / "restarts.jsonl").exists()
 
 
