@@ -85,6 +85,7 @@ def run(recipe: compose.AnyRecipe, out: Path, entry: str, hang_s: float | None =
                 print(f"rlvr: failed: {report.cause} ({report.where}, rank {rank})", file=terminal)
             return code
         finally:
+            usage.stop()
             faulthandler.unregister(watchdog.DUMP)
             faulthandler.disable()
             for number, handler in handlers.items():  # the entry point installs its own

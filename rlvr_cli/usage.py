@@ -33,14 +33,23 @@ class Usage:
         self.read: set[str] = set()
         self._file: Path | None = None
         self._kept = 0
+        self._hooked: set[type] = set()
 
     def trace(self, recipe: Any, out: Path) -> None:
         """Note from now on what is read of `recipe` and of whatever is made from it."""
         self.recipe, self._file = recipe, out / "logs" / FILE
         self.read = set(json.loads(self._file.read_text())) if self._file.is_file() else set()
         self._kept = len(self.read)
-        for section in {type(node) for _, node in sections(recipe)}:
-            section.__getattribute__ = self._hook(section)
+        self._hooked = {type(node) for _, node in sections(recipe)}
+        for section in self._hooked:
+            setattr(section, "__getattribute__", self._hook(section))  # noqa: B010  # mypy forbids the other
+
+    def stop(self) -> None:
+        """Note nothing any more: this process may do something else next."""
+        for section in self._hooked:
+            if "__getattribute__" in vars(section):
+                delattr(section, "__getattribute__")
+        self.recipe, self._hooked = None, set()
 
     def _hook(self, section: type) -> Any:
         known = {field.name: f"{section.__qualname__}.{field.name}" for field in fields(section)}

@@ -1,42 +1,70 @@
-"""Run by test_nonfinite_runs.py: a run in which a rollout logprob of a step is not a number.
+"""Run by test_nonfinite_runs.py: runs in which a rollout logprob of some steps is not a number.
 
-`python fault_entries.py RECIPE STEPS [key=value ...]`: STEPS are numbers of finished steps, commas
-between them; "once" before them spoils each only the first time it is reached.
+`python fault_entries.py FOLDER`: one after the other in this process, each in FOLDER/<its name>; exit codes
+and what was said on stderr go into FOLDER/results.json.
 """
 
 from __future__ import annotations
 
+import io
 import os
 import sys
+from contextlib import redirect_stderr
+from pathlib import Path
 
 os.environ["DS_ACCELERATOR"] = "cpu"
 
+import json
 import math
+
+from run_helpers import RECIPE
 
 from rlvr_cli import cli, loop
 from rlvr_cli.engine import distributed
 from rlvr_cli.experience import make_batches
 
+SHORT = ["batch.prompts_per_step=2", "batch.updates_per_step=1", "trainer.steps=4", "preflight.enabled=false"]
+SAVED = "checkpoint.every=1"
+RUNS: dict[str, tuple[list[int], bool, list[str]]] = {
+    "stop": ([1], False, []),
+    "skip": ([1, 2], False, ["faults.nonfinite=skip"]),
+    "skipped_thrice": ([1, 2, 3], False, ["faults.nonfinite=skip", "trainer.steps=9"]),
+    "rollback": ([2], True, ["faults.nonfinite=rollback", SAVED]),
+    "no_way_back": ([1], False, ["faults.nonfinite=rollback"]),
+    "no_help": ([1], False, ["faults.nonfinite=rollback", SAVED]),
+}
+"""Numbers of finished steps whose successor is spoiled; whether only the first time; overrides."""
 
-def main() -> int:
-    recipe, steps, *overrides = sys.argv[1:]
-    left = [int(step) for step in steps.removeprefix("once").split(",")]
+
+def spoiling(steps: list[int], once: bool):
+    left = list(steps)
 
     def spoil(parts, groups):
         batches = make_batches(parts, groups)
         if parts.step in left:
-            if steps.startswith("once"):
+            if once:
                 left.remove(parts.step)
             batches[-1].rollout_logprobs_N[5] = math.nan
         return batches
 
-    loop.make_batches = spoil
+    return spoil
+
+
+def main(folder: Path) -> None:
     place = {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "1", "LOCAL_WORLD_SIZE": "1"}
     place |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(distributed.free_port())}
-    for name, value in place.items():
-        os.environ.setdefault(name, value)  # as under torchrun: the rank is this process
-    return cli.main(["train", recipe, *overrides])
+    os.environ.update(place)  # as under torchrun: the rank is this process
+    recipe = folder / "recipe.yaml"
+    recipe.write_text(RECIPE)
+    results = {}
+    for name, (steps, once, overrides) in RUNS.items():
+        loop.make_batches = spoiling(steps, once)
+        said = io.StringIO()
+        with redirect_stderr(said):
+            code = cli.main(["train", str(recipe), f"out={folder / name}", *SHORT, *overrides])
+        results[name] = [code, said.getvalue()]
+    (folder / "results.json").write_text(json.dumps(results))
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main(Path(sys.argv[1]))

@@ -52,4 +52,4 @@ def test_a_broken_norm_zeroes_the_step(name: str, norm: float) -> None:
     option = make("gradient", name)
     assert option(NORMS | {"a": norm}) == {"a": 0.0, "b": 0.0, "c": 0.0}
     if name == "layer_clip":
-        assert option.state() == {"seen": 0, "means": {}}
+        assert option.state() == {"seen": 0, "means": {}, "scales": []}

@@ -3,11 +3,16 @@
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-pytestmark = pytest.mark.slow
+from rlvr_cli import compose
+from rlvr_cli.engine.model import load_tokenizer
+from rlvr_cli.errors import UserError
+from rlvr_cli.loading import load_problems
+from rlvr_cli.tracking.silent import Silent
 
 CASES = {
     "empty file": ("", [], ["train", "is empty"]),
@@ -37,17 +42,34 @@ def plain_model(folder: Path, source: Path) -> None:
     (folder / "chat_template.jinja").unlink(missing_ok=True)
 
 
-@pytest.mark.parametrize("case", CASES)
-def test_bad_data_is_one_line_and_leaves_nothing(case, tmp_path, tiny_path):
+def prepared(case: str, folder: Path, tiny: Path) -> tuple[list[str], list[str]]:
+    """Overrides of the case, for a process in `folder`, and the words its message must have."""
     content, overrides, says = CASES[case]
-    (tmp_path / "train.jsonl").write_text(content)
-    plain_model(tmp_path / "plain", tiny_path)
+    (folder / "train.jsonl").write_text(content)
+    plain_model(folder / "plain", tiny)
+    return ["data.train.path=train.jsonl", "data.train.chat=auto", "out=run", *overrides], says
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_bad_data_is_said_in_one_line(case, tmp_path, tiny_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    overrides, says = prepared(case, tmp_path, tiny_path)
+    recipe = compose.load("smoke", overrides, "grpo")
+    model = recipe.model if recipe.model.path == "plain" else replace(recipe.model, path=str(tiny_path))
+    with pytest.raises(UserError) as caught:
+        load_problems(recipe, load_tokenizer(model), Silent())
+    assert "\n" not in str(caught.value)
+    for words in says:
+        assert words in str(caught.value)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("case", ["malformed row", "messages without template"])
+def test_the_command_says_it_and_leaves_nothing(case, tmp_path, tiny_path):
+    overrides, says = prepared(case, tmp_path, tiny_path)
     before = sorted(p.name for p in tmp_path.iterdir())
     done = subprocess.run(
-        [
-            *(sys.executable, "-m", "rlvr_cli", "grpo", "smoke"),
-            *("data.train.path=train.jsonl", "data.train.chat=auto", "out=run", *overrides),
-        ],
+        [sys.executable, "-m", "rlvr_cli", "grpo", "smoke", *overrides],
         cwd=tmp_path,
         env=os.environ | {"OMP_NUM_THREADS": "1"},
         capture_output=True,

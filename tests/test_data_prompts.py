@@ -12,7 +12,7 @@ import pytest
 from tokenizers.processors import TemplateProcessing
 
 from rlvr_cli.data.prompts import problems, render
-from rlvr_cli.engine.tiny import _tokenizer
+from rlvr_cli.engine.tiny import tiny_tokenizer
 from rlvr_cli.errors import UserError
 from rlvr_cli.schema import Chat, Source
 
@@ -24,7 +24,7 @@ CHATML = (
 
 @cache
 def plain() -> Any:
-    return _tokenizer(512)
+    return tiny_tokenizer(512)
 
 
 def tokenizer(template: str | None, *, adds_bos: bool = False) -> Any:

@@ -13,7 +13,7 @@ import pytest
 
 from rlvr_cli.data.prompts import problems
 from rlvr_cli.data.sft import Example, ExampleSampler, examples
-from rlvr_cli.engine.tiny import _tokenizer
+from rlvr_cli.engine.tiny import tiny_tokenizer
 from rlvr_cli.errors import UserError
 from rlvr_cli.schema import Chat, Source
 
@@ -48,7 +48,7 @@ TURNS = [
 
 @cache
 def plain() -> Any:
-    return _tokenizer(512)
+    return tiny_tokenizer(512)
 
 
 def tokenizer(template: str | None) -> Any:

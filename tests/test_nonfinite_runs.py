@@ -6,28 +6,22 @@ import sys
 from pathlib import Path
 
 import pytest
-from run_helpers import RECIPE, steps_of
+from run_helpers import steps_of
 
 from rlvr_cli.data.sampler import Sampler
 
 pytestmark = pytest.mark.slow
-SHORT = ["batch.prompts_per_step=2", "batch.updates_per_step=1", "trainer.steps=4", "preflight.enabled=false"]
 
 
-def poisoned(folder: Path, steps: str, *overrides: str) -> tuple[int, str, Path]:
-    """Exit code, stderr and run directory of a run spoiled at these numbers of finished steps."""
-    (folder / "recipe.yaml").write_text(RECIPE)
-    out = folder / "run"
-    command = [
-        sys.executable,
-        str(Path(__file__).parent / "fault_entries.py"),
-        str(folder / "recipe.yaml"),
-        steps,
-    ]
-    done = subprocess.run(
-        [*command, f"out={out}", *SHORT, *overrides], capture_output=True, text=True, timeout=280
-    )
-    return done.returncode, done.stderr, out
+@pytest.fixture(scope="module")
+def poisoned(tmp_path_factory: pytest.TempPathFactory):
+    """Name of one of fault_entries.RUNS -> its exit code, stderr and run directory."""
+    folder = tmp_path_factory.mktemp("faults")
+    command = [sys.executable, str(Path(__file__).parent / "fault_entries.py"), str(folder)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=280)
+    assert done.returncode == 0, done.stdout + done.stderr
+    results = json.loads((folder / "results.json").read_text())
+    return lambda name: (*results[name], folder / name)
 
 
 def events(out: Path, kind: str) -> list[dict]:
@@ -35,15 +29,15 @@ def events(out: Path, kind: str) -> list[dict]:
     return [row for row in rows if row["kind"] == kind]
 
 
-def test_stop_ends_the_run_with_the_token_and_saves_nothing(tmp_path) -> None:
-    code, said, out = poisoned(tmp_path, "1")
+def test_stop_ends_the_run_with_the_token_and_saves_nothing(poisoned) -> None:
+    code, said, out = poisoned("stop")
     assert code == 1 and "Traceback" not in said
     assert "step 2: the rollout logprob is nan at 1 of" in said and "problem " in said and "token 5 " in said
     assert len(steps_of(out)) == 1 and not list(out.glob("checkpoints/step_*"))
 
 
-def test_skip_leaves_the_update_out_and_counts_it(tmp_path) -> None:
-    code, said, out = poisoned(tmp_path, "1,2", "faults.nonfinite=skip")
+def test_skip_leaves_the_update_out_and_counts_it(poisoned) -> None:
+    code, said, out = poisoned("skip")
     assert code == 0, said
     rows = steps_of(out)
     assert [row["actor/skipped_updates"] for row in rows] == [0, 1, 2, 2]
@@ -51,14 +45,14 @@ def test_skip_leaves_the_update_out_and_counts_it(tmp_path) -> None:
     assert [row["position"] for row in events(out, "nonfinite")] == [5, 5]
 
 
-def test_skipping_three_times_in_a_row_ends_the_run(tmp_path) -> None:
-    code, said, out = poisoned(tmp_path, "1,2,3", "faults.nonfinite=skip", "trainer.steps=9")
+def test_skipping_three_times_in_a_row_ends_the_run(poisoned) -> None:
+    code, said, out = poisoned("skipped_thrice")
     assert code == 1 and "3 updates in a row were not finite" in said
     assert len(steps_of(out)) == 3
 
 
-def test_rollback_goes_on_with_other_data(tmp_path) -> None:
-    code, said, out = poisoned(tmp_path, "once2", "faults.nonfinite=rollback", "checkpoint.every=1")
+def test_rollback_goes_on_with_other_data(poisoned) -> None:
+    code, said, out = poisoned("rollback")
     assert code == 0, said
     assert [row["step"] for row in steps_of(out)] == [1, 2, 3, 4]
     (event,) = events(out, "rollback")
@@ -69,10 +63,10 @@ def test_rollback_goes_on_with_other_data(tmp_path) -> None:
     assert sorted({row["index"] for row in rows}) == [0, 1, 2, 3, 6, 7, 8, 9]  # 4 and 5 were in the bad step
 
 
-def test_rollback_needs_a_checkpoint_and_helps_once(tmp_path) -> None:
-    code, said, _ = poisoned(tmp_path, "1", "faults.nonfinite=rollback")
+def test_rollback_needs_a_checkpoint_and_helps_once(poisoned) -> None:
+    code, said, _ = poisoned("no_way_back")
     assert code == 1 and "no checkpoint to go back to" in said
-    code, said, _ = poisoned(tmp_path, "1", "faults.nonfinite=rollback", "checkpoint.every=1")
+    code, said, _ = poisoned("no_help")
     assert code == 1 and "before has not helped" in said
 
 

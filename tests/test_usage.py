@@ -174,3 +174,5 @@ def test_keys_are_told_apart_by_what_reads_them(tmp_path: Path) -> None:
     later = Usage()
     later.trace(recipe, tmp_path)
     assert later.read == usage.read != set()  # what the run read before it was resumed
+    later.stop()
+    assert "__getattribute__" not in vars(schema.Trainer) and later.unused() == []
