@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 # One worker per core with one thread each: most of a run's start-up has no use for a second thread.
 TESTS := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
 
-.PHONY: setup demo test test-fast lint bench gpu-check clean
+.PHONY: setup demo test test-fast test-kill lint bench gpu-check clean
 
 setup: $(READY)
 
@@ -33,6 +33,10 @@ test: $(READY)
 test-fast: $(READY)
 	$(TESTS) -m "not gpu and not slow"
 
+# A run killed 20 times instead of the 6 of `make test`.
+test-kill: $(READY)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/test_kill.py --kills 20
+
 lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -43,6 +47,8 @@ bench: $(READY)
 	$(BIN)/python benchmarks/memory.py
 	$(BIN)/python benchmarks/verify.py
 	$(BIN)/python benchmarks/sandbox.py
+	$(BIN)/python benchmarks/overhead.py
+	$(BIN)/python benchmarks/report.py
 
 # On a machine with a CUDA GPU, in an environment made with `pip install -e '.[gpu,dev]'`.
 gpu-check:
