@@ -185,7 +185,7 @@ def test_logits_are_held_in_chunks() -> None:
     assert line(long, "activations") == 2 * line(short, "activations")
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(
     stage=st.integers(0, 3),
     ranks=st.sampled_from([1, 2, 8]),
