@@ -81,15 +81,15 @@ def raise_clip(parts: Parts, cause: str) -> str:
 
 def go_back(parts: Parts, cause: str) -> str:
     """Lower the learning rate too: what led here would lead here again."""
-    from rlvr_cli.rollback import rollback  # which knows `assemble`, which knows this file
+    from rlvr_cli import rollback  # which knows `assemble`, which knows this file
 
-    parts.checkpoints.settle()
-    step = distributed.gather(parts.checkpoints.latest())[0]
     lowered = lower_lr(parts, cause)
-    if step is None or step == parts.state.get("rolled_back"):
+    try:
+        step = rollback.way_back(parts, cause)
+    except rollback.NoWayBack:
         return f"{lowered} (there is no checkpoint to go back to that would be new)"
     change(parts, last=step)  # before: the checkpoint is written anew with it
-    rollback(parts, cause)
+    rollback.rollback(parts, cause)
     return f"back to step {parts.step}, {lowered}"
 
 

@@ -21,7 +21,7 @@ from time import monotonic
 from typing import Any, BinaryIO
 
 from rlvr_cli.findings import Finding, Status
-from rlvr_cli.launch import free_port, rank_environment
+from rlvr_cli.place import free_port, rank_environment
 from rlvr_cli.prerequisites import environment
 from rlvr_cli.rank import die_with_parent
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from rlvr_cli import compose, prerequisites, rank, rundir
 from rlvr_cli.errors import UserError
 from rlvr_cli.joined import joined_ranks
-from rlvr_cli.processes import free_port, rank_environment
+from rlvr_cli.place import free_port, rank_environment
 from rlvr_cli.schema import EvalRecipe, Recipe, SFTRecipe
 from rlvr_cli.supervise import supervise
 

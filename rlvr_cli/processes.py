@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -14,6 +13,7 @@ from types import FrameType
 
 from rlvr_cli import rank
 from rlvr_cli.heartbeat import START, Heart, shared_memory
+from rlvr_cli.place import free_port, rank_environment
 
 
 class Ranks:
@@ -106,20 +106,3 @@ class Signals:
         finally:
             for number, handler in previous.items():
                 signal.signal(number, handler)
-
-
-def rank_environment(number: int, count: int, port: int) -> dict[str, str]:
-    return {
-        "RANK": str(number),
-        "LOCAL_RANK": str(number),
-        "WORLD_SIZE": str(count),
-        "LOCAL_WORLD_SIZE": str(count),
-        "MASTER_ADDR": "127.0.0.1",
-        "MASTER_PORT": str(port),
-    }
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

@@ -20,8 +20,8 @@ import math
 from run_helpers import RECIPE
 
 from rlvr_cli import cli, loop
-from rlvr_cli.engine import distributed
 from rlvr_cli.experience import make_batches
+from rlvr_cli.place import free_port, rank_environment
 
 SHORT = ["batch.prompts_per_step=2", "batch.updates_per_step=1", "trainer.steps=4", "preflight.enabled=false"]
 SAVED = "checkpoint.every=1"
@@ -51,9 +51,7 @@ def spoiling(steps: list[int], once: bool):
 
 
 def main(folder: Path) -> None:
-    place = {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "1", "LOCAL_WORLD_SIZE": "1"}
-    place |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(distributed.free_port())}
-    os.environ.update(place)  # as under torchrun: the rank is this process
+    os.environ.update(rank_environment(0, 1, free_port()))  # as under torchrun: the rank is this process
     recipe = folder / "recipe.yaml"
     recipe.write_text(RECIPE)
     results = {}

@@ -4,6 +4,7 @@ import json
 import os
 import sys
 from functools import partial
+from pathlib import Path
 
 os.environ["DS_ACCELERATOR"] = "cpu"
 
@@ -57,5 +58,7 @@ def turned(objective, *scores):
 
 
 if __name__ == "__main__":
+    path, out = sys.argv[1:]
     distributed.initialise()
-    print(json.dumps({stage: resets(sys.argv[1], stage) for stage in (0, 1, 2, 3)}))
+    results = {stage: resets(path, stage) for stage in (0, 1, 2, 3)}
+    (Path(out) / "results.json").write_text(json.dumps(results))

@@ -2,10 +2,11 @@
 
 import json
 import os
-import socket
 import subprocess
 import sys
 from pathlib import Path
+
+from rlvr_cli.place import free_port, rank_environment
 
 RECIPE = """
 defaults:
@@ -23,6 +24,21 @@ batch: {prompts_per_step: 6, group_size: 4, updates_per_step: 2, tokens_per_micr
 rollout: {max_prompt_tokens: 16, max_tokens: 12}
 trainer: {steps: 3, lr: 1e-3, precision: fp32}
 algorithm: {kl: {coef: 0.05}, reference: {}}
+tracker: {wandb: disabled}
+"""
+SFT_RECIPE = """
+defaults:
+  - algorithm: sft
+  - model: tiny
+  - data@data.train: addition
+  - trainer: zero0
+  - _self_
+name: small
+model: {tiny: {hidden_size: 64, layers: 2, heads: 2, kv_heads: 1, max_positions: 64}}
+data: {train: {limit: 64}}
+batch: {examples_per_step: 8}
+algorithm: {max_length: 64}
+trainer: {steps: 100000, lr: 1e-3, precision: fp32}
 tracker: {wandb: disabled}
 """
 
@@ -45,13 +61,10 @@ def comparable(row: dict[str, float]) -> dict[str, float]:
 
 def run_entries(script: str, ranks: int, model: Path, out: Path, *more: str) -> dict:
     """Run `python script model out *more` as `ranks` ranks of one group; the results.json it writes."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = str(probe.getsockname()[1])
+    port = free_port()
     processes = []
     for rank in range(ranks):
-        place = {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(ranks), "MASTER_PORT": port}
-        environment = {**os.environ, **place, "MASTER_ADDR": "127.0.0.1", "OMP_NUM_THREADS": "1"}
+        environment = {**os.environ, **rank_environment(rank, ranks, port), "OMP_NUM_THREADS": "1"}
         command = [sys.executable, str(Path(__file__).parent / script), str(model), str(out), *more]
         with open(out / f"rank{rank}.log", "wb") as log:
             processes.append(subprocess.Popen(command, env=environment, stdout=log, stderr=log))

@@ -26,6 +26,7 @@ BELOW_ALL = {
     "findings",
     "manifest",
     "changes",
+    "place",
 }
 """What every module may import."""
 FRONT = {
@@ -81,6 +82,7 @@ NO_TORCH = (
     "trees",
     "usage",
     "findings",
+    "place",
     "__main__",
 )
 LAZY_TORCH = {"verifiers/reward_model.py"}

@@ -5,24 +5,14 @@ import re
 from pathlib import Path
 
 import pytest
-from run_helpers import RECIPE, comparable, rlvr, steps_of
+from run_helpers import RECIPE, SFT_RECIPE, comparable, rlvr, steps_of
 
 pytestmark = pytest.mark.slow
 
-START = """
-defaults:
-  - algorithm: sft
-  - model: tiny
-  - data@data.train: addition
-  - trainer: zero0
-  - _self_
-name: start
-model: {tiny: {hidden_size: 64, layers: 2, heads: 2, kv_heads: 1, max_positions: 64}}
-data: {train: {options: {digits: 1}}}
-batch: {examples_per_step: 64, tokens_per_microbatch: 4096}
-trainer: {steps: 100, lr: 5e-3, precision: fp32}
-tracker: {wandb: disabled}
-"""
+START = (
+    "data.train.limit=null", "data.train.options={digits: 1}", "batch.examples_per_step=64",
+    "batch.tokens_per_microbatch=4096", "trainer.steps=100", "trainer.lr=5e-3",
+)  # fmt: skip
 ADDITIONS = """
 defaults:
   - algorithm: dapo
@@ -45,9 +35,9 @@ tracker: {wandb: disabled}
 def additions(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     """A recipe for which its start model, which half knows sums of two digits, is made."""
     folder = tmp_path_factory.mktemp("start")
-    (folder / "start.yaml").write_text(START)
+    (folder / "start.yaml").write_text(SFT_RECIPE)
     (folder / "additions.yaml").write_text(ADDITIONS)
-    made = rlvr("sft", str(folder / "start.yaml"), f"out={folder / 'sft'}")
+    made = rlvr("sft", str(folder / "start.yaml"), f"out={folder / 'sft'}", *START)
     assert made.returncode == 0, made.stdout + made.stderr
     return [str(folder / "additions.yaml"), f"model.path={folder / 'sft'}"]
 

@@ -11,28 +11,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from run_helpers import RECIPE, comparable, rlvr, steps_of
+from run_helpers import RECIPE, SFT_RECIPE, comparable, rlvr, steps_of
 from safetensors.torch import load_file
 
 pytestmark = pytest.mark.slow
 
-SFT = """
-defaults:
-  - algorithm: sft
-  - model: tiny
-  - data@data.train: addition
-  - trainer: zero0
-  - _self_
-name: small
-model: {tiny: {hidden_size: 64, layers: 2, heads: 2, kv_heads: 1, max_positions: 64}}
-data: {train: {limit: 64}}
-batch: {examples_per_step: 8}
-algorithm: {max_length: 64}
-trainer: {steps: 100000, lr: 1e-3, precision: fp32}
-checkpoint: {every: 1, keep: 2}
-faults: {max_restarts: 0}
-tracker: {wandb: disabled}
-"""
+SFT = SFT_RECIPE + "checkpoint: {every: 1, keep: 2}\nfaults: {max_restarts: 0}\n"
 
 
 @pytest.fixture(scope="module")

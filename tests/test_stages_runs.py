@@ -12,11 +12,10 @@ from pathlib import Path
 
 import pytest
 from run_helpers import RECIPE as EXACT
-from run_helpers import comparable, rlvr, steps_of
+from run_helpers import comparable, rlvr, run_entries, steps_of
 from test_best import BENCH
 from test_stages import RECIPE, load
 
-from rlvr_cli.engine.distributed import free_port
 from rlvr_cli.stages import describe
 
 pytestmark = pytest.mark.slow
@@ -102,17 +101,8 @@ def test_two_stages_three_resets_and_a_kill(path: str, tmp_path: Path) -> None:
         assert comparable(got) == pytest.approx(comparable(wanted), abs=1e-6, rel=1e-6, nan_ok=True)
 
 
-def test_resets_of_reference_and_optimizer_under_every_zero_stage(tiny_path: Path) -> None:
-    place = {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "1", "MASTER_ADDR": "127.0.0.1"}
-    done = subprocess.run(
-        [sys.executable, str(Path(__file__).parent / "reset_entries.py"), str(tiny_path)],
-        capture_output=True,
-        text=True,
-        timeout=300,
-        env={**os.environ, **place, "MASTER_PORT": str(free_port())},
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    results = json.loads(done.stdout.strip().splitlines()[-1])
+def test_resets_of_reference_and_optimizer_under_every_zero_stage(tiny_path: Path, tmp_path: Path) -> None:
+    results = run_entries("reset_entries.py", 1, tiny_path, tmp_path)
     assert set(results) == {"0", "1", "2", "3"}
     for found in results.values():
         start, first, second, after_reset, third = found["kl"]

@@ -12,6 +12,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 from rlvr_cli.heartbeat import heart
+from rlvr_cli.place import free_port, rank_environment
 
 T = TypeVar("T")
 
@@ -40,11 +41,8 @@ def initialise(hang_s: float | None = None) -> None:
     """
     import deepspeed
 
-    os.environ.setdefault("RANK", "0")
-    os.environ.setdefault("LOCAL_RANK", "0")
-    os.environ.setdefault("WORLD_SIZE", "1")
-    os.environ.setdefault("MASTER_ADDR", "127.0.0.1")
-    os.environ.setdefault("MASTER_PORT", str(free_port()))
+    for name, value in rank_environment(0, 1, free_port()).items():
+        os.environ.setdefault(name, value)
     if torch.cuda.is_available():
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
     # DeepSpeed would probe its C++ extensions by compiling, and build a shared-memory collective that only
@@ -52,14 +50,6 @@ def initialise(hang_s: float | None = None) -> None:
     deepspeed.ops.__compatible_ops__ = defaultdict(bool)
     patience = {} if hang_s is None else {"timeout": timedelta(seconds=2 * hang_s + 60)}
     deepspeed.init_distributed("nccl" if torch.cuda.is_available() else "gloo", **patience)
-
-
-def free_port() -> int:
-    import socket
-
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def gather(value: T) -> list[T]:
