@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
 
+from rlvr_cli.algorithms.check import doubts
 from rlvr_cli.bench import Questions, positions, verifier_key, with_stops
 from rlvr_cli.changes import differences
 from rlvr_cli.checkpoint import Checkpoints
@@ -220,6 +221,8 @@ def warn(recipe: Recipe, tracker: Tracker | Silent) -> None:
             "rollout.top_p is below 1: samples come from the renormalised nucleus, the trainer's logprobs "
             "are of the whole distribution; algorithm/mismatch=truncate corrects for that",
         )
+    for doubt in doubts(recipe.algorithm, recipe.batch.updates_per_step):
+        tracker.event("warning", doubt)
 
 
 def restore(parts: Parts) -> None:

@@ -54,9 +54,9 @@ def make_batches(parts: Parts, groups: list[Group]) -> list[Batch]:
     advantages_N = algorithm.reweight(estimated_N, rewards_PG, correct_PG, lengths_B)
     if advantages_N is not estimated_N:
         note_corrections(groups, advantages_N / estimated_N, lengths_B)
-    keep_N = algorithm.token_weights(entropies_N, old_N, lengths_B, truncated_B)
-    usable_B = ~rewards_PG.flatten().isnan()
-    keep_N = keep_N & usable_B.repeat_interleave(lengths_B)
+    keep_N = kept(
+        algorithm.token_weights, ~rewards_PG.flatten().isnan(), entropies_N, old_N, lengths_B, truncated_B
+    )
     note_advantages(groups, advantages_N, keep_N, lengths_B)
 
     tensors = {"rollout_logprobs_N": rollout_N, "advantages_N": advantages_N.float()}
@@ -77,6 +77,21 @@ def make_batches(parts: Parts, groups: list[Group]) -> list[Batch]:
                 blank(batch)
             batches.append(batch)
     return batches
+
+
+def kept(
+    token_weights: Any,
+    scored_B: Tensor,
+    entropies_N: Tensor | None,
+    old_N: Tensor | None,
+    lengths_B: Tensor,
+    truncated_B: Tensor,
+) -> Tensor:
+    """Which tokens train; samples without a reward have none, and no part in quantiles."""
+    keep_N = scored_B.repeat_interleave(lengths_B)
+    at_tokens = (None if x_N is None else x_N[keep_N] for x_N in (entropies_N, old_N))
+    keep_N[keep_N.clone()] = token_weights(*at_tokens, lengths_B[scored_B], truncated_B[scored_B])
+    return keep_N
 
 
 def score(

@@ -194,7 +194,7 @@ class Rollout:
     oversample: float = 1.0
     """Prompts generated per prompt still missing when dynamic sampling refills the batch."""
     max_rounds: int = 10
-    """Generation rounds after which a step without enough groups gives up."""
+    """Generation rounds after which a step trains on the groups it has."""
     max_num_seqs: int = 256
     """Sequences the engine decodes at once."""
     gpu_memory_utilization: float = 0.5

@@ -22,6 +22,7 @@ from test_algorithms_f1 import (
 from rlvr_cli.algorithms import segments
 from rlvr_cli.algorithms.kl import Estimator
 from rlvr_cli.algorithms.mismatch import Level
+from rlvr_cli.algorithms.objective import policy_loss
 
 NOBODY = torch.zeros(4, dtype=torch.bool)
 
@@ -70,6 +71,43 @@ def test_long_sequences_in_half_precision_are_summed_exactly() -> None:
     ones, lengths = torch.ones(3000, dtype=torch.bfloat16), torch.tensor([1000, 0, 2000])
     assert segments.segment_sum(ones, lengths).tolist() == [1000, 0, 2000]  # bfloat16 sticks at 256
     assert segments.segment_mean(ones, lengths).tolist() == [1, 0, 1]
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_lengths_and_long_sums_survive_half_precision(dtype: torch.dtype) -> None:
+    scores, lengths = torch.ones(1, 1, dtype=dtype), torch.tensor([[16385]])
+    overlong = make("shaping", "soft_overlong", max_length=16388, buffer=4)
+    got = overlong(scores, lengths, lengths > 0, 0)
+    assert got.tolist() == [[0.75]] and got.dtype == dtype  # bfloat16 has 16384 and 16512
+    costs = torch.full((4000,), -0.001, dtype=dtype)
+    inputs = {
+        "lengths_B": torch.tensor([4000]),
+        "token_rewards_N": costs,
+        "values_N": torch.zeros_like(costs),
+    }
+    got = advantages(make("advantage", "gae", whiten=False), scores, **inputs)
+    assert float(got[0]) == pytest.approx(-3.0, abs=0.01) and got.dtype == dtype
+
+
+def test_one_hopeless_token_does_not_make_the_sequence_ratio() -> None:
+    """Its log-ratio of -29 counts in full: the mean over 4 tokens is -7.25, not -5."""
+    new, old = torch.tensor([-30.0, -1.0, -1.0, -1.0]), torch.full((4,), -1.0)
+    _, metrics = make("loss", "sequence_ratio")(new, old, torch.ones(4), torch.tensor([4]))
+    assert metrics["ratio"].tolist() == pytest.approx([math.exp(-7.25)] * 4, rel=1e-5)
+    new[0] = -math.inf
+    _, metrics = make("loss", "sequence_ratio")(new, old, torch.ones(4), torch.tensor([4]))
+    assert metrics["ratio"].tolist() == pytest.approx([math.exp(-20)] * 4, rel=1e-5)
+
+
+def test_one_token_given_up_is_not_the_measured_kl() -> None:
+    new, ref = torch.full((1000,), -1.0), torch.full((1000,), -1.0)
+    new[0] = -25.0
+    weights = torch.full((1000,), 1e-3)
+    _, metrics = policy_loss(
+        algorithm(kl="measured"), new_N=new, entropy_N=None, old_N=None, rollout_N=new, ref_N=ref,
+        advantages_N=weights, weights_N=weights, lengths_B=torch.tensor([1000]),
+    )  # fmt: skip
+    assert float(metrics["ref_kl"].mean()) == pytest.approx(0.01)
 
 
 def test_missing_inputs_are_named() -> None:

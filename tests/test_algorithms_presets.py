@@ -14,7 +14,8 @@ import rlvr_cli
 from rlvr_cli import compose
 from rlvr_cli.algorithms import AXES, Algorithm, options
 from rlvr_cli.algorithms.advantage_tokens import Baseline
-from rlvr_cli.algorithms.check import check
+from rlvr_cli.algorithms.check import check, check_reference, doubts
+from rlvr_cli.algorithms.kl import Estimator
 from rlvr_cli.algorithms.mismatch import Level
 from rlvr_cli.errors import UserError
 
@@ -109,6 +110,7 @@ REFUSED: list[tuple[str, str, dict[str, Any]]] = [
     ("advantage", "segment", {"rho": 1.5}),
     ("reweight", "history_difficulty", {"scale": 0.0}),
     ("reweight", "history_difficulty", {"window": 0}),
+    ("reweight", "history_difficulty", {"window": 1, "hard": False}),
     ("reweight", "history_difficulty", {"eta": -1.0}),
     ("token_weights", "top_entropy", {"fraction": 0.0}),
     ("token_weights", "top_entropy", {"fraction": 1.5}),
@@ -130,6 +132,7 @@ REFUSED: list[tuple[str, str, dict[str, Any]]] = [
     ("reference", "reset", {"kl_above": -1.0}),
     ("entropy", "bonus", {"coef": -1.0}),
     ("entropy", "adaptive", {"target": 0.0}),
+    ("entropy", "adaptive", {"min_coef": -1.0}),
     ("entropy", "adaptive", {"min_coef": 2.0}),
     ("gradient", "global_clip", {"max_norm": 0.0}),
     ("gradient", "layer_clip", {"kappa": 1.0}),
@@ -160,12 +163,6 @@ def test_truncate_has_no_geometric_level() -> None:
         ({"advantage": "reinforce", "reweight": "history_difficulty"}, 1, r"reweight=history_difficulty"),
         ({"advantage": "reinforce", "filter": "difficulty_band"}, 1, r"filter=difficulty_band"),
         ({"aggregation": "constant"}, 8, r"algorithm\.aggregation\.length is null"),
-        (
-            {"reference": "reset"},
-            8,
-            r"algorithm\.reference=reset renews a reference policy that nothing uses",
-        ),
-        ({"reference": "reset", "kl": make("kl", "loss", coef=0.0)}, 8, r"nothing uses"),
         ({"shaping": make("shaping", "soft_overlong", buffer=100)}, 8, r"algorithm\.shaping\.buffer is 100"),
         ({"advantage": "maxrl", "shaping": make("shaping", "identity", wrong=-1.0)}, 8, r"advantage=maxrl"),
         ({"advantage": "maxrl", "shaping": "soft_overlong"}, 8, r"advantage=maxrl"),
@@ -183,6 +180,30 @@ def test_impossible_combinations(parts: dict[str, Any], group_size: int, message
     with pytest.raises(ValueError, match=message) as caught:
         check(algorithm(**parts), group_size=group_size, max_tokens=64)
     assert "\n" not in str(caught.value)
+
+
+def test_a_reference_is_renewed_only_where_one_is_used() -> None:
+    for kl in ("none", make("kl", "loss", coef=0.0)):
+        with pytest.raises(ValueError, match=r"reference=reset renews a reference policy that nothing uses"):
+            check_reference(algorithm(reference="reset", kl=kl))
+    check_reference(algorithm(reference="reset", kl="measured"))
+
+
+def test_what_is_seldom_meant_is_said() -> None:
+    def said(**parts: Any) -> list[str]:
+        return [line.split()[0] for line in doubts(algorithm(**parts), 4)]
+
+    assert said(loss="reinforce") == ["algorithm.loss=reinforce"]
+    assert list(doubts(algorithm(loss="reinforce"), 1)) == []
+    assert said(kl=make("kl", "loss", estimator=Estimator.k1)) == ["algorithm.kl=loss"]
+    assert said(kl=make("kl", "reward", estimator=Estimator.k3)) == ["algorithm.kl=reward"]
+    for name in NAMES:
+        assert list(doubts(preset(name), 1)) == []
+
+
+def test_a_recipe_of_rl_is_none_of_sft() -> None:
+    with pytest.raises(UserError, match=r"^tiny_dapo\.yaml: unknown key 'verifiers'"):
+        compose.load("tiny_dapo", ["algorithm=sft"], "train")
 
 
 def test_possible_combinations() -> None:
@@ -214,7 +235,9 @@ def test_checking_does_not_fill_in_lengths() -> None:
         ("algorithm/aggregation=constant", r"aggregation\.length is null; it must be given for constant"),
         ("algorithm/advantage=segment", "drops groups by their outcomes"),
         ("critic.lr=1e-5", "algorithm.advantage=group_zscore has no critic"),
-        ("algorithm/reference=reset", "renews a reference policy that nothing uses"),
+        ("algorithm/reference=reset", "^command line: .* renews a reference policy that nothing uses"),
+        ("algorithm/advantage=gae", "^command line: .*gae needs a critic, .* group_zscore.*algorithm=ppo"),
+        ("algorithm=[grpo,dapo]", "an algorithm is one preset; available: "),
     ],
 )
 def test_nonsense_on_the_command_line_is_refused_with_the_reason(override: str, message: str) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 import torch
 from test_algorithms_f1 import LENGTHS, NEW, OLD, REF, ROLL, ZSCORED, algorithm, flat, make, near, total
+from test_algorithms_presets import preset
 
 from rlvr_cli.algorithms.kl import Estimator, kl_estimate
 from rlvr_cli.algorithms.mismatch import Level, mismatch_metrics, mismatch_weights
@@ -156,13 +157,12 @@ def test_true_gradient_is_that_of_the_kl() -> None:
 
 def test_kl_is_clamped() -> None:
     far, here = flat([-30.0]), flat([0.0])
-    assert make("kl", "loss", coef=1.0, estimator=Estimator.k3)(far, here).item() == near(10.0)
-    open_ended = make("kl", "loss", coef=1.0, estimator=Estimator.k3, clamp_value=None)
-    assert open_ended(far, here).item() == pytest.approx(math.exp(20) - 21)
-    assert make("kl", "loss", coef=1.0, clamp_log_ratio=None, clamp_value=None)(far, here).item() == near(
-        450.0
-    )
-    assert make("kl", "reward", coef=0.5, estimator=Estimator.abs)(far, here).item() == near(5.0)
+    k3 = {"coef": 1.0, "estimator": Estimator.k3}
+    assert make("kl", "loss", **k3, clamp_value=10.0)(far, here).item() == near(10.0)
+    assert make("kl", "loss", **k3)(far, here).item() == pytest.approx(math.exp(20) - 21)
+    assert make("kl", "loss", coef=1.0, clamp_log_ratio=None)(far, here).item() == near(450.0)
+    assert make("kl", "reward", coef=0.5, estimator=Estimator.abs)(far, here).item() == near(10.0)
+    assert preset("grpo").kl(far, here).item() == near(1e-3 * 10)
 
 
 def test_a_coefficient_of_zero_needs_no_reference() -> None:

@@ -7,6 +7,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from test_algorithms_f1 import advantages as advantages_of
 from test_algorithms_f1 import aggregation, flat, make, near
 from torch import Tensor
 
@@ -45,6 +46,25 @@ def test_the_worked_chain() -> None:
     assert float((loss_N * weights_N).sum()) == near(-0.3)
     # All four trained tokens have the same advantage, and whitening leaves nothing of it.
     assert estimate(make("advantage", "segment", interval=2), VALUES, CHAIN, [[1.0]], SEVEN) == near([0] * 7)
+
+
+def test_the_worked_tree() -> None:
+    """SPO-tree, two edges at each node. Leaves 1 and 0 under one node, 1 and 1 under the other."""
+    leaves = torch.tensor([[1.0, 0.0], [1.0, 1.0]], dtype=torch.float64)
+    nodes = leaves.mean(1)
+    root = nodes.mean()
+    paths = torch.stack([root.expand(4), nodes.repeat_interleave(2)], 1)
+    found = segment_advantages(paths.flatten(), leaves.flatten(), torch.tensor([2] * 4)).view(4, 2)
+    assert found.tolist() == [[-0.25, 0.5], [-0.25, -0.5], [0.25, 0], [0.25, 0]]
+    assert (found.sum(1) + root).tolist() == leaves.flatten().tolist()
+    # Siblings compared with each other: the same edges.
+    centred, normed = make("advantage", "group_centered"), make("advantage", "group_zscore", ddof=0, eps=1e-8)
+    two, four = torch.ones(2, dtype=torch.long), torch.ones(4, dtype=torch.long)
+    assert advantages_of(centred, nodes[None], two).tolist() == [-0.25, 0.25]
+    assert advantages_of(centred, leaves, four).tolist() == [0.5, -0.5, 0, 0]
+    assert advantages_of(normed, nodes[None], two).tolist() == near([-1, 1])
+    assert advantages_of(normed, leaves, four).tolist() == near([1, -1, 0, 0])
+    assert make("filter", "zero_signal")(leaves, leaves).tolist() == [True, False]
 
 
 def test_a_segment_may_begin_with_the_response() -> None:

@@ -30,6 +30,7 @@ def test_soft_overlong() -> None:
     zeros = torch.zeros(1, 6, dtype=torch.float64)
     paper = make("shaping", "soft_overlong", max_length=20480, buffer=4096)
     assert shape(paper, zeros, lengths) == near([*penalties, -1.0])
+    assert shape(paper, zeros, lengths)[2] == -1 / 4096
     verl = make("shaping", "soft_overlong", max_length=20480, buffer=4096, floor=None)
     assert shape(verl, zeros, lengths) == near([*penalties, -1.12695])
     half = make("shaping", "soft_overlong", max_length=20480, buffer=4096, factor=0.5)

@@ -3,32 +3,40 @@
 from __future__ import annotations
 
 import math
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
+from test_algorithms_f1 import algorithm
 
-from rlvr_cli.algorithms.advantage import AdvantageInputs, GroupZScore
 from rlvr_cli.algorithms.reweight import HistoryDifficulty, NoReweight
-from rlvr_cli.experience import note_corrections
+from rlvr_cli.experience import make_batches
 from rlvr_cli.metrics import difficulty_metrics
 from rlvr_cli.types import Completion, Group, Problem
 
 
 def group(correct: list[float]) -> Group:
+    """Rewarded with -1 and 1."""
     problem = Problem(id="1", prompt="", tokens=[1], answer="", source="s", verifiers=["v"])
     one = Completion(tokens=np.zeros(2, np.int32), logprobs=np.zeros(2, np.float32), text="", finished=True)
-    return Group(problem=problem, index=0, completions=[one] * len(correct), correct=correct, rewards=correct)
+    rewards = [2 * c - 1 for c in correct]
+    return Group(problem=problem, index=0, completions=[one] * len(correct), correct=correct, rewards=rewards)
 
 
 def corrections(groups: list[Group], anchor: float) -> dict[str, float]:
     reweight = HistoryDifficulty(scale=1.3)
     reweight.observe(anchor)
-    rewards_PG = torch.tensor([g.rewards for g in groups], dtype=torch.float64)
-    lengths_B = torch.full((rewards_PG.numel(),), 2)
-    estimated_N = GroupZScore()(AdvantageInputs(rewards_PG=rewards_PG, lengths_B=lengths_B))
-    after_N = reweight(estimated_N, rewards_PG, rewards_PG, lengths_B)
-    note_corrections(groups, after_N / estimated_N, lengths_B)
+    parts = SimpleNamespace(
+        recipe=SimpleNamespace(
+            algorithm=algorithm(reweight=reweight), batch=SimpleNamespace(updates_per_step=1)
+        ),
+        needs_old=False,
+        reference=None,
+        critic=None,
+        records=None,
+    )
+    make_batches(parts, groups)  # type: ignore[arg-type]
     return difficulty_metrics(groups)
 
 

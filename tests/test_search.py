@@ -48,6 +48,7 @@ def test_thresholds_are_the_published_ones() -> None:
     assert threshold(640, 40_000 / 4 * 4 / 8) * 4 / 8 == pytest.approx(4.525483, abs=1e-5)
     assert threshold(640, 1000) / 8 == pytest.approx(2.529822, abs=1e-5)
     assert threshold(640, 1) / 8 == pytest.approx(80, abs=1e-5)
+    assert [threshold(8, n) for n in (8, 4, 2, 1)] == pytest.approx([2.828427, 4, 5.656854, 8], abs=1e-6)
 
 
 def test_one_token_is_found_on_the_published_path() -> None:
@@ -55,7 +56,10 @@ def test_one_token_is_found_on_the_published_path() -> None:
     assert places == [11] and len(asked) == 8
     path = {part: norm for part, norm in asked if norm > threshold(8, part[1] - part[0])}
     assert list(path) == [(8, 16), (8, 12), (10, 12), (11, 12)]
-    assert list(path.values()) == pytest.approx([14.23, 28.60, 56.72, 113.56], abs=5e-3)
+    assert list(path.values()) == pytest.approx([14.230, 28.603, 56.720, 113.558], abs=5e-4)
+    beside = [norm for part, norm in asked if part not in path]
+    assert [part for part, _ in asked if part not in path] == [(0, 8), (12, 16), (8, 10), (10, 11)]
+    assert beside == pytest.approx([0.398, 0.532, 1.198, 1.206], abs=5e-4)
 
 
 def test_two_tokens_take_14_probes_and_none_takes_2() -> None:
@@ -76,6 +80,11 @@ def test_the_budget_ends_the_search() -> None:
     for budget, places in ((7, []), (8, [11])):
         hits, asked = found_in(tokens(t11=40), budget=budget)
         assert hits == places and len(asked) <= budget
+
+
+def test_the_larger_half_is_searched_first() -> None:
+    places, _ = found_in(tokens(t3=80, t11=40), budget=8)
+    assert places == [3]
 
 
 @settings(deadline=None)

@@ -95,6 +95,12 @@ def test_lengths_a_shaping_leaves_open_follow_the_stage(path: str) -> None:
     assert [stage.algorithm.shaping.max_length for stage in found] == [8, 12, 16]
 
 
+def test_a_stage_may_do_without_the_kl(path: str) -> None:
+    found = stages_of(load(path, "stages.long.kl_coef=0"))
+    assert [stage.algorithm.kl.needs_reference for stage in found] == [True, True, False]
+    assert "renews a reference policy that nothing uses" in refused(path, "algorithm.kl.coef=0")
+
+
 def test_the_schedule_is_printed(path: str) -> None:
     lines = plan.derive(load(path))
     assert (
@@ -140,7 +146,7 @@ def test_describe_names_all_that_changes(path: str) -> None:
             "unknown key 'stages.long.max_tokns'; did you mean 'stages.long.max_tokens'?",
         ),
         ("stages.long.shaping.name=stop", "stages.long.shaping.name: there is no 'stop'"),
-        ("stages.long.shaping.coef=2", "algorithm.shaping.coef is 2"),
+        ("stages.long.shaping.coef=2", "command line: stages.long.shaping.coef is 2"),
         ("stages.long={lr: 1}", "stages.long"),
         ("+stages.late={lr: 1}", "required keys are not set: stages.late.after"),
         ("algorithm/kl=none", "reference=reset renews a reference policy that nothing uses"),

@@ -4,6 +4,17 @@ A file in this package declares options with `@option("<axis>")`; its fields are
 (the YAML schema) and `__call__` is the pure tensor maths. `conf/algorithm/<preset>.yaml` names one
 option per axis. A new algorithm is one such file and one YAML; nothing central changes.
 
+Shapes are in the names:
+
+    _P   prompts                        _PG, _P1   row per prompt
+    _G   samples of a prompt            _B         P * G sequences, row-major
+    _N   the response tokens of all sequences, end to end
+    lengths_B (int) says how many of them each sequence has, maybe 0; they sum to N.
+
+There is no padding. What an axis takes and returns stands at the top of its file, the formula, its
+source and how other implementations differ in the option's docstring; numbers such as 2402.03300 are
+arXiv's. In formulas r is a reward, A an advantage, new, old, rollout and ref are log-probabilities.
+
 Option files import torch under TYPE_CHECKING only and compute with tensor methods, so that recipes
 are composed and checked before torch is loaded.
 """

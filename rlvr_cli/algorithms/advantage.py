@@ -1,7 +1,12 @@
 """Reward -> advantage by comparing the samples of one prompt.
 
+Every option maps AdvantageInputs (below; rewards_PG float, NaN: no verdict) to advantages_N, in the dtype
+of the rewards. Mean and std run over the G samples of a prompt, _PG -> _P1; in this file all tokens of a
+sample get the same advantage.
+
 Statistics are computed in float64 and ignore samples without a verdict (NaN reward), whose own
-advantage is 0.
+advantage is 0 (as in TRL). A sample alone in its group gets 0 as well, and recipes that would
+have such groups throughout are refused (batch.group_size=1, see `check.py`).
 
 KL in the reward (token_rewards_N) is added to the sample's reward before comparing, as verl and
 TRL's RLOO do. Estimators that keep it per token are in `advantage_tokens.py`.
@@ -80,10 +85,13 @@ def broadcast(advantages_PG: Tensor, inputs: AdvantageInputs) -> Tensor:
 class GroupZScore:
     """GRPO (DeepSeekMath, 2402.03300): A_i = (r_i - mean(r)) / (std(r) + eps).
 
-    Implementations differ in the std, which the paper leaves open: verl ddof 1, eps 1e-6; TRL ddof 1,
-    eps 1e-4; OpenRLHF ddof 1, eps 1e-9; SPO's baseline ddof 0, eps 1e-8; NeMo-RL leave-one-out mean
-    and std. scale_by=batch divides by the std of all rewards of the step (TRL's scale_rewards=batch).
-    Equal rewards give exactly 0.
+    Implementations differ in the std, which the paper leaves open (and has no eps): verl ddof 1, eps 1e-6;
+    TRL ddof 1, eps 1e-4; OpenRLHF ddof 1, eps 1e-9; oat (Dr.GRPO's code) ddof 1, eps 1e-8; SPO's baseline
+    ddof 0, eps 1e-8; NeMo-RL leave-one-out mean and std, divided only where std > 0, eps 1e-6; AReaL mean
+    and std each of the group, the batch or none, leave-one-out or not; prime-rl no std (`group_centered`).
+    scale_by=batch divides by the std of all rewards of the step (TRL's scale_rewards=batch).
+    Equal rewards give exactly 0 (the paper's formula: 0 / 0). A group of one gives 0, as in NeMo-RL (verl:
+    A = r; TRL refuses to train; OpenRLHF: NaN).
     """
 
     name: str = "group_zscore"
@@ -111,7 +119,12 @@ class GroupCentered:
     """Dr.GRPO (2503.20783): A_i = r_i - mean(r).
 
     Without the std, prompts that are almost always right or wrong are not weighted up. It is the
-    leave-one-out advantage times (G - 1) / G, a factor the learning rate absorbs.
+    leave-one-out advantage times (G - 1) / G, a factor the learning rate absorbs. A group of one gives 0.
+
+    Dr.GRPO is this and aggregation=constant. verl: norm_adv_by_std_in_grpo=False and
+    loss_agg_mode=seq-mean-token-sum-norm. TRL: scale_rewards=none, as loss_type=dr_grpo alone still divides
+    by the std. OpenRLHF's dr_grpo drops the std only; tokens still add up as a token or sample mean.
+    prime-rl's default is this with token_mean.
     """
 
     name: str = "group_centered"
@@ -128,6 +141,10 @@ class LeaveOneOut:
 
     A sample alone in its group has no baseline and gets 0 (verl's `rloo` returns the reward itself,
     its `rloo_vectorized` 0).
+
+    The paper takes one step per batch without a clip, with a k1 KL in the reward (loss=reinforce, kl=reward).
+    verl and OpenRLHF keep PPO's clip of tokens (loss=clipped), TRL clips the ratio of the whole response.
+    TRL subtracts the KL per sequence, as here, and can whiten the advantages over the batch.
     """
 
     name: str = "leave_one_out"

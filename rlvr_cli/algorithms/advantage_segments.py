@@ -1,4 +1,8 @@
-"""Reward -> advantage segment by segment, from the values of states within a response (SPO)."""
+"""Reward -> advantage segment by segment, from the values of states within a response (SPO).
+
+The option maps AdvantageInputs (see `advantage.py`; it needs state_values_N, float with NaN where no state
+was measured, and logprobs_N) to advantages_N, in the dtype of the rewards. _K: the measured states.
+"""
 
 from __future__ import annotations
 
@@ -49,9 +53,15 @@ class Segment:
     continuations (Monte Carlo), so one response alone has a signal; the cost is up to samples *
     segments further generations for each response. pi is the rollout engine's (the authors' code: the
     trainer's). Tokens with pi >= rho get 0, and whitening leaves them out: use with
-    token_weights=low_probability of the same rho. A segment that adds nothing gets 0, a response
-    without a token below rho 0 throughout. Whitening: all advantages equal gives 0 (as in the code).
+    token_weights=low_probability of the same rho. A segment that adds nothing gets 0 before
+    whitening, a response without a token below rho 0 throughout. Whitening: all advantages equal gives 0 (as
+    in the code).
     SPO-tree, which trains on the edges of a sampled tree, is not this option.
+
+    Where the authors' code differs: a truncated continuation scores 0 (here what its verifier and the shaping
+    say); losses are averaged over the micro-batch (here the update); the k3 KL is summed over the tokens and
+    averaged over sequences (here it adds up like the loss); log-ratios are clamped to +-10 (here 20), and a
+    batch with a mean ratio above 10 is skipped (here not).
     """
 
     name: str = "segment"

@@ -149,11 +149,12 @@ class GAE:
         require(clip is None or clip > 0, "advantage.value_clip", clip, "positive or null")
 
     def estimate(self, inputs: AdvantageInputs) -> tuple[Tensor, Tensor]:
-        """Unwhitened advantages and the critic's targets A + V: _N, _N."""
+        """Unwhitened advantages and the critic's targets A + V, float64: _N, _N."""
         if inputs.values_N is None:
             raise ValueError("gae needs values_N, the critic's values")
-        values_N, lengths_B = inputs.values_N.detach(), inputs.lengths_B
-        rewards_B = inputs.rewards_PG.flatten().to(values_N.dtype)
+        # In float64: sums over thousands of tokens lose everything in half precision.
+        values_N, lengths_B = inputs.values_N.detach().double(), inputs.lengths_B
+        rewards_B = inputs.rewards_PG.flatten().double()
         rewards_N = at_end(rewards_B.masked_fill(rewards_B.isnan(), 0), lengths_B)
         if inputs.token_rewards_N is not None:
             rewards_N = rewards_N + inputs.token_rewards_N
@@ -169,8 +170,8 @@ class GAE:
         advantages_N, _ = self.estimate(inputs)
         scored_N = spread(~inputs.rewards_PG.flatten().isnan(), inputs.lengths_B)
         if self.whiten:
-            return whiten(advantages_N, scored_N.to(advantages_N.dtype), ddof=1)
-        return advantages_N.masked_fill(~scored_N, 0)
+            advantages_N = whiten(advantages_N, scored_N.double(), ddof=1)
+        return advantages_N.masked_fill(~scored_N, 0).to(inputs.rewards_PG.dtype)
 
 
 def value_loss(values_N: Tensor, old_values_N: Tensor, returns_N: Tensor, clip: float | None) -> Tensor:

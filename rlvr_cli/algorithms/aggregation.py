@@ -1,10 +1,12 @@
-"""How tokens add up: per-token weights w, computed once over the whole update, with
+"""How tokens add up: per-token weights w with
 
     loss = sum_N(token_loss_N * w_N)
 
-so that any split of the update over micro-batches and ranks sums to the same loss. Dividing by a
-micro-batch's own token count instead would silently turn token_mean into a mean of means.
-Dropped tokens weigh 0. A sequence without a kept token leaves the sequence count B as well.
+Every option maps keep_N (bool: this token's loss counts) and lengths_B of the update to w_N (float32).
+Below, o_i are the kept tokens of sequence i, B the sequences that have some. The weights are computed once
+over the whole update, so that any split of it over micro-batches and ranks sums to the same loss. Dividing
+by a micro-batch's own token count instead would silently turn token_mean into a mean of means (TRL's bnpo).
+Dropped tokens weigh 0. A sequence without a kept token leaves the count B as well (as in verl and OpenRLHF).
 """
 
 from __future__ import annotations
@@ -31,7 +33,11 @@ def sequence_count(keep_N: Tensor, lengths_B: Tensor) -> Tensor:
 
 @option("aggregation")
 class TokenMean:
-    """sum(loss) / number of kept tokens: DAPO (2503.14476), verl's default. Long responses weigh more."""
+    """sum(loss) / sum_i |o_i|: DAPO (2503.14476), verl's and TRL's default. Long responses weigh more.
+
+    DAPO writes the sum over a group, its code takes the mini-batch. TRL divides each process's sum by
+    num_items_in_batch / num_processes, which is this once gradients are averaged over processes.
+    """
 
     name: str = "token_mean"
 
@@ -41,9 +47,10 @@ class TokenMean:
 
 @option("aggregation")
 class SeqMeanTokenMean:
-    """mean over sequences of the mean over their kept tokens: GRPO (2402.03300) and GSPO.
+    """1 / B * sum_i(sum_t(loss) / |o_i|): GRPO (2402.03300) and GSPO (2507.18071).
 
-    Each response weighs the same, so tokens of long wrong answers are punished less.
+    Each response weighs the same, so tokens of long wrong answers are punished less. verl divides by
+    |o_i| + 1e-8, TRL (loss_type=grpo) by max(|o_i|, 1), as here.
     """
 
     name: str = "seq_mean_token_mean"
@@ -55,9 +62,9 @@ class SeqMeanTokenMean:
 
 @option("aggregation")
 class SeqMeanTokenSum:
-    """mean over sequences of the sum over their kept tokens: the policy gradient of whole responses (RLOO).
+    """1 / B * sum_i sum_t(loss): the policy gradient of whole responses, as in RLOO (2402.14740).
 
-    Grows with response length: compare learning rates with that in mind.
+    verl's seq-mean-token-sum. Grows with response length: compare learning rates with that in mind.
     """
 
     name: str = "seq_mean_token_sum"
@@ -68,10 +75,12 @@ class SeqMeanTokenSum:
 
 @option("aggregation")
 class Constant:
-    """sum(loss) / (B * length): Dr.GRPO (2503.20783), where length is the longest response generated.
+    """sum(loss) / (B * length): Dr.GRPO (2503.20783), whose length is the generation limit (3000).
 
-    Unbiased as a sum over tokens, and of a size that does not depend on how long responses are. verl's
-    default constant is the width of the padded tensor, which changes from batch to batch.
+    Unbiased as a sum over tokens, and of a size that does not depend on how long responses are. TRL
+    (loss_type=dr_grpo) divides by B * max_completion_length. verl's default constant is the width of the
+    padded tensor, which changes from batch to batch: set loss_scale_factor there. OpenRLHF's dr_grpo keeps a
+    token or sample mean.
     """
 
     name: str = "constant"

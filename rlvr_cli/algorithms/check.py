@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -18,16 +19,33 @@ def require(holds: bool, key: str, value: Any, rule: str) -> None:
 def check(algorithm: Algorithm, *, group_size: int, max_tokens: int) -> None:
     """Raise ValueError with one line for the first combination that cannot work.
 
-    group_size and max_tokens are batch.group_size and rollout.max_tokens.
+    group_size and max_tokens are batch.group_size and rollout.max_tokens. Whether the reference policy is
+    used is for `check_reference`: one of a recipe's stages may do without.
     """
     _check_group(algorithm, group_size)
     _check_rewards(algorithm, max_tokens)
-    _check_reference(algorithm)
     _check_segments(algorithm)
     if algorithm.aggregation.name == "constant":
         length = algorithm.aggregation.length
         require(
             length is not None, "aggregation.length", length, "given for constant, e.g. ${rollout.max_tokens}"
+        )
+
+
+def doubts(algorithm: Algorithm, updates_per_step: int) -> Iterator[str]:
+    """What can be meant but seldom is, a line each."""
+    if algorithm.loss.name == "reinforce" and updates_per_step > 1:
+        yield (
+            "algorithm.loss=reinforce knows no ratio: all updates of a step but the first are off-policy and "
+            "uncorrected; set batch.updates_per_step=1 or algorithm/loss=clipped"
+        )
+    if not algorithm.kl.in_loss and not algorithm.kl.in_reward:
+        return
+    wrong, right = (("k1",), "k2") if algorithm.kl.in_loss else (("k3", "abs"), "k1")
+    if algorithm.kl.estimator.value in wrong and algorithm.kl.needs_reference:
+        yield (
+            f"algorithm.kl={algorithm.kl.name} with {algorithm.kl.estimator.value}: its expected gradient is "
+            f"not that of the KL; set algorithm.kl.estimator={right}"
         )
 
 
@@ -61,11 +79,12 @@ def _check_rewards(algorithm: Algorithm, max_tokens: int) -> None:
         )
 
 
-def _check_reference(algorithm: Algorithm) -> None:
+def check_reference(algorithm: Algorithm) -> None:
+    """Raise ValueError if the reference policy is renewed, and nothing uses it."""
     if algorithm.reference.resets and not algorithm.kl.needs_reference:
         raise ValueError(
             f"algorithm.reference={algorithm.reference.name} renews a reference policy that nothing uses: "
-            "choose reference=fixed, or kl=loss or kl=reward with a coef above 0"
+            "choose reference=fixed, or kl=loss or kl=reward with a coef above 0, or kl=measured"
         )
 
 

@@ -57,7 +57,8 @@ class Adaptive:
 
         H <= target: coef += delta, and the bonus applies;   H > target: coef -= delta, and it does not
 
-    H is the mean over the tokens of the previous step (as in TRL); before the first step there is no bonus.
+    H is the mean over all response tokens of the previous step; before the first step there is no bonus. TRL
+    looks, and moves coef, at each optimizer update: with several of them per step its delta acts as often.
     """
 
     name: str = "adaptive"
@@ -74,7 +75,9 @@ class Adaptive:
     def __post_init__(self) -> None:
         require(self.target > 0, "entropy.target", self.target, "positive")
         require(self.delta > 0, "entropy.delta", self.delta, "positive")
-        require(0 <= self.min_coef < self.max_coef, "entropy.min_coef", self.min_coef, "in 0..max_coef")
+        require(self.min_coef >= 0, "entropy.min_coef", self.min_coef, "at least 0")
+        above = f"above min_coef ({self.min_coef})"
+        require(self.max_coef > self.min_coef, "entropy.max_coef", self.max_coef, above)
         self.coef = self.min_coef
         self.active = False
 

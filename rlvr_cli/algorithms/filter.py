@@ -1,6 +1,7 @@
 """Which groups train. Groups that do not are replaced by freshly sampled ones (dynamic sampling).
 
-Samples without a verdict (NaN) do not count; a group with none left is dropped.
+Every option maps correct_PG (the first verifier's score) and rewards_PG (after shaping), both float with
+NaN for no verdict, to keep_P (bool). Options that drop anything ignore NaN and drop a group of nothing else.
 """
 
 from __future__ import annotations
@@ -23,7 +24,10 @@ class Metric(Enum):
 
 @option("filter")
 class KeepAll:
-    """Every group trains, those without signal included: they only add zeros to the mean."""
+    """keep = True: every group trains, those without signal included: they only add zeros to the mean.
+
+    GRPO (2402.03300).
+    """
 
     name: str = "none"
     drops: ClassVar[bool] = False
@@ -35,11 +39,17 @@ class KeepAll:
 
 @option("filter")
 class ZeroSignal:
-    """Dynamic sampling of DAPO (2503.14476): 0 < #correct < G, else the group has no signal.
+    """Dynamic sampling of DAPO (2503.14476): keep = 0 < #correct < G, else the group has no signal.
 
     With metric=correct (verl's `acc`) a length penalty cannot rescue an all-correct group;
     metric=reward (verl's `seq_reward`) looks at the shaped reward. As in verl, what is dropped is a
     group whose values are all equal, and a group of one sample is kept.
+
+    `sampling.py` refills until batch.prompts_per_step groups are kept and drops the surplus, as verl does.
+    With too few after rollout.max_rounds a step trains on those it has; verl raises after
+    max_num_gen_batches (10 in DAPO's scripts, 0: no limit). NeMo-RL has a batch_multiplier of 1.5 (here
+    rollout.oversample) and at most 10 batches. TRL has no dynamic sampling; OpenRLHF's goes by the mean
+    (`difficulty_band`).
     """
 
     name: str = "zero_signal"
@@ -59,7 +69,12 @@ class ZeroSignal:
 
 @option("filter")
 class DifficultyBand:
-    """Keeps groups with low < mean correctness < high, bounds excluded (OpenRLHF's dynamic filtering)."""
+    """keep = low < mean(correct) < high, bounds excluded: OpenRLHF's dynamic filtering.
+
+    OpenRLHF takes the mean of the scores (dynamic_filtering_reward_range, 0 and 1). Narrower bounds also
+    drop groups that have a signal, as too hard or too easy: a common practice rather than one paper's
+    method. With 0 and 1, correctness of 0 or 1 and G > 1 it keeps what zero_signal keeps.
+    """
 
     name: str = "difficulty_band"
     low: float = 0.0

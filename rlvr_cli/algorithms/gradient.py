@@ -59,8 +59,12 @@ class LayerClip(Localise):
 
     then the global clip. LayerClip is named by the authors of GradLoc (Tencent Hunyuan, 2026), who published
     that limits come from local layer statistics but neither formula nor code: this form is a reconstruction.
-    mu takes in the clipped norm, so a spike cannot raise its own limit. In the first `warmup` steps only
-    the global clip acts and mu is a plain mean. A non-finite norm zeroes the whole step and teaches nothing.
+    `limit` is the static variant, c_l = C / sqrt(L) for L layers; AGGC (2601.11864) adapts an upper and a
+    lower bound per group of modules.
+    mu takes in the clipped norm, so a spike cannot raise its own limit. During a layer's first `warmup` norms
+    only the global clip acts and its mu is a plain mean. A norm of 0 (no group had a signal) teaches nothing:
+    it says nothing of the layer's scale, and mu = 0 would hold the layer at 0 for good. A non-finite norm
+    zeroes the whole update and teaches nothing either.
     """
 
     name: str = "layer_clip"
@@ -69,7 +73,7 @@ class LayerClip(Localise):
     decay: float = 0.99
     """Memory of the running mean of a layer's norm."""
     warmup: int = 10
-    """Steps that only observe."""
+    """Updates with a gradient in a layer that only observe it."""
     limit: float | None = None
     """A fixed limit for each layer instead of the adaptive one."""
     max_norm: float | None = 1.0
@@ -86,36 +90,38 @@ class LayerClip(Localise):
         for key in ("limit", "max_norm"):
             bound = getattr(self, key)
             require(bound is None or bound > 0, f"gradient.{key}", bound, "positive or null")
-        self.seen = 0
+        self.seen: dict[str, int] = {}
         self.means: dict[str, float] = {}
         self.clipped = 0
 
     def limits(self, layers: list[str]) -> dict[str, float]:
         if self.limit is not None:
             return dict.fromkeys(layers, self.limit)
-        if self.seen < self.warmup:
-            return dict.fromkeys(layers, math.inf)
-        return {layer: self.kappa * self.means[layer] for layer in layers}
+        ready = {layer for layer in layers if self.seen.get(layer, 0) >= self.warmup}
+        return {layer: self.kappa * self.means[layer] if layer in ready else math.inf for layer in layers}
 
     def __call__(self, norms: dict[str, float]) -> dict[str, float]:
-        """Factors of this step; updates the running means and `clipped`, the layers above their limit."""
+        """Factors of this update; updates the running means and `clipped`, the layers above their limit."""
         if not all(math.isfinite(norm) for norm in norms.values()):
             self.clipped = len(norms)
             return dict.fromkeys(norms, 0.0)
         limits = self.limits(list(norms))
         factors = clip_factors(norms, limits)
-        share = max(1 - self.decay, 1 / (self.seen + 1)) if self.seen < self.warmup else 1 - self.decay
         for layer, norm in norms.items():
-            mean = self.means.get(layer, 0.0)
-            self.means[layer] = mean + share * (min(norm, limits[layer]) - mean)
-        self.seen += 1
+            if norm > 0:
+                self._learn(layer, min(norm, limits[layer]))
         self.clipped = sum(factor < 1 for factor in factors.values())
         rest = global_factor([norm * factors[layer] for layer, norm in norms.items()], self.max_norm)
         return {layer: factor * rest for layer, factor in factors.items()}
 
+    def _learn(self, layer: str, norm: float) -> None:
+        seen, mean = self.seen.get(layer, 0), self.means.get(layer, 0.0)
+        share = max(1 - self.decay, 1 / (seen + 1)) if seen < self.warmup else 1 - self.decay
+        self.seen[layer], self.means[layer] = seen + 1, mean + share * (norm - mean)
+
     def state(self) -> dict[str, Any]:
-        return super().state() | {"seen": self.seen, "means": dict(self.means)}
+        return super().state() | {"seen": dict(self.seen), "means": dict(self.means)}
 
     def load(self, state: dict[str, Any]) -> None:
         super().load(state)
-        self.seen, self.means = int(state["seen"]), dict(state["means"])
+        self.seen, self.means = dict(state["seen"]), dict(state["means"])

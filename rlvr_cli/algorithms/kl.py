@@ -62,8 +62,9 @@ class Penalty:
     """k1, k2, k3 or abs."""
     clamp_log_ratio: float | None = BOUND
     """d is held within +- this (verl and NeMo-RL 20, OpenRLHF and AReaL 10); null: no bound."""
-    clamp_value: float | None = 10.0
-    """The estimate is held within +- this (verl, NeMo-RL 10), without gradient past it; null: no bound."""
+    clamp_value: float | None = None
+    """The estimate is held within +- this (verl: 10, of k3 only; NeMo-RL: 10), without gradient past it: 10
+    stops k3 where d < -2.57 and k2 where |d| > 4.47. null: no bound (OpenRLHF, TRL)."""
 
     def __post_init__(self) -> None:
         require(self.coef >= 0, "kl.coef", self.coef, "at least 0")

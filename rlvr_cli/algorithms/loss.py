@@ -1,14 +1,16 @@
 """The policy loss of each token, to be minimised, with w = exp(new - old) the PPO ratio.
 
-Every option returns (loss_N, metrics); metrics are detached _N tensors:
+Every option maps new_N (which carries the gradient), old_N, advantages_N (float) and lengths_B to
+(loss_N, metrics); metrics are detached _N tensors:
 `clip_ratio_low` / `clip_ratio_high` tokens held back by the clip, `ppo_kl` = old - new (its mean
-estimates KL(old, new)), `ratio` what multiplies the advantage,
+estimates KL(old, new)), `ratio` what multiplies the advantage (of `reinforce`, where nothing does, w),
 `dual_clip` (where that is set) tokens whose loss it caps.
 Log-ratios are clamped to +-20 before exp (see `ratio.py`).
 """
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 from rlvr_cli.algorithms import option
@@ -84,12 +86,16 @@ class Clipped:
 
 @option("loss")
 class SequenceRatio:
-    """GSPO (2507.18071): one ratio per response, s = exp(mean_t(new - old)), clipped as a whole.
+    """GSPO (2507.18071): one ratio per response, s = exp(mean_t(new - old)), clipped as a whole:
+
+        -min(s A, clamp(s, 1 - low, 1 + high) A)
 
     Written as GSPO-token, s_t = sg[s] * pi / sg[pi]: the value is s and the gradient of a token's loss is
     s A grad(new_t), which under seq_mean_token_mean adds up to GSPO's gradient. With other aggregations long
     responses weigh more (verl and OpenRLHF force the mean, TRL warns). The mean is over all tokens of the
-    response, also those token_weights drops. Bounds are some hundred times smaller than for single tokens.
+    response, also those token_weights drops; log s is clamped to +-20, single tokens are not (verl: log s at
+    most 10). Bounds are some hundred times smaller than for single tokens. OpenRLHF, where it corrects
+    for the mismatch, takes new - rollout for new - old. AReaL averages token advantages over the response.
     """
 
     name: str = "sequence_ratio"
@@ -105,14 +111,15 @@ class SequenceRatio:
         self, new_N: Tensor, old_N: Tensor, advantages_N: Tensor, lengths_B: Tensor
     ) -> tuple[Tensor, dict[str, Tensor]]:
         new_N = finite(new_N)
-        mean_N = spread(segment_mean(log_ratio(new_N, old_N, BOUND).detach(), lengths_B), lengths_B)
+        mean_B = segment_mean(log_ratio(new_N, old_N, math.inf).detach(), lengths_B)
+        mean_N = spread(mean_B.clamp(-BOUND, BOUND), lengths_B)
         ratio_N = (mean_N + (new_N - new_N.detach())).exp()
         return surrogate(new_N, old_N, advantages_N, ratio_N, self.clip_ratio_low, self.clip_ratio_high)
 
 
 @option("loss")
 class ClippedWeight:
-    """CISPO (MiniMax-M1, 2506.13585): -sg[clamp(w, 1 - low, 1 + high)] A new.
+    """CISPO (MiniMax-M1, 2506.13585): -sg[clamp(w, 1 - low, 1 + high)] A new, under token_mean.
 
     Unlike PPO's clip every token keeps a gradient, -clamp(w) A grad(new). The loss's value means nothing.
     M1 leaves low without effect and does not publish high. TRL's epsilon_high is the absolute cap
@@ -145,6 +152,7 @@ class Reinforce:
     """The plain policy gradient -A new, without ratio or clip: RLOO (2402.14740) and REINFORCE.
 
     Right for one update per batch of rollouts only; with more, later updates are off-policy and uncorrected.
+    verl's, OpenRLHF's and TRL's RLOO keep a clip instead (see `leave_one_out`).
     """
 
     name: str = "reinforce"

@@ -1,9 +1,15 @@
 """Weights for the gap between the trainer and the engine that sampled: rho = exp(old - rollout).
 
+Every option maps old_N, rollout_N (float log-probabilities of the sampled tokens) and lengths_B to weight_N.
 The weight is detached and multiplies the token's policy loss; the PPO ratio stays new / old ("decoupled
 PPO"). Where both engines agree every option is exactly 1. Rejected tokens weigh 0 but stay in the
-normaliser (as in AReaL), so that rejecting does not inflate the rest.
+normaliser (as in AReaL), so that rejecting does not inflate the rest; in verl they leave the mask, which
+shrinks the denominator unless a global count is passed.
 Log-ratios are clamped to +-20, per token and, for sequence products, again in total.
+
+Not here: verl's bypass mode, which sets old = rollout and needs no weight; prime-rl's default, DPPO-TV, which
+rejects tokens with A > 0 and p_new - p_rollout > 0.2, or A < 0 and p_new - p_rollout < -0.2; the loss
+of the others is -A exp(new - rollout), and 1e-3 (new - rollout)^2 is added.
 """
 
 from __future__ import annotations
@@ -50,7 +56,10 @@ def mismatch_metrics(old_N: Tensor, rollout_N: Tensor, weight_N: Tensor) -> dict
 
 @option("mismatch")
 class NoCorrection:
-    """Every token weighs 1."""
+    """Weight 1 for every token: the objectives of GRPO (2402.03300) and DAPO (2503.14476) as written.
+
+    TRL corrects by default (sequence_mask with a maximum of 3).
+    """
 
     name: str = "none"
 
@@ -62,8 +71,10 @@ class NoCorrection:
 class Truncate:
     """Truncated importance sampling, TIS: min(rho, cap), of the token or of the sequence's product.
 
-    A cap of inf (.inf in YAML) is plain importance sampling: unbiased with level=sequence, of high
-    variance. OpenRLHF's tis clamps from below as well (floor). verl's default cap is 2.
+    From F. Yao et al.'s note (fengyao.notion.site/off-policy-rl); verl's rollout_is, TRL's token_truncate and
+    sequence_truncate. A cap of inf (.inf in YAML) is plain importance sampling: unbiased with level=sequence,
+    of high variance. OpenRLHF's tis clamps from below as well (floor). verl's default cap is 2; verl can also
+    scale the weights of a batch to mean 1, which is not done here.
     """
 
     name: str = "truncate"
@@ -87,9 +98,13 @@ class Truncate:
 class Mask:
     """Rejects what lies outside low <= rho <= high, rho of the token, the sequence or its geometric mean.
 
-    level=token with [0.5, 5] is IcePop; sequence is MIS (TRL's sequence_mask, which weighs what it keeps by
-    the product); geometric with [0.999, 1.002] is seq-mask-TIS (NeMo-RL, OpenRLHF). What is kept has the
-    token's own rho, or weight 1. In verl's k1 criterion the bounds are the reciprocals of these.
+        weight = (rho of the token, or 1)  if low <= rho at `level` <= high  else 0
+
+    level=token with [0.5, 5] is IcePop (Ring-1T, 2510.18855; verl, OpenRLHF, NeMo-RL); sequence is MIS
+    (verl's rollout_rs; TRL's sequence_mask, which weighs what it keeps by the product); geometric with
+    [0.999, 1.002] is seq-mask-TIS (NeMo-RL, OpenRLHF). In verl's k1 criterion the bounds are the reciprocals
+    of these. verl can also reject by KL, where k1, k2 or k3 of a token, or their sum, mean or maximum over
+    the sequence, is above a threshold; that is not done here.
     """
 
     name: str = "mask"

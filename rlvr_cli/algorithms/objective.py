@@ -9,6 +9,9 @@ from rlvr_cli.algorithms.advantage_tokens import value_loss
 from rlvr_cli.algorithms.kl import Estimator, kl_estimate
 from rlvr_cli.algorithms.mismatch import mismatch_metrics
 
+MEASURED_KL = 10.0
+"""A token counts at most this much in `ref_kl`, in nats."""
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -32,7 +35,7 @@ def policy_loss(
     Summing the results of all micro-batches gives the loss of the update, as weights_N already holds
     the normaliser; sequences must stay whole. old_N None: this update is on-policy, old = new.detach().
     ref_N and entropy_N may be None where the algorithm does not need them. Metrics are per token: the
-    trainer averages them over the kept tokens (weights_N > 0) of the whole update.
+    trainer averages them over the update, what the clips do over its kept tokens (weights_N > 0) only.
     """
     old_N = new_N.detach() if old_N is None else old_N.detach()
     loss_N, metrics = algorithm.loss(new_N, old_N, advantages_N, lengths_B)
@@ -40,7 +43,8 @@ def policy_loss(
     loss_N = loss_N * mismatch_N
     metrics |= mismatch_metrics(old_N, rollout_N, mismatch_N)
     if ref_N is not None:
-        metrics["ref_kl"] = kl_estimate(new_N.detach(), ref_N, Estimator.k3)
+        # Clamped, as in verl: unbounded, one token in 100,000 that the policy has given up makes the mean.
+        metrics["ref_kl"] = kl_estimate(new_N.detach(), ref_N, Estimator.k3).clamp(max=MEASURED_KL)
     if algorithm.kl.in_loss and algorithm.kl.needs_reference:
         if ref_N is None:
             raise ValueError("algorithm.kl needs ref_N, the reference's log-probabilities")

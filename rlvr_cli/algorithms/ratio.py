@@ -11,7 +11,8 @@ if TYPE_CHECKING:
 
 FLOOR = -1e4
 """Stands in for -inf, which a sampled token can get when the other engine gives it no mass. With it
-(-inf) - (-inf) is 0 and 0 * (-inf) is 0 instead of NaN. A NaN is left alone: it must be seen."""
+(-inf) - (-inf) is 0 and 0 * (-inf) is 0 instead of NaN. A NaN is left alone: it must be seen. In a run the
+engine refuses infinite logprobs besides (`engine/nonfinite.py`), as no sampled token should have one."""
 
 BOUND = 20.0
 """|log-ratio| is clamped here before exp (as in verl): exp(20) = 4.9e8 is finite in float32. Past it the

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from statistics import fmean, pstdev
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from rlvr_cli.algorithms import option
@@ -31,9 +32,8 @@ class NoReweight:
 
 def soft_anchor(beliefs: list[float], observed: float, eta: float) -> float:
     """(1 - s) * C + s * y with s = eta * population std of the last beliefs, C the newest, y observed."""
-    mean = sum(beliefs) / len(beliefs)
-    step = eta * math.sqrt(sum((belief - mean) ** 2 for belief in beliefs) / len(beliefs))
-    return (1 - min(step, 1.0)) * beliefs[-1] + min(step, 1.0) * observed
+    step = min(eta * pstdev(beliefs), 1.0)
+    return (1 - step) * beliefs[-1] + step * observed
 
 
 def difficulty_weights(signs_N: Tensor, gap_N: Tensor, scale: float) -> Tensor:
@@ -48,7 +48,8 @@ class HistoryDifficulty:
     The anchor C is a belief of what the model can do, made of the mean correctness y of earlier steps.
     Where the group's pass rate is below it (hard) right answers gain and wrong ones lose weight; where
     it is above, the reverse. Soft anchor: C+ = (1 - s) C + s y, s = eta * std of the last `window`
-    beliefs; until there are so many, the plain mean of y, as a constant belief would freeze it (s = 0).
+    beliefs; until there are so many, and where they are all equal, the plain mean of the last y: with s = 0
+    the belief would stand still for good.
     Hard anchor: mean of the last `window` y. The paper leaves eta, window and the first C open; its code
     uses the hard anchor with window 10, scale 1.5 and the current step already included. Here, as in the
     paper, the anchor knows earlier steps only; in the first step it is the step's own mean.
@@ -68,7 +69,8 @@ class HistoryDifficulty:
 
     def __post_init__(self) -> None:
         require(self.scale > 0, "reweight.scale", self.scale, "positive")
-        require(self.window >= 1, "reweight.window", self.window, "at least 1")
+        least = 1 if self.hard else 2  # a soft update by the spread of one belief would never move it
+        require(self.window >= least, "reweight.window", self.window, f"at least {least}")
         require(self.eta > 0, "reweight.eta", self.eta, "positive")
         self.observed: list[float] = []
         self.beliefs: list[float] = []
@@ -88,8 +90,8 @@ class HistoryDifficulty:
         if math.isnan(mean_correct):  # a step without any verdict says nothing
             return
         self.observed = [*self.observed, mean_correct][-self.window :]
-        if self.hard or len(self.beliefs) < self.window:
-            belief = sum(self.observed) / len(self.observed)
+        if self.hard or len(self.beliefs) < self.window or len(set(self.beliefs)) == 1:
+            belief = fmean(self.observed)
         else:
             belief = soft_anchor(self.beliefs, mean_correct, self.eta)
         self.beliefs = [*self.beliefs, belief][-self.window :]

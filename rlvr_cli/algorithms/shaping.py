@@ -86,8 +86,9 @@ class SoftOverlong(Shaping):
     def __call__(self, scores_PG: Tensor, lengths_PG: Tensor, truncated_PG: Tensor, step: int) -> Tensor:
         if self.max_length is None or self.buffer is None:
             raise ValueError("soft_overlong has no max_length or buffer: call resolve(max_tokens) first")
-        slack_PG = self.max_length - self.buffer - lengths_PG.to(scores_PG.dtype)
-        return self.mapped(scores_PG) + self.factor * (slack_PG / self.buffer).clamp(self.floor, 0)
+        slack_PG = self.max_length - self.buffer - lengths_PG.double()  # bfloat16 has no 16385
+        penalty_PG = self.factor * (slack_PG / self.buffer).clamp(self.floor, 0)
+        return (self.mapped(scores_PG) + penalty_PG).to(scores_PG.dtype)
 
 
 @option("shaping")
@@ -133,8 +134,9 @@ class CosineLength(Shaping):
             return rewards_PG
         if self.max_length is None:
             raise ValueError("cosine_length has no max_length: call resolve(max_tokens) first")
-        share_PG = (lengths_PG.to(scores_PG.dtype) / self.max_length).clamp(max=1)
-        return rewards_PG + self.r_min + (self.r_max - self.r_min) / 2 * (1 + (math.pi * share_PG).cos())
+        share_PG = (lengths_PG.double() / self.max_length).clamp(max=1)
+        penalty_PG = self.r_min + (self.r_max - self.r_min) / 2 * (1 + (math.pi * share_PG).cos())
+        return (rewards_PG + penalty_PG).to(scores_PG.dtype)
 
 
 @option("shaping")

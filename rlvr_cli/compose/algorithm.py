@@ -13,7 +13,7 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from rlvr_cli import shipped
+from rlvr_cli import algorithms, shipped
 from rlvr_cli.algorithms import AXES
 from rlvr_cli.compose import files
 from rlvr_cli.compose.overrides import CommandLine
@@ -42,8 +42,21 @@ def compose(recipe: Path | None, command: CommandLine) -> Tree:
         stack.recipes.append(stack.layer(body.get("algorithm", {}), files.groups_of(body)))
     if command.preset:
         stack.choose(_preset(recipe, command.preset))
+    _check_critic(stack, command)
     section = stack.section(stack.options | command.options)
     return section | ({"name": command.preset} if command.preset else {})
+
+
+def _check_critic(stack: _Stack, command: CommandLine) -> None:
+    """No critic for a preset without: a second model would train under the name of a method that has none."""
+    known: dict[str, Any] = algorithms.options("advantage")
+    wanted, own = (stack.options | command.options).get("advantage"), stack.own.get("advantage")
+    if wanted in known and own in known and known[wanted].needs_critic and not known[own].needs_critic:
+        where = "command line" if "advantage" in command.options else "algorithm"
+        raise UserError(
+            f"{where}: algorithm/advantage={wanted} needs a critic, and this preset trains none (its "
+            f"advantage is {own}); choose algorithm=ppo, whose other parts can be changed"
+        )
 
 
 class _Stack:
@@ -54,6 +67,8 @@ class _Stack:
         self.recipes: list[Layer] = []
         self.options: dict[str, str] = {}
         """Axis -> option, after the files so far."""
+        self.own: dict[str, str] = {}
+        """Of these, the preset's."""
 
     def choose(self, bodies: list[Tree]) -> None:
         """Begin anew with a preset (and those it inherits from); recipes keep what fits its options."""
@@ -61,6 +76,7 @@ class _Stack:
         for body in bodies:
             values = {key: value for key, value in body.items() if key != "defaults"}
             self.preset.append(self.layer(values, files.groups_of(body)))
+        self.own = dict(self.options)
 
     def layer(self, values: Tree, groups: dict[str, str]) -> Layer:
         """Take in the options a file chooses, in its defaults list or by name."""

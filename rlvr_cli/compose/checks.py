@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import fields
 
 from rlvr_cli.algorithms.check import check as check_algorithm
+from rlvr_cli.algorithms.check import check_reference
 from rlvr_cli.compose.control import check_controller, check_second_verifier
 from rlvr_cli.compose.strict import Place
 from rlvr_cli.compose.values import check_values
@@ -55,7 +56,7 @@ def _check_critic(recipe: Recipe) -> None:
     if changed:
         raise ValueError(
             f"critic.{changed[0]} is set, but algorithm.advantage={advantage.name} has no critic; "
-            "leave it out, or choose algorithm/advantage=gae or the preset ppo"
+            "leave it out, or choose algorithm=ppo"
         )
 
 
@@ -111,6 +112,8 @@ def _check_stages(recipe: Recipe) -> None:
         except ValueError as error:
             raise ValueError(f"stages.{key}: {error}" if key else str(error)) from error
     used = any(staged.algorithm.kl.needs_reference for staged in found)
+    if not used:
+        check_reference(recipe.algorithm)
     for key, stage in recipe.stages.items():
         if stage.reset_reference and not used:
             raise ValueError(

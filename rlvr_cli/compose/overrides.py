@@ -32,7 +32,7 @@ class CommandLine:
 
     def keys(self) -> list[str]:
         """Keys that are set, for messages."""
-        return [f"algorithm.{axis}.name" for axis in self.options] + [o.key_or_group for o in self.values]
+        return [f"algorithm.{axis}" for axis in self.options] + [o.key_or_group for o in self.values]
 
 
 def parse(overrides: list[str]) -> CommandLine:
@@ -45,6 +45,8 @@ def parse(overrides: list[str]) -> CommandLine:
             raise UserError(f"{text}: algorithms have no part '{axis[2]}'{hint(axis[2], AXES)}")
         if axis and axis[2] in AXES and isinstance(value, str):
             command.options[axis[2]] = value
+        elif key == "algorithm" and not isinstance(value, str | dict):
+            raise UserError(f"{text}: an algorithm is one preset{hint('', shipped.presets())}")
         elif key.split("/")[0] not in shipped.groups() or not (override.package or isinstance(value, str)):
             command.values.append(override)
         elif key == "algorithm":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -42,7 +43,7 @@ class Place:
     def complain(self, error: ValueError) -> UserError:
         """A rule that was broken; the rules name the key first."""
         text = " ".join(str(error).split())
-        return UserError(f"{self.of(text.split()[0].rstrip(':'))}: {text}")
+        return UserError(f"{self.of(re.split('[ :=]', text)[0])}: {text}")
 
 
 def build(root: type[T], tree: Tree, place: Place) -> T:
@@ -53,6 +54,7 @@ def build(root: type[T], tree: Tree, place: Place) -> T:
         config = OmegaConf.merge(schema, tree)
         if missing := sorted(OmegaConf.missing_keys(config)):
             raise UserError(f"{place.file}: required keys are not set: {', '.join(missing)}")
+        _check_stages(config)
         return OmegaConf.to_object(config)  # type: ignore[return-value]
     except OmegaConfBaseException as error:
         raise UserError(_explain(error, schema, place)) from error
@@ -61,6 +63,17 @@ def build(root: type[T], tree: Tree, place: Place) -> T:
     except OverflowError as error:  # an integer where a float belongs, of more than 308 digits
         key = str(error).partition("full_key:")[2].split("\n")[0].strip()
         raise UserError(f"{place.of(key)}: {key or 'a number'} is too large") from error
+
+
+def _check_stages(config: Any) -> None:
+    """A shaping's own rules speak of `algorithm.shaping`; here it is a stage's."""
+    for key, stage in config.stages.items() if "stages" in config else ():
+        try:
+            if stage.shaping is not None:
+                OmegaConf.to_object(stage.shaping)
+        except ValueError as error:
+            text = str(error).replace("algorithm.shaping", f"stages.{key}.shaping")
+            raise ValueError(text) from error
 
 
 def _schema(root: type, tree: Tree, place: Place) -> DictConfig:
@@ -79,7 +92,7 @@ def _schema(root: type, tree: Tree, place: Place) -> DictConfig:
         schema.source = OmegaConf.structured(Source)
     for key in _sections(tree, "data") if "data" in schema else {}:
         schema.data[key] = OmegaConf.structured(Source)
-    for key, section in _sections(tree, "verifiers").items():
+    for key, section in (_sections(tree, "verifiers") if "verifiers" in schema else {}).items():
         schema.verifiers[key] = _verifier(section, f"verifiers.{key}", place)
     for key, section in (_sections(tree, "stages") if root is Recipe else {}).items():
         schema.stages[key] = OmegaConf.structured(Stage)
