@@ -69,7 +69,7 @@ def record(
         | metrics.length_metrics(rollouts.sampled)
         | metrics.update_metrics(updates, rollouts.kept, lr)
         | metrics.critic_metrics(critic_updates, batches)
-        | metrics.difficulty_metrics(rollouts.kept)
+        | metrics.difficulty_metrics(rollouts.kept, parts.recipe.algorithm.reweight)
         | {"actor/trained_token_fraction": kept_tokens / max(1, all_tokens)}
         | metrics.speed_metrics(rollouts.sampled, trained, parts.trainer.parameters, timing)
         | timing

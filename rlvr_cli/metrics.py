@@ -133,7 +133,7 @@ def update_metrics(updates: list[dict[str, float]], kept: list[Group], lr: float
     return out | {"actor/lr": lr, "actor/updates": float(len(updates))}
 
 
-def difficulty_metrics(kept: list[Group]) -> dict[str, float]:
+def difficulty_metrics(kept: list[Group], reweight: Any) -> dict[str, float]:
     """What reweighting did to right and wrong answers of hard, medium and easy prompts (thirds of pass rate).
 
     Estimated against the group's own mean, a right answer to a hard prompt is worth too little and to an
@@ -148,7 +148,8 @@ def difficulty_metrics(kept: list[Group]) -> dict[str, float]:
                 found.setdefault(f"reweight/{level}_{'right' if correct >= 1 else 'wrong'}", []).append(
                     factor
                 )
-    return {name: mean(factors) for name, factors in sorted(found.items())}
+    anchor = {"reweight/anchor": reweight.beliefs[-1]} if getattr(reweight, "beliefs", None) else {}
+    return anchor | {name: mean(factors) for name, factors in sorted(found.items())}
 
 
 def critic_metrics(updates: list[dict[str, float]], batches: list[Batch]) -> dict[str, float]:

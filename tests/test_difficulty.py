@@ -37,7 +37,9 @@ def corrections(groups: list[Group], anchor: float) -> dict[str, float]:
         records=None,
     )
     make_batches(parts, groups)  # type: ignore[arg-type]
-    return difficulty_metrics(groups)
+    found = difficulty_metrics(groups, reweight)
+    assert found.pop("reweight/anchor") == anchor
+    return found
 
 
 def test_hard_prompts_gain_on_right_answers_and_easy_ones_on_wrong_answers() -> None:
@@ -66,4 +68,4 @@ def test_the_middle_third() -> None:
 def test_without_reweighting_there_is_no_metric() -> None:
     plain_N = torch.ones(3)
     assert NoReweight()(plain_N, plain_N, plain_N, plain_N) is plain_N  # what the loop tells it by
-    assert difficulty_metrics([group([1.0, 0.0])]) == {}
+    assert difficulty_metrics([group([1.0, 0.0])], NoReweight()) == {}
