@@ -192,6 +192,7 @@ def tokenizer(tmp_path_factory: pytest.TempPathFactory):
     return load_tokenizer(Model(path=str(folder)))
 
 
+@pytest.mark.slow
 def test_every_bench_has_an_example() -> None:
     assert set(shipped.options("bench")) == set(EXAMPLES) | set(MADE)
     used = {compose.load_eval(None, [], benches=[b], model="m").benches[b].source.layout for b in EXAMPLES}
@@ -302,6 +303,7 @@ def one(name: str, tmp_path: Path, seed: int = 0, **changes: object) -> list[dic
     return rows(Source(path=str(file), layout=source.layout, options=source.options), seed)
 
 
+@pytest.mark.slow
 def test_gpqa_shuffles_by_seed_and_question(tmp_path):
     made = [one("gpqa_diamond", tmp_path, seed)[0] for seed in range(20)]
     assert made[0] == one("gpqa_diamond", tmp_path, 0)[0]

@@ -89,6 +89,7 @@ def test_dry_run_prints_a_valid_recipe_and_writes_nothing(
     assert compose.load("printed.yaml", []) == compose.load("tiny_dapo", ["trainer.steps=5", "seed=3"])
 
 
+@pytest.mark.slow
 def test_defaults_of_verbs(capsys: pytest.CaptureFixture[str]) -> None:
     for verb in ("sft", "train", *shipped.presets()):
         code, out, _ = rlvr(capsys, verb, "--dry-run")

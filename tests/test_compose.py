@@ -56,6 +56,7 @@ def test_layers_schema_group_recipe_override(write: Any) -> None:
     assert type(recipe.verifiers["math"]) is verifiers.find("math")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", shipped.recipes())
 def test_shipped_recipe_composes_and_survives_the_round_trip(name: str, tmp_path: Path) -> None:
     recipe = compose.load(name, [])
@@ -91,6 +92,7 @@ def test_a_dump_keeps_text_that_looks_like_an_interpolation(write: Any, tmp_path
     assert compose.read(tmp_path / "dump.yaml") == recipe
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("preset", shipped.presets())
 def test_every_preset_fits_tiny_dapo(preset: str) -> None:
     recipe = compose.load("tiny_dapo", [f"algorithm={preset}"], preset)
@@ -101,6 +103,7 @@ def test_every_preset_fits_tiny_dapo(preset: str) -> None:
         assert without.algorithm == recipe.algorithm
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("axis", algorithms.AXES)
 def test_every_option_of_an_axis_can_be_swapped_in(axis: str) -> None:
     for name, option in algorithms.options(axis).items():
@@ -314,6 +317,7 @@ def test_every_bench_composes_and_survives_the_round_trip(bench: str, tmp_path: 
     assert compose.read(tmp_path / "recipe.yaml") == recipe
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("group", ["model", "rollout", "trainer", "data", "verifier"])
 def test_every_group_entry_composes(group: str) -> None:
     package = {"data": "data@data.train", "verifier": "verifier@verifiers.math"}.get(group, group)

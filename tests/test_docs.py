@@ -206,6 +206,7 @@ def test_commands_name_what_exists(page: str, command: list[str]) -> None:
 DRY = [(page, command) for page, command in ALL if command[-1] == "--dry-run"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("page, command", DRY, ids=lambda x: x if isinstance(x, str) else " ".join(x))
 def test_dry_runs(
     page: str,

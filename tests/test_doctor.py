@@ -21,6 +21,8 @@ from rlvr_cli.doctor_checks import machine
 from rlvr_cli.findings import Finding, Status
 from tests.run_helpers import rlvr
 
+pytestmark = pytest.mark.slow
+
 KEYS = {"name", "status", "detail", "fix", "needed", "facts", "log", "blocks"}
 LIGHT = {check.name: check for check in doctor.LIGHT}
 

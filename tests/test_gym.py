@@ -146,6 +146,7 @@ def test_train_and_eval_are_disjoint_and_distinct() -> None:
     assert len(set(train[:60])) == 60 and len(set(held_out[:30])) == 30
 
 
+@pytest.mark.slow
 def test_same_arguments_same_problems_in_another_process() -> None:
     """word_ladder walks over sets of words, list_functions draws from the global generator."""
     options = {"tasks": ["ransom_note", "list_functions"], "size": 12}

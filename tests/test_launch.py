@@ -20,7 +20,7 @@ from rlvr_cli.processes import rank_environment
 from rlvr_cli.schema import EvalRecipe, Recipe
 from rlvr_cli.terminal import redirect
 
-pytestmark = pytest.mark.usefixtures("own_environment")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("own_environment")]
 MODULE = "tests.launch_entries"
 
 

@@ -24,6 +24,8 @@ from rlvr_cli.verifiers.format import Format
 from rlvr_cli.verifiers.match import Match
 from rlvr_cli.verifiers.math import Math
 
+pytestmark = pytest.mark.slow
+
 LONG = "Ann has three red apples and gives two of them to Bob, who eats one. How many does Ann keep?"
 INSTRUCTIONS = "Solve the problem step by step and write the last line of your response as Answer: X."
 

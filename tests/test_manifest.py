@@ -59,6 +59,7 @@ def test_a_truncated_file_is_seen(name: str, tenths: int, checkpoint: Path, tmp_
     assert said is not None and name in said
 
 
+@pytest.mark.slow
 @given(data=st.data())
 @settings(max_examples=300, deadline=None)
 def test_a_changed_byte_is_seen(data: st.DataObject, checkpoint: Path) -> None:

@@ -185,6 +185,7 @@ def test_logits_are_held_in_chunks() -> None:
     assert line(long, "activations") == 2 * line(short, "activations")
 
 
+@pytest.mark.slow
 @settings(max_examples=12, deadline=None)
 @given(
     stage=st.integers(0, 3),
@@ -219,6 +220,7 @@ def test_engine_share_and_sleep() -> None:
     assert not tight.fits and "gpu_memory_utilization" in tight.problems[0]
 
 
+@pytest.mark.slow
 def test_advice_holds_when_it_is_planned_again() -> None:
     recipe: Any = compose.load("dapo_qwen7b", [])
     plan = make_plan(recipe, Wish(gpu="a100-40", ranks=2))

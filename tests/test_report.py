@@ -28,6 +28,8 @@ from rlvr_cli.tracking.report.rollouts import spread
 from rlvr_cli.tracking.report.summary import print_summary
 from rlvr_cli.types import Completion, Group, Problem, Reason, Verdict
 
+pytestmark = pytest.mark.slow
+
 HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(2)> \u202e\x1b[2J \ud800 @TITLE@"
 NODE = shutil.which("node")
 

@@ -22,7 +22,7 @@ from rlvr_cli.schema import ConsoleMode, Recipe, WandbMode
 from rlvr_cli.schema import Tracker as Settings
 from rlvr_cli.tracking import Timer, Tracker
 
-pytestmark = pytest.mark.usefixtures("own_environment")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("own_environment")]
 MODULE = "tests.launch_entries"
 
 

@@ -38,6 +38,8 @@ from rlvr_cli.verifiers.sandbox import (
 from rlvr_cli.verifiers.sandbox.host import KEPT
 from rlvr_cli.verifiers.sandbox.seccomp import ARCHITECTURES, assemble
 
+pytestmark = pytest.mark.slow
+
 TIERS = {tier.name: tier for tier in probe()}
 BOXED = ("bwrap", "userns")
 ALL = (*BOXED, "rlimit")

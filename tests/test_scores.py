@@ -108,6 +108,7 @@ def test_student_quantiles():
         assert scores._student(freedom) == pytest.approx(wanted, abs=0.01)
 
 
+@pytest.mark.slow
 def test_coverage_of_both_intervals():
     generator = np.random.default_rng(0)
     problems, samples, trials, mean = 40, 8, 2000, 0.4

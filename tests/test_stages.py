@@ -163,6 +163,7 @@ def test_nonsense_is_refused(path: str, override: str, says: str) -> None:
     assert says in refused(path, override)
 
 
+@pytest.mark.slow
 def test_resets_need_a_reference_and_benches_that_exist(path: str) -> None:
     fixed = ("algorithm/reference=fixed", "algorithm/kl=none")
     assert "stages.mixed.reset_reference renews a reference policy that nothing uses" in refused(path, *fixed)
@@ -175,6 +176,7 @@ def test_resets_need_a_reference_and_benches_that_exist(path: str) -> None:
     assert line == "reference every 4 steps, after 2 evaluations of addition without improvement"
 
 
+@pytest.mark.slow
 def test_the_positions_of_every_stage_are_checked(path: str, tmp_path: Path) -> None:
     """Before anything is trained: 16 + 49 tokens are one more than the model has."""
     done = rlvr("train", path, f"out={tmp_path / 'run'}", "stages.long.max_tokens=49")
@@ -191,6 +193,7 @@ def checkpoint(out: Path, step: int, stage: int) -> None:
     manifest.write(folder, step=step, ranks=1, zero_stage=0, files=files)
 
 
+@pytest.mark.slow
 def test_only_stages_to_come_may_change(path: str, tmp_path: Path) -> None:
     """`long` comes after step 5: a run that ended there has not begun it, one that goes on has."""
     out = tmp_path / "run"

@@ -156,6 +156,7 @@ with Tracker(
 """
 
 
+@pytest.mark.slow
 def test_ctrl_c_restores_the_terminal_and_stdout_stays_out_of_the_view(tmp_path: Path) -> None:
     master, slave = pty.openpty()  # reports 0x0 as its size, as some real terminals do
     environment = os.environ | {"TERM": "xterm-256color", "PYTHONPATH": str(Path(__file__).parents[1])}
@@ -213,6 +214,7 @@ def draw(out: Path, rows: list[dict[str, object]]) -> tuple[int, int]:
     return pixels.shape[1], pixels.shape[0]
 
 
+@pytest.mark.slow
 def test_curves_of_rl_and_sft(tmp_path: Path) -> None:
     steps = [{"step": step, **METRICS, "actor/grad_norm": math.nan} for step in range(1, 31)]
     interval = {"eval/sums/avg@4": 0.5, "eval/sums/ci95_low": 0.4, "eval/sums/ci95_high": 0.6}

@@ -11,6 +11,8 @@ from rlvr_cli.schema import Tracker as Settings
 from rlvr_cli.schema import WandbMode
 from rlvr_cli.tracking import Tracker, wandb_run
 
+pytestmark = pytest.mark.slow
+
 METRICS = {"reward/mean": 0.41, "actor/lr": 1e-4}
 
 

@@ -13,8 +13,8 @@ import pytest
 from rlvr_cli import algorithms, compose, schema, verifiers
 from rlvr_cli.usage import Usage
 
-PACKAGE = Path(schema.__file__).parent
-NOT_READERS = ("schema.py", "compose/values.py", "usage.py", "plan.py")
+PACKAGE = Path(schema.__file__).parents[1]
+NOT_READERS = ("schema/", "compose/values.py", "usage.py", "plan.py")
 """They define, check or print keys."""
 
 
@@ -60,7 +60,9 @@ def readings() -> list[tuple[str | None, str | None]]:
     A getattr whose attribute is computed (of each of a list of keys, of a rule's name) has None in its place.
     """
     found: list[tuple[str | None, str | None]] = []
-    for node in (node for path, tree in trees() if path not in NOT_READERS for node in ast.walk(tree)):
+    for node in (
+        node for path, tree in trees() if not path.startswith(NOT_READERS) for node in ast.walk(tree)
+    ):
         if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Load):
             found.append((name_of(node.value), node.attr))
         elif isinstance(node, ast.Call) and name_of(node.func) == "getattr":
@@ -87,7 +89,7 @@ def name_of(node: ast.expr) -> str | None:
 @cache
 def texts() -> set[str]:
     """Every text in the code that defines no keys, and the functions' names: a rule has that of its own."""
-    nodes = [node for path, tree in trees() if path not in NOT_READERS for node in ast.walk(tree)]
+    nodes = [node for path, tree in trees() if not path.startswith(NOT_READERS) for node in ast.walk(tree)]
     named = {node.name for node in nodes if isinstance(node, ast.FunctionDef)}
     return named | {n.value for n in nodes if isinstance(n, ast.Constant) and isinstance(n.value, str)}
 

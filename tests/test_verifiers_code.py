@@ -23,6 +23,8 @@ from rlvr_cli.verifiers.extract import Rejected
 from rlvr_cli.verifiers.pool import Pool
 from rlvr_cli.verifiers.sandbox import Isolation, Tier, probe, tiers
 
+pytestmark = pytest.mark.slow
+
 TIERS = {tier.name: tier for tier in probe()}
 BOXED = [
     pytest.param(

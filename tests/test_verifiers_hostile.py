@@ -26,6 +26,8 @@ from rlvr_cli.verifiers.pool import OUTSTANDING_PER_WORKER, Pool
 from rlvr_cli.verifiers.remote import Remote
 from rlvr_cli.verifiers.server import serving
 
+pytestmark = pytest.mark.slow
+
 FORMS = [
     *("9^{{9^{{{0}}}}}", "{0}00000!", r"\binom{{{0}0000000}}{{5000000}}", r"\sum_{{k=1}}^{{{0}}} k^k"),
     *(r"\sqrt{{{0}}}^{{{0}}}", "(1+x+y+z)^{{{0}}}", r"\prod_{{k=1}}^{{{0}}}(x+k)", "x^{{{0}}}", "(((x+{0}"),

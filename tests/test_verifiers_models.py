@@ -24,6 +24,8 @@ from rlvr_cli.verifiers.match import Match
 from rlvr_cli.verifiers.pool import Pool
 from rlvr_cli.verifiers.reward_model import RewardModel, conversation
 
+pytestmark = pytest.mark.slow
+
 # --- batches and workers of one's own
 
 

@@ -24,6 +24,8 @@ from rlvr_cli.verifiers.match import Match
 from rlvr_cli.verifiers.math import Math
 from rlvr_cli.verifiers.pool import OUTSTANDING_PER_WORKER, Pool
 
+pytestmark = pytest.mark.slow
+
 
 @dataclass(kw_only=True)
 class Misbehaving:

@@ -91,6 +91,7 @@ GOLDS += [r"\text{Evelyn}", "C", r"1,234", r"10\text{ cm}", r"90^\circ", r"[0,1)
 GOLDS += ["So it is 4.\n#### 4", r"thus \boxed{\frac{3}{4}}"]
 
 
+@pytest.mark.slow
 def test_math_stands_the_test() -> None:
     for verifier in (Math(), Math(thinking=True), Math(extraction=Extraction.answer_line)):
         found = run(verifier, *GOLDS)
@@ -109,6 +110,7 @@ def test_the_other_verifiers_stand_it() -> None:
         assert found.rate == 1.0 and found.mutants >= 2
 
 
+@pytest.mark.slow
 def test_incorrect_stands_it_the_other_way_round() -> None:
     for verifier in (Incorrect(), Incorrect(thinking=True, extraction=Extraction.answer_line)):
         found = run(verifier, *GOLDS)

@@ -30,6 +30,8 @@ from rlvr_cli.verifiers.pool import Pool
 from rlvr_cli.verifiers.remote import Remote
 from rlvr_cli.verifiers.server import Limits, Server, serving
 
+pytestmark = pytest.mark.slow
+
 JSON = {"Content-Type": "application/json"}
 CASES = [
     (r"\boxed{1/2}", "0.5"),

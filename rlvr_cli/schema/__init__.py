@@ -1,0 +1,83 @@
+"""The whole user surface: every key a recipe may hold, its type, its default and what it means.
+
+OmegaConf reads these classes, hence Enum instead of Literal, no frozen=True and no union of
+dataclasses. Cross-field rules raise ValueError in __post_init__, which runs when the composed
+config becomes objects. Nothing here imports torch: a bad recipe is refused in half a second.
+
+Options of an algorithm axis and of a verifier are dataclasses beside their code
+(`rlvr_cli/algorithms/*.py`, `rlvr_cli/verifiers/*.py`); `compose/` puts them in the `Any` fields.
+"""
+
+from __future__ import annotations
+
+from rlvr_cli.schema.data import Chat, Hygiene, Source
+from rlvr_cli.schema.evaluation import Bench, Eval
+from rlvr_cli.schema.model import Lora, Model, Precision, TinyModel
+from rlvr_cli.schema.recipes import (
+    SFT,
+    EvalRecipe,
+    Recipe,
+    Resume,
+    Server,
+    SFTBatch,
+    SFTEval,
+    SFTRecipe,
+    Stage,
+    VerifyRecipe,
+)
+from rlvr_cli.schema.sampling import Batch, Rollout, RolloutEngine, Unscored, Verification
+from rlvr_cli.schema.training import Checkpoint, Critic, Faults, NonFinite, Offload, Schedule, Trainer
+from rlvr_cli.schema.watching import (
+    Action,
+    Actions,
+    ConsoleMode,
+    Controller,
+    Diagnosis,
+    Preflight,
+    SampleFile,
+    Tracker,
+    WandbMode,
+)
+
+__all__ = [
+    "SFT",
+    "Action",
+    "Actions",
+    "Batch",
+    "Bench",
+    "Chat",
+    "Checkpoint",
+    "ConsoleMode",
+    "Controller",
+    "Critic",
+    "Diagnosis",
+    "Eval",
+    "EvalRecipe",
+    "Faults",
+    "Hygiene",
+    "Lora",
+    "Model",
+    "NonFinite",
+    "Offload",
+    "Precision",
+    "Preflight",
+    "Recipe",
+    "Resume",
+    "Rollout",
+    "RolloutEngine",
+    "SFTBatch",
+    "SFTEval",
+    "SFTRecipe",
+    "SampleFile",
+    "Schedule",
+    "Server",
+    "Source",
+    "Stage",
+    "TinyModel",
+    "Tracker",
+    "Trainer",
+    "Unscored",
+    "Verification",
+    "VerifyRecipe",
+    "WandbMode",
+]

@@ -1,0 +1,71 @@
+"""Where problems come from, and what is checked before they are used."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any
+
+from omegaconf import MISSING
+
+
+class Chat(Enum):
+    auto = "auto"
+    always = "always"
+    never = "never"
+
+
+@dataclass(kw_only=True)
+class Source:
+    """One set of problems (RL, eval) or examples (SFT)."""
+
+    path: str = MISSING
+    """Hub id, `.jsonl` / `.json` / `.parquet` file or folder of them, `synthetic:<family>` or
+    `reasoning_gym:<task>`."""
+    config: str | None = None
+    """Configuration name of a hub data set."""
+    split: str = "train"
+    layout: str | None = None
+    """Layout of a benchmark whose rows are put together first (gpqa, livecodebench, ...); null: none."""
+    columns: dict[str, str] = field(default_factory=dict)
+    """Maps our names (prompt, answer, id, ...) to the file's; empty: the layout is recognised."""
+    prompt: str = "{prompt}"
+    """Template around the problem text; `{prompt}` is replaced."""
+    system: str | None = None
+    """System message; needs a chat template."""
+    chat: Chat = Chat.auto
+    """Apply the chat template: auto = where the tokenizer has one."""
+    shots: int = 0
+    """Worked examples before each problem; only for layouts that have them (mbpp, mmlu_pro)."""
+    shots_split: str | None = None
+    """Where they come from: a split of the data set, or a file."""
+    verifiers: list[str] = field(default_factory=list)
+    """Keys of `verifiers` that score this source; the first decides what counts as correct. Where
+    `columns` maps `verifiers`, a row's own list stands in their place."""
+    weight: float = 1.0
+    """Share of prompts drawn from this source, relative to the other sources."""
+    limit: int | None = None
+    """Use only the first so many rows."""
+    deduplicate: bool = False
+    """Keep only the first of rows with the same prompt."""
+    options: dict[str, Any] = field(default_factory=dict)
+    """Parameters of a synthetic family, e.g. {digits: 3}, or of a layout."""
+
+
+@dataclass(kw_only=True)
+class Hygiene:
+    """What is looked for in the problems before training; found, it is reported, and refused if strict."""
+
+    enabled: bool = True
+    strict: bool = False
+    """Refuse to train on duplicates, gold answers no verifier can use, or problems of the benchmarks."""
+    ngram: int = 13
+    """Words in a row that a problem must share with one of a benchmark to overlap with it."""
+    examples: int = 5
+    """Rows of each kind shown in `data_report.json`."""
+
+    def __post_init__(self) -> None:
+        if self.ngram < 2:
+            raise ValueError(f"hygiene.ngram is {self.ngram}; it must be at least 2")
+        if self.examples < 0:
+            raise ValueError(f"hygiene.examples is {self.examples}; it must not be negative")

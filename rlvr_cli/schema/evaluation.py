@@ -1,0 +1,48 @@
+"""Benches, during training and by themselves."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from omegaconf import MISSING
+
+from rlvr_cli.schema.data import Source
+
+
+@dataclass(kw_only=True)
+class Bench:
+    """A benchmark: where its problems come from, how they are asked and how often."""
+
+    source: Source = MISSING
+    verifier: Any = MISSING
+    """One entry like those of `verifiers`."""
+    k: int = 1
+    """Samples per problem."""
+    temperature: float = 1.0
+    """0 is greedy."""
+    top_p: float = 1.0
+    max_tokens: int = 1024
+    max_prompt_tokens: int | None = None
+    """Problems with a longer prompt are left out and counted; null: `rollout.max_prompt_tokens`."""
+    stop: list[str] = field(default_factory=list)
+    """Strings that end a response besides the end-of-sequence token."""
+    seed: int = 0
+    pass_at: list[int] = field(default_factory=list)
+    """The j of the pass@j to report; empty: powers of two up to k, and k."""
+    majority: bool = True
+    """Report maj@j; off where answers cannot be compared as text (programs, essays)."""
+    problems: int | None = None
+    """How many there are, for the list; another number found is warned of. null: not known."""
+    note: str = ""
+    """Origin, licence and protocol, for the reader."""
+
+
+@dataclass(kw_only=True)
+class Eval:
+    benches: dict[str, Bench] = field(default_factory=dict)
+    """Add one with `+bench@eval.benches.aime24=aime24`."""
+    every: int | None = None
+    """Steps between evaluations; null: none in between."""
+    at_start: bool = True
+    at_end: bool = True

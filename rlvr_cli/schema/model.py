@@ -1,0 +1,57 @@
+"""The model and its adapters."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any
+
+from omegaconf import MISSING
+
+
+class Precision(Enum):
+    fp32 = "fp32"
+    bf16 = "bf16"
+
+
+@dataclass(kw_only=True)
+class Lora:
+    """Low-rank adapters (peft). rank 0 trains every weight."""
+
+    rank: int = 0
+    """Rank of the adapters; 0 switches LoRA off."""
+    alpha: float = 32.0
+    """Scale numerator: the update is multiplied by alpha / rank."""
+    dropout: float = 0.0
+    targets: str = "all-linear"
+    """`all-linear`, or module names separated by commas."""
+
+
+@dataclass(kw_only=True)
+class TinyModel:
+    """Shape of the randomly initialised Qwen2 model made when `model.path` is `builtin:tiny`."""
+
+    hidden_size: int = 128
+    layers: int = 4
+    heads: int = 4
+    kv_heads: int = 2
+    max_positions: int = 2048
+
+
+@dataclass(kw_only=True)
+class Model:
+    path: str = MISSING
+    """Hugging Face folder, hub id, run directory (its `final/` is taken) or `builtin:tiny`."""
+    revision: str | None = None
+    """Branch, tag or commit of a hub id."""
+    attention: str = "sdpa"
+    """Attention implementation of transformers in the trainer: sdpa, eager, flash_attention_2, ..."""
+    gradient_checkpointing: bool = False
+    """Recompute activations in the backward pass: less memory, about a third more time."""
+    trust_remote_code: bool = False
+    chat_template: str | None = None
+    """Path of a Jinja file that replaces the tokenizer's chat template."""
+    overrides: dict[str, Any] = field(default_factory=dict)
+    """Entries of the model's config.json to change, e.g. {max_position_embeddings: 32768}."""
+    lora: Lora = field(default_factory=Lora)
+    tiny: TinyModel = field(default_factory=TinyModel)

@@ -1,0 +1,118 @@
+"""Rollouts: how many, from which engine, judged by whom."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum
+
+from rlvr_cli.schema.model import Precision
+
+
+class RolloutEngine(Enum):
+    vllm = "vllm"
+    hf = "hf"
+
+
+class Unscored(Enum):
+    drop = "drop"
+    zero = "zero"
+    fail = "fail"
+
+
+@dataclass(kw_only=True)
+class Batch:
+    """The one batch vocabulary; everything else is derived and printed at start."""
+
+    prompts_per_step: int = 32
+    """P: prompts whose groups train in one step."""
+    group_size: int = 8
+    """G: completions sampled for each prompt."""
+    updates_per_step: int = 1
+    """Optimizer updates for each batch of rollouts; 1 is strictly on-policy."""
+    tokens_per_microbatch: int = 8192
+    """Upper bound of (padded) tokens in one forward/backward of one rank."""
+
+    def __post_init__(self) -> None:
+        for name in ("prompts_per_step", "group_size", "updates_per_step", "tokens_per_microbatch"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"batch.{name} is {getattr(self, name)}; it must be at least 1")
+        if self.prompts_per_step % self.updates_per_step:
+            raise ValueError(
+                f"batch.updates_per_step ({self.updates_per_step}) must divide "
+                f"batch.prompts_per_step ({self.prompts_per_step})"
+            )
+
+
+@dataclass(kw_only=True)
+class Rollout:
+    engine: RolloutEngine = RolloutEngine.vllm
+    temperature: float = 1.0
+    top_p: float = 1.0
+    max_prompt_tokens: int = 1024
+    """Problems with a longer prompt are left out and counted."""
+    max_tokens: int = 1024
+    """Longest response, in tokens; reaching it counts as truncated."""
+    stop: list[str] = field(default_factory=list)
+    """Strings that end a response besides the end-of-sequence token."""
+    oversample: float = 1.0
+    """Prompts generated per prompt still missing when dynamic sampling refills the batch."""
+    max_rounds: int = 10
+    """Generation rounds after which a step trains on the groups it has."""
+    max_num_seqs: int = 256
+    """Sequences the engine decodes at once."""
+    gpu_memory_utilization: float = 0.5
+    """Share of GPU memory for the vLLM engine, weights and KV cache together."""
+    kv_cache_gb: float = 1.0
+    """KV cache of the CPU engine, in GiB."""
+    enforce_eager: bool | None = None
+    """No CUDA graphs / compilation; null: eager on CPU, graphs on GPU."""
+    sleep: bool = True
+    """On GPUs, free the engine's memory while the trainer works."""
+    dtype: Precision | None = None
+    """Weights in the engine; null: the trainer's precision."""
+    seeded: bool = True
+    """A seed per sample, so that a rollout repeats whatever it is batched with."""
+    probe_tolerance: float | None = None
+    """Largest mean |logprob difference| to the trainer after a sync; null: 1e-4 in fp32, 0.1 in bf16."""
+
+    def __post_init__(self) -> None:
+        if self.temperature <= 0:
+            raise ValueError(
+                f"rollout.temperature is {self.temperature}; it must be above 0 (eval may be greedy)"
+            )
+        if not 0 < self.top_p <= 1:
+            raise ValueError(f"rollout.top_p is {self.top_p}; it must be in (0, 1]")
+        if self.max_tokens < 1:
+            raise ValueError(f"rollout.max_tokens is {self.max_tokens}; it must be at least 1")
+        if self.oversample < 1:
+            raise ValueError(f"rollout.oversample is {self.oversample}; it must be at least 1")
+
+
+@dataclass(kw_only=True)
+class Verification:
+    """The worker pool all verifiers share."""
+
+    workers: int = 2
+    """Worker processes per rank."""
+    timeout_s: float = 6.0
+    """Seconds after which the worker of a verdict is killed."""
+    start_s: float = 120.0
+    """Seconds a worker has to start and to load what its verifiers need."""
+    memory_mb: int = 2048
+    """Address space of a worker; 0: no limit."""
+    recycle_after: int = 1000
+    """Verdicts after which a worker is replaced."""
+    unscored: Unscored = Unscored.drop
+    """A sample whose verifier timed out or crashed: drop it, score it 0, or fail the run."""
+    self_test_floor: float | None = None
+    """Share of gold and of wrong answers a source's first verifier must judge rightly; null: not tested."""
+    self_test_rows: int = 64
+    """Rows of each source the test takes."""
+
+    def __post_init__(self) -> None:
+        if self.self_test_floor is not None and not 0 <= self.self_test_floor <= 1:
+            raise ValueError(
+                f"verification.self_test_floor is {self.self_test_floor}; it must be from 0 to 1"
+            )
+        if self.self_test_rows < 1:
+            raise ValueError(f"verification.self_test_rows is {self.self_test_rows}; it must be at least 1")

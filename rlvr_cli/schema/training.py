@@ -1,0 +1,139 @@
+"""Updates, checkpoints, and what a run does when something breaks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum
+
+from rlvr_cli.schema.model import Precision
+
+
+class Schedule(Enum):
+    constant = "constant"
+    linear = "linear"
+    cosine = "cosine"
+
+
+class Offload(Enum):
+    none = "none"
+    optimizer = "optimizer"
+    all = "all"
+
+
+@dataclass(kw_only=True)
+class Trainer:
+    steps: int = 100
+    response_tokens: int | None = None
+    """Sampled response tokens after which training ends before `steps`: runs of equal cost. null: never."""
+    lr: float = 1e-6
+    warmup_steps: int = 0
+    """Steps over which the learning rate rises linearly from 0."""
+    schedule: Schedule = Schedule.constant
+    """What the learning rate does after the warm-up: stay, or fall to `min_lr` at the last step."""
+    min_lr: float = 0.0
+    weight_decay: float = 0.0
+    betas: list[float] = field(default_factory=lambda: [0.9, 0.999])
+    eps: float = 1e-8
+    zero_stage: int = 2
+    """DeepSpeed ZeRO: 0 replicates, 1 shards optimizer state, 2 also gradients, 3 also weights."""
+    offload: Offload = Offload.none
+    """Keep the optimizer state (or with ZeRO-3 also the weights) in CPU memory."""
+    precision: Precision = Precision.bf16
+    """bf16 computes in bfloat16 and keeps fp32 master weights; fp32 is exact and for CPUs."""
+    ranks: int | None = None
+    """Processes on this machine; null: one per GPU, or 1 without GPUs. Ignored under torchrun or Slurm."""
+
+    def __post_init__(self) -> None:
+        if self.zero_stage not in (0, 1, 2, 3):
+            raise ValueError(f"trainer.zero_stage is {self.zero_stage}; it must be 0, 1, 2 or 3")
+        if self.steps < 1:
+            raise ValueError(f"trainer.steps is {self.steps}; it must be at least 1")
+        if self.response_tokens is not None and self.response_tokens < 1:
+            raise ValueError(f"trainer.response_tokens is {self.response_tokens}; it must be at least 1")
+        if self.lr < 0:
+            raise ValueError(f"trainer.lr is {self.lr}; it must not be negative")
+        if len(self.betas) != 2:
+            raise ValueError(f"trainer.betas has {len(self.betas)} entries; it needs 2")
+        if self.offload is Offload.all and self.zero_stage != 3:
+            raise ValueError("trainer.offload=all moves the weights too and needs trainer.zero_stage=3")
+        if self.offload is Offload.optimizer and self.zero_stage == 0:
+            raise ValueError("trainer.offload=optimizer needs trainer.zero_stage of 1 or more")
+        if self.ranks is not None and self.ranks < 1:
+            raise ValueError(f"trainer.ranks is {self.ranks}; it must be at least 1")
+
+
+@dataclass(kw_only=True)
+class Critic:
+    """Value model of `algorithm.advantage=gae`. What is not here (ZeRO, precision, LoRA) is the policy's."""
+
+    path: str | None = None
+    """Start weights, as `model.path`, or a PPO run, whose critic is taken; null: those of the policy."""
+    lr: float | None = None
+    """null: 5 times `trainer.lr`."""
+    warmup_steps: int = 0
+    """Steps over which its learning rate rises linearly from 0; then it stays."""
+    weight_decay: float = 0.0
+    max_grad_norm: float | None = 1.0
+    """Largest norm of its gradient; null: no clipping."""
+    pretrain_steps: int = 0
+    """First steps that train the critic alone, before the policy moves."""
+
+    def __post_init__(self) -> None:
+        for name in ("lr", "warmup_steps", "weight_decay", "pretrain_steps"):
+            value = getattr(self, name)
+            if value is not None and not value >= 0:
+                raise ValueError(f"critic.{name} is {value}; it must not be negative")
+        if self.max_grad_norm is not None and not self.max_grad_norm > 0:
+            raise ValueError(f"critic.max_grad_norm is {self.max_grad_norm}; it must be positive or null")
+
+    def rate(self, trainer: Trainer) -> float:
+        """Its learning rate after the warm-up."""
+        return 5 * trainer.lr if self.lr is None else self.lr
+
+
+@dataclass(kw_only=True)
+class Checkpoint:
+    every: int | None = None
+    """Steps between checkpoints; null: only when the run ends or is interrupted."""
+    keep: int = 2
+    """Checkpoints kept; older ones are deleted."""
+    best: str | None = None
+    """`<bench>/<metric>` whose best checkpoint is kept besides and exported to `best/`; null: none."""
+    background: bool = True
+    """Write from a copy in CPU memory while training goes on; false: training waits, without a copy."""
+    must_save_by: float | None = None
+    """Hours after the start of the command by which a run must have saved and stopped; null: the end of the
+    Slurm job, where there is one."""
+
+    def __post_init__(self) -> None:
+        if self.every is not None and self.every < 1:
+            raise ValueError(f"checkpoint.every is {self.every}; it must be at least 1")
+        if self.keep < 1:
+            raise ValueError(f"checkpoint.keep is {self.keep}; it must be at least 1")
+        if self.must_save_by is not None and not self.must_save_by > 0:
+            raise ValueError(f"checkpoint.must_save_by is {self.must_save_by}; it must be above 0 hours")
+
+
+class NonFinite(Enum):
+    stop = "stop"
+    skip = "skip"
+    rollback = "rollback"
+
+
+@dataclass(kw_only=True)
+class Faults:
+    """What becomes of a run that fails."""
+
+    nonfinite: NonFinite = NonFinite.stop
+    """An update meets NaN or infinity, before anything has changed: end the run, leave the update out, or go
+    back to the newest checkpoint and on with other data."""
+    max_restarts: int = 3
+    """Times a run that failed is started again from its newest checkpoint."""
+    hang_s: float | None = 1800.0
+    """Seconds without a sign of life after which a rank counts as hung, which is a failure; null: never."""
+
+    def __post_init__(self) -> None:
+        if self.max_restarts < 0:
+            raise ValueError(f"faults.max_restarts is {self.max_restarts}; it must be at least 0")
+        if self.hang_s is not None and self.hang_s <= 0:
+            raise ValueError(f"faults.hang_s is {self.hang_s}; it must be above 0")
