@@ -22,16 +22,25 @@ import pytest
 from rlvr_cli.schema import TinyModel
 
 LONGEST = (
-    "test_learning",
     "test_kill",
     "test_restarts",
     "test_universal",
-    "test_runs",
+    "test_learning",
     "test_fuzz_recipes",
+    "test_runs",
+    "test_verifiers_hostile",
     "test_preflight_runs",
     "test_ppo",
     "test_resume",
     "test_stages_runs",
+    "test_engine",
+    "test_exactness",
+    "test_compose",
+    "test_evaluate",
+    "test_planning",
+    "test_nonfinite",
+    "test_doctor",
+    "test_launch",
 )
 """Files that take minutes. They begin first: one that begins last keeps a single core busy to the end."""
 

@@ -106,13 +106,13 @@ def test_every_preset_fits_tiny_dapo(preset: str) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("axis", algorithms.AXES)
 def test_every_option_of_an_axis_can_be_swapped_in(axis: str) -> None:
+    preset = compose.load("tiny_dapo", []).algorithm
     for name, option in algorithms.options(axis).items():
         try:
             recipe = compose.load("tiny_dapo", [f"algorithm/{axis}={name}"])
         except UserError as error:  # combinations refused by algorithms.check name the axis
             assert f"{axis}={name}" in str(error) or f"algorithm.{axis}." in str(error)
             continue
-        preset = compose.load("tiny_dapo", []).algorithm
         same = getattr(preset, axis).name == name
         assert getattr(recipe.algorithm, axis) == (getattr(preset, axis) if same else option())
 
