@@ -199,6 +199,7 @@ def test_every_bench_has_an_example() -> None:
     assert used - {None} == set(LAYOUTS)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", EXAMPLES)
 def test_the_first_row_renders_and_its_gold_is_right(name, tokenizer, tmp_path, monkeypatch):
     row, response = EXAMPLES[name]

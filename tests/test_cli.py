@@ -73,6 +73,7 @@ def test_mistakes_are_one_line_and_write_nothing(
     assert [path.name for path in tmp_path.iterdir()] == ["-odd.yaml"]
 
 
+@pytest.mark.slow
 def test_dry_run_prints_a_valid_recipe_and_writes_nothing(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
@@ -130,6 +131,7 @@ def test_recipes_are_listed_shown_and_copied(capsys: pytest.CaptureFixture[str],
     assert code == 2 and "mine.yaml exists" in err and (tmp_path / "mine.yaml").read_text() == "changed"
 
 
+@pytest.mark.slow
 def test_a_run_directory_is_a_recipe(tmp_path: Path) -> None:
     compose.save(compose.load("tiny_dapo", []), tmp_path / "run" / "recipe.yaml")
     assert compose.load(str(tmp_path / "run"), []).name == "tiny_dapo"
@@ -180,6 +182,7 @@ def test_bash_completion_works() -> None:
 COMMAND = [sys.executable, "-m", "rlvr_cli"]
 
 
+@pytest.mark.slow
 def test_as_a_process() -> None:
     started = time.perf_counter()
     shown = subprocess.run([*COMMAND, "--help"], capture_output=True, text=True, check=True)

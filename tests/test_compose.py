@@ -70,6 +70,7 @@ def test_shipped_recipe_composes_and_survives_the_round_trip(name: str, tmp_path
     assert all("\n" not in number for number in plan.derive(recipe).values())
 
 
+@pytest.mark.slow
 def test_a_dump_takes_values_and_options_but_no_groups(tmp_path: Path) -> None:
     path = tmp_path / "recipe.yaml"
     compose.save(compose.load("tiny_dapo", []), path)
@@ -117,6 +118,7 @@ def test_every_option_of_an_axis_can_be_swapped_in(axis: str) -> None:
         assert getattr(recipe.algorithm, axis) == (getattr(preset, axis) if same else option())
 
 
+@pytest.mark.slow
 def test_another_option_starts_from_its_own_values(write: Any) -> None:
     parent = write(
         BODY + "algorithm: {loss: {clip_ratio_high: 0.5, dual_clip: 3.0}, filter: {metric: reward}}\n"
@@ -309,6 +311,7 @@ def test_eval_recipes() -> None:
         compose.load_eval("tiny_dapo", [], benches=["addition"], model="m")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("bench", shipped.options("bench"))
 def test_every_bench_composes_and_survives_the_round_trip(bench: str, tmp_path: Path) -> None:
     recipe = compose.load_eval(None, [], benches=[bench], model="m")
@@ -364,6 +367,7 @@ def golden() -> list[str]:
     return lines
 
 
+@pytest.mark.slow
 def test_composing_imports_no_torch() -> None:
     code = (
         "import sys; from rlvr_cli import compose; compose.load('tiny_dapo', []);"

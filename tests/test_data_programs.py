@@ -77,6 +77,7 @@ data: {train: {verifiers: [code]}}
 """
 
 
+@pytest.mark.slow
 def test_limits_fit_into_the_pools(tmp_path: Path) -> None:
     path = tmp_path / "code.yaml"
     path.write_text(RECIPE)

@@ -263,6 +263,7 @@ def sick_rows(name: str) -> list[Row]:
     return rows
 
 
+@pytest.mark.slow
 @settings(max_examples=40, deadline=None)
 @given(name=st.sampled_from(sorted(SICK)), cut=st.integers(0, 62))
 def test_a_resumed_run_finds_what_an_undisturbed_one_finds(name: str, cut: int) -> None:

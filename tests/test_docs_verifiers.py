@@ -62,6 +62,7 @@ def verdict_of(name: str, row: Row, **settings: Any) -> Verdict:
     return verifier.verify(text_of(row["response"]), text_of(row["answer"]), extra)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name in VERIFIER_PAGES if name not in ELSEWHERE])
 def test_examples(name: str) -> None:
     if name == "code" and not BOXED:

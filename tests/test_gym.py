@@ -51,6 +51,7 @@ def calls(path: Path) -> set[str]:
     return (names & RUNNERS - {"compile"}) | (plain & {"compile"})
 
 
+@pytest.mark.slow
 def test_no_scorer_that_runs_text_is_used_on_answers() -> None:
     gym.library()
     from reasoning_gym.factory import DATASETS
@@ -154,6 +155,7 @@ def test_same_arguments_same_problems_in_another_process() -> None:
     assert first == generate("suite", "train", options, 0)
 
 
+@pytest.mark.slow
 def test_rows_serve_rl_and_sft() -> None:
     [row] = generate("chain_sum", "train", {"size": 1, "max_terms": 2}, 3)
     problem = PROBLEMS.normalise(row, PROBLEMS.recognise(row, {}, "x"), "x")
@@ -187,6 +189,7 @@ def test_wrong_options(name: str, split: str, options: dict[str, Any], message: 
         rows(name, split, options, 0)
 
 
+@pytest.mark.slow
 def test_zebra_puzzles_without_pycosat_say_what_is_missing() -> None:
     code = (
         "import sys; sys.modules['pycosat'] = None\n"
@@ -204,6 +207,7 @@ def test_zebra_puzzles_without_pycosat_say_what_is_missing() -> None:
     )
 
 
+@pytest.mark.slow
 def test_through_the_pool() -> None:
     [row] = rows("gcd", "train", {"size": 1}, 0)
     with Pool({"rg": ReasoningGym()}, Verification(workers=1)) as pool:

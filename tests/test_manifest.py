@@ -119,6 +119,7 @@ def run(tmp_path: Path) -> Path:
     return out
 
 
+@pytest.mark.slow
 def test_another_recipe_is_refused_unless_it_is_wanted(run: Path) -> None:
     before = (run / "recipe.yaml").read_bytes()
     with pytest.raises(UserError, match=r"trainer\.lr \(0\.0001 -> 0\.01\).*add resume=changed"):
@@ -133,6 +134,7 @@ def test_another_recipe_is_refused_unless_it_is_wanted(run: Path) -> None:
     assert rundir.prepare(now, run) == f"continuing {run}"
 
 
+@pytest.mark.slow
 def test_a_run_is_not_continued_where_that_is_unwanted(run: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"holds a run and resume=never"):
         rundir.prepare(recipe(run, "resume=never"), run)
@@ -144,6 +146,7 @@ def test_a_run_is_not_continued_where_that_is_unwanted(run: Path, tmp_path: Path
     assert rundir.prepare(recipe(fresh, "resume=never"), fresh) == f"starting {fresh}"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("content", [b"", b"{", b"\xff\xfe", b'{"step": 7}'])
 def test_a_damaged_state_does_not_end_the_look_at_the_recipe(content: bytes, run: Path) -> None:
     """Which checkpoint is good, the ranks find out; here an older one tells which stages have begun."""
@@ -153,6 +156,7 @@ def test_a_damaged_state_does_not_end_the_look_at_the_recipe(content: bytes, run
     assert rundir._newest(run / "checkpoints") == (5, 1)
 
 
+@pytest.mark.slow
 def test_a_checkpoint_whose_replacement_was_cut_short_is_put_back(run: Path) -> None:
     (run / "checkpoints" / "step_7").rename(run / "checkpoints" / ".step_7.old")
     assert rundir.prepare(recipe(run), run) == f"continuing {run}"

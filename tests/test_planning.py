@@ -140,6 +140,7 @@ def test_activations_are_what_autograd_keeps(
     assert two - (four - two) == pytest.approx(ends, rel=0.15 if again else 0.1)
 
 
+@pytest.mark.slow
 def test_optimizer_states_by_hand() -> None:
     """7.6B parameters in bf16: 2 bytes of weights, 4 of fp32 master copy, 8 of moments each."""
     count = PUBLISHED["Qwen/Qwen2.5-7B"]
@@ -154,6 +155,7 @@ def test_optimizer_states_by_hand() -> None:
     assert line(exact, "master weights") == 0 and line(exact, "Adam moments") == 8 * count
 
 
+@pytest.mark.slow
 def test_gradients_of_several_micro_batches_and_ranks() -> None:
     """ZeRO-2 adds a micro-batch's gradients to the sum, and joins the pieces of several ranks in a copy."""
     count, bucket = PUBLISHED["Qwen/Qwen2.5-7B"], 2 * 5e8
@@ -168,6 +170,7 @@ def test_gradients_of_several_micro_batches_and_ranks() -> None:
     assert line(three, "fp32 gradients", "optimizer") == (4 + 2) * 1e9
 
 
+@pytest.mark.slow
 def test_offload_lora_and_reference_move_what_they_should() -> None:
     before, moved = memory_of(job()), memory_of(job("trainer.offload=optimizer"))
     assert moved.total("update") < before.total("update") and moved.host_peak > before.host_peak
@@ -209,6 +212,7 @@ def test_what_helps_never_harms(stage: int, ranks: int, tokens: int, again: bool
     assert memory_of(replace(given_, recipe=fewer)).total("update") <= here
 
 
+@pytest.mark.slow
 def test_engine_share_and_sleep() -> None:
     memory = memory_of(job("rollout.gpu_memory_utilization=0.5"))
     held = "vLLM: weights, KV cache"
@@ -315,6 +319,7 @@ def test_unknown_hub_model_names_the_way_out(monkeypatch: pytest.MonkeyPatch) ->
         shape_of(Model(path="nobody/no-such-model"))
 
 
+@pytest.mark.slow
 def test_page_fits_100_columns_and_json_says_the_same(capsys: pytest.CaptureFixture[str]) -> None:
     words = ["plan", "dapo_qwen7b", "--gpu", "a100-40", "--ranks", "2"]
     assert cli.main(words) == 1
@@ -327,6 +332,7 @@ def test_page_fits_100_columns_and_json_says_the_same(capsys: pytest.CaptureFixt
     assert f"{content['memory']['peak'] / GIB:.2f} GiB in {content['memory']['peak_phase']}" in page
 
 
+@pytest.mark.slow
 def test_page_of_a_narrow_terminal(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

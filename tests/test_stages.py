@@ -101,6 +101,7 @@ def test_a_stage_may_do_without_the_kl(path: str) -> None:
     assert "renews a reference policy that nothing uses" in refused(path, "algorithm.kl.coef=0")
 
 
+@pytest.mark.slow
 def test_the_schedule_is_printed(path: str) -> None:
     lines = plan.derive(load(path))
     assert (
@@ -127,6 +128,7 @@ def test_describe_names_all_that_changes(path: str) -> None:
     assert describe(load(path, "+stages.late={after: 9}").stages["late"]) == "nothing changes"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("override", "says"),
     [
@@ -213,6 +215,7 @@ def test_only_stages_to_come_may_change(path: str, tmp_path: Path) -> None:
         rundir.prepare(later, out)
 
 
+@pytest.mark.slow
 def test_a_stage_begun_at_the_checkpoint_may_not_change(path: str, tmp_path: Path) -> None:
     out = tmp_path / "run"
     checkpoint(out, 5, stage=2)

@@ -227,6 +227,7 @@ def test_curves_of_rl_and_sft(tmp_path: Path) -> None:
     assert draw(tmp_path / "sft", sft) == (1100, 660)
 
 
+@pytest.mark.slow
 def test_curves_of_one_step_and_of_none(tmp_path: Path) -> None:
     assert curves(tmp_path) is None
     draw(tmp_path / "one", [{"step": 1, "reward/mean": 0.5}])

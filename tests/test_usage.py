@@ -137,6 +137,7 @@ OPTIONS = [cls for axis in algorithms.AXES for cls in algorithms.options(axis).v
 VERIFIERS = [verifiers.find(name) for name in verifiers.names()]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("section", SECTIONS, ids=lambda cls: cls.__name__)
 def test_code_reads_every_key(section: type) -> None:
     missing = [
@@ -145,6 +146,7 @@ def test_code_reads_every_key(section: type) -> None:
     assert [key for key in missing if key != "Bench.note"] == []  # that speaks to people
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("option", [*OPTIONS, *VERIFIERS], ids=lambda cls: f"{cls.__module__}.{cls.name}")
 def test_code_reads_every_option(option: type) -> None:
     holders_of_options = {"option", "verifier", "verifiers", "rule", "v", "settings", "spikes"}

@@ -117,8 +117,8 @@ class Optimised:
     def update(self, batch: Batch, objective: Objective, *, lr: float) -> dict[str, float]:
         """One optimizer update over all sequences of `batch`, which every rank holds.
 
-        Returns loss, grad_norm (before clipping), and the mean over tokens with a weight of every metric
-        of the objective; of `mismatch_abs` also the maximum.
+        Returns loss, grad_norm (before clipping), and the token mean of every metric of the objective (over
+        which tokens: `Tally`); of `mismatch_abs` also the maximum.
         Raises NonFinite before weights and optimizer are touched, on all ranks alike, when something is NaN
         or infinite; gradients already accumulated are forgotten.
         """
