@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -61,6 +61,18 @@ def questions(name: str, bench: Bench, tokenizer: Any, limit: int, remedy: str |
     remedy = remedy or f"raise benches.{name}.max_prompt_tokens"
     found, report = problems(name, bench.source, tokenizer, limit, bench.seed, remedy)
     return Questions(problems=found, left_out=report.too_long)
+
+
+def shortfalls(key: str, bench: Bench, limit: int, summary: dict[str, float]) -> Iterator[str]:
+    """Why a score is not of the whole bench `key` (as in the recipe), a line each."""
+    name, asked = key.rpartition(".")[2], summary["problems"] + summary["left_out"]
+    if summary["left_out"]:
+        yield (
+            f"{name}: the prompts of {summary['left_out']:.0f} of {asked:.0f} problems are longer than "
+            f"{limit} tokens and left out; raise {key}.max_prompt_tokens"
+        )
+    if bench.problems is not None and asked != bench.problems:
+        yield f"{name} has {bench.problems} problems, {asked:.0f} were found"
 
 
 def run_bench(

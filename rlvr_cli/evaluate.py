@@ -18,6 +18,7 @@ from rlvr_cli.bench import (
     questions,
     run_bench,
     scored,
+    shortfalls,
     verifier_key,
     with_stops,
 )
@@ -63,7 +64,9 @@ def evaluate(recipe: EvalRecipe, terminal: TextIO) -> None:
         tables: dict[str, dict[str, Any]] = {}
         for done in rescored(recipe, pool) if recipe.rescore else sampled(recipe, out, pool, tracker):
             summary, bench = done.result.summary, recipe.benches[done.name]
-            warn(recipe, done.name, summary, tracker)
+            limit = prompt_limit(bench, recipe.rollout)
+            for line in shortfalls(f"benches.{done.name}", bench, limit, summary):
+                tracker.event("warning", line)
             tracker.evaluation(0, done.name, summary, done.timing)
             if distributed.rank() == 0:
                 path = outputs.write_result(out, done.name, bench, done.result, **done.context)
@@ -79,19 +82,6 @@ def evaluate(recipe: EvalRecipe, terminal: TextIO) -> None:
                     part.unlink()
     if distributed.rank() == 0:
         print_results(terminal, results, tables)
-
-
-def warn(recipe: EvalRecipe, name: str, summary: dict[str, float], tracker: Tracker | Silent) -> None:
-    """Say so where the score is not of the whole bench."""
-    bench, asked = recipe.benches[name], summary["problems"] + summary["left_out"]
-    if summary["left_out"]:
-        limit = prompt_limit(bench, recipe.rollout)
-        said = (
-            f"the prompts of {summary['left_out']:.0f} of {asked:.0f} problems are longer than {limit} tokens"
-        )
-        tracker.event("warning", f"{name}: {said} and left out; raise benches.{name}.max_prompt_tokens")
-    if bench.problems is not None and asked != bench.problems:
-        tracker.event("warning", f"{name} has {bench.problems} problems, {asked:.0f} were found")
 
 
 def roomy(verification: Verification, judges: list[Any]) -> Verification:

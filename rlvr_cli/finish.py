@@ -7,7 +7,7 @@ from typing import Any
 from rlvr_cli import metrics
 from rlvr_cli.assemble import Parts, save
 from rlvr_cli.audit import audit_metrics
-from rlvr_cli.bench import prompt_limit, questions, run_bench
+from rlvr_cli.bench import prompt_limit, questions, run_bench, shortfalls
 from rlvr_cli.diagnose import diagnose
 from rlvr_cli.engine import distributed
 from rlvr_cli.engine.model import export
@@ -117,9 +117,9 @@ def evaluation_due(parts: Parts) -> bool:
 def evaluate_benches(parts: Parts) -> None:
     """Run every bench of the recipe on the current policy; all ranks must call it."""
     for name, bench in parts.recipe.eval.benches.items():
+        limit, first = prompt_limit(bench, parts.recipe.rollout), name not in parts.questions
         with parts.timer("eval"):
-            if name not in parts.questions:
-                limit = prompt_limit(bench, parts.recipe.rollout)
+            if first:
                 parts.questions[name] = questions(name, bench, parts.tokenizer, limit)
             result = run_bench(
                 name,
@@ -132,6 +132,8 @@ def evaluate_benches(parts: Parts) -> None:
                 check=parts.stop.check,
             )
         parts.tracker.evaluation(parts.step, name, result.summary)
+        for line in shortfalls(f"eval.benches.{name}", bench, limit, result.summary) if first else ():
+            parts.tracker.event("warning", line)
         values = {f"eval/{name}/{metric}": value for metric, value in result.summary.items()}
         diagnose(parts, {"step": parts.step, "event": "eval", "bench": name} | values)
         parts.state["first_eval"].setdefault(name, {"step": parts.step} | result.summary)

@@ -24,6 +24,7 @@ eval:
       k: 2
       seed: 5
       max_tokens: 12
+      problems: 13
 checkpoint: {every: 1, keep: 1, best: chance/avg@2}
 """
 
@@ -44,6 +45,9 @@ def test_the_best_checkpoint_stays_and_is_exported(recipe, tmp_path):
     assert done.returncode == 0, done.stdout + done.stderr
     rows = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
     scores = {row["step"]: row["eval/chance/avg@2"] for row in rows if row.get("event") == "eval"}
+    events = [json.loads(line) for line in (out / "events.jsonl").read_text().splitlines()]
+    warnings = [event["message"] for event in events if event["kind"] == "warning"]
+    assert warnings == ["chance has 13 problems, 12 were found"]  # once, and nothing set that was not read
     best = max(scores, key=lambda step: (scores[step], -step))
     steps = {path.name for path in (out / "checkpoints").glob("step_*")}
     assert steps == {"step_6", f"step_{best}"}
