@@ -38,7 +38,6 @@ def online(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name, raising=False)
 
 
-@pytest.mark.slow
 def test_everything_on_this_machine() -> None:
     ended = rlvr("doctor", "--json", timeout=500)
     said = json.loads(ended.stdout)
@@ -52,7 +51,6 @@ def test_everything_on_this_machine() -> None:
     assert found["packages"]["facts"]["python"] == sys.version.split()[0]
 
 
-@pytest.mark.slow
 def test_a_broken_machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     monkeypatch.setenv("TMPDIR", str(tmp_path / "file"))

@@ -19,7 +19,7 @@ SFT = [
 SFT += ["trainer.lr=5e-3", "eval.stop_at=0.9"]
 BENCH = ["source.split=train", "source.options.digits=1", "source.options.size=70", "k=8"]
 DAPO = [*(f"eval.benches.addition.{key}" for key in BENCH), "data.train.options.digits=1"]
-DAPO += ["trainer.lr=1e-3", "trainer.steps=60"]
+DAPO += ["trainer.lr=1e-3", "trainer.steps=45"]
 
 
 def test_sft_then_dapo_learns_addition_with_vllm(tmp_path):
@@ -35,7 +35,7 @@ def test_sft_then_dapo_learns_addition_with_vllm(tmp_path):
     )
     assert second.returncode == 0, second.stdout + second.stderr
     before, after = (
-        json.loads((rl / "eval" / f"step_{n}" / "addition.json").read_text())["summary"] for n in (0, 60)
+        json.loads((rl / "eval" / f"step_{n}" / "addition.json").read_text())["summary"] for n in (0, 45)
     )
     assert after["avg@8"] - before["avg@8"] > 0.1
     assert after["ci95_low"] > before["ci95_high"]

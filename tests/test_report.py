@@ -377,7 +377,6 @@ def test_a_run_without_steps_has_a_page(tmp_path: Path) -> None:
     assert "No rollouts are recorded" in result["shown"]["rollouts"]
 
 
-@pytest.mark.slow
 def test_a_real_run_with_tokens(tmp_path: Path) -> None:
     (tmp_path / "mine.yaml").write_text(RECIPE)
     rows = {}

@@ -249,7 +249,6 @@ def kill_in_rollout(process: subprocess.Popen[bytes], done: int) -> None:
     raise AssertionError("no rollout was seen")
 
 
-@pytest.mark.slow
 def test_a_run_whose_ranks_are_killed_comes_to_its_end_unattended(tmp_path: Path) -> None:
     recipe = tmp_path / "exact.yaml"
     recipe.write_text(RECIPE)

@@ -51,10 +51,9 @@ def memory_mb() -> float:
     return psutil.Process().memory_info().rss / 2**20
 
 
-@pytest.mark.slow
 def test_a_thousand_hostile_answers_and_honest_work_beside_them() -> None:
     gold = r"\sqrt{2}"
-    with Pool({"math": Math()}, Verification(workers=2, timeout_s=3.0, memory_mb=1024)) as pool:
+    with Pool({"math": Math()}, Verification(workers=2, timeout_s=1.5, memory_mb=1024)) as pool:
         assert pool.submit("math", r"\boxed{\sqrt{8}/2}", gold, {}).result(60).score == 1.0
         before, started = memory_mb(), time.monotonic()
         futures = []

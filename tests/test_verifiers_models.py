@@ -130,7 +130,6 @@ def logit(path: Path, text: str) -> float:
         return float(model(**AutoTokenizer.from_pretrained(path)(text, return_tensors="pt")).logits[0, 0])
 
 
-@pytest.mark.slow
 def test_reward_model_scores_in_a_worker_of_its_own(reward_model: Path) -> None:
     responses = ["abc", "j", "fedcba" * 3, "ha"]
     scored = RewardModel(path=str(reward_model), batch=4)
@@ -145,7 +144,6 @@ def test_reward_model_scores_in_a_worker_of_its_own(reward_model: Path) -> None:
     assert len({round(v.score, 4) for v in verdicts}) == 4
 
 
-@pytest.mark.slow
 def test_reward_model_options_count(reward_model: Path, tmp_path: Path) -> None:
     def score(response: str, **options: Any) -> Verdict:
         return RewardModel(path=str(reward_model), **options).verify(response, "", {"prompt": "a:"})
@@ -167,7 +165,6 @@ def test_reward_model_options_count(reward_model: Path, tmp_path: Path) -> None:
         Pool({"rm": RewardModel(path="./nowhere")}, Verification())
 
 
-@pytest.mark.slow
 def test_conversation_by_chat_template(reward_model: Path) -> None:
     from transformers import AutoTokenizer
 

@@ -150,7 +150,6 @@ def test_a_pattern_that_backtracks_is_a_timeout() -> None:
         assert workers.submit("format", "aab", "", {}).result(60).score == 1
 
 
-@pytest.mark.slow
 def test_workers_killed_at_random_lose_and_double_nothing() -> None:
     rng = random.Random(0)
     resolved: list[int] = []
@@ -282,7 +281,6 @@ def test_workers_end_with_their_parent(how: signal.Signals, tmp_path: Path) -> N
     assert eventually(lambda: not any(psutil.pid_exists(pid) for pid in pids))
 
 
-@pytest.mark.slow
 def test_five_hundred_hostile_answers() -> None:
     forms = [r"\sqrt{{{0}}}^{{{0}}}", r"\prod_{{k=1}}^{{{0}}}(x+k)", "9^{{9^{{{0}}}}}", "{0}00000!"]
     forms += ["(((x+{0}", "x^{{{0}}}"]
