@@ -12,6 +12,7 @@ from pathlib import Path
 
 from rlvr_cli import compose
 from rlvr_cli.diagnose import make_watch
+from rlvr_cli.errors import UserError
 from rlvr_cli.schema import Recipe
 from rlvr_cli.stages import stages_of
 from rlvr_cli.tracking import read_metrics
@@ -20,9 +21,11 @@ from rlvr_cli.tracking import read_metrics
 def findings(run: Path) -> dict[str, int]:
     """Rule -> step at which it first found something in the run."""
     recipe = compose.load(str(run / "recipe.yaml"), [])
-    assert isinstance(recipe, Recipe), f"{run} is not a run of RL"
+    if not isinstance(recipe, Recipe):
+        raise UserError(f"{run} is not a run of reinforcement learning")
     watch = make_watch(stages_of(recipe))
-    assert watch is not None, f"{run}: diagnosis.enabled is false"
+    if watch is None:
+        raise UserError(f"{run}: diagnosis.enabled is false")
     found: dict[str, int] = {}
     for row in read_metrics(run):
         for finding in watch.add(row):
@@ -36,9 +39,12 @@ def main() -> int:
     parser.add_argument("--healthy", action="store_true", help="exit code 1 if there is any finding")
     options = parser.parse_args()
     steps: dict[str, list[int]] = defaultdict(list)
-    for run in options.runs:
-        for rule, step in findings(run).items():
-            steps[rule].append(step)
+    try:
+        for run in options.runs:
+            for rule, step in findings(run).items():
+                steps[rule].append(step)
+    except UserError as error:
+        parser.error(str(error))
     for rule, at in sorted(steps.items()):
         print(f"{rule:<24} in {len(at)} of {len(options.runs)} runs, first after step {min(at)} to {max(at)}")
     print(f"{len(options.runs)} runs, " + (f"{len(steps)} rules found something" if steps else "no finding"))

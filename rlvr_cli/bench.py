@@ -63,13 +63,13 @@ def questions(name: str, bench: Bench, tokenizer: Any, limit: int, remedy: str |
     return Questions(problems=found, left_out=report.too_long)
 
 
-def shortfalls(key: str, bench: Bench, limit: int, summary: dict[str, float]) -> Iterator[str]:
-    """Why a score is not of the whole bench `key` (as in the recipe), a line each."""
-    name, asked = key.rpartition(".")[2], summary["problems"] + summary["left_out"]
+def shortfalls(section: str, name: str, bench: Bench, limit: int, summary: dict[str, float]) -> Iterator[str]:
+    """Why a score is not of the whole bench, a line each; `section` of the recipe has it under its name."""
+    asked = summary["problems"] + summary["left_out"]
     if summary["left_out"]:
         yield (
             f"{name}: the prompts of {summary['left_out']:.0f} of {asked:.0f} problems are longer than "
-            f"{limit} tokens and left out; raise {key}.max_prompt_tokens"
+            f"{limit} tokens and left out; raise {section}.{name}.max_prompt_tokens"
         )
     if bench.problems is not None and asked != bench.problems:
         yield f"{name} has {bench.problems} problems, {asked:.0f} were found"

@@ -65,7 +65,7 @@ def evaluate(recipe: EvalRecipe, terminal: TextIO) -> None:
         for done in rescored(recipe, pool) if recipe.rescore else sampled(recipe, out, pool, tracker):
             summary, bench = done.result.summary, recipe.benches[done.name]
             limit = prompt_limit(bench, recipe.rollout)
-            for line in shortfalls(f"benches.{done.name}", bench, limit, summary):
+            for line in shortfalls("benches", done.name, bench, limit, summary):
                 tracker.event("warning", line)
             tracker.evaluation(0, done.name, summary, done.timing)
             if distributed.rank() == 0:

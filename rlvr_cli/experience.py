@@ -54,7 +54,7 @@ def make_batches(parts: Parts, groups: list[Group]) -> list[Batch]:
     advantages_N = algorithm.reweight(estimated_N, rewards_PG, correct_PG, lengths_B)
     if advantages_N is not estimated_N:
         note_corrections(groups, advantages_N / estimated_N, lengths_B)
-    keep_N = kept(
+    keep_N = keep_mask(
         algorithm.token_weights, ~rewards_PG.flatten().isnan(), entropies_N, old_N, lengths_B, truncated_B
     )
     note_advantages(groups, advantages_N, keep_N, lengths_B)
@@ -79,7 +79,7 @@ def make_batches(parts: Parts, groups: list[Group]) -> list[Batch]:
     return batches
 
 
-def kept(
+def keep_mask(
     token_weights: Any,
     scored_B: Tensor,
     entropies_N: Tensor | None,

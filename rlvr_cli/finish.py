@@ -132,8 +132,9 @@ def evaluate_benches(parts: Parts) -> None:
                 check=parts.stop.check,
             )
         parts.tracker.evaluation(parts.step, name, result.summary)
-        for line in shortfalls(f"eval.benches.{name}", bench, limit, result.summary) if first else ():
-            parts.tracker.event("warning", line)
+        if first:
+            for line in shortfalls("eval.benches", name, bench, limit, result.summary):
+                parts.tracker.event("warning", line)
         values = {f"eval/{name}/{metric}": value for metric, value in result.summary.items()}
         diagnose(parts, {"step": parts.step, "event": "eval", "bench": name} | values)
         parts.state["first_eval"].setdefault(name, {"step": parts.step} | result.summary)

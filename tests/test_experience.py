@@ -5,7 +5,7 @@ import math
 import torch
 from test_algorithms_f1 import make
 
-from rlvr_cli.experience import kept
+from rlvr_cli.experience import keep_mask
 
 
 def test_samples_without_a_reward_have_no_part_in_the_quantile() -> None:
@@ -14,7 +14,7 @@ def test_samples_without_a_reward_have_no_part_in_the_quantile() -> None:
     lengths, finished = torch.tensor([5, 3, 2]), torch.zeros(3, dtype=torch.bool)
     scored = torch.tensor([True, False, True])
     top = make("token_weights", "top_entropy", fraction=0.25)
-    assert kept(top, scored, entropies, None, lengths, finished).nonzero().flatten().tolist() == [8, 9]
+    assert keep_mask(top, scored, entropies, None, lengths, finished).nonzero().flatten().tolist() == [8, 9]
     rare = make("token_weights", "low_probability", rho=0.5)
-    trains = kept(rare, scored, None, torch.full((10,), math.log(0.4)), lengths, finished)
+    trains = keep_mask(rare, scored, None, torch.full((10,), math.log(0.4)), lengths, finished)
     assert trains.tolist() == [True] * 5 + [False] * 3 + [True] * 2

@@ -9,13 +9,13 @@ from rlvr_cli.algorithms.advantage_tokens import value_loss
 from rlvr_cli.algorithms.kl import Estimator, kl_estimate
 from rlvr_cli.algorithms.mismatch import mismatch_metrics
 
-MEASURED_KL = 10.0
-"""A token counts at most this much in `ref_kl`, in nats."""
-
 if TYPE_CHECKING:
     from torch import Tensor
 
     from rlvr_cli.algorithms import Algorithm
+
+MEASURED_KL = 10.0
+"""A token counts at most this much in `ref_kl`, in nats."""
 
 
 def policy_loss(

@@ -42,12 +42,12 @@ def compose(recipe: Path | None, command: CommandLine) -> Tree:
         stack.recipes.append(stack.layer(body.get("algorithm", {}), files.groups_of(body)))
     if command.preset:
         stack.choose(_preset(recipe, command.preset))
-    _check_critic(stack, command)
+    _refuse_critic(stack, command)
     section = stack.section(stack.options | command.options)
     return section | ({"name": command.preset} if command.preset else {})
 
 
-def _check_critic(stack: _Stack, command: CommandLine) -> None:
+def _refuse_critic(stack: _Stack, command: CommandLine) -> None:
     """No critic for a preset without: a second model would train under the name of a method that has none."""
     known: dict[str, Any] = algorithms.options("advantage")
     wanted, own = (stack.options | command.options).get("advantage"), stack.own.get("advantage")

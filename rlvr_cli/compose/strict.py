@@ -54,7 +54,7 @@ def build(root: type[T], tree: Tree, place: Place) -> T:
         config = OmegaConf.merge(schema, tree)
         if missing := sorted(OmegaConf.missing_keys(config)):
             raise UserError(f"{place.file}: required keys are not set: {', '.join(missing)}")
-        _check_stages(config)
+        _check_shapings(config)
         return OmegaConf.to_object(config)  # type: ignore[return-value]
     except OmegaConfBaseException as error:
         raise UserError(_explain(error, schema, place)) from error
@@ -65,7 +65,7 @@ def build(root: type[T], tree: Tree, place: Place) -> T:
         raise UserError(f"{place.of(key)}: {key or 'a number'} is too large") from error
 
 
-def _check_stages(config: Any) -> None:
+def _check_shapings(config: Any) -> None:
     """A shaping's own rules speak of `algorithm.shaping`; here it is a stage's."""
     for key, stage in config.stages.items() if "stages" in config else ():
         try:
