@@ -35,7 +35,7 @@ test-fast: $(READY)
 
 # A run killed 20 times instead of the 6 of `make test`.
 test-kill: $(READY)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/test_kill.py --kills 20
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/training/test_kill.py --kills 20
 
 lint: $(READY)
 	$(BIN)/ruff check .

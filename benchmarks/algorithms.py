@@ -26,7 +26,7 @@ from statistics import mean, stdev
 
 import numpy as np
 
-from rlvr_cli import shipped
+from rlvr_cli.core import shipped_recipes
 from rlvr_cli.tracking import read_metrics
 from rlvr_cli.tracking.plots import COLOURS, STYLE
 
@@ -72,7 +72,7 @@ PLOTTED = {
 
 def planned() -> dict[str, list[str]]:
     """Label -> overrides: all presets, then the controls."""
-    presets = {name: [f"algorithm={name}"] for name in shipped.presets()}
+    presets = {name: [f"algorithm={name}"] for name in shipped_recipes.presets()}
     runs = presets | CONTROLS
     for label, overrides in runs.items():
         if not shipped_kl(label):
@@ -84,7 +84,7 @@ def shipped_kl(label: str) -> bool:
     """Whether the run keeps a reference policy anyway."""
     if label in CONTROLS:
         return True
-    return "- kl: none" not in (shipped.CONF / "algorithm" / f"{label}.yaml").read_text()
+    return "- kl: none" not in (shipped_recipes.CONF / "algorithm" / f"{label}.yaml").read_text()
 
 
 def folder_of(options: Namespace, label: str, seed: int) -> Path:

@@ -11,11 +11,11 @@ from collections import defaultdict
 from pathlib import Path
 
 from rlvr_cli import compose
-from rlvr_cli.diagnose import make_watch
-from rlvr_cli.errors import UserError
+from rlvr_cli.core.errors import UserError
 from rlvr_cli.schema import Recipe
-from rlvr_cli.stages import stages_of
+from rlvr_cli.schema.stages import stages_of
 from rlvr_cli.tracking import read_metrics
+from rlvr_cli.training.diagnose import make_watch
 
 
 def findings(run: Path) -> dict[str, int]:

@@ -19,9 +19,11 @@ from statistics import median
 from time import perf_counter
 from typing import Any
 
-from rlvr_cli import compose, prerequisites
+from rlvr_cli import compose
+from rlvr_cli.core.rank_process import library_defaults
+from rlvr_cli.launch import prerequisites
+from rlvr_cli.launch.redirect_output import redirect
 from rlvr_cli.schema import Bench, EvalRecipe
-from rlvr_cli.terminal import redirect
 
 Row = dict[str, float]
 """Seconds of an evaluation by phase, of the bare sampling, and the tokens of both."""
@@ -31,7 +33,7 @@ def bare(engine: Any, bench: Bench, prompts: list[list[int]]) -> int:
     """Sample the prompts as the evaluation did, seeds included; the number of tokens."""
     from vllm import SamplingParams
 
-    from rlvr_cli.collect import request_seed
+    from rlvr_cli.sampling.collect import request_seed
 
     params = [
         SamplingParams(
@@ -51,16 +53,16 @@ def bare(engine: Any, bench: Bench, prompts: list[list[int]]) -> int:
 
 
 def measure(recipe: EvalRecipe, name: str, rounds: int, warm_up: int) -> list[Row]:
-    from rlvr_cli.bench import positions, prompt_limit, questions, run_bench, verifier_key
-    from rlvr_cli.engine import distributed
+    from rlvr_cli.engine import process_group
     from rlvr_cli.engine.model import load_tokenizer
-    from rlvr_cli.outputs import write_result
-    from rlvr_cli.samples import Partial
-    from rlvr_cli.session import default_precision, start_engine
+    from rlvr_cli.evaluation.bench import positions, prompt_limit, questions, run_bench, verifier_key
+    from rlvr_cli.evaluation.outputs import write_result
+    from rlvr_cli.evaluation.stored_samples import Partial
+    from rlvr_cli.sampling.start_model import default_precision, start_engine
     from rlvr_cli.tracking import Timer
     from rlvr_cli.verifiers.pool import Pool
 
-    distributed.initialise()
+    process_group.initialise()
     bench, out, rows = recipe.benches[name], Path(str(recipe.out)), []
     tokenizer = load_tokenizer(recipe.model)
     room = positions(recipe.benches, recipe.rollout)
@@ -88,7 +90,7 @@ def measure(recipe: EvalRecipe, name: str, rounds: int, warm_up: int) -> list[Ro
 
 
 def run(options: Namespace, out: Path) -> dict[str, Any]:
-    os.environ.update(prerequisites.environment(1, 0))
+    os.environ.update(library_defaults(1, 0))
     changed = [f"out={out}", "rollout=vllm", *options.overrides]
     model = prerequisites.resolve_model(options.model)
     recipe = compose.load_eval(None, changed, benches=[options.bench], model=model)

@@ -24,7 +24,7 @@ from typing import Any
 
 import psutil
 
-from rlvr_cli.heartbeat import START, Heart
+from rlvr_cli.core.heartbeat import START, Heart
 
 RECIPE = """
 defaults:

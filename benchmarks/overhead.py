@@ -21,7 +21,8 @@ from statistics import median
 from time import perf_counter
 from typing import Any, TextIO
 
-from rlvr_cli import compose, launch
+from rlvr_cli import compose
+from rlvr_cli.launch import start
 from rlvr_cli.schema import Recipe
 
 LIMIT = 0.02
@@ -63,15 +64,15 @@ class Clock:
 
 def rank(recipe: Recipe, terminal: TextIO) -> None:
     """Entry of the rank: `loop.rl` under the clock; leaves a row for each step."""
-    from rlvr_cli import loop, token_notes
-    from rlvr_cli.heartbeat import Heart
+    from rlvr_cli.core.heartbeat import Heart
+    from rlvr_cli.training import loop, token_records
 
     clock, rows = Clock(), []
     loop.record = clock.around("records, metrics, diagnosis", loop.record)  # type: ignore[assignment]
     loop.stabilise = clock.around("controller", loop.stabilise)  # type: ignore[assignment]
     for name in ("beat", "enter", "verdicts", "_write"):
         setattr(Heart, name, clock.around("signs of life", getattr(Heart, name)))
-    loop.noted = lambda batch, objective: note(clock, batch, objective, token_notes)  # type: ignore[assignment]
+    loop.noted = lambda batch, objective: note(clock, batch, objective, token_records)  # type: ignore[assignment]
     step = loop.train_step
 
     def train_step(parts: Any) -> None:
@@ -86,7 +87,7 @@ def rank(recipe: Recipe, terminal: TextIO) -> None:
     (Path(recipe.out) / FILE).write_text(json.dumps(rows))
 
 
-def note(clock: Clock, batch: Any, objective: Any, token_notes: Any) -> Any:
+def note(clock: Clock, batch: Any, objective: Any, token_records: Any) -> Any:
     """The notes' part of the objective: all of it less the objective itself."""
     inner = [0.0]
 
@@ -96,7 +97,7 @@ def note(clock: Clock, batch: Any, objective: Any, token_notes: Any) -> Any:
         inner[0] = perf_counter() - began
         return result
 
-    watched = token_notes.noted(batch, timed)
+    watched = token_records.noted(batch, timed)
 
     def whole(*arguments: Any) -> Any:
         began = perf_counter()
@@ -129,7 +130,7 @@ def main() -> int:
         fixed = [f"out={folder}/run", f"model.path={options.model}", f"trainer.steps={options.steps}"]
         recipe = compose.load("tiny_dapo", [*fixed, *OVERRIDES, *options.overrides], "train")
         began, cpu = time.monotonic(), time.process_time()
-        if code := launch.launch(recipe, "overhead:rank"):
+        if code := start.launch(recipe, "overhead:rank"):
             return code
         watching = (time.process_time() - cpu) / (time.monotonic() - began)
         rows = json.loads((Path(folder) / "run" / FILE).read_text())[WARM_UP:]

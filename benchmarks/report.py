@@ -26,9 +26,9 @@ from typing import Any
 import numpy as np
 
 from rlvr_cli import compose
+from rlvr_cli.core.types import Completion, Group, Problem, Reason, Verdict
 from rlvr_cli.schema import ConsoleMode, Tracker, WandbMode
 from rlvr_cli.tracking import RolloutRecords, tracker
-from rlvr_cli.types import Completion, Group, Problem, Reason, Verdict
 
 MB, SECONDS, STEPS, GROUPS, SAMPLES = 20.0, 3.0, 1000, 32, 8
 DISTINCT = 61

@@ -19,12 +19,14 @@ from statistics import median
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, TextIO
 
-from rlvr_cli import compose, prerequisites
-from rlvr_cli.terminal import redirect
+from rlvr_cli import compose
+from rlvr_cli.core.rank_process import library_defaults
+from rlvr_cli.launch import prerequisites
+from rlvr_cli.launch.redirect_output import redirect
 
 if TYPE_CHECKING:
-    from rlvr_cli.assemble import Parts
-    from rlvr_cli.types import Batch
+    from rlvr_cli.core.types import Batch
+    from rlvr_cli.training.parts import Parts
 
 RECIPE = [
     "algorithm/shaping=identity",
@@ -85,7 +87,7 @@ def bare_generation(parts: Parts, batch: Batch) -> None:
 
 
 def measure(parts: Parts, bare: BareTrainer, steps: int, warm_up: int, terminal: TextIO) -> list[Row]:
-    from rlvr_cli.loop import train_step
+    from rlvr_cli.training.loop import train_step
 
     update, batches = parts.trainer.update, []
 
@@ -142,7 +144,7 @@ def add_phases(rows: list[Row], out: Path) -> list[str]:
 
 def run(options: Namespace, out: Path, terminal: TextIO) -> dict[str, Any]:
     """Medians of everything measured."""
-    os.environ.update(prerequisites.environment(1, 0))
+    os.environ.update(library_defaults(1, 0))
     steps = options.steps + options.warm_up
     model = prerequisites.resolve_model(options.model)
     fixed = [f"model.path={model}", f"out={out}", f"trainer.steps={steps}", "rollout=vllm"]
@@ -150,12 +152,12 @@ def run(options: Namespace, out: Path, terminal: TextIO) -> dict[str, Any]:
 
     import torch
 
-    from rlvr_cli.assemble import assemble
-    from rlvr_cli.engine import distributed
-    from rlvr_cli.session import open_tracker
-    from rlvr_cli.sync import sync
+    from rlvr_cli.engine import process_group
+    from rlvr_cli.training.assemble import assemble
+    from rlvr_cli.training.tracker import open_tracker
+    from rlvr_cli.training.weight_sync import sync
 
-    distributed.initialise()
+    process_group.initialise()
     with (
         open_tracker(recipe, sys.stdout, kind="rl") as tracker,
         assemble(recipe, tracker) as parts,

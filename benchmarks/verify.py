@@ -21,8 +21,8 @@ from time import monotonic, perf_counter
 import math_verify
 import psutil
 
+from rlvr_cli.core.types import Verdict
 from rlvr_cli.schema import Verification
-from rlvr_cli.types import Verdict
 from rlvr_cli.verifiers.math import Math
 from rlvr_cli.verifiers.pool import Pool
 

@@ -29,7 +29,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from rlvr_cli import compose, prerequisites
+from rlvr_cli import compose
+from rlvr_cli.launch import prerequisites
 from rlvr_cli.schema import Recipe
 
 HERE = Path(__file__).parent

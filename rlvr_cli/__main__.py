@@ -2,7 +2,7 @@
 
 import sys
 
-from rlvr_cli.cli import main
+from rlvr_cli.commands.main import main
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -14,14 +14,14 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from rlvr_cli import shipped
 from rlvr_cli.compose import algorithm, files
 from rlvr_cli.compose.checks import check
 from rlvr_cli.compose.evaluation import load_eval as load_eval
 from rlvr_cli.compose.overrides import CommandLine, apply, parse
 from rlvr_cli.compose.strict import Place, build
-from rlvr_cli.errors import UserError
-from rlvr_cli.files import write_atomically
+from rlvr_cli.core import shipped_recipes
+from rlvr_cli.core.errors import UserError
+from rlvr_cli.core.files import write_atomically
 from rlvr_cli.schema import EvalRecipe, Recipe, SFTRecipe
 
 AnyRecipe = Recipe | SFTRecipe | EvalRecipe
@@ -31,16 +31,16 @@ Tree = dict[str, Any]
 def load(path_or_name: str | None, overrides: list[str], verb: str | None = None) -> Recipe | SFTRecipe:
     """A training recipe; without a path the default of the verb. `verb` must fit its algorithm."""
     if path_or_name is None:
-        path_or_name, first = shipped.default_recipe(verb or "train")
+        path_or_name, first = shipped_recipes.default_recipe(verb or "train")
         overrides = first + overrides
-    recipe = shipped.find_recipe(path_or_name)
+    recipe = shipped_recipes.find_recipe(path_or_name)
     command = parse(overrides)
     tree = _compose(recipe, command)
     if "benches" in tree and "algorithm" not in tree:
         raise UserError(f"{path_or_name} is an evaluation recipe: run `rlvr eval {path_or_name}`")
     kind = algorithm.kind(tree, recipe.name)
     if verb not in (None, "train", kind):
-        fitting = kind if kind in ("sft", *shipped.presets()) else "train"
+        fitting = kind if kind in ("sft", *shipped_recipes.presets()) else "train"
         raise UserError(f"{path_or_name} is a recipe of {kind}: run `rlvr {fitting} {path_or_name}`")
     place = Place(recipe.name, command.keys())
     typed = build(SFTRecipe, tree, place) if kind == "sft" else build(Recipe, tree, place)

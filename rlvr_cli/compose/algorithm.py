@@ -13,11 +13,12 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from rlvr_cli import algorithms, shipped
+from rlvr_cli import algorithms
 from rlvr_cli.algorithms import AXES
 from rlvr_cli.compose import files
 from rlvr_cli.compose.overrides import CommandLine
-from rlvr_cli.errors import UserError, hint
+from rlvr_cli.core import shipped_recipes
+from rlvr_cli.core.errors import UserError, hint
 
 Tree = dict[str, Any]
 Layer = tuple[Tree, dict[str, str]]
@@ -104,11 +105,11 @@ def _preset(recipe: Path | None, name: str) -> list[Tree]:
     """The bodies of a preset and of those it inherits from."""
     if name == "sft":
         return [{"name": "sft"}]
-    folders = ([recipe.parent] if recipe else []) + [shipped.RECIPES, shipped.CONF]
+    folders = ([recipe.parent] if recipe else []) + [shipped_recipes.RECIPES, shipped_recipes.CONF]
     found = [folder / "algorithm" / f"{name}.yaml" for folder in folders]
     path = next((path for path in found if path.is_file()), None)
     if path is None:
         raise UserError(
-            f"command line: there is no algorithm '{name}'{hint(name, shipped.options('algorithm'))}"
+            f"command line: there is no algorithm '{name}'{hint(name, shipped_recipes.options('algorithm'))}"
         )
     return [body for _, body in files.chain(path)]

@@ -11,10 +11,10 @@ from rlvr_cli.algorithms.check import check_reference
 from rlvr_cli.compose.control import check_controller, check_second_verifier
 from rlvr_cli.compose.strict import Place
 from rlvr_cli.compose.values import check_values
-from rlvr_cli.errors import hint
+from rlvr_cli.core.errors import hint
 from rlvr_cli.schema import Bench, Critic, EvalRecipe, Recipe, Rollout, SFTRecipe, Source
-from rlvr_cli.scores import names
-from rlvr_cli.stages import stages_of
+from rlvr_cli.schema.score_names import score_names
+from rlvr_cli.schema.stages import stages_of
 
 
 def check(recipe: Recipe | SFTRecipe | EvalRecipe, place: Place) -> None:
@@ -145,7 +145,7 @@ def _check_best(recipe: Recipe) -> None:
     if name not in recipe.eval.benches:
         raise ValueError(f"checkpoint.best: eval.benches has no '{name}'{hint(name, recipe.eval.benches)}")
     bench = recipe.eval.benches[name]
-    known = names(bench.k, bench.pass_at, bench.majority)
+    known = score_names(bench.k, bench.pass_at, bench.majority)
     if metric not in known:
         raise ValueError(f"checkpoint.best: {name} has no score '{metric}'{hint(metric, known)}")
 

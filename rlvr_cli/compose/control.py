@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import fields
 
-from rlvr_cli.errors import hint
+from rlvr_cli.core.errors import hint
 from rlvr_cli.schema import Action, Actions, Recipe
-from rlvr_cli.stages import stages_of
+from rlvr_cli.schema.stages import stages_of
 
 
 def check_second_verifier(recipe: Recipe) -> None:

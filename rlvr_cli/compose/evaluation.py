@@ -9,13 +9,13 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from rlvr_cli import shipped
 from rlvr_cli.compose import files
 from rlvr_cli.compose.checks import check
 from rlvr_cli.compose.overrides import apply, parse
 from rlvr_cli.compose.strict import Place, build
-from rlvr_cli.errors import UserError, hint
-from rlvr_cli.results import read_result, result_files
+from rlvr_cli.core import shipped_recipes
+from rlvr_cli.core.errors import UserError, hint
+from rlvr_cli.core.result_files import read_result, result_files
 from rlvr_cli.schema import EvalRecipe
 
 Tree = dict[str, Any]
@@ -38,7 +38,7 @@ def load_eval(
     settings: Tree | None = None,
 ) -> EvalRecipe:
     """The evaluation asked for. `settings`: keys given as options, e.g. {"contamination": 0.6}."""
-    recipe = shipped.find_recipe(path_or_name) if path_or_name else None
+    recipe = shipped_recipes.find_recipe(path_or_name) if path_or_name else None
     if rescore is not None:
         command, tree = parse(overrides), _stored(rescore, benches or [])
     else:
@@ -77,9 +77,9 @@ def _search(benches: list[str], recipe: Path | None) -> Iterator[tuple[list[str]
             if file is not None:
                 _check_alone(file, recipe)
                 shutil.copyfile(file, group / file.name)
-            elif given not in shipped.options("bench"):
+            elif given not in shipped_recipes.options("bench"):
                 raise UserError(
-                    f"--bench: there is no bench '{given}'{hint(given, shipped.options('bench'))}"
+                    f"--bench: there is no bench '{given}'{hint(given, shipped_recipes.options('bench'))}"
                 )
             names.append(file.stem if file else given)
         yield names, [Path(folder)]
@@ -119,8 +119,10 @@ def _stored(given: str, benches: list[str]) -> Tree:
 
 def _verifier(name: str) -> Tree:
     """An entry of conf/verifier."""
-    if name not in shipped.options("verifier"):
-        raise UserError(f"--verifier: there is no verifier '{name}'{hint(name, shipped.options('verifier'))}")
+    if name not in shipped_recipes.options("verifier"):
+        raise UserError(
+            f"--verifier: there is no verifier '{name}'{hint(name, shipped_recipes.options('verifier'))}"
+        )
     tree: Tree = files.compose(None, parse([f"+verifier@verifier={name}"]))["verifier"]
     return tree
 
@@ -147,7 +149,7 @@ def _data(given: str, bench: str, own: str) -> str | None:
         files = [folder / f"{name}{suffix}" for suffix in DATA_SUFFIXES]
         return next((str(file) for file in files if file.is_file()), None)
 
-    if (file := named(bench)) is not None or not any(map(named, shipped.options("bench"))):
+    if (file := named(bench)) is not None or not any(map(named, shipped_recipes.options("bench"))):
         return file or given
     if own.startswith(("synthetic:", "reasoning_gym:")):
         return None

@@ -16,9 +16,10 @@ from omegaconf import OmegaConf
 from omegaconf.errors import GrammarParseError, OmegaConfBaseException
 from yaml import YAMLError
 
-from rlvr_cli import algorithms, shipped
+from rlvr_cli import algorithms
 from rlvr_cli.compose.overrides import CommandLine
-from rlvr_cli.errors import UserError, hint
+from rlvr_cli.core import shipped_recipes
+from rlvr_cli.core.errors import UserError, hint
 
 Tree = dict[str, Any]
 LEVELS = 30
@@ -43,7 +44,7 @@ def compose(recipe: Path | None, command: CommandLine, search: Sequence[Path] = 
         f"+{text}" if text in swaps and text.split("=")[0] not in named else text for text in command.groups
     ]
     tree = _run_hydra(recipe, added, search)
-    for group in set(tree) & set(shipped.groups()):
+    for group in set(tree) & set(shipped_recipes.groups()):
         if not isinstance(tree[group], dict):
             raise UserError(
                 f"{recipe.name if recipe else 'eval'}: {group}: {tree[group]} is no section of keys; "
@@ -61,8 +62,12 @@ def _run_hydra(recipe: Path | None, overrides: list[str], first: Sequence[Path])
     # Overrides of groups need a primary config; this one stands for a file beside the recipe.
     defaults = [_as_config(recipe)] if recipe else []
     store.store(name="_main_", node={"defaults": [*defaults, "_self_"]})
-    folder = recipe.parent if recipe else shipped.RECIPES.resolve()
-    places = [*(f"file://{place}" for place in first), f"file://{shipped.RECIPES}", "pkg://rlvr_cli.conf"]
+    folder = recipe.parent if recipe else shipped_recipes.RECIPES.resolve()
+    places = [
+        *(f"file://{place}" for place in first),
+        f"file://{shipped_recipes.RECIPES}",
+        "pkg://rlvr_cli.conf",
+    ]
     search = f"hydra.searchpath=[{','.join(json.dumps(place) for place in places)}]"
     try:
         with initialize_config_dir(str(folder), version_base="1.3"):
@@ -90,12 +95,13 @@ def chain(recipe: Path | None, heirs: tuple[Path, ...] = ()) -> Iterator[tuple[P
         _check_entry(recipe, entry)
         if isinstance(entry, str) and entry != "_self_":
             places = [
-                folder / f"{entry.removesuffix('.yaml')}.yaml" for folder in (recipe.parent, shipped.RECIPES)
+                folder / f"{entry.removesuffix('.yaml')}.yaml"
+                for folder in (recipe.parent, shipped_recipes.RECIPES)
             ]
             parent = next((place for place in places if place.is_file()), None)
             if parent is None:
                 raise UserError(
-                    f"{recipe.name}: defaults: no recipe '{entry}'{hint(entry, shipped.recipes())}"
+                    f"{recipe.name}: defaults: no recipe '{entry}'{hint(entry, shipped_recipes.recipes())}"
                 )
             if any(parent.samefile(heir) for heir in (*heirs, recipe)):
                 raise UserError(f"{recipe.name}: defaults: it inherits from itself, by '{entry}'")
@@ -167,7 +173,7 @@ def _explain(error: Exception) -> str:
     absent = re.search(r"Could not (?:find|load) '([\w./@-]+)'", text)
     if absent:
         group, _, entry = absent[1].rpartition("/")
-        known = entries(group) if group else shipped.recipes()
+        known = entries(group) if group else shipped_recipes.recipes()
         return f"there is no {group or 'recipe'} '{entry}'{hint(entry, known)}"
     twice = re.search(r"Multiple values for ([\w./@-]+)\.|([\w./@-]+) appears more than once", text)
     if twice:
@@ -183,4 +189,4 @@ def _explain(error: Exception) -> str:
 def entries(group: str) -> list[str]:
     """Names a group offers: options of an algorithm's axis, or packaged files."""
     parent, _, axis = group.partition("/")
-    return list(algorithms.options(axis)) if axis in algorithms.AXES else shipped.options(parent)
+    return list(algorithms.options(axis)) if axis in algorithms.AXES else shipped_recipes.options(parent)

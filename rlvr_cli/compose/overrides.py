@@ -13,9 +13,9 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from rlvr_cli import shipped
 from rlvr_cli.algorithms import AXES
-from rlvr_cli.errors import UserError, hint
+from rlvr_cli.core import shipped_recipes
+from rlvr_cli.core.errors import UserError, hint
 
 
 @dataclass
@@ -46,8 +46,10 @@ def parse(overrides: list[str]) -> CommandLine:
         if axis and axis[2] in AXES and isinstance(value, str):
             command.options[axis[2]] = value
         elif key == "algorithm" and not isinstance(value, str | dict):
-            raise UserError(f"{text}: an algorithm is one preset{hint('', shipped.presets())}")
-        elif key.split("/")[0] not in shipped.groups() or not (override.package or isinstance(value, str)):
+            raise UserError(f"{text}: an algorithm is one preset{hint('', shipped_recipes.presets())}")
+        elif key.split("/")[0] not in shipped_recipes.groups() or not (
+            override.package or isinstance(value, str)
+        ):
             command.values.append(override)
         elif key == "algorithm":
             command.preset = str(value)

@@ -17,7 +17,7 @@ from omegaconf.errors import (
 )
 
 from rlvr_cli import algorithms, verifiers
-from rlvr_cli.errors import UserError, hint
+from rlvr_cli.core.errors import UserError, hint
 from rlvr_cli.schema import Bench, Recipe, SFTRecipe, Source, Stage, VerifyRecipe
 
 T = TypeVar("T")

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from rlvr_cli import shipped
 from rlvr_cli.compose import files
 from rlvr_cli.compose.overrides import apply, parse
 from rlvr_cli.compose.strict import Place, build
-from rlvr_cli.errors import UserError, hint
+from rlvr_cli.core import shipped_recipes
+from rlvr_cli.core.errors import UserError, hint
 from rlvr_cli.schema import VerifyRecipe
 
 
@@ -20,8 +20,8 @@ def load_verify(
     `data`: an entry of conf/data or conf/bench (whose verifier serves where none is named), or a path.
     """
     for name in verifiers:
-        if name not in shipped.options("verifier"):
-            raise UserError(f"there is no verifier '{name}'{hint(name, shipped.options('verifier'))}")
+        if name not in shipped_recipes.options("verifier"):
+            raise UserError(f"there is no verifier '{name}'{hint(name, shipped_recipes.options('verifier'))}")
     if options and len(verifiers) != 1:
         raise UserError("--option is for one verifier; of several, set verifiers.NAME.KEY=VALUE")
     command = parse(
@@ -40,12 +40,12 @@ def load_verify(
         tree["source"] = {"path": data}
     tree = apply(settings.values, tree)
     if not tree.get("verifiers"):
-        raise UserError(f"name a verifier: --verifier NAME{hint('', shipped.options('verifier'))}")
+        raise UserError(f"name a verifier: --verifier NAME{hint('', shipped_recipes.options('verifier'))}")
     return build(VerifyRecipe, tree, Place("command line", settings.keys()))
 
 
 def _data_group(data: str | None, verifiers: list[str]) -> list[str]:
     """Training data where both have that name, unless only the bench says what verifies it."""
     groups = {"data": f"+data@source={data}", "bench": f"+bench@bench={data}"}
-    found = [text for group, text in groups.items() if data in shipped.options(group)]
+    found = [text for group, text in groups.items() if data in shipped_recipes.options(group)]
     return found[:1] if verifiers else found[-1:]

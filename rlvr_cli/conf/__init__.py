@@ -1,0 +1,1 @@
+"""The YAML groups that recipes are composed of."""

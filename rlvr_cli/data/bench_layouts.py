@@ -12,8 +12,8 @@ from collections.abc import Callable, Mapping
 from random import Random
 from typing import Any
 
+from rlvr_cli.core.errors import UserError
 from rlvr_cli.data.layouts import did_you_mean
-from rlvr_cli.errors import UserError
 
 Row = dict[str, Any]
 LETTERS = "ABCDEFGHIJ"

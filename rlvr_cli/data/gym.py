@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from rlvr_cli.errors import UserError
+from rlvr_cli.core.errors import UserError
 
 PREFIX = "reasoning_gym:"
 

@@ -17,7 +17,7 @@ from itertools import count
 from typing import Any
 
 from rlvr_cli import gym
-from rlvr_cli.errors import UserError, hint
+from rlvr_cli.core.errors import UserError, hint
 from rlvr_cli.gym.scores import score
 
 SUITE = "suite"

@@ -13,8 +13,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from rlvr_cli.core.errors import UserError
 from rlvr_cli.data import programs
-from rlvr_cli.errors import UserError
 
 # Most specific first: verl files may hold `answer` inside extra_info only, and where a worked
 # `solution` stands beside an `answer`, the answer is the gold.

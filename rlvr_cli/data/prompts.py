@@ -6,11 +6,11 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from rlvr_cli import schema
+from rlvr_cli.core.errors import UserError
+from rlvr_cli.core.types import Problem
 from rlvr_cli.data.layouts import PROBLEMS
 from rlvr_cli.data.shots import Shots, examples
 from rlvr_cli.data.sources import Report, select
-from rlvr_cli.errors import UserError
-from rlvr_cli.types import Problem
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from rlvr_cli import schema
-from rlvr_cli.errors import UserError
+from rlvr_cli.core.errors import UserError
 
 SUFFIXES = (".parquet", ".jsonl", ".json", ".csv")
 SPLIT_NAME = re.compile(r"(train|test|validation|valid|val|dev|eval)(?=[-_.])")

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from random import Random
 from typing import Any, Generic, TypeVar
 
-from rlvr_cli.errors import UserError
+from rlvr_cli.core.errors import UserError
 
 T = TypeVar("T")
 

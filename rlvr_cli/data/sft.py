@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from rlvr_cli import schema
+from rlvr_cli.core.errors import UserError
 from rlvr_cli.data.layouts import EXAMPLES
 from rlvr_cli.data.prompts import Messages, apply_chat, conversation, encode, render, uses_chat
 from rlvr_cli.data.sampler import Sampler, order
 from rlvr_cli.data.sources import Report, select
-from rlvr_cli.errors import UserError
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

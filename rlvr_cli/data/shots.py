@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from rlvr_cli import schema
+from rlvr_cli.core.errors import UserError
 from rlvr_cli.data.layouts import PROBLEMS
 from rlvr_cli.data.readers import SUFFIXES
 from rlvr_cli.data.sources import normalised
-from rlvr_cli.errors import UserError
 
 Row = dict[str, Any]
 Shots = list[tuple[str, str]]

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from rlvr_cli import schema
+from rlvr_cli.core.errors import UserError
 from rlvr_cli.data import bench_layouts, gym, synthetic
 from rlvr_cli.data.layouts import PROBLEMS, Layout
 from rlvr_cli.data.readers import Located, read
-from rlvr_cli.errors import UserError
 
 
 @dataclass(slots=True, kw_only=True)

@@ -13,8 +13,8 @@ from hashlib import sha256
 from random import Random
 from typing import Any
 
+from rlvr_cli.core.errors import UserError
 from rlvr_cli.data.layouts import did_you_mean
-from rlvr_cli.errors import UserError
 
 PREFIX = "synthetic:"
 EVAL_SHARE = 0.1

@@ -14,7 +14,7 @@ import torch
 from deepspeed.utils import safe_get_local_grad, safe_set_local_grad
 from torch import Tensor, nn
 
-from rlvr_cli.engine import distributed
+from rlvr_cli.core import distributed
 
 LayerRule = Callable[[dict[str, float]], tuple[dict[str, float], dict[str, float]]]
 """Norms of the groups -> (factors of the groups, metrics). A factor of 0 sets the gradient to zero."""

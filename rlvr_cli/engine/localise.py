@@ -10,21 +10,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Generator
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from rlvr_cli.engine import distributed
+from rlvr_cli.core import distributed
+from rlvr_cli.core.heartbeat import heart
+from rlvr_cli.core.types import Batch
+from rlvr_cli.engine.interface import Objective, ScoringModel
 from rlvr_cli.engine.layers import group_of
 from rlvr_cli.engine.pack import collate, plan, select
 from rlvr_cli.engine.search import LARGEST, Found, Segment, culprits, threshold
-from rlvr_cli.heartbeat import heart
-from rlvr_cli.types import Batch
-
-if TYPE_CHECKING:
-    from rlvr_cli.engine.optimised import Objective, Optimised
 
 T = TypeVar("T")
 Row = dict[str, Any]
@@ -32,7 +30,7 @@ Row = dict[str, Any]
 
 
 def localise(
-    model: Optimised, batch: Batch, objective: Objective, *, spike: float | None, budget: int
+    model: ScoringModel, batch: Batch, objective: Objective, *, spike: float | None, budget: int
 ) -> list[Row]:
     """The tokens behind a large gradient, or with spike None one that is not finite; largest first.
 
@@ -56,7 +54,7 @@ def localise(
 class Probes:
     """Norms of mean gradients of segments: |sum_t w_t grad loss_t| / sum_t w_t over the segment's tokens."""
 
-    def __init__(self, model: Optimised, batch: Batch, objective: Objective) -> None:
+    def __init__(self, model: ScoringModel, batch: Batch, objective: Objective) -> None:
         self.model, self.batch, self.objective = model, batch, objective
         self.counts = batch.lengths_B
         self.starts = np.concatenate([[0], np.cumsum(self.counts)[:-1]]).astype(np.int64)

@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from rlvr_cli.errors import UserError
-from rlvr_cli.files import directory_atomically
+from rlvr_cli.core.errors import UserError
+from rlvr_cli.core.files import directory_atomically
 from rlvr_cli.schema import Model, Precision, Trainer
 
 DTYPES = {Precision.fp32: torch.float32, Precision.bf16: torch.bfloat16}

@@ -4,20 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from rlvr_cli.engine import distributed
+from rlvr_cli.core import distributed
+from rlvr_cli.core.errors import Hopeless
+from rlvr_cli.core.types import Batch
+from rlvr_cli.engine.interface import Objective, ScoringModel
 from rlvr_cli.engine.localise import localise
 from rlvr_cli.engine.pack import MicroBatch, select
-from rlvr_cli.errors import Hopeless
 from rlvr_cli.schema import Precision
-from rlvr_cli.types import Batch
-
-if TYPE_CHECKING:
-    from rlvr_cli.engine.optimised import Objective, Optimised
 
 BUDGET = 128
 """Gradients computed at most to find where one stops being finite, besides one for each micro-batch."""
@@ -50,7 +48,7 @@ class Check:
         return not float(distributed.max_over_ranks(torch.tensor([float(not self.fine)])))
 
 
-def trace(model: Optimised, batch: Batch, objective: Objective, norm: float) -> NonFinite:
+def trace(model: ScoringModel, batch: Batch, objective: Objective, norm: float) -> NonFinite:
     """What is not finite in this update, and where; all ranks must call it and get the same."""
     given = {
         "rollout logprob": batch.rollout_logprobs_N,
@@ -76,7 +74,7 @@ def trace(model: Optimised, batch: Batch, objective: Objective, norm: float) -> 
 
 
 def _losses(
-    model: Optimised, batch: Batch, objective: Objective, module: Any, micro: MicroBatch
+    model: ScoringModel, batch: Batch, objective: Objective, module: Any, micro: MicroBatch
 ) -> tuple[Tensor]:
     """The loss of each token: the derivative of the loss by the token's weight, as it is linear in these."""
     scores = model.forward(module, micro)
@@ -90,7 +88,7 @@ def _losses(
     return (losses_n,)
 
 
-def _named(model: Optimised, batch: Batch, what: str, values_N: Tensor) -> NonFinite:
+def _named(model: ScoringModel, batch: Batch, what: str, values_N: Tensor) -> NonFinite:
     bad = (~values_N.isfinite()).nonzero().flatten().tolist()
     ends = torch.tensor(batch.lengths_B).cumsum(0)
     b = int((ends <= bad[0]).sum())
@@ -107,7 +105,7 @@ def _named(model: Optimised, batch: Batch, what: str, values_N: Tensor) -> NonFi
     return NonFinite(said, where)
 
 
-def _gradient(model: Optimised, batch: Batch, objective: Objective, norm: float) -> NonFinite:
+def _gradient(model: ScoringModel, batch: Batch, objective: Objective, norm: float) -> NonFinite:
     rows = localise(model, batch, objective, spike=None, budget=BUDGET)
     where: dict[str, Any] = {"what": "gradient", "value": str(norm)}
     said = f"the norm of the gradient is {norm:.3g}"
@@ -119,7 +117,7 @@ def _gradient(model: Optimised, batch: Batch, objective: Objective, norm: float)
     return NonFinite(f"{said}, that of {alone} by itself {worst['norm']:.3g}", where)
 
 
-def broken_weight(model: Optimised) -> str | None:
+def broken_weight(model: ScoringModel) -> str | None:
     """Name of the first weight that is not finite; all ranks must call it."""
     found = [name for name, weight in model.weights() if not weight.isfinite().all()]
     return found[0] if found else None

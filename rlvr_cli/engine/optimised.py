@@ -15,7 +15,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from rlvr_cli.engine import distributed, universal
+from rlvr_cli.core import distributed
+from rlvr_cli.core.heartbeat import heart
+from rlvr_cli.core.types import Batch
+from rlvr_cli.engine import universal
+from rlvr_cli.engine.interface import Objective
 from rlvr_cli.engine.layers import LayerRule, Layers
 from rlvr_cli.engine.localise import Row, localise
 from rlvr_cli.engine.nonfinite import Check, discard, trace
@@ -23,12 +27,7 @@ from rlvr_cli.engine.pack import MicroBatch, collate, plan, select
 from rlvr_cli.engine.search import LARGEST, above
 from rlvr_cli.engine.snapshot import Snapshots
 from rlvr_cli.engine.tally import Tally
-from rlvr_cli.heartbeat import heart
 from rlvr_cli.schema import Trainer as Settings
-from rlvr_cli.types import Batch
-
-Objective = Callable[..., tuple[Tensor, dict[str, Tensor]]]
-"""(scores of the module at n tokens ..., the batch's tensors at these tokens) -> (loss, metrics _n)."""
 
 
 class SpikeRule(Protocol):

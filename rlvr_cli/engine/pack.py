@@ -14,8 +14,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from rlvr_cli.engine import distributed
-from rlvr_cli.types import Batch
+from rlvr_cli.core import distributed
+from rlvr_cli.core.types import Batch
 
 
 @dataclass(slots=True, kw_only=True)

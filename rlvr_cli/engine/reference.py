@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from rlvr_cli.engine import distributed
+from rlvr_cli.core import distributed
 from rlvr_cli.engine.logprobs import Scorer
 from rlvr_cli.engine.model import load_sharded
 from rlvr_cli.engine.trainer import Trainer, score_with

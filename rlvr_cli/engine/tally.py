@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from rlvr_cli.engine import distributed
+from rlvr_cli.core import distributed
 
 OF_TRAINED = {
     "clip_ratio_low",

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rlvr_cli import schema
-from rlvr_cli.errors import UserError
-from rlvr_cli.files import directory_atomically
+from rlvr_cli.core.errors import UserError
+from rlvr_cli.core.files import directory_atomically
 
 if TYPE_CHECKING:
     from transformers import Qwen2Config, Qwen2ForCausalLM, Qwen2Tokenizer

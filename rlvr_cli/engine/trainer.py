@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from rlvr_cli.engine import distributed
+from rlvr_cli.core import distributed
 from rlvr_cli.engine.layers import LayerRule
 from rlvr_cli.engine.logprobs import Scorer
 from rlvr_cli.engine.model import load_sharded

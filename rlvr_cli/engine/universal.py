@@ -19,7 +19,7 @@ import deepspeed
 import torch
 from torch import Tensor, nn
 
-from rlvr_cli.engine import distributed
+from rlvr_cli.core import distributed
 
 MOMENTS = ("exp_avg", "exp_avg_sq")
 Pieces = dict[str, dict[str, list[Tensor]]]

@@ -16,7 +16,7 @@ from importlib.util import find_spec
 from types import ModuleType
 from typing import Any
 
-from rlvr_cli.errors import UserError, hint
+from rlvr_cli.core.errors import UserError, hint
 
 TASKS = frozenset(
     """

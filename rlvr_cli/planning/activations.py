@@ -1,6 +1,6 @@
 """What the forward pass keeps for the backward pass, per token.
 
-Counted on transformers' decoder layers; tests/test_planning.py compares with the tensors autograd saves.
+Counted on transformers' decoder layers; tests/planning/ compares with the tensors autograd saves.
 """
 
 from __future__ import annotations

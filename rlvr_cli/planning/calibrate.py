@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from rlvr_cli.errors import UserError
+from rlvr_cli.core.errors import UserError
 from rlvr_cli.schema import ConsoleMode, Recipe, SFTRecipe, WandbMode
 
 STEPS = 4

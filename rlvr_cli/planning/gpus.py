@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import torch
 
-from rlvr_cli.errors import UserError, hint
+from rlvr_cli.core.errors import UserError, hint
 
 GIB = 2**30
 FILL = 0.95

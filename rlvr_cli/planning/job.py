@@ -9,7 +9,7 @@ from functools import cached_property
 from rlvr_cli.planning.gpus import Device
 from rlvr_cli.planning.shapes import Shape, plain, shape_of
 from rlvr_cli.schema import Model, Precision, Recipe, RolloutEngine, SFTRecipe
-from rlvr_cli.stages import stages_of
+from rlvr_cli.schema.stages import stages_of
 
 BYTES = {Precision.fp32: 4, Precision.bf16: 2}
 Shapes = Callable[[Model, bool], Shape]

@@ -13,7 +13,7 @@ from rlvr_cli.planning.job import Job, cached_shapes
 from rlvr_cli.planning.memory import PHASES, Memory, memory_of
 from rlvr_cli.planning.speed import times_of
 from rlvr_cli.schema import Recipe, SFTRecipe
-from rlvr_cli.stages import stages_of
+from rlvr_cli.schema.stages import stages_of
 
 NODE = 8
 """Ranks assumed where a GPU is named and their number is not."""

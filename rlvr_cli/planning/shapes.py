@@ -8,10 +8,10 @@ from typing import Any
 import torch
 from torch import nn
 
+from rlvr_cli.core.errors import UserError
 from rlvr_cli.engine.model import add_lora, load_config
 from rlvr_cli.engine.tiny import tiny_config, tiny_tokenizer
-from rlvr_cli.errors import UserError
-from rlvr_cli.planning.known import CONFIGS
+from rlvr_cli.planning.known_models import CONFIGS
 from rlvr_cli.schema import Lora, Model
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from rlvr_cli.plan import needs_old_logprobs
 from rlvr_cli.planning.job import Job
 from rlvr_cli.planning.memory import memory_of
 from rlvr_cli.planning.shapes import Shape
 from rlvr_cli.schema import Offload, Precision
+from rlvr_cli.schema.derived import needs_old_logprobs
 
 MFU = 0.40
 """Share of the device's dense peak that forward and backward passes reach."""

@@ -10,10 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from rlvr_cli.heartbeat import heart
-from rlvr_cli.rollout import Request, Sampling, SyncError
+from rlvr_cli.core.heartbeat import heart
+from rlvr_cli.core.types import Completion
+from rlvr_cli.rollout.engine import Request, Sampling, SyncError
 from rlvr_cli.schema import Precision, Rollout
-from rlvr_cli.types import Completion
 
 
 class HFEngine:

@@ -16,10 +16,10 @@ import httpx
 import numpy as np
 from torch import Tensor
 
-from rlvr_cli.errors import UserError, hint
-from rlvr_cli.rollout import Request, Sampling
+from rlvr_cli.core.errors import UserError, hint
+from rlvr_cli.core.types import Completion
+from rlvr_cli.rollout.engine import Request, Sampling
 from rlvr_cli.schema import Server
-from rlvr_cli.types import Completion
 
 ATTEMPTS = 5
 """Tries of a request that meets 429, 5xx or a broken connection, 1, 2, 4, 8 times `pause` apart."""

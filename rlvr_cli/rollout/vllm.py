@@ -12,11 +12,11 @@ from vllm import LLM, SamplingParams
 from vllm.inputs import TokensPrompt
 from vllm.sampling_params import RequestOutputKind
 
-from rlvr_cli.heartbeat import heart
-from rlvr_cli.rollout import Request, Sampling, SyncError
+from rlvr_cli.core.heartbeat import heart
+from rlvr_cli.core.types import Completion
+from rlvr_cli.rollout.engine import Request, Sampling, SyncError
 from rlvr_cli.rollout.weights import BACKEND
 from rlvr_cli.schema import Precision, Rollout
-from rlvr_cli.types import Completion
 
 
 class VLLMEngine:

@@ -1,4 +1,4 @@
-"""What the terminal shows: here one line per step, in `live.py` a live view.
+"""What a plain terminal shows: one line per step (`live.py` has the live view, `view.py` the choice).
 
 Everything goes to the stream given, never to sys.stdout: a process's own output is its log file.
 """
@@ -6,14 +6,12 @@ Everything goes to the stream given, never to sys.stdout: a process's own output
 from __future__ import annotations
 
 import math
-import os
 import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TextIO
 
-from rlvr_cli.schema import ConsoleMode
 from rlvr_cli.tracking.text import clock, one_line
 
 STYLES = {
@@ -172,15 +170,3 @@ class PlainView:
 
     def close(self) -> None:
         self.terminal.flush()
-
-
-def open_view(
-    mode: ConsoleMode, terminal: TextIO, *, kind: str, total_steps: int, start_step: int, title: str
-) -> PlainView:
-    """The live view where the terminal can show one (or when asked for), else plain lines."""
-    capable = terminal.isatty() and os.environ.get("TERM", "") not in ("", "dumb")
-    if mode is ConsoleMode.live or (mode is ConsoleMode.auto and capable):
-        from rlvr_cli.tracking.live import LiveView
-
-        return LiveView(terminal, kind=kind, total_steps=total_steps, start_step=start_step, title=title)
-    return PlainView(terminal, kind=kind, total_steps=total_steps, start_step=start_step, title=title)

@@ -17,7 +17,7 @@ from typing import Any
 import psutil
 
 from rlvr_cli import __version__
-from rlvr_cli.files import write_atomically
+from rlvr_cli.core.files import write_atomically
 
 _PACKAGES = (
     "torch",

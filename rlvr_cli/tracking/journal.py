@@ -8,7 +8,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Any, TextIO
 
-from rlvr_cli.files import write_atomically
+from rlvr_cli.core.files import write_atomically
 
 
 def jsonable(value: Any) -> Any:

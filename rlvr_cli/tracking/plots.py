@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rlvr_cli.files import write_atomically
+from rlvr_cli.core.files import write_atomically
 from rlvr_cli.tracking.journal import read_metrics
 
 if TYPE_CHECKING:

@@ -7,9 +7,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from rlvr_cli.files import write_atomically
+from rlvr_cli.core.files import write_atomically
+from rlvr_cli.core.types import Completion, Group, Verdict
 from rlvr_cli.tracking.journal import read_rows, to_line
-from rlvr_cli.types import Completion, Group, Verdict
 
 _NAME = re.compile(r"step_(\d+)\.rank(\d+)\.jsonl")
 

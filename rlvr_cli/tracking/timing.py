@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from rlvr_cli.heartbeat import heart
+from rlvr_cli.core.heartbeat import heart
 
 
 class Timer:

@@ -12,12 +12,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self, TextIO
 
+from rlvr_cli.core.unused_keys import usage
 from rlvr_cli.schema import Tracker as Settings
 from rlvr_cli.tracking import plots, wandb_run
-from rlvr_cli.tracking.console import Sample, open_view
+from rlvr_cli.tracking.console import Sample
 from rlvr_cli.tracking.journal import Journal, read_rows
 from rlvr_cli.tracking.records import drop_records_after
-from rlvr_cli.usage import usage
+from rlvr_cli.tracking.view import open_view
 
 Kind = Literal["rl", "sft", "eval"]
 

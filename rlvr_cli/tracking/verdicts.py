@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 import numpy as np
 
-from rlvr_cli.types import Verdict
+from rlvr_cli.core.types import Verdict
 
 if TYPE_CHECKING:
     from rich.console import Console

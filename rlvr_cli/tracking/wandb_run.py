@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlparse
 
-from rlvr_cli.errors import UserError
-from rlvr_cli.files import write_atomically
+from rlvr_cli.core.errors import UserError
+from rlvr_cli.core.files import write_atomically
 from rlvr_cli.schema import Tracker as Settings
 from rlvr_cli.schema import WandbMode
 from rlvr_cli.tracking.journal import jsonable

@@ -45,7 +45,7 @@ from dataclasses import is_dataclass
 from difflib import get_close_matches
 from importlib import import_module
 
-from rlvr_cli.errors import UserError
+from rlvr_cli.core.errors import UserError
 
 
 def _verifier(module_name: str) -> type | None:

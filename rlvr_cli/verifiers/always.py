@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from rlvr_cli.types import Reason, Verdict
+from rlvr_cli.core.types import Reason, Verdict
 
 
 @dataclass(kw_only=True)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
-from rlvr_cli.types import Reason, Verdict
+from rlvr_cli.core.types import Reason, Verdict
 from rlvr_cli.verifiers.extract import Rejected, after_reasoning, answer_letter, boxed, first_letter
 
 LETTERS = "ABCDEFGHIJ"

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
-from rlvr_cli.types import Reason, Verdict
+from rlvr_cli.core.types import Reason, Verdict
 from rlvr_cli.verifiers.code_judge import run
 from rlvr_cli.verifiers.code_tests import Malformed, parse
 from rlvr_cli.verifiers.extract import Rejected, after_reasoning

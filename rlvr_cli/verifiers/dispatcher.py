@@ -21,8 +21,8 @@ from subprocess import TimeoutExpired
 from time import monotonic
 from typing import Any
 
+from rlvr_cli.core.types import Reason, Verdict
 from rlvr_cli.schema import Verification
-from rlvr_cli.types import Reason, Verdict
 from rlvr_cli.verifiers.process import Item, Worker, next_item
 
 FAILED_STARTS = 3

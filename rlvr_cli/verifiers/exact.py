@@ -12,7 +12,7 @@ import re
 from fractions import Fraction
 from math import comb, factorial
 
-from rlvr_cli.types import Reason
+from rlvr_cli.core.types import Reason
 from rlvr_cli.verifiers.extract import Rejected
 
 MAX_BITS = 1 << 16

@@ -11,7 +11,7 @@ import re
 from collections import deque
 from enum import Enum
 
-from rlvr_cli.types import Reason, Verdict
+from rlvr_cli.core.types import Reason, Verdict
 
 MAX_BOX = 10_000
 """Characters looked at for the end of a box; a final answer is far shorter."""

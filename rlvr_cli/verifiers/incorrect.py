@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
-from rlvr_cli.types import Reason, Verdict
+from rlvr_cli.core.types import Reason, Verdict
 from rlvr_cli.verifiers.golds import hedges, wrapped, wrong_math
 from rlvr_cli.verifiers.math import Math, gold_of
 

@@ -15,9 +15,9 @@ from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
-from rlvr_cli.errors import UserError
+from rlvr_cli.core.errors import UserError
+from rlvr_cli.core.types import Reason, Verdict
 from rlvr_cli.schema import Verification
-from rlvr_cli.types import Reason, Verdict
 from rlvr_cli.verifiers.extract import Rejected, after_reasoning
 
 BACKOFF_S = 0.5

@@ -8,8 +8,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from rlvr_cli.errors import UserError
-from rlvr_cli.types import Reason, Verdict
+from rlvr_cli.core.errors import UserError
+from rlvr_cli.core.types import Reason, Verdict
 
 
 class Unit(Enum):

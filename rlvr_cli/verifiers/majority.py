@@ -7,7 +7,7 @@ from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import Any
 
-from rlvr_cli.types import Reason, Verdict
+from rlvr_cli.core.types import Reason, Verdict
 from rlvr_cli.verifiers.extract import Extraction, Rejected, extract
 from rlvr_cli.verifiers.math import needs_worker
 from rlvr_cli.verifiers.normalise import read, refuse

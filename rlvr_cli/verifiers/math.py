@@ -12,7 +12,7 @@ import re
 from dataclasses import dataclass, replace
 from typing import Any
 
-from rlvr_cli.types import Reason, Verdict
+from rlvr_cli.core.types import Reason, Verdict
 from rlvr_cli.verifiers.exact import approximates, places
 from rlvr_cli.verifiers.extract import Extraction, Rejected, boxed, extract
 from rlvr_cli.verifiers.golds import hedges, wrapped, wrong_math

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any, NamedTuple
 
-from rlvr_cli.errors import hint
-from rlvr_cli.types import Verdict
+from rlvr_cli.core.errors import hint
+from rlvr_cli.core.types import Verdict
 
 KEYS = ("response", "answer", "extra", "verifier")
 

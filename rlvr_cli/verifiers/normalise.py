@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
 
-from rlvr_cli.types import Reason
+from rlvr_cli.core.types import Reason
 from rlvr_cli.verifiers.exact import INTEGER, MAX_ARGUMENT, evaluate, too_large
 from rlvr_cli.verifiers.extract import Rejected
 

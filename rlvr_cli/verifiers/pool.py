@@ -18,11 +18,11 @@ from concurrent.futures import Future
 from time import perf_counter
 from typing import Any
 
+from rlvr_cli.core.types import Reason, Verdict
 from rlvr_cli.schema import Verification
-from rlvr_cli.types import Reason, Verdict
+from rlvr_cli.verifiers.backpressure import Room
 from rlvr_cli.verifiers.dispatcher import Dispatcher
 from rlvr_cli.verifiers.process import Item
-from rlvr_cli.verifiers.room import Room
 
 OUTSTANDING_PER_WORKER = 128
 """Items waiting or in work; `submit` blocks above it."""

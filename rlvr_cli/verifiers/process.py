@@ -15,8 +15,8 @@ from multiprocessing.connection import Pipe
 from pathlib import Path
 from time import monotonic
 
+from rlvr_cli.core.types import Verdict
 from rlvr_cli.schema import Verification
-from rlvr_cli.types import Verdict
 
 
 @dataclass(slots=True, eq=False)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Any
 
-from rlvr_cli.types import Reason, Verdict
+from rlvr_cli.core.types import Reason, Verdict
 
 
 @dataclass(kw_only=True)

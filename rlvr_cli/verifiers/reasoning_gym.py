@@ -11,8 +11,8 @@ from functools import lru_cache
 from typing import Any
 
 from rlvr_cli import gym
+from rlvr_cli.core.types import Reason, Verdict
 from rlvr_cli.gym.scores import score
-from rlvr_cli.types import Reason, Verdict
 from rlvr_cli.verifiers.extract import Extraction, Rejected, extract
 
 # Distances to a number that is none come out as full marks in some scorers; 1e999999999 takes hours to read.

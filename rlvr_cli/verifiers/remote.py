@@ -14,8 +14,8 @@ from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
+from rlvr_cli.core.types import Reason, Verdict
 from rlvr_cli.schema import Verification
-from rlvr_cli.types import Reason, Verdict
 
 BACKOFF_S = 0.1
 """Pause before the first retry; it doubles with each."""

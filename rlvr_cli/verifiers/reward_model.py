@@ -13,9 +13,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from rlvr_cli.errors import UserError
+from rlvr_cli.core.errors import UserError
+from rlvr_cli.core.types import Reason, Verdict
 from rlvr_cli.schema import Verification
-from rlvr_cli.types import Reason, Verdict
 
 NEVER = 1 << 60
 """Verdicts after which the worker is replaced: loading a model again helps nobody."""

@@ -7,8 +7,8 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any
 
-from rlvr_cli.errors import UserError
-from rlvr_cli.types import Verdict
+from rlvr_cli.core.errors import UserError
+from rlvr_cli.core.types import Verdict
 from rlvr_cli.verifiers.pool import Pool
 
 

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-from rlvr_cli.errors import UserError
+from rlvr_cli.core.errors import UserError
 from rlvr_cli.schema import Verification
 from rlvr_cli.verifiers.messages import BadRequest, counted, parse, reply_of
 from rlvr_cli.verifiers.meters import Metrics

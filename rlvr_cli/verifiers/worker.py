@@ -21,7 +21,7 @@ from multiprocessing.connection import Connection
 from time import perf_counter
 from typing import Any
 
-from rlvr_cli.types import Reason, Verdict
+from rlvr_cli.core.types import Reason, Verdict
 
 PR_SET_PDEATHSIG = 1
 REPEAT_S = 0.5

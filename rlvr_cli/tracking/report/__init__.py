@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TextIO
 
-from rlvr_cli.errors import UserError
-from rlvr_cli.files import write_atomically
+from rlvr_cli.core.errors import UserError
+from rlvr_cli.core.files import write_atomically
 from rlvr_cli.tracking.report.gather import read_runs
 from rlvr_cli.tracking.report.page import build
 from rlvr_cli.tracking.report.picture import picture

@@ -14,10 +14,10 @@ from typing import Any
 
 import yaml
 
-from rlvr_cli.errors import UserError
+from rlvr_cli.core.errors import UserError
+from rlvr_cli.core.flatten import flatten
 from rlvr_cli.tracking.journal import read_rows
 from rlvr_cli.tracking.records import record_steps
-from rlvr_cli.trees import flatten
 
 POINTS = 2000
 """Points a curve keeps; a longer one is averaged in bins of equal length."""

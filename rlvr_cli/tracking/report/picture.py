@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rlvr_cli.errors import UserError
+from rlvr_cli.core.errors import UserError
 from rlvr_cli.tracking import plots
 from rlvr_cli.tracking.report.gather import Run
 

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rlvr_cli.errors import UserError
-from rlvr_cli.results import is_result, read_result
+from rlvr_cli.core.errors import UserError
+from rlvr_cli.core.result_files import is_result, read_result
 from rlvr_cli.tracking.journal import jsonable
 from rlvr_cli.tracking.records import read_records
 from rlvr_cli.tracking.report.gather import Run, short

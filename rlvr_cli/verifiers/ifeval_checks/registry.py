@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from rlvr_cli.errors import hint
+from rlvr_cli.core.errors import hint
 
 Kind = Callable[[Any], Any]
 """Turns an argument of a data set into what the check uses; ValueError says what it must be."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import cache
 from time import monotonic
 
-from rlvr_cli.errors import UserError
+from rlvr_cli.core.errors import UserError
 from rlvr_cli.verifiers.sandbox import landlock
 from rlvr_cli.verifiers.sandbox.box_process import Box, SandboxError
 from rlvr_cli.verifiers.sandbox.limits import Isolation, Limits

@@ -1,0 +1,1 @@
+"""Checkpoints: their files, what makes them whole, and what may change between two starts of a run."""

@@ -1,0 +1,50 @@
+"""What may change in the recipe of a run that goes on, and what is different nevertheless."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rlvr_cli.core.flatten import flatten
+
+FREE = (
+    "out",
+    "resume",
+    "trainer.steps",
+    "trainer.response_tokens",
+    "trainer.ranks",
+    "trainer.zero_stage",
+    "trainer.offload",
+    "tracker",
+    "checkpoint",
+    "faults",
+    "eval",
+    "hygiene",
+    "preflight",
+    "diagnosis",
+    "verification.workers",
+    "verification.self_test_floor",
+    "verification.self_test_rows",
+    "rollout.gpu_memory_utilization",
+)
+"""Keys (or sections) that may change when a run is continued: they do not alter what it learns."""
+
+
+def differences(old: dict[str, Any], new: dict[str, Any], step: int, begun: int) -> list[str]:
+    """`key (old -> new)` of every difference between two recipe trees that alters what a run learns.
+
+    `step` is that of the checkpoint it goes on from and `begun` the number of stages entered there: those
+    that come later may change too.
+    """
+    before, after = (flatten(_without_coming_stages(tree, step, begun)) for tree in (old, new))
+    return [
+        f"{key} ({before.get(key, 'absent')} -> {after.get(key, 'absent')})"
+        for key in dict.fromkeys([*before, *after])
+        if before.get(key) != after.get(key)
+        and not any(key == free or key.startswith(f"{free}.") for free in FREE)
+    ]
+
+
+def _without_coming_stages(tree: dict[str, Any], step: int, begun: int) -> dict[str, Any]:
+    """A stage that comes after the checkpoint's last step has begun there, unless the run ended first."""
+    stages = enumerate((tree.get("stages") or {}).items())
+    return tree | {"stages": {k: stage for n, (k, stage) in stages if n < begun or stage["after"] < step}}

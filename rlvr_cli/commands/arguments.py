@@ -1,0 +1,53 @@
+"""The words behind a verb: options, one recipe and overrides, in any order."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from pathlib import Path
+from typing import NoReturn
+
+from rlvr_cli.core.errors import UserError, hint
+
+
+class Parser(argparse.ArgumentParser):
+    """Raises instead of exiting, so that every mistake ends in the same one line."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UserError(f"{message}; see {self.prog} --help")
+
+
+def parser_of(verb: str, epilog: str, usage: str) -> Parser:
+    """A parser of `rlvr VERB`; `usage` is what follows these two words."""
+    return Parser(
+        prog=f"rlvr {verb}",
+        usage=f"rlvr {verb} {usage}",
+        epilog=epilog,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+
+
+def parse(parser: Parser, arguments: list[str]) -> tuple[argparse.Namespace, str | None, list[str]]:
+    """Options, the recipe and the overrides, in any order."""
+    parser.add_argument("words", nargs="*", help=argparse.SUPPRESS)
+    options, unknown = parser.parse_known_intermixed_args(arguments)
+    for word in unknown:
+        bare = word.lstrip("-")
+        if "=" in bare:
+            raise UserError(f"{word}: there is no such option; values are set without dashes: {bare}")
+        if Path(word).exists() or word.endswith(".yaml"):
+            raise UserError(f"{word}: a path that begins with - is written ./{word}")
+        flags = [flag for action in parser._actions for flag in action.option_strings]
+        raise UserError(f"{word}: there is no such option{hint(word, flags)}")
+    paths = [word for word in options.words if not _is_override(word)]
+    if len(paths) > 1:
+        raise UserError(
+            f"{paths[1]}: one recipe at a time, and {paths[0]} is one; values are set with key=value"
+        )
+    return options, paths[0] if paths else None, [word for word in options.words if _is_override(word)]
+
+
+def _is_override(word: str) -> bool:
+    """`key=value`, `+key=value` or `~key`, unless there is a file of that name."""
+    return bool(re.match(r"[+~]*[\w.@/-]+=|~[\w.@]", word)) and not Path(word).is_file()

@@ -1,0 +1,26 @@
+"""`rlvr train`, `rlvr sft` and a verb for each algorithm: train the model of a recipe."""
+
+from __future__ import annotations
+
+from rlvr_cli.commands.arguments import parse, parser_of
+from rlvr_cli.commands.start_recipe import add_dry_run, start
+from rlvr_cli.core import shipped_recipes
+
+TRAINING = """\
+key=value sets one value (trainer.lr=1e-6), swaps a group entry (model=qwen2.5_7b, rollout=hf,
+trainer=zero3), an option of the algorithm (algorithm/advantage=leave_one_out) or the whole
+algorithm (algorithm=rloo), or adds an entry (+verifier@verifiers.format=format). ~key removes.
+Text with special characters is quoted twice: 'model.path="/models/step=100"'.
+
+The run directory is `out` (runs/NAME). Starting the same recipe again continues it.
+"""
+
+
+def run(verb: str, arguments: list[str]) -> int:
+    default, _ = shipped_recipes.default_recipe(verb)
+    parser = parser_of(verb, TRAINING, f"[RECIPE] (default: {default}) [key=value ...]")
+    add_dry_run(parser)
+    options, recipe, overrides = parse(parser, arguments)
+    from rlvr_cli import compose
+
+    return start(compose.load(recipe, overrides, verb), options.dry_run)

@@ -1,0 +1,75 @@
+"""The verbs of the command line: their names and one line on each."""
+
+from __future__ import annotations
+
+from rlvr_cli.core import shipped_recipes
+
+VERBS = {
+    "sft": "train on worked examples",
+    "train": "sft or reinforcement learning, whatever the recipe says",
+    "eval": "measure a model on benchmarks",
+    "verify": "score responses, test or compare verifiers",
+    "serve-verifier": "put verifiers behind HTTP",
+    "plan": "predict memory and time of a recipe, and what to change where it does not fit",
+    "preflight": "sample from the start model and say whether a recipe can learn, without training",
+    "report": "put runs on one page: curves, results, events, rollouts",
+    "doctor": "try what training needs on this machine",
+    "recipes": "list, show or copy the recipes that come with rlvr",
+    "completion": "print a completion script for bash, zsh or fish",
+}
+"""Verb -> what it does. `commands/<verb>.py` has it; the algorithms are verbs too, which `train.py` has."""
+
+OVERVIEW = """\
+usage: rlvr VERB [RECIPE] [key=value ...] [--dry-run]
+
+Reinforcement learning from verifiable rewards.
+
+supervised fine-tuning:
+{sft}
+reinforcement learning (a recipe's algorithm decides its verb):
+{presets}
+any recipe:
+{others}
+
+RECIPE is a .yaml file, a run directory or the name of a shipped recipe; without it a tiny one runs.
+
+examples:
+  rlvr sft                                      a million-parameter model learns addition (2 minutes)
+  rlvr dapo                                     DAPO improves it (2 minutes)
+  rlvr dapo dapo_qwen7b --dry-run               what would run, resolved
+  rlvr dapo my.yaml trainer.lr=5e-7 model=qwen2.5_1.5b
+  rlvr dapo my.yaml algorithm/advantage=leave_one_out
+  rlvr eval --model runs/tiny_dapo --bench addition
+
+rlvr VERB --help tells more. rlvr --version prints the version.
+"""
+
+
+def verbs() -> list[str]:
+    """All of them, algorithms last."""
+    return [*VERBS, *shipped_recipes.presets()]
+
+
+def module_of(verb: str) -> str | None:
+    """Name of the module in commands/ that has the verb; None: there is no such verb."""
+    if verb in ("sft", *shipped_recipes.presets()):
+        return "train"
+    return verb.replace("-", "_") if verb in VERBS else None
+
+
+def overview() -> str:
+    """What `rlvr --help` prints."""
+    lines = [f"  {verb:<16}{summary}" for verb, summary in VERBS.items()]
+    return OVERVIEW.format(
+        sft=lines[0], presets=_wrapped(shipped_recipes.presets()), others="\n".join(lines[1:])
+    )
+
+
+def _wrapped(names: list[str]) -> str:
+    lines: list[str] = []
+    line = " "
+    for name in names:
+        if len(line) + len(name) > 90:
+            lines, line = [*lines, line], " "
+        line += f" {name}"
+    return "\n".join([*lines, line])

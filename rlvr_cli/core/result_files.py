@@ -1,0 +1,50 @@
+"""Result files of evaluations, found and read. Imports nothing heavy."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from rlvr_cli.core.errors import UserError, hint
+
+KEYS = {"bench", "summary", "protocol", "source", "verifier", "problems"}
+
+
+def result_files(given: str, benches: list[str]) -> dict[str, Path]:
+    """Bench -> result file, of a file, a folder or a run directory; only `benches` if any are named."""
+    path = Path(given).expanduser()
+    if path.is_file():
+        found = {read_result(path)["bench"]: path}
+    else:
+        folder = path / "eval" if (path / "eval").is_dir() else path
+        found = {file.stem: file for file in sorted(folder.glob("*.json")) if is_result(file)}
+    if not found:
+        raise UserError(
+            f"--from: {given} is no result file and no folder or run with any; run rlvr eval first"
+        )
+    for bench in benches:
+        if bench not in found:
+            raise UserError(f"--bench: {given} has no result of '{bench}'{hint(bench, found)}")
+    return {bench: file for bench, file in found.items() if not benches or bench in benches}
+
+
+def is_result(path: Path) -> bool:
+    try:
+        read_result(path)
+    except UserError:
+        return False
+    return True
+
+
+def read_result(path: Path) -> dict[str, Any]:
+    """A result file of `rlvr eval`; UserError where it is something else."""
+    try:
+        result = json.loads(path.read_bytes())
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else f"not JSON: {error}"
+        raise UserError(f"{path} cannot be read: {reason}; give a result file of rlvr eval") from error
+    lacking = KEYS - set(result) if isinstance(result, dict) else KEYS
+    if lacking:
+        raise UserError(f"{path} is no result file of rlvr eval: it lacks {', '.join(sorted(lacking))}")
+    return dict(result)

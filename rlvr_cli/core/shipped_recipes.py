@@ -1,0 +1,73 @@
+"""The recipes and Hydra groups that come with the package: names, paths, default of each verb.
+
+No hydra here: the command line lists and completes these before anything heavy is imported.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rlvr_cli.core.errors import UserError, hint
+
+CONF = Path(__file__).parents[1] / "conf"
+RECIPES = Path(__file__).parents[1] / "recipes"  # a link to the recipes/ of a checkout; a folder in a wheel
+
+
+def recipes() -> list[str]:
+    return sorted(path.stem for path in RECIPES.glob("*.yaml"))
+
+
+def options(group: str) -> list[str]:
+    """Entries of a packaged group, e.g. `bench` or `algorithm`."""
+    return sorted(path.stem for path in (CONF / group).glob("*.yaml"))
+
+
+def presets() -> list[str]:
+    """Algorithms that train from rewards; each is a verb of the command line."""
+    return [name for name in options("algorithm") if name != "sft"]
+
+
+def groups() -> list[str]:
+    return sorted(path.name for path in CONF.iterdir() if path.is_dir() and not path.name.startswith("_"))
+
+
+def find_recipe(given: str) -> Path:
+    """A .yaml file, a run directory (its recipe.yaml) or the name of a shipped recipe."""
+    path = Path(given).expanduser()
+    if path.is_file():
+        if path.suffix != ".yaml":
+            raise UserError(f"{given} is not a .yaml file; rename it so that its name ends in .yaml")
+        return path.resolve()
+    if (path / "recipe.yaml").is_file():
+        return (path / "recipe.yaml").resolve()
+    shipped = RECIPES / f"{given.removesuffix('.yaml')}.yaml"
+    if path.name == given and shipped.is_file():
+        return shipped.resolve()
+    raise UserError(f"no recipe {given}: neither a file nor a shipped recipe{hint(path.stem, recipes())}")
+
+
+def named(name: str) -> Path:
+    """A shipped recipe by its name."""
+    path = RECIPES / f"{name.removesuffix('.yaml')}.yaml"
+    if Path(name).name != name or not path.is_file():
+        raise UserError(f"there is no shipped recipe {name}{hint(name, recipes())}")
+    return path
+
+
+def describe(path: Path) -> str:
+    """The first comment line of a recipe or group entry."""
+    for line in path.read_text().splitlines():
+        if line.startswith("#"):
+            return line.lstrip("# ")
+    return ""
+
+
+def default_recipe(verb: str) -> tuple[str, list[str]]:
+    """Recipe and overrides of a verb that was given none."""
+    if verb == "sft":
+        return "tiny_sft", []
+    if verb == "train":
+        return "tiny_dapo", []
+    if f"tiny_{verb}" in recipes():
+        return f"tiny_{verb}", []
+    return "tiny_dapo", [f"algorithm={verb}", f"name=tiny_{verb}"]

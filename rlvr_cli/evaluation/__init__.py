@@ -1,0 +1,1 @@
+"""Benchmarks: samples, scores, intervals, comparisons; and verifiers on responses that are there already."""

@@ -1,0 +1,123 @@
+"""Two result files of one bench, problem by problem: is the difference more than chance?"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from rlvr_cli.core.errors import UserError
+from rlvr_cli.evaluation.scores import over_problems
+
+FLIPS = 20_000
+EXACT = 14
+"""Problems with a difference up to which all sign flips are gone through."""
+IGNORED = ("note", "seed", "pass_at", "majority", "problems", "limit", "verifiers", "weight", "path")
+"""Parts of the protocol that may differ: they say nothing of how a problem is asked or judged."""
+
+
+@dataclass(kw_only=True)
+class Comparison:
+    """B minus A over the problems both have."""
+
+    bench: str
+    problems: int
+    before: float
+    after: float
+    low: float
+    high: float
+    p_value: float
+    gained: list[str]
+    """Ids of the problems B is better at, the largest gain first."""
+    lost: list[str]
+
+    @property
+    def difference(self) -> float:
+        return self.after - self.before
+
+
+def differences(a: dict[str, Any], b: dict[str, Any]) -> list[str]:
+    """What makes two results incomparable: `k (4, 8)`, ..."""
+    found = [f"bench ({a['bench']}, {b['bench']})"] if a["bench"] != b["bench"] else []
+    for part in ("protocol", "source", "verifier"):
+        for key in sorted(set(a[part]) | set(b[part])):
+            mine, other = a[part].get(key), b[part].get(key)
+            if key not in IGNORED and mine != other:
+                found.append(f"{part}.{key} ({_short(mine)}, {_short(other)})")
+    ids = [{row["id"] for row in result["problems"]} for result in (a, b)]
+    if ids[0] != ids[1]:
+        found.append(f"problems ({len(ids[0])}, {len(ids[1])}; {len(ids[0] & ids[1])} in both)")
+    asked = [{row["id"]: row["answer"] for row in result["problems"]} for result in (a, b)]
+    if changed := [key for key in ids[0] & ids[1] if asked[0][key] != asked[1][key]]:
+        found.append(f"gold answers (of {len(changed)} problems)")
+    return found
+
+
+def _short(value: Any) -> str:
+    text = " ".join(str(value).split())
+    return text if len(text) <= 40 else text[:39] + "…"
+
+
+def compare(a: dict[str, Any], b: dict[str, Any], *, force: bool = False, seed: int = 0) -> Comparison:
+    """Paired by problem; UserError when the results were made in different ways, unless `force`."""
+    if (differing := differences(a, b)) and not force:
+        raise UserError(f"the results differ in {', '.join(differing)}; --force compares them nevertheless")
+    mine, other = (
+        {row["id"]: float(np.mean(row["correct"])) for row in result["problems"]} for result in (a, b)
+    )
+    common = [key for key in mine if key in other]
+    if not common:
+        raise UserError("the results have no problem in common, so there is nothing to compare")
+    change = {key: other[key] - mine[key] for key in common}
+    interval = over_problems(list(change.values()), seed=seed, bounds=(-1.0, 1.0))
+    low, high = interval or (float("nan"), float("nan"))
+    ordered = sorted(common, key=lambda key: -abs(change[key]))
+    return Comparison(
+        bench=b["bench"],
+        problems=len(common),
+        before=float(np.mean([mine[key] for key in common])),
+        after=float(np.mean([other[key] for key in common])),
+        low=low,
+        high=high,
+        p_value=sign_flips(list(change.values()), seed=seed),
+        gained=[key for key in ordered if change[key] > 0],
+        lost=[key for key in ordered if change[key] < 0],
+    )
+
+
+def sign_flips(change: list[float], *, seed: int = 0) -> float:
+    """Two-sided p-value of the paired permutation test: how often random signs give as large a sum.
+
+    Exact over all sign patterns when few problems differ, else over random ones, the observed included.
+    """
+    moved = np.array([value for value in change if value])
+    if not len(moved):
+        return 1.0
+    if len(moved) <= EXACT:
+        patterns = np.arange(2 ** len(moved))[:, None] >> np.arange(len(moved)) & 1
+        sums = np.abs((2 * patterns - 1) @ moved)
+        return float(np.mean(sums >= abs(moved.sum()) - 1e-9))
+    generator, hits, chunk = np.random.default_rng(seed), 0, 1000
+    for _ in range(FLIPS // chunk):
+        signs = 2.0 * generator.integers(0, 2, size=(chunk, len(moved))) - 1
+        hits += int((np.abs(signs @ moved) >= abs(moved.sum()) - 1e-9).sum())
+    return (hits + 1) / (FLIPS + 1)
+
+
+def report(found: Comparison, names: tuple[str, str], shown: int = 10) -> list[str]:
+    """The comparison as lines of text."""
+    p = "below 0.001" if found.p_value < 0.001 else f"= {found.p_value:.3f}"
+    verdict = "more than chance" if found.p_value < 0.05 else "may be chance"
+    lines = [
+        f"{found.bench}, {found.problems} problems",
+        f"  A  {found.before:6.1%}  {names[0]}",
+        f"  B  {found.after:6.1%}  {names[1]}",
+        f"  B - A  {100 * found.difference:+.1f} points, 95% interval {100 * found.low:+.1f} to "
+        f"{100 * found.high:+.1f} (over problems, paired), p {p}: {verdict}",
+    ]
+    for name, ids in (("gained", found.gained), ("lost", found.lost)):
+        listed = ", ".join(" ".join(key.split())[:40] for key in ids[:shown])
+        more = f", and {len(ids) - shown} more" if len(ids) > shown else ""
+        lines.append(f"  {name} {len(ids)}" + (f": {listed}{more}" if ids else ""))
+    return lines

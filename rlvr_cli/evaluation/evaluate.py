@@ -1,0 +1,206 @@
+"""`rlvr eval`: every bench of a recipe on one model, or a new verdict on the samples of earlier results."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, TextIO
+
+from rlvr_cli.core import distributed
+from rlvr_cli.core.result_files import read_result
+from rlvr_cli.core.types import Problem
+from rlvr_cli.engine import process_group
+from rlvr_cli.engine.model import context_length, load_tokenizer
+from rlvr_cli.evaluation import outputs
+from rlvr_cli.evaluation.bench import (
+    Evaluation,
+    Questions,
+    gathered,
+    judge,
+    positions,
+    prompt_limit,
+    questions,
+    run_bench,
+    scored,
+    shortfalls,
+    verifier_key,
+    with_stops,
+)
+from rlvr_cli.evaluation.breakdown import by_subject
+from rlvr_cli.evaluation.contamination import probe
+from rlvr_cli.evaluation.stored_samples import Partial, Replay, completions, fingerprint, weights_of
+from rlvr_cli.rollout import Engine
+from rlvr_cli.sampling.start_model import default_precision, local_model, start_engine, start_server
+from rlvr_cli.schema import Bench, EvalRecipe, Model, Verification
+from rlvr_cli.tracking import Timer, Tracker, print_results, versions
+from rlvr_cli.tracking.null_tracker import NullTracker
+from rlvr_cli.verifiers.pool import Pool
+
+UNSAMPLED = ("verifier", "note", "pass_at", "majority")
+"""Parts of a bench that its samples do not depend on."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Measured:
+    """A bench that is done, with what its result file says of how it came about."""
+
+    name: str
+    result: Evaluation
+    context: dict[str, Any]
+    timing: dict[str, float]
+
+
+def evaluate(recipe: EvalRecipe, terminal: TextIO) -> None:
+    """Run every bench of the recipe; results are written as each is done."""
+    assert recipe.out is not None  # the launcher has filled it in
+    out = Path(recipe.out)
+    process_group.initialise()
+    judges = {verifier_key(n): b.verifier for n, b in recipe.benches.items()}
+    verification = roomy(recipe.verification, list(judges.values()))
+    with open_eval_tracker(recipe, out, terminal) as tracker, Pool(judges, verification) as pool:
+        header = {"model": recipe.model.path, "benches": ", ".join(recipe.benches), "results": str(out)}
+        tracker.header(header | ({"server": recipe.server.url} if recipe.server.url else {}))
+        results: dict[str, dict[str, Any]] = {}
+        tables: dict[str, dict[str, Any]] = {}
+        for done in rescored(recipe, pool) if recipe.rescore else sampled(recipe, out, pool, tracker):
+            summary, bench = done.result.summary, recipe.benches[done.name]
+            limit = prompt_limit(bench, recipe.rollout)
+            for line in shortfalls("benches", done.name, bench, limit, summary):
+                tracker.event("warning", line)
+            tracker.evaluation(0, done.name, summary, done.timing)
+            if distributed.rank() == 0:
+                path = outputs.write_result(out, done.name, bench, done.result, **done.context)
+                outputs.write_samples(out, done.name, done.result.rows, recipe.samples)
+                seconds = done.timing["timing_s/step"]
+                results[str(path)] = {"bench": done.name, "seconds": seconds} | summary
+                tables[str(path)] = by_subject(done.result.rows)
+        if distributed.rank() == 0:
+            if recipe.lm_eval:
+                outputs.write_lm_eval(out, recipe, list(results))
+            for name in recipe.benches:  # only now: a killed evaluation repeats none of its benches
+                for part in out.glob(f"{name}.partial.*.jsonl"):
+                    part.unlink()
+    if distributed.rank() == 0:
+        print_results(terminal, results, tables)
+
+
+def roomy(verification: Verification, judges: list[Any]) -> Verification:
+    """A verifier that runs programs brings its own limits; those of the pool must not come first."""
+    seconds = max([verification.timeout_s, *(getattr(judge, "needs_s", 0.0) for judge in judges)])
+    memory = max([verification.memory_mb, *(getattr(judge, "memory_mb", 0) for judge in judges)])
+    if verification.memory_mb == 0:  # no limit
+        memory = 0
+    return replace(verification, timeout_s=seconds, memory_mb=memory)
+
+
+def sampled(recipe: EvalRecipe, out: Path, pool: Pool, tracker: Tracker | NullTracker) -> Iterator[Measured]:
+    """The benches, one after the other, on one engine."""
+    model = local_model(recipe.model, out, recipe.seed)
+    tokenizer = load_tokenizer(model)
+    precision = recipe.rollout.dtype or recipe.precision or default_precision()
+    context = room(recipe, model, tracker)
+    # Before the engine starts, which may take minutes: a set that cannot be had is known at once.
+    asked = {name: fitting(name, bench, recipe, tokenizer, context) for name, bench in recipe.benches.items()}
+    engine: Engine
+    if recipe.server.url is not None:
+        engine = start_server(recipe.server, model, tokenizer)
+    else:
+        rollout = with_stops(recipe.rollout, recipe.benches)
+        engine = start_engine(rollout, model, tokenizer, recipe.seed, precision, context)
+    origin = {"model": recipe.model.path, "precision": precision.value}
+    origin["engine"] = recipe.server.url or recipe.rollout.engine.value
+    for name, bench in recipe.benches.items():
+        timer = Timer()
+        identity = fingerprint(
+            [(problem.id, problem.tokens) for problem in asked[name].problems],
+            {k: v for k, v in asdict(bench).items() if k not in UNSAMPLED},
+            *(origin, weights_of(model.path), asdict(recipe.rollout), versions(), context),
+        )
+        partial = Partial(out, name, identity, distributed.rank())
+        result = run_bench(
+            name,
+            bench,
+            engine,
+            pool,
+            asked[name],
+            timer=timer,
+            advance=tracker.progress(name),
+            partial=partial,
+        )
+        partial.close()
+        if recipe.contamination is not None:
+            limit = min(prompt_limit(bench, recipe.rollout), context - 1)
+            result.summary |= probe(name, bench, engine, tokenizer, recipe.contamination, limit, timer)
+        yield Measured(name=name, result=result, context=dict(origin), timing=timer.take())
+    engine.close()
+
+
+def fitting(name: str, bench: Bench, recipe: EvalRecipe, tokenizer: Any, context: int) -> Questions:
+    """The problems of a bench; UserError where no prompt fits."""
+    if (limit := prompt_limit(bench, recipe.rollout)) < context:
+        return questions(name, bench, tokenizer, limit)
+    remedy = f"the model has {context} positions: take one with a longer context"
+    return questions(name, bench, tokenizer, context - 1, remedy)
+
+
+def room(recipe: EvalRecipe, model: Model, tracker: Tracker | NullTracker) -> int:
+    """Positions of the engine: as many as the benches want, or all the model has."""
+    wanted = positions(recipe.benches, recipe.rollout)
+    had = None if recipe.server.url is not None else context_length(model)
+    if had is None or had >= wanted:
+        return wanted
+    tracker.event(
+        "warning", f"the model has {had} positions: prompt and response are cut there, not at {wanted}"
+    )
+    return had
+
+
+def rescored(recipe: EvalRecipe, pool: Pool) -> Iterator[Measured]:
+    """The samples of earlier result files, judged by the verifiers of the recipe; nothing is generated."""
+    for name, path in recipe.rescore.items():
+        bench, earlier, timer = recipe.benches[name], read_result(Path(path)), Timer()
+        found = [problem_of(name, stored) for stored in earlier["problems"]]
+        share = list(enumerate(found))[distributed.rank() :: distributed.world_size()]
+        stored = {n: completions(row) for n, row in enumerate(earlier["problems"])}
+        groups = judge(name, bench, Replay(stored, [n for n, _ in share]), pool, share, timer=timer)
+        rows = gathered(groups)
+        for now, before in zip(rows, earlier["problems"], strict=True):
+            now["index"] = before["index"]
+        summary = scored(bench, rows) | {"left_out": earlier["summary"].get("left_out", 0.0)}
+        kept = {
+            key: earlier[key] for key in ("model", "precision", "engine", "step", "run") if key in earlier
+        }
+        yield Measured(
+            name=name,
+            result=Evaluation(summary=summary, rows=rows),
+            context=kept | {"rescored_from": path},
+            timing=timer.take(),
+        )
+
+
+def problem_of(bench: str, stored: dict[str, Any]) -> Problem:
+    """A problem as its result file has it; its prompt is not needed as tokens."""
+    return Problem(
+        id=stored["id"],
+        prompt=stored["prompt"],
+        tokens=[],
+        answer=stored["answer"],
+        source=bench,
+        verifiers=[],
+        extra=stored.get("extra", {}),
+    )
+
+
+def open_eval_tracker(recipe: EvalRecipe, out: Path, terminal: TextIO) -> Tracker | NullTracker:
+    if distributed.rank() != 0:
+        return NullTracker()
+    return Tracker(
+        recipe.tracker,
+        out,
+        terminal=terminal,
+        total_steps=0,
+        run_name=recipe.name,
+        recipe=asdict(recipe),
+        kind="eval",
+    )

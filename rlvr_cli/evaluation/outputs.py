@@ -1,0 +1,133 @@
+"""What an evaluation leaves on disk: result files, samples as rows, lm-evaluation-harness's format.
+
+Nothing here depends on the clock: the same evaluation writes the same bytes.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from rlvr_cli import __version__
+from rlvr_cli.core.files import write_atomically
+from rlvr_cli.evaluation.bench import Evaluation
+from rlvr_cli.evaluation.breakdown import by_subject, distributions
+from rlvr_cli.evaluation.scores import curves
+from rlvr_cli.schema import Bench, EvalRecipe, SampleFile
+from rlvr_cli.schema.score_names import powers
+from rlvr_cli.tracking import versions
+
+
+def write_result(folder: Path, name: str, bench: Bench, result: Evaluation, **context: Any) -> Path:
+    """`eval/<bench>.json`: numbers, protocol, versions and every sample."""
+    protocol = {k: v for k, v in vars(bench).items() if k not in ("source", "verifier")}
+    content = {
+        "bench": name,
+        "summary": result.summary,
+        "curves": curves(result.rows),
+        "tables": by_subject(result.rows),
+        "distributions": distributions(result.rows),
+        "protocol": protocol,
+        "source": vars(bench.source) | {"chat": bench.source.chat.value},
+        "verifier": {k: getattr(v, "value", v) for k, v in vars(bench.verifier).items()},
+        "versions": {"rlvr": __version__} | versions(),
+        **context,
+        "problems": result.rows,
+    }
+    path = folder / f"{name}.json"
+    # str: dates and the like among the extra columns of a data set
+    write_atomically(path, json.dumps(content, indent=1, ensure_ascii=False, default=str) + "\n")
+    return path
+
+
+def sample_rows(bench: str, rows: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """One row for each sample."""
+    for row in rows:
+        for number, response in enumerate(row["responses"]):
+            yield {
+                "bench": bench,
+                "id": row["id"],
+                "sample": number,
+                "prompt": row["prompt"],
+                "response": response,
+                "answer": row["answer"],
+                "extracted": row["extracted"][number],
+                "score": row["correct"][number],
+                "reason": row["reasons"][number],
+                "tokens": row["lengths"][number],
+                "truncated": row["truncated"][number],
+            }
+
+
+def write_samples(folder: Path, bench: str, rows: list[dict[str, Any]], kind: SampleFile) -> Path | None:
+    """`<bench>.samples.jsonl` or `.parquet`."""
+    if kind is SampleFile.none:
+        return None
+    path = folder / f"{bench}.samples.{kind.value}"
+    samples = list(sample_rows(bench, rows))
+    if kind is SampleFile.jsonl:
+        write_atomically(path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in samples))
+    else:
+        import pyarrow as pa
+        import pyarrow.parquet as parquet
+
+        buffer = io.BytesIO()
+        parquet.write_table(pa.Table.from_pylist(samples), buffer)
+        write_atomically(path, buffer.getvalue())
+    return path
+
+
+def write_lm_eval(folder: Path, recipe: EvalRecipe, results: list[str]) -> Path:
+    """`results_lm_eval.json`: the keys that readers of lm-evaluation-harness's results files look at."""
+    content: dict[str, Any] = {key: {} for key in ("results", "configs", "versions", "n-shot", "n-samples")}
+    content["higher_is_better"] = {}
+    for path in results:
+        stored = json.loads(Path(path).read_bytes())
+        name, summary, k = stored["bench"], stored["summary"], stored["protocol"]["k"]
+        half = (summary.get("ci95_high", 0.0) - summary.get("ci95_low", 0.0)) / (2 * 1.96)
+        metrics = {"alias": name, "acc,none": summary[f"avg@{k}"]}
+        metrics["acc_stderr,none"] = half if "ci95_low" in summary else "N/A"
+        for j in stored["protocol"]["pass_at"] or powers(k):
+            metrics |= {f"pass@{j},none": summary[f"pass@{j}"], f"pass@{j}_stderr,none": "N/A"}
+        content["results"][name] = metrics
+        content["configs"][name] = config_of(stored)
+        content["versions"][name] = stored["versions"]["rlvr"]
+        content["n-shot"][name] = stored["source"]["shots"]
+        asked = int(summary["problems"])
+        content["n-samples"][name] = {"original": asked + int(summary["left_out"]), "effective": asked}
+        content["higher_is_better"][name] = {
+            m.partition(",")[0]: True for m in metrics if m.endswith("@1,none")
+        }
+        content["higher_is_better"][name]["acc"] = True
+    content["config"] = {"model": "rlvr", "model_args": f"pretrained={recipe.model.path}", "limit": None}
+    content["config"] |= {"random_seed": recipe.seed}
+    content["model_name"] = recipe.model.path
+    target = folder / "results_lm_eval.json"
+    write_atomically(target, json.dumps(content, indent=2) + "\n")
+    return target
+
+
+def config_of(stored: dict[str, Any]) -> dict[str, Any]:
+    protocol, source = stored["protocol"], stored["source"]
+    return {
+        "task": stored["bench"],
+        "dataset_path": source["path"],
+        "dataset_name": source["config"],
+        "test_split": source["split"],
+        "doc_to_text": source["prompt"],
+        "output_type": "generate_until",
+        "repeats": protocol["k"],
+        "num_fewshot": source["shots"],
+        "metric_list": [{"metric": "acc", "aggregation": "mean", "higher_is_better": True}],
+        "generation_kwargs": {
+            "do_sample": protocol["temperature"] > 0,
+            "temperature": protocol["temperature"],
+            "top_p": protocol["top_p"],
+            "max_gen_toks": protocol["max_tokens"],
+            "until": protocol["stop"],
+        },
+        "metadata": {"verifier": stored["verifier"]["name"], "note": protocol["note"]},
+    }

@@ -1,0 +1,1 @@
+"""Recipe to running ranks: run directory, processes, watchdog, restarts. No torch."""

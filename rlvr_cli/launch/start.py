@@ -1,0 +1,97 @@
+"""Recipe -> ranks: what they run on, in which directory, and who starts them."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+from rlvr_cli import compose
+from rlvr_cli.core.errors import UserError
+from rlvr_cli.core.rank_process import free_port, library_defaults, rank_environment
+from rlvr_cli.launch import prerequisites, rank, run_directory
+from rlvr_cli.launch.external_ranks import joined_ranks
+from rlvr_cli.launch.supervise import supervise
+from rlvr_cli.schema import EvalRecipe, Recipe, SFTRecipe
+
+ENTRIES: dict[type, str] = {
+    Recipe: "rlvr_cli.training.loop:rl",
+    SFTRecipe: "rlvr_cli.training.sft:sft",
+    EvalRecipe: "rlvr_cli.evaluation.evaluate:evaluate",
+}
+
+
+def launch(recipe: compose.AnyRecipe, entry: str | None = None) -> int:
+    """Run the recipe to its end on every rank; returns the exit code of the command."""
+    os.environ["RLVR_STARTED"] = str(time.time())  # checkpoint.must_save_by counts from here
+    recipe, out = resolve(recipe)
+    entry = entry or ENTRIES[type(recipe)]
+    gpus = prerequisites.count_gpus()
+    joined = joined_ranks(os.environ)
+    asked = 1 if isinstance(recipe, EvalRecipe) else recipe.trainer.ranks
+    local = int(joined["LOCAL_WORLD_SIZE"]) if joined else prerequisites.count_ranks(asked, gpus)
+    os.environ.update(library_defaults(local, gpus))
+    if joined and joined["RANK"] != "0":  # rank 0 prepares the directory; all composed the same recipe
+        return run_here(recipe, out, entry, joined)
+    with run_directory.lock(out):
+        news = run_directory.prepare(recipe, out)
+        print(f"rlvr: {news}; log: {rank.log_path(out, 0)}", file=sys.stderr, flush=True)
+        if joined or isinstance(recipe, EvalRecipe):
+            return run_here(recipe, out, entry, joined or rank_environment(0, 1, free_port()))
+        return supervise(out, entry, local, recipe.faults)
+
+
+def run_here(recipe: compose.AnyRecipe, out: Path, entry: str, variables: dict[str, str]) -> int:
+    """Be the rank these variables describe: an evaluation, or one of those that torchrun or srun started.
+
+    A joined rank watches itself; restarts are its launcher's affair.
+    """
+    os.environ.update(variables)
+    number = int(variables["RANK"])
+    hang_s = None if isinstance(recipe, EvalRecipe) else recipe.faults.hang_s
+    code = rank.run(recipe, out, entry, hang_s)
+    if code in (rank.OK, rank.INTERRUPTED):
+        return code
+    report = rank.read_report(out, number)
+    assert report is not None  # `run` has written it
+    if code == rank.USER_ERROR:
+        raise UserError(report.cause)
+    print(f"rlvr: failed: {report.cause} ({report.where}, rank {number})", file=sys.stderr)
+    print(f"rlvr: log: {rank.log_path(out, number)}", file=sys.stderr)
+    return rank.FAILED
+
+
+def resolve(recipe: compose.AnyRecipe) -> tuple[compose.AnyRecipe, Path]:
+    """The recipe with its model found and its directory decided, checked before anything is written."""
+    given = recipe.model.path
+    if isinstance(recipe, EvalRecipe) and recipe.rescore:
+        return _resolve_rescoring(recipe)
+    recipe = replace(recipe, model=replace(recipe.model, path=prerequisites.resolve_model(given)))
+    if isinstance(recipe, Recipe) and recipe.critic.path is not None:
+        found = prerequisites.resolve_model(recipe.critic.path, "critic.path", ("critic", "final"))
+        recipe = replace(recipe, critic=replace(recipe.critic, path=found))
+    if not isinstance(recipe, SFTRecipe) and not (isinstance(recipe, EvalRecipe) and recipe.server.url):
+        prerequisites.check_engine(recipe.rollout)
+    if isinstance(recipe, EvalRecipe) and recipe.out is None:
+        recipe = replace(recipe, out=str(eval_directory(given)))
+    assert recipe.out is not None
+    return recipe, Path(recipe.out).expanduser()
+
+
+def _resolve_rescoring(recipe: EvalRecipe) -> tuple[EvalRecipe, Path]:
+    """Results go into `rescored/` beside the samples, never over them; the model need not be there."""
+    folders = [Path(path).parent for path in recipe.rescore.values()]
+    out = Path(recipe.out or folders[0] / "rescored").expanduser()
+    if any(out.resolve() == folder.resolve() for folder in folders):
+        raise UserError(f"out={out} would replace the results that are judged anew; set another one")
+    return replace(recipe, out=str(out)), out
+
+
+def eval_directory(model: str) -> Path:
+    """`eval/` of the run the model belongs to, else a directory of its own under runs/."""
+    for folder in (Path(model), Path(model).parent):
+        if (folder / "recipe.yaml").is_file():
+            return folder / "eval"
+    return Path("runs") / f"eval-{model.strip('./').replace('/', '--').replace(':', '-')}"

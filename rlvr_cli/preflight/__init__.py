@@ -1,0 +1,1 @@
+"""Before the first step: what the start model makes of the problems, and whether it can learn from them."""

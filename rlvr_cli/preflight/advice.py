@@ -1,0 +1,213 @@
+"""What the numbers of a preflight mean: why nothing can be learned, what slows learning, what to change."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from rlvr_cli.core.types import Reason
+from rlvr_cli.preflight.facts import Facts, Verifier
+from rlvr_cli.schema import Recipe, Unscored
+
+MOST = 0.5
+"""Share from which something counts as the cause."""
+RANDOM = 0.9
+"""Share of the nats of a uniform choice from which a model's tokens are as good as drawn at random."""
+FEW = 0.25
+"""Share of groups with a signal below which most of the sampling is for nothing."""
+OFF = "; preflight.enabled=false trains all the same"
+
+
+def refusal(facts: Facts, recipe: Recipe, tolerance: float) -> str | None:
+    """Why this recipe cannot learn anything, and the key to change; None if it can.
+
+    tolerance: of the mean |logprob difference| between engine and trainer.
+    """
+    found = _failing(facts, recipe) or _mismatch(facts, recipe, tolerance)
+    if found is None and not facts.useful:
+        found = _cause(facts, recipe)
+    if found is None and facts.repeated == 1:
+        found = _identical(facts)
+    return None if found is None else f"preflight: {found}{OFF}"
+
+
+def _failing(facts: Facts, recipe: Recipe) -> str | None:
+    """A verifier that mostly gives no verdict, or that may not do so even once."""
+    for name, verifier in facts.verifiers.items():
+        few = verifier.unscored < MOST
+        if not verifier.unscored or (few and recipe.verification.unscored is not Unscored.fail):
+            continue
+        late = verifier.count(Reason.timeout) >= verifier.count(Reason.crash)
+        limit = f"verification.timeout_s is {recipe.verification.timeout_s:g}: raise it, or "
+        forbidden = ", and verification.unscored is fail" if few else ""
+        return (
+            f"{verifier.unscored:.0%} of the verdicts of verifiers.{name} {'time out' if late else 'crash'}"
+            f"{_said(verifier.unscored_detail)}{forbidden}; {limit if late else ''}see what it needs in "
+            "docs/verifiers.md"
+        )
+    return None
+
+
+def _mismatch(facts: Facts, recipe: Recipe, tolerance: float) -> str | None:
+    if recipe.rollout.top_p < 1 or facts.mismatch_mean <= tolerance:
+        return None  # the engine's logprobs are those of the nucleus, and differ rightly
+    return (
+        f"logprobs of sampled tokens differ by {facts.mismatch_mean:.2g} on average between engine and "
+        f"trainer, more than rollout.probe_tolerance ({tolerance:g}): the two implement this model "
+        "differently; try rollout.dtype=fp32 or rollout=hf"
+    )
+
+
+def _cause(facts: Facts, recipe: Recipe) -> str:
+    """Why no group has a signal. What is certain comes first, and what explains the rest before it."""
+    decides = facts.verifiers[facts.verifier]
+    asked = f"{facts.prompts} prompts x {facts.samples}"
+    if facts.all_right == facts.judged:
+        return (
+            f"every response to {facts.prompts} prompts is right by verifiers.{facts.verifier}, so no group "
+            f"has a signal; take harder problems in {_data(facts)}, or a verifier that accepts less"
+        )
+    if decides.gold_faults >= MOST * decides.golds:
+        return (
+            f"verifiers.{facts.verifier} cannot use {decides.gold_faults} of {decides.golds} gold answers "
+            f"({decides.gold_fault}); name one that fits in {_data(facts)}.verifiers"
+        )
+    if facts.nats > RANDOM * facts.uniform:
+        return (
+            f"the model's tokens are as good as drawn at random ({facts.nats:.1f} nats each, of a uniform "
+            f"choice {facts.uniform:.1f}); train model.path by `rlvr sft` first, or take a trained one"
+            + (", or lower rollout.temperature" if recipe.rollout.temperature > 1 else "")
+        )
+    if facts.truncated >= MOST:
+        return (
+            f"{facts.truncated:.0%} of {asked} responses are cut at rollout.max_tokens="
+            f"{recipe.rollout.max_tokens} and no group has a signal; raise it, or see that the model ends "
+            "its responses (chat template, rollout.stop)"
+        )
+    if facts.repeated == 1:
+        return _identical(facts)
+    if decides.unread >= MOST:
+        return _unread(facts, recipe, decides)
+    return _wrong(facts, recipe, decides)
+
+
+def _identical(facts: Facts) -> str:
+    return (
+        f"all {facts.samples} responses to each of {facts.prompts} prompts are the same, so there is nothing "
+        "to compare; raise rollout.temperature"
+    )
+
+
+def _unread(facts: Facts, recipe: Recipe, decides: Verifier) -> str:
+    extraction = getattr(recipe.verifiers[facts.verifier], "extraction", None)
+    key = f"verifiers.{facts.verifier}" + (f".extraction={extraction.value}" if extraction else "")
+    example = next((e for e in facts.examples if e["reason"] not in ("correct", "wrong")), None)
+    end = f", e.g. in '{_short(example['response'][-60:])}'" if example else ""
+    return (
+        f"{key} finds no answer in {decides.unread:.0%} of the responses{end}; "
+        f"change it, or the prompt ({_data(facts)}.prompt, system) that says how to answer"
+    )
+
+
+def _wrong(facts: Facts, recipe: Recipe, decides: Verifier) -> str:
+    bound = f"at 95% fewer than {facts.at_most:.1%} of the prompts have one"
+    if facts.signal:
+        return (
+            f"algorithm.filter={recipe.algorithm.filter.name} keeps none of the {facts.signal} groups with a "
+            f"signal among {facts.prompts}; widen it"
+        )
+    if facts.all_right or facts.all_wrong < facts.judged:
+        return (
+            f"no group of {facts.prompts} has a signal ({facts.all_right} all right, {facts.all_wrong} all "
+            f"wrong; {bound}); raise batch.group_size or rollout.temperature, or take problems between "
+            f"the two in {_data(facts)}"
+        )
+    example = next((e for e in facts.examples if e["reason"] == "wrong" and e["extracted"]), None)
+    said = (
+        f", e.g. '{_short(example['extracted'])}' where '{_short(example['answer'])}' is wanted"
+        if example
+        else ""
+    )
+    return (
+        f"none of {facts.prompts} prompts x {facts.samples} responses is right by verifiers.{facts.verifier}"
+        f"{said} ({bound}): too hard for this model, or the gold answers are wrong; take easier problems in "
+        f"{_data(facts)}, or train model.path by `rlvr sft` first"
+    )
+
+
+def warnings(facts: Facts, recipe: Recipe, tolerance: float) -> list[str]:
+    """What will hold learning up, or may; each with the key to change."""
+    return [
+        *_of_signal(facts, recipe),
+        *_of_verifiers(facts, recipe),
+        *_of_sampling(facts, recipe, tolerance),
+    ]
+
+
+def _of_signal(facts: Facts, recipe: Recipe) -> Iterator[str]:
+    share, batch, rollout = facts.kept / facts.prompts, recipe.batch, recipe.rollout
+    if 0 < facts.signal < FEW * facts.prompts:
+        most, take = ("right", "harder") if facts.all_right > facts.all_wrong else ("wrong", "easier")
+        yield (
+            f"{facts.signal} of {facts.prompts} groups have a signal, most others are all {most}: take "
+            f"{take} problems in {_data(facts)}"
+        )
+    if recipe.algorithm.filter.drops and share * rollout.oversample * rollout.max_rounds < 1:
+        yield (
+            f"the filter keeps {share:.1%} of groups, so rollout.max_rounds={rollout.max_rounds} at "
+            f"rollout.oversample={rollout.oversample:g} will not fill {batch.prompts_per_step} prompts"
+        )
+    if facts.signal and not facts.correct > 0:
+        yield f"verifiers.{facts.verifier} calls no response right; the signal is that of other verifiers"
+    for name, found in facts.sources.items() if facts.signal else ():
+        if not found["signal"]:
+            yield f"data.{name}: none of its {found['prompts']:.0f} groups has a signal"
+
+
+def _of_verifiers(facts: Facts, recipe: Recipe) -> Iterator[str]:
+    limit = recipe.verification.timeout_s
+    for name, verifier in facts.verifiers.items():
+        if verifier.gold_faults:
+            yield (
+                f"verifiers.{name} cannot use {verifier.gold_faults} of {verifier.golds} gold answers "
+                f"({verifier.gold_fault})"
+            )
+        if verifier.unscored:
+            yield (
+                f"verifiers.{name} gave no verdict on {verifier.unscored:.1%} of the responses"
+                f"{_said(verifier.unscored_detail)}"
+            )
+        if verifier.unread >= MOST:
+            yield f"verifiers.{name} finds no answer in {verifier.unread:.0%} of the responses"
+        if verifier.p99_ms > 500 * limit:
+            yield (
+                f"verifiers.{name} takes {verifier.p99_ms / 1000:.2g} s at the 99th percentile, more than "
+                f"half of verification.timeout_s ({limit:g})"
+            )
+
+
+def _of_sampling(facts: Facts, recipe: Recipe, tolerance: float) -> Iterator[str]:
+    if facts.truncated >= 0.2:
+        limit = recipe.rollout.max_tokens
+        yield f"{facts.truncated:.0%} of the responses are cut at rollout.max_tokens={limit}"
+    if 0.9 <= facts.repeated < 1:
+        said = "of the responses repeat another of their group"
+        yield f"{facts.repeated:.0%} {said}; raise rollout.temperature"
+    if recipe.rollout.top_p == 1 and tolerance / 2 < facts.mismatch_mean <= tolerance:
+        yield (
+            f"logprobs of engine and trainer differ by {facts.mismatch_mean:.2g} on average, more than half "
+            f"of rollout.probe_tolerance ({tolerance:g}); algorithm/mismatch=truncate corrects for that"
+        )
+
+
+def _data(facts: Facts) -> str:
+    return f"data.{next(iter(facts.sources))}" if len(facts.sources) == 1 else "data"
+
+
+def _said(detail: str) -> str:
+    return f" ({_short(detail, 120)})" if detail else ""
+
+
+def _short(text: str, most: int = 60) -> str:
+    """Foreign text in a message of one line."""
+    line = " ".join("".join(c if c.isprintable() else " " for c in text).split())
+    return line if len(line) <= most else f"{line[: most - 3]}..."

@@ -1,0 +1,145 @@
+"""Prompts -> scored groups: while some groups are still being sampled, finished ones are being verified."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Callable, Collection, Iterator, Mapping
+from concurrent.futures import Future
+from typing import Any, Protocol
+
+from rlvr_cli.core.heartbeat import heart
+from rlvr_cli.core.types import Completion, Group, Problem, Verdict
+from rlvr_cli.rollout import Generator, Request, Sampling
+from rlvr_cli.schema import Unscored
+from rlvr_cli.tracking import Timer
+
+
+class Pool(Protocol):
+    """What is needed of `verifiers.pool.Pool`."""
+
+    def submit_group(
+        self, verifier: str, responses: list[str], answer: str, extra: dict[str, Any]
+    ) -> list[Future[Verdict]]: ...
+
+
+class UnscoredSample(RuntimeError):
+    """A verifier timed out or crashed and the recipe says `verification.unscored: fail`."""
+
+
+def request_seed(seed: int, index: int) -> int:
+    """Seed of a prompt's samples: the same on any rank, in any batch, on any day."""
+    return int.from_bytes(hashlib.blake2b(f"{seed}:{index}".encode(), digest_size=7).digest(), "little")
+
+
+def collect(
+    engine: Generator,
+    pool: Pool,
+    prompts: list[tuple[int, Problem]],
+    *,
+    samples: int,
+    sampling: Sampling,
+    seed: int | None,
+    weights: dict[str, float],
+    unscored: Unscored,
+    timer: Timer,
+    gates: Collection[str] = (),
+    stopped: Callable[[], bool] = lambda: False,
+    finished: Callable[[Group], None] = lambda group: None,
+) -> list[Group]:
+    """Sample and verify `prompts` ((index, problem) pairs) on this rank; groups come back in their order.
+
+    `weights`: verifier name -> weight in the score; `gates`: those that multiply it. `stopped` is asked
+    between groups; when it answers yes the groups finished so far are returned. `finished` is called as
+    each group leaves the engine.
+    """
+    requests = [
+        Request(
+            key=n, tokens=p.tokens, samples=samples, seed=None if seed is None else request_seed(seed, index)
+        )
+        for n, (index, p) in enumerate(prompts)
+    ]
+    return verified(
+        engine.generate(requests, sampling),
+        pool,
+        prompts,
+        weights=weights,
+        unscored=unscored,
+        timer=timer,
+        gates=gates,
+        stopped=stopped,
+        finished=finished,
+    )
+
+
+def verified(
+    generated: Iterator[tuple[int, list[Completion]]],
+    pool: Pool,
+    prompts: list[tuple[int, Problem]],
+    *,
+    weights: dict[str, float],
+    unscored: Unscored,
+    timer: Timer,
+    gates: Collection[str] = (),
+    stopped: Callable[[], bool] = lambda: False,
+    finished: Callable[[Group], None] = lambda group: None,
+    phase: str = "rollout",
+) -> list[Group]:
+    """Groups of what an engine yields, (place in `prompts`, completions), verified while it goes on.
+
+    The wait for the engine counts as `phase`, what is left of verifying as "verify".
+    """
+    groups: dict[int, tuple[Group, dict[str, list[Future[Verdict]]]]] = {}
+    with timer(phase):
+        for key, completions in generated:
+            index, problem = prompts[key]
+            group = Group(problem=problem, index=index, completions=completions)
+            texts = [c.text for c in completions]
+            futures = {
+                name: pool.submit_group(name, texts, problem.answer, problem.extra)
+                for name in problem.verifiers
+            }
+            groups[key] = group, futures
+            heart.beat()
+            finished(group)
+            if stopped():
+                break
+    with timer("verify"):  # what is left of it: most verdicts came in meanwhile
+        missing = sum(len(each) for _, futures in groups.values() for each in futures.values())
+        for group, futures in groups.values():
+            heart.verdicts(missing)
+            missing -= sum(map(len, futures.values()))
+            group.verdicts = [
+                {name: each[n].result() for name, each in futures.items()}
+                for n in range(len(group.completions))
+            ]
+            score(group, weights, unscored, gates)
+    return [groups[key][0] for key in sorted(groups)]
+
+
+def gates_of(verifiers: Mapping[str, Any]) -> list[str]:
+    """Names of the verifiers that multiply a score instead of adding to it."""
+    return [name for name, verifier in verifiers.items() if getattr(verifier, "gate", False)]
+
+
+def score(group: Group, weights: dict[str, float], unscored: Unscored, gates: Collection[str] = ()) -> None:
+    """Fill a verified group's `scores` and `correct` (the first verifier's).
+
+    A score is the weighted sum over the verifiers that are no gates, times the score of each gate.
+    """
+    for verdicts in group.verdicts:
+        values = {name: value_of(v, unscored, name, group) for name, v in verdicts.items()}
+        total = sum(weights[name] * value for name, value in values.items() if name not in gates)
+        group.scores.append(total * math.prod(value for name, value in values.items() if name in gates))
+        group.correct.append(next(iter(values.values())))
+
+
+def value_of(verdict: Verdict, unscored: Unscored, name: str, group: Group) -> float:
+    if verdict.scored:
+        return verdict.score
+    if unscored is Unscored.fail:
+        raise UnscoredSample(
+            f"verifier '{name}' gave no verdict ({verdict.reason.value}) on problem {group.problem.id} "
+            f"of '{group.problem.source}', and verification.unscored is fail"
+        )
+    return math.nan if unscored is Unscored.drop else 0.0

@@ -1,0 +1,56 @@
+"""What every verb that runs a model sets up first: the start model, the tracker, the header."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from rlvr_cli.core import distributed
+from rlvr_cli.engine.model import eos_ids
+from rlvr_cli.engine.tiny import make_tiny
+from rlvr_cli.rollout import Engine, make_engine
+from rlvr_cli.schema import Model, Precision, Rollout, Server
+
+TINY = "builtin:tiny"
+
+
+def local_model(model: Model, out: Path, seed: int) -> Model:
+    """The model with a path that loads: `builtin:tiny` is first made in the run directory (by rank 0)."""
+    if model.path != TINY:
+        return model
+    folder = out / "start"
+    if distributed.rank() == 0 and not folder.exists():
+        make_tiny(folder, model.tiny, seed)
+    distributed.barrier()
+    return replace(model, path=str(folder))
+
+
+def default_precision() -> Precision:
+    """What evaluation computes in where nobody says."""
+    return Precision.bf16 if distributed.device().type == "cuda" else Precision.fp32
+
+
+def start_engine(
+    rollout: Rollout, model: Model, tokenizer: Any, seed: int, precision: Precision, positions: int
+) -> Engine:
+    """This rank's rollout engine, with room for `positions` tokens of prompt and response."""
+    return make_engine(
+        rollout,
+        path=model.path,
+        tokenizer=tokenizer,
+        eos=eos_ids(model.path, tokenizer),
+        seed=seed + distributed.rank(),
+        precision=precision,
+        max_model_len=positions,
+        revision=model.revision,
+        trust_remote_code=model.trust_remote_code,
+        overrides=model.overrides,
+    )
+
+
+def start_server(server: Server, model: Model, tokenizer: Any) -> Engine:
+    """The server that samples in the place of an engine; UserError when it cannot be reached."""
+    from rlvr_cli.rollout.server import ServerEngine
+
+    return ServerEngine(server, model=model.path, tokenizer=tokenizer)

@@ -1,0 +1,127 @@
+"""Numbers that follow from a recipe, printed before a run starts and by --dry-run."""
+
+from __future__ import annotations
+
+from rlvr_cli.schema import EvalRecipe, Recipe, Schedule, SFTRecipe, Trainer
+from rlvr_cli.schema.stages import describe, stages_of
+
+
+def derive(recipe: Recipe | SFTRecipe | EvalRecipe) -> dict[str, str]:
+    """What is derived -> how it comes about, in the order of interest."""
+    if isinstance(recipe, EvalRecipe):
+        return {
+            f"bench {name}": f"{bench.k} samples a problem, up to {bench.max_tokens:,} tokens each"
+            for name, bench in recipe.benches.items()
+        }
+    numbers = _rl(recipe) if isinstance(recipe, Recipe) else _sft(recipe)
+    ranks = recipe.trainer.ranks
+    return numbers | {
+        "learning rate": _learning_rate(recipe.trainer),
+        "ranks": str(ranks) if ranks else "one per GPU, or 1 without",
+        "run directory": recipe.out,
+    }
+
+
+def needs_old_logprobs(recipe: Recipe) -> bool:
+    """Whether the policy at the start of a step scores its samples before the updates."""
+    a = recipe.algorithm
+    return (
+        recipe.batch.updates_per_step > 1
+        or a.token_weights.needs_entropy
+        or a.token_weights.needs_old_logprobs
+        or a.kl.in_reward
+    )
+
+
+def _rl(recipe: Recipe) -> dict[str, str]:
+    batch, steps = recipe.batch, recipe.trainer.steps
+    samples = batch.prompts_per_step * batch.group_size
+    begins = [0, *(min(stage.after, steps) for stage in recipe.stages.values()), steps]
+    staged = list(zip(stages_of(recipe), begins, begins[1:], strict=False))
+    prompts = sum((end - begin) * stage.batch.prompts_per_step for stage, begin, end in staged)
+    response_tokens, training_tokens = map(max, zip(*(_tokens(stage) for stage, _, _ in staged), strict=True))
+    on_policy = "on-policy" if batch.updates_per_step == 1 else f"{batch.updates_per_step} updates a step"
+    return {
+        "samples per step": f"{batch.prompts_per_step} prompts x {batch.group_size} = {samples:,}",
+        "sequences per update": f"{samples // batch.updates_per_step:,} ({on_policy})",
+        "updates": f"{steps:,} steps x {batch.updates_per_step} = {steps * batch.updates_per_step:,}",
+        "prompts trained on": f"{prompts:,}, repeats included",
+        "tokens per step": f"at most {response_tokens:,} generated, {training_tokens:,} trained",
+        **_states(recipe),
+        **_stages(recipe),
+        **_renewals(recipe),
+        **_critic(recipe),
+        **_preflight(recipe),
+    }
+
+
+def _preflight(recipe: Recipe) -> dict[str, str]:
+    if not recipe.preflight.wanted(recipe.trainer.steps):
+        return {}
+    return {"preflight": f"{recipe.preflight.prompts} prompts before the first step"}
+
+
+def _tokens(recipe: Recipe) -> tuple[int, int]:
+    """Tokens a step generates and trains at most."""
+    samples, response = recipe.batch.prompts_per_step * recipe.batch.group_size, recipe.rollout.max_tokens
+    return samples * response, samples * (recipe.rollout.max_prompt_tokens + response)
+
+
+def _states(recipe: Recipe) -> dict[str, str]:
+    """What advantage=segment samples besides: how much depends on the responses."""
+    rule = recipe.algorithm.advantage
+    if not hasattr(rule, "boundaries"):
+        return {}
+    per = f"every {rule.interval} tokens below a probability of {rule.rho:g}"
+    return {"values of states": f"{rule.samples} continuations for {per}, generated besides"}
+
+
+def _stages(recipe: Recipe) -> dict[str, str]:
+    """When each stage begins and ends, and what it changes."""
+    steps, stages = recipe.trainer.steps, recipe.stages
+    ends = [*(stage.after for stage in stages.values()), steps][1:]
+    lines = {}
+    for (name, stage), end in zip(stages.items(), ends, strict=True):
+        when = f"steps {stage.after + 1:,} to {min(end, steps):,}"
+        if stage.after >= steps:
+            when = f"never (it begins after step {stage.after:,}, trainer.steps is {steps:,})"
+        lines[f"stage {name}"] = f"{when}: {describe(stage)}"
+    return lines
+
+
+def _renewals(recipe: Recipe) -> dict[str, str]:
+    rule = recipe.algorithm.reference
+    if not rule.resets:
+        return {}
+    causes = [f"every {rule.every:,} steps"] if rule.every else []
+    causes += [f"when the KL exceeds {rule.kl_above:g}"] if rule.kl_above else []
+    if rule.patience:
+        bench = rule.bench or next(iter(recipe.eval.benches))
+        causes.append(f"after {rule.patience} evaluations of {bench} without improvement")
+    what = "reference and optimizer" if rule.reset_optimizer else "reference"
+    return {"resets": f"{what} {', '.join(causes)}"}
+
+
+def _critic(recipe: Recipe) -> dict[str, str]:
+    if not recipe.algorithm.advantage.needs_critic:
+        return {}
+    lr, alone = recipe.critic.rate(recipe.trainer), recipe.critic.pretrain_steps
+    return {"critic": f"learning rate {lr:g}" + (f"; trained alone for {alone:,} steps" if alone else "")}
+
+
+def _sft(recipe: SFTRecipe) -> dict[str, str]:
+    examples, steps = recipe.batch.examples_per_step, recipe.trainer.steps
+    return {
+        "examples per update": f"{examples:,}",
+        "updates": f"{steps:,}",
+        "examples trained on": f"{steps * examples:,}, repeats included",
+        "tokens per update": f"at most {examples * recipe.algorithm.max_length:,}",
+    }
+
+
+def _learning_rate(trainer: Trainer) -> str:
+    rise = f"0 to {trainer.lr:g} over {trainer.warmup_steps} steps, then " if trainer.warmup_steps else ""
+    if trainer.schedule is Schedule.constant:
+        return f"{rise}constant" if rise else f"constant {trainer.lr:g}"
+    fall = f"{trainer.schedule.value} to {trainer.min_lr:g} at step {trainer.steps:,}"
+    return (rise or f"{trainer.lr:g}, ") + fall

@@ -1,0 +1,153 @@
+"""Recipe -> the parts of an RL run, wired together and checked against each other."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from rlvr_cli.algorithms.check import doubts
+from rlvr_cli.checkpoints.checkpoint import Checkpoints
+from rlvr_cli.core import distributed
+from rlvr_cli.core.errors import UserError
+from rlvr_cli.engine.critic import Critic
+from rlvr_cli.engine.layers import LayerRule
+from rlvr_cli.engine.model import context_length, load_tokenizer
+from rlvr_cli.engine.reference import Reference
+from rlvr_cli.engine.trainer import Trainer
+from rlvr_cli.evaluation.bench import positions, verifier_key, with_stops
+from rlvr_cli.sampling.start_model import local_model, start_engine
+from rlvr_cli.schema import Model, Recipe
+from rlvr_cli.schema.derived import needs_old_logprobs
+from rlvr_cli.schema.stages import stages_of
+from rlvr_cli.tracking import RolloutRecords, Timer, Tracker
+from rlvr_cli.tracking.journal import jsonable
+from rlvr_cli.tracking.null_tracker import NullTracker
+from rlvr_cli.training.diagnose import make_watch
+from rlvr_cli.training.parts import Parts
+from rlvr_cli.training.problems import load_problems
+from rlvr_cli.training.resume import restore
+from rlvr_cli.training.stage_changes import sampling_of
+from rlvr_cli.training.stop import Stop, deadline
+from rlvr_cli.training.weight_sync import engine_precision, probe_tokens, self_check
+from rlvr_cli.verifiers.pool import Pool
+
+
+def positions_needed(recipe: Recipe, model: Model) -> int:
+    """Tokens of the longest prompt and response of training and eval; UserError if the model has fewer."""
+    responses = [stage.rollout.max_tokens for stage in stages_of(recipe)]
+    wanted = max(
+        recipe.rollout.max_prompt_tokens + max(responses), positions(recipe.eval.benches, recipe.rollout)
+    )
+    context = context_length(model)
+    if context is not None and wanted > context:
+        raise UserError(
+            f"the longest prompt (max_prompt_tokens) and response (max_tokens) of rollout and eval.benches "
+            f"add up to {wanted} tokens, more than the {context} positions of '{recipe.model.path}'; "
+            "lower one, or set model.overrides.max_position_embeddings"
+        )
+    return wanted
+
+
+def assemble(recipe: Recipe, tracker: Tracker | NullTracker) -> Parts:
+    """Build all parts of an RL run, check them against each other, and restore the newest checkpoint."""
+    out = Path(recipe.out)
+    model = local_model(recipe.model, out, recipe.seed)
+    tokenizer = load_tokenizer(model)
+    room = positions_needed(recipe, model)
+    sampler = load_problems(recipe, tokenizer, tracker)
+    stages = stages_of(recipe)
+    for stage in stages:
+        stage.algorithm.shaping.resolve(stage.rollout.max_tokens)
+    trainer = Trainer(
+        model,
+        recipe.trainer,
+        tokens_per_microbatch=recipe.batch.tokens_per_microbatch,
+        temperature=recipe.rollout.temperature,
+        entropy_gradient=recipe.algorithm.entropy.needs_entropy,
+        seed=recipe.seed,
+        **clipping(recipe.algorithm.gradient),
+    )
+    critic = make_critic(recipe, model, trainer)
+    reference = Reference(model, trainer) if any(s.algorithm.kl.needs_reference for s in stages) else None
+    precision = engine_precision(recipe)
+    rollout = with_stops(recipe.rollout, recipe.eval.benches)
+    engine = start_engine(rollout, model, tokenizer, recipe.seed, precision, room)
+    judges = {verifier_key(name): bench.verifier for name, bench in recipe.eval.benches.items()}
+    pool = Pool(recipe.verifiers | judges, recipe.verification)
+    parts = Parts(
+        recipe=stages[0],
+        stages=stages,
+        out=out,
+        tokenizer=tokenizer,
+        trainer=trainer,
+        reference=reference,
+        critic=critic,
+        engine=engine,
+        pool=pool,
+        sampler=sampler,
+        sampling=sampling_of(recipe.rollout),
+        tracker=tracker,
+        records=_records(recipe, out),
+        checkpoints=Checkpoints(out, recipe.checkpoint, jsonable(asdict(recipe)), tracker.event),
+        stop=Stop(deadline(recipe.checkpoint.must_save_by, os.environ)),
+        timer=Timer(on_phase=tracker.phase),
+        needs_old=needs_old_logprobs(recipe),
+        verifier_weights={name: v.weight for name, v in recipe.verifiers.items()},
+        probe_tokens=probe_tokens(trainer.vocabulary, recipe.rollout),
+        watch=make_watch(stages),
+    )
+    warn(recipe, tracker)
+    self_check(parts)
+    restore(parts)
+    return parts
+
+
+def _records(recipe: Recipe, out: Path) -> RolloutRecords | None:
+    if not recipe.tracker.rollouts:
+        return None
+    return RolloutRecords(out / "rollouts", distributed.rank(), tokens=recipe.tracker.tokens)
+
+
+def make_critic(recipe: Recipe, model: Model, trainer: Trainer) -> Critic | None:
+    """The value model, where the advantages need one; it starts as the policy unless a path is given."""
+    if not recipe.algorithm.advantage.needs_critic:
+        return None
+    if recipe.critic.path is not None:
+        given = replace(model, path=recipe.critic.path, revision=None)
+        model = local_model(given, Path(recipe.out), recipe.seed)
+    return Critic(
+        model,
+        recipe.critic,
+        recipe.trainer,
+        tokens_per_microbatch=recipe.batch.tokens_per_microbatch,
+        vocabulary=trainer.vocabulary,
+        seed=recipe.seed,
+    )
+
+
+def clipping(gradient: Any) -> dict[str, Any]:
+    """What the trainer has to know: DeepSpeed clips globally, unless the option scales layer by layer."""
+    more = {"log_layers": gradient.log_layers, "spikes": gradient if gradient.localise else None}
+    if not gradient.needs_layer_norms:
+        return {"max_grad_norm": gradient.max_norm or 0.0} | more
+
+    def rule(norms: dict[str, float]) -> tuple[dict[str, float], dict[str, float]]:
+        factors = gradient(norms)
+        return factors, {"clipped_layers": float(gradient.clipped)}
+
+    layer_rule: LayerRule = rule
+    return {"max_grad_norm": 0.0, "layer_rule": layer_rule} | more
+
+
+def warn(recipe: Recipe, tracker: Tracker | NullTracker) -> None:
+    """Say what is allowed but seldom meant."""
+    if recipe.rollout.top_p < 1:
+        tracker.event(
+            "warning",
+            "rollout.top_p is below 1: samples come from the renormalised nucleus, the trainer's logprobs "
+            "are of the whole distribution; algorithm/mismatch=truncate corrects for that",
+        )
+    for doubt in doubts(recipe.algorithm, recipe.batch.updates_per_step):
+        tracker.event("warning", doubt)

@@ -1,0 +1,130 @@
+"""Rounds of generation until a step has its groups: dynamic sampling with refill and a cap."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from rlvr_cli.core import distributed, rng
+from rlvr_cli.core.types import Group
+from rlvr_cli.sampling.collect import collect, gates_of
+from rlvr_cli.schema import Recipe
+from rlvr_cli.training.parts import Parts
+from rlvr_cli.training.second_verifier import Audit
+from rlvr_cli.training.state_values import measure_states
+from rlvr_cli.training.stop import Interrupted
+
+
+@dataclass(slots=True, kw_only=True)
+class Rollouts:
+    """What one step sampled, in prompt order."""
+
+    kept: list[Group]
+    """Groups that train, of all ranks."""
+    sampled: list[Group]
+    """All groups of all ranks; those of other ranks carry no text and no verdicts."""
+    mine: list[Group]
+    """This rank's groups with text and verdicts, trained on or not."""
+    refills: int
+    """Rounds of generation after the first."""
+    state_tokens: int = 0
+    """Sampled to measure the values of states (advantage=segment)."""
+
+
+def sample_groups(parts: Parts, step: int) -> Rollouts:
+    """Rounds of generation until `batch.prompts_per_step` groups pass the filter, or the cap.
+
+    Every rank takes the same prompts from the sampler, generates its share, and sees all results, so
+    that the groups of a step do not depend on how many ranks there are. Surplus groups are dropped.
+    """
+    recipe = parts.recipe
+    start = parts.sampler.state(), rng.state()
+    out = Rollouts(kept=[], sampled=[], mine=[], refills=0)
+    for out.refills in range(recipe.rollout.max_rounds):
+        missing = recipe.batch.prompts_per_step - len(out.kept)
+        if recipe.algorithm.filter.drops:
+            wanted = math.ceil(missing * recipe.rollout.oversample)
+        else:
+            wanted = missing
+        prompts = parts.sampler.take(wanted)
+        mine = collect_share(parts, prompts, recipe)
+        leave_if_asked(parts, start)
+        shares = distributed.gather([slim(g) for g in mine])
+        groups = sorted((g for share in shares for g in share), key=lambda g: g.index)
+        keep = judge(groups, recipe.algorithm, step)
+        out.kept += [g for g, k in zip(groups, keep, strict=True) if k]
+        out.sampled += groups
+        out.mine += mine
+        if len(out.kept) >= recipe.batch.prompts_per_step:
+            break
+    out.kept = out.kept[: recipe.batch.prompts_per_step]
+    rewards = {g.index: g.rewards for g in out.sampled}
+    for group in out.mine:
+        group.rewards = rewards[group.index]
+    if hasattr(recipe.algorithm.advantage, "boundaries"):
+        reward = partial(judge, algorithm=recipe.algorithm, step=step)
+        out.state_tokens = measure_states(parts, out.kept, out.mine, reward)
+        leave_if_asked(parts, start)
+    return out
+
+
+def leave_if_asked(parts: Parts, start: tuple[Any, Any]) -> None:
+    """Where a stop was asked for: the prompts of the unfinished step come again after a resume."""
+    if parts.stop.agreed():
+        parts.sampler.load(start[0])
+        rng.load(start[1])  # which unseeded sampling draws from
+        raise Interrupted
+
+
+def collect_share(parts: Parts, prompts: list[tuple[int, Any]], recipe: Recipe) -> list[Group]:
+    """This rank's share of the prompts, sampled and verified as `recipe` says."""
+    audit = Audit(parts.pool, recipe.diagnosis, recipe.seed)
+    groups = collect(
+        parts.engine,
+        parts.pool,
+        prompts[distributed.rank() :: distributed.world_size()],
+        samples=recipe.batch.group_size,
+        sampling=parts.sampling,
+        seed=recipe.seed if recipe.rollout.seeded else None,
+        weights=parts.verifier_weights,
+        gates=gates_of(recipe.verifiers),
+        unscored=recipe.verification.unscored,
+        timer=parts.timer,
+        stopped=lambda: parts.stop.asked,
+        finished=audit.submit,
+    )
+    audit.settle(parts.timer)
+    return groups
+
+
+def judge(groups: list[Group], algorithm: Any, step: int) -> list[bool]:
+    """Fill every group's shaped rewards; which groups train."""
+    if not groups:
+        return []
+    correct_PG = torch.tensor([g.correct for g in groups], dtype=torch.float64)
+    scores_PG = torch.tensor([g.scores for g in groups], dtype=torch.float64)
+    lengths_PG = torch.tensor([[len(c.tokens) for c in g.completions] for g in groups])
+    truncated_PG = torch.tensor([[not c.finished for c in g.completions] for g in groups])
+    rewards_PG: Tensor = algorithm.shaping(scores_PG, lengths_PG, truncated_PG, step)
+    for group, rewards_G in zip(groups, rewards_PG.tolist(), strict=True):
+        group.rewards = rewards_G
+    keep_P: Tensor = algorithm.filter(correct_PG, rewards_PG)
+    return [bool(k) for k in keep_P]
+
+
+def slim(group: Group) -> Group:
+    """A group as other ranks need it: ids, logprobs and scores, no text."""
+    if distributed.world_size() == 1:
+        return group
+    return replace(
+        group,
+        problem=replace(group.problem, prompt="", answer="", extra={}),
+        completions=[replace(c, text="") for c in group.completions],
+        verdicts=[],
+        audits={},
+    )

@@ -1,0 +1,76 @@
+"""Evaluations within a run, and the best of its policies."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rlvr_cli.core import distributed
+from rlvr_cli.engine.model import export
+from rlvr_cli.evaluation.bench import prompt_limit, questions, run_bench, shortfalls
+from rlvr_cli.evaluation.outputs import write_result
+from rlvr_cli.training.diagnose import diagnose
+from rlvr_cli.training.parts import Parts
+from rlvr_cli.training.resets import watch
+from rlvr_cli.training.resume import save
+
+
+def evaluation_due(parts: Parts) -> bool:
+    """Also after a resume, when the run was stopped before this step's evaluation was done."""
+    due = parts.recipe.eval.at_start if parts.step == 0 else parts.due(parts.recipe.eval.every)
+    return due and parts.state["evaluated"] != parts.step
+
+
+def evaluate_benches(parts: Parts) -> None:
+    """Run every bench of the recipe on the current policy; all ranks must call it."""
+    for name, bench in parts.recipe.eval.benches.items():
+        limit, first = prompt_limit(bench, parts.recipe.rollout), name not in parts.questions
+        with parts.timer("eval"):
+            if first:
+                parts.questions[name] = questions(name, bench, parts.tokenizer, limit)
+            result = run_bench(
+                name,
+                bench,
+                parts.engine,
+                parts.pool,
+                parts.questions[name],
+                timer=parts.timer,
+                stopped=lambda: parts.stop.asked,
+                check=parts.stop.check,
+            )
+        parts.tracker.evaluation(parts.step, name, result.summary)
+        if first:
+            for line in shortfalls("eval.benches", name, bench, limit, result.summary):
+                parts.tracker.event("warning", line)
+        values = {f"eval/{name}/{metric}": value for metric, value in result.summary.items()}
+        diagnose(parts, {"step": parts.step, "event": "eval", "bench": name} | values)
+        parts.state["first_eval"].setdefault(name, {"step": parts.step} | result.summary)
+        parts.last_eval[name] = result.summary
+        if distributed.rank() == 0:
+            folder = parts.out / "eval"
+            context: dict[str, Any] = {"step": parts.step, "run": parts.recipe.name}
+            write_result(folder, name, bench, result, **context)
+            write_result(folder / f"step_{parts.step}", name, bench, result, **context)
+    parts.state["evaluated"] = parts.step
+    watch(parts)
+    keep_best(parts)  # last: its checkpoint holds what `watch` has seen and done
+    parts.timer.take()  # not part of the next step
+
+
+def keep_best(parts: Parts) -> None:
+    """Checkpoint and export the policy when `checkpoint.best` is higher than ever; all ranks must call it."""
+    if (wanted := parts.recipe.checkpoint.best) is None:
+        return
+    bench, _, metric = wanted.partition("/")
+    value, best = parts.last_eval[bench][metric], parts.state.get("best")
+    if best is not None and value <= best["value"]:
+        return
+    parts.state["best"] = {"step": parts.step, "value": value}
+    if parts.step == 0:  # the model the run starts from is there already
+        return
+    save(parts)
+    parts.checkpoints.settle()  # what is exported as the best is in a checkpoint
+    state = parts.trainer.state_dict()
+    if distributed.rank() == 0:
+        note = {"run": parts.recipe.name, "steps": parts.step, wanted: value}
+        export(parts.out / "best", parts.trainer.hf, state, parts.tokenizer, note)
+    parts.tracker.event("best", f"{wanted} is {value:.4f}, the best so far: {parts.out / 'best'}")

@@ -1,0 +1,139 @@
+"""Reinforcement learning from verifiable rewards, on one page."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any, TextIO
+
+from torch import Tensor
+
+from rlvr_cli.algorithms.objective import critic_loss, policy_loss
+from rlvr_cli.core.types import Batch, Group
+from rlvr_cli.engine import process_group
+from rlvr_cli.engine.critic import critic_settings
+from rlvr_cli.engine.nonfinite import NonFinite
+from rlvr_cli.engine.schedule import learning_rate
+from rlvr_cli.preflight.examine import preflight
+from rlvr_cli.schema import Recipe
+from rlvr_cli.training.assemble import assemble
+from rlvr_cli.training.batches import make_batches
+from rlvr_cli.training.careful_update import careful_update, recover
+from rlvr_cli.training.controller import stabilise
+from rlvr_cli.training.dynamic_sampling import sample_groups
+from rlvr_cli.training.ending import conclude, interrupted
+from rlvr_cli.training.evaluations import evaluate_benches, evaluation_due
+from rlvr_cli.training.metrics import mean
+from rlvr_cli.training.parts import Parts
+from rlvr_cli.training.record import record
+from rlvr_cli.training.resets import renew_reference
+from rlvr_cli.training.resume import save
+from rlvr_cli.training.stage_changes import enter_stage
+from rlvr_cli.training.stop import Interrupted
+from rlvr_cli.training.token_records import noted
+from rlvr_cli.training.tracker import open_tracker
+from rlvr_cli.training.weight_sync import sync
+
+
+def rl(recipe: Recipe, terminal: TextIO) -> None:
+    """Train the policy of `recipe`; every rank calls it. Ends with the exported model in `out/final`."""
+    process_group.initialise(recipe.faults.hang_s)
+    with open_tracker(recipe, terminal, kind="rl") as tracker, assemble(recipe, tracker) as parts:
+        try:
+            preflight(parts)
+            sync(parts)
+            if evaluation_due(parts):
+                evaluate_benches(parts)
+            enter_stage(parts)  # one that was added to a finished run
+            while not parts.ended:
+                parts.stop.before_step(parts.checkpoints.seconds)
+                try:
+                    train_step(parts)
+                except NonFinite as error:
+                    recover(parts, error)
+                    continue
+                enter_stage(parts)
+                stabilise(parts)
+                if evaluation_due(parts):
+                    evaluate_benches(parts)
+                if parts.due(recipe.checkpoint.every):
+                    save(parts)
+            if recipe.eval.at_end:
+                evaluate_benches(parts)
+        except Interrupted:
+            interrupted(parts)
+        else:
+            conclude(parts)
+
+
+def train_step(parts: Parts) -> None:
+    """Sample, verify, filter, estimate advantages, update, sync, record."""
+    algorithm, step, timer = parts.recipe.algorithm, parts.step, parts.timer
+
+    rollouts = sample_groups(parts, step)
+    parts.engine.sleep()
+    with timer("advantage"):
+        batches = make_batches(parts, rollouts.kept) if rollouts.kept else []
+
+    critic_updates = update_critic(parts, batches, rollouts.kept)
+    waiting = step < parts.recipe.critic.pretrain_steps  # for a critic that knows something
+    start = max(parts.state["fresh_optimizer"], parts.recipe.critic.pretrain_steps)
+    rate = learning_rate(parts.recipe.trainer, step, start) * parts.state["controller"]["lr_factor"]
+    lr = 0.0 if waiting else rate
+    with timer("update"):
+        faults, loss = parts.recipe.faults, partial(objective, algorithm)
+        made = [
+            careful_update(
+                parts, faults, parts.trainer, batch, noted(batch, loss), lr=lr, groups=rollouts.kept
+            )
+            for batch in ([] if waiting else batches)
+        ]
+        updates = [update for update in made if update]
+    algorithm.reweight.observe(mean(c for g in rollouts.sampled for c in g.correct))
+    algorithm.entropy.observe(mean(u["entropy"] for u in updates))
+
+    with timer("sync"):
+        sync(parts)
+    parts.step += 1
+    record(parts, rollouts, batches, updates, lr, critic_updates)
+    renew_reference(parts, mean(u.get("ref_kl", 0.0) for u in updates))
+
+
+def update_critic(parts: Parts, batches: list[Batch], groups: list[Group]) -> list[dict[str, float]]:
+    """Train the critic, if there is one, on the batches the policy trains on."""
+    if parts.critic is None:
+        return []
+    lr = learning_rate(critic_settings(parts.recipe.critic, parts.recipe.trainer), parts.step)
+    clip = parts.recipe.algorithm.advantage.value_clip
+    faults, loss = parts.recipe.faults, partial(value_objective, clip)
+    with parts.timer("critic"):
+        made = [
+            careful_update(parts, faults, parts.critic, batch, loss, lr=lr, groups=groups)
+            for batch in batches
+        ]
+    return [update | {"lr": lr} for update in made if update]
+
+
+def value_objective(
+    clip: float | None, values_n: Tensor, at: dict[str, Tensor]
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """The critic's loss of a micro-batch, from its values and the batch's tensors at its tokens."""
+    return critic_loss(
+        clip, values_N=values_n, old_values_N=at["values"], returns_N=at["returns"], weights_N=at["weights"]
+    )
+
+
+def objective(
+    algorithm: Any, logprobs_n: Tensor, entropies_n: Tensor, hits_n: Tensor, at: dict[str, Tensor]
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """The policy loss of a micro-batch, from its scores and the batch's tensors at its tokens."""
+    return policy_loss(
+        algorithm,
+        new_N=logprobs_n,
+        entropy_N=entropies_n,
+        old_N=at.get("old_logprobs"),
+        rollout_N=at["rollout_logprobs"],
+        ref_N=at.get("ref_logprobs"),
+        advantages_N=at["advantages"],
+        weights_N=at["weights"],
+        lengths_B=at["lengths"],
+    )

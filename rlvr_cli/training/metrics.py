@@ -1,0 +1,217 @@
+"""A step's metrics, under the names of docs/metrics.md."""
+
+from __future__ import annotations
+
+import math
+import resource
+from collections import Counter
+from collections.abc import Iterable
+from typing import Any
+from zlib import crc32
+
+import numpy as np
+import torch
+
+from rlvr_cli.core import distributed
+from rlvr_cli.core.types import Batch, Group, Reason
+from rlvr_cli.tracking import Sample
+
+PEAK_FLOPS = {"H100": 989e12, "H200": 989e12, "H800": 989e12, "A100": 312e12, "A800": 312e12, "L40S": 362e12}
+"""Dense bf16 peak per GPU, for MFU."""
+
+
+def mean(values: Iterable[float]) -> float:
+    """Mean of the values that are numbers; NaN without any."""
+    found = [v for v in values if not math.isnan(v)]
+    return sum(found) / len(found) if found else math.nan
+
+
+def reward_metrics(sampled: list[Group], kept: list[Group]) -> dict[str, float]:
+    """Over all groups sampled, trained on or not: what the filter drops does not flatter the curve."""
+    rewards = [r for g in sampled for r in g.rewards]
+    correct = [c for g in sampled for c in g.correct]
+    known = [[c for c in g.correct if not math.isnan(c)] for g in sampled]
+    count = len(sampled)
+    return {
+        "reward/mean": mean(rewards),
+        "reward/std": float(np.nanstd(rewards)),
+        "reward/correct_fraction": mean(correct),
+        "reward/unscored_fraction": sum(map(math.isnan, correct)) / len(correct),
+        "group/zero_signal_fraction": sum(len(set(c)) <= 1 for c in known) / count,
+        "group/all_correct_fraction": sum(bool(c) and min(c) >= 1 for c in known) / count,
+        "group/all_wrong_fraction": sum(bool(c) and max(c) <= 0 for c in known) / count,
+        "group/kept_fraction": len(kept) / count,
+    }
+
+
+def length_metrics(sampled: list[Group]) -> dict[str, float]:
+    completions = [c for g in sampled for c in g.completions]
+    lengths = np.array([len(c.tokens) for c in completions])
+    return {
+        "response_length/mean": float(lengths.mean()),
+        "response_length/min": float(lengths.min()),
+        "response_length/max": float(lengths.max()),
+        "response_length/p99": float(np.percentile(lengths, 99)),
+        "response_length/truncated_fraction": sum(not c.finished for c in completions) / len(completions),
+    }
+
+
+def verifier_metrics(mine: list[Group]) -> dict[str, float]:
+    """Per-verifier and per-source means over all ranks' verdicts; all ranks must call it."""
+    sums: dict[str, tuple[float, int]] = {}
+
+    def add(name: str, value: float) -> None:
+        total, count = sums.get(name, (0.0, 0))
+        sums[name] = total + value, count + 1
+
+    for group in mine:
+        for correct in group.correct:
+            if not math.isnan(correct):
+                add(f"reward/source/{group.problem.source}/correct_fraction", correct)
+        for reward in group.rewards:
+            if not math.isnan(reward):
+                add(f"reward/source/{group.problem.source}/mean", reward)
+        for verdicts in group.verdicts:
+            for name, verdict in verdicts.items():
+                add("reward/timeout_fraction", float(verdict.reason is Reason.timeout))
+                add("reward/crash_fraction", float(verdict.reason is Reason.crash))
+                add(
+                    "reward/no_answer_fraction", float(verdict.reason in (Reason.no_answer, Reason.malformed))
+                )
+                if verdict.scored:
+                    add(f"reward/{name}/mean", verdict.score)
+    merged: dict[str, tuple[float, int]] = {}
+    for part in distributed.gather(sums):
+        for name, (total, count) in part.items():
+            merged[name] = merged.get(name, (0.0, 0))[0] + total, merged.get(name, (0.0, 0))[1] + count
+    return {name: total / count for name, (total, count) in sorted(merged.items())}
+
+
+def answer_metrics(mine: list[Group]) -> dict[str, float]:
+    """Share of the commonest extracted answer over all samples, and of the commonest gold answer over all
+    problems (all ranks must call it). Absent where verifiers extract nothing."""
+    said = [next(iter(verdicts.values())).extracted for group in mine for verdicts in group.verdicts]
+    gold = [group.problem.answer for group in mine]
+    # Checksums, because gold answers may be long programs.
+    counts = [
+        Counter(crc32(a.encode("utf-8", "surrogatepass")) for a in x if a is not None) for x in (said, gold)
+    ]
+    merged: list[Counter[int]] = [Counter(), Counter()]
+    samples = 0
+    for number, share in distributed.gather((len(said), counts)):
+        samples += number
+        merged = [a + b for a, b in zip(merged, share, strict=True)]
+    if not merged[0]:
+        return {}
+    return {
+        "answers/commonest_fraction": max(merged[0].values()) / samples,
+        "answers/commonest_gold_fraction": max(merged[1].values()) / merged[1].total(),
+    }
+
+
+NAMES = {
+    "mismatch_k1": "mismatch/k1",
+    "mismatch_k3": "mismatch/k3",
+    "mismatch_abs": "mismatch/mean_abs",
+    "mismatch_max": "mismatch/max",
+    "mismatch_weight": "mismatch/weight_mean",
+}
+"""Metrics of an update that are not called actor/<name>."""
+
+
+def update_metrics(updates: list[dict[str, float]], kept: list[Group], lr: float) -> dict[str, float]:
+    """Mean over the step's updates; the largest of those that name a maximum."""
+    names = sorted(set().union(*updates)) if updates else []
+    out = {}
+    for name in names:
+        values = [u[name] for u in updates if name in u]
+        out[NAMES.get(name, f"actor/{name}")] = max(values) if name == "mismatch_max" else mean(values)
+    advantages = [a for g in kept for a in g.advantages if not math.isnan(a)]
+    if advantages:
+        out["actor/advantage_mean"] = float(np.mean(advantages))
+        out["actor/advantage_std"] = float(np.std(advantages))
+    return out | {"actor/lr": lr, "actor/updates": float(len(updates))}
+
+
+def difficulty_metrics(kept: list[Group], reweight: Any) -> dict[str, float]:
+    """What reweighting did to right and wrong answers of hard, medium and easy prompts (thirds of pass rate).
+
+    Estimated against the group's own mean, a right answer to a hard prompt is worth too little and to an
+    easy one too much (HA-DW, 2601.08521, theorem 1): factors above 1 there and below 1 here undo that.
+    """
+    found: dict[str, list[float]] = {}
+    for group in kept:
+        rate = mean(group.correct)
+        level = "hard" if rate < 1 / 3 else "easy" if rate > 2 / 3 else "medium"
+        for correct, factor in zip(group.correct, group.corrections, strict=bool(group.corrections)):
+            if not math.isnan(factor):
+                found.setdefault(f"reweight/{level}_{'right' if correct >= 1 else 'wrong'}", []).append(
+                    factor
+                )
+    anchor = {"reweight/anchor": reweight.beliefs[-1]} if getattr(reweight, "beliefs", None) else {}
+    return anchor | {name: mean(factors) for name, factors in sorted(found.items())}
+
+
+def critic_metrics(updates: list[dict[str, float]], batches: list[Batch]) -> dict[str, float]:
+    """The critic's updates, and its values at the start of the step against what the samples then returned.
+
+    Explained variance is 1 - Var(returns - values) / Var(returns) over all tokens: 0 for a constant, 1 for
+    one that knew. It is absent where all returns are equal.
+    """
+    if not updates:
+        return {}
+    values_N = torch.cat([b.values_N for b in batches if b.values_N is not None]).double()
+    returns_N = torch.cat([b.returns_N for b in batches if b.returns_N is not None]).double()
+    out = {f"critic/{name}": mean(u[name] for u in updates) for name in updates[0]}
+    out |= {"critic/value_mean": float(values_N.mean()), "critic/return_mean": float(returns_N.mean())}
+    spread = float(returns_N.var(correction=0))
+    if spread > 1e-12:
+        left = float((returns_N - values_N).var(correction=0))
+        out["critic/explained_variance"] = 1 - left / spread
+    return out
+
+
+def speed_metrics(
+    sampled: list[Group], trained_tokens: int, parameters: int, timing: dict[str, float]
+) -> dict[str, float]:
+    """Tokens a second over all ranks, MFU of the update, memory."""
+    response = sum(len(c.tokens) for g in sampled for c in g.completions)
+    prompt = sum(len(g.problem.tokens) * len(g.completions) for g in sampled)
+    update = timing.get("timing_s/update", 0.0)
+    out = {
+        "perf/tokens_per_second": (prompt + response) / timing["timing_s/step"],
+        "perf/rollout_tokens_per_second": response / max(timing.get("timing_s/rollout", 0.0), 1e-9),
+    }
+    if update and trained_tokens:
+        out["perf/train_tokens_per_second"] = trained_tokens / update
+    out["perf/peak_memory_gb"] = peak_memory()
+    if torch.cuda.is_available():
+        name = torch.cuda.get_device_name()
+        peak = next((flops for key, flops in PEAK_FLOPS.items() if key in name), None)
+        if peak and update:
+            # 6 FLOPs per parameter and token: 2 forward, 4 backward; attention is left out.
+            out["perf/mfu"] = 6 * parameters * trained_tokens / (update * distributed.world_size() * peak)
+    return out
+
+
+def peak_memory() -> float:
+    """GiB: allocated on this rank's GPU since the last call, or without one resident since its start."""
+    if torch.cuda.is_available():
+        most = torch.cuda.max_memory_allocated() / 2**30
+        torch.cuda.reset_peak_memory_stats()
+        return most
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+
+
+def example(mine: list[Group]) -> Sample | None:
+    """A completion to show: of the first group with both right and wrong answers, else of the first."""
+    mixed = [g for g in mine if len({c for c in g.correct if not math.isnan(c)}) > 1]
+    for group in [*mixed[:1], *mine[:1]]:
+        verdict: Any = next(iter(group.verdicts[0].values()))
+        return Sample(
+            prompt=group.problem.prompt,
+            response=group.completions[0].text,
+            score=group.scores[0],
+            reason=verdict.reason.value,
+        )
+    return None

@@ -1,0 +1,100 @@
+"""What a run leaves behind: the record of a step, evaluations, the interrupted and the finished end."""
+
+from __future__ import annotations
+
+from rlvr_cli.core.errors import Hopeless
+from rlvr_cli.core.heartbeat import heart
+from rlvr_cli.core.types import Batch
+from rlvr_cli.training import metrics
+from rlvr_cli.training.careful_update import skipped_metrics
+from rlvr_cli.training.diagnose import diagnose
+from rlvr_cli.training.dynamic_sampling import Rollouts
+from rlvr_cli.training.parts import Parts
+from rlvr_cli.training.second_verifier import audit_metrics
+from rlvr_cli.training.token_records import token_notes
+
+MAX_EMPTY_STEPS = 3
+
+
+class NoSignal(Hopeless):
+    """Steps in a row found no group to train on."""
+
+
+def record(
+    parts: Parts,
+    rollouts: Rollouts,
+    batches: list[Batch],
+    updates: list[dict[str, float]],
+    lr: float,
+    critic_updates: list[dict[str, float]],
+) -> None:
+    """Write a finished step's rollouts and metrics; all ranks must call it."""
+    heart.step(parts.step)
+    kept = {g.index for g in rollouts.kept}
+    if parts.records is not None:
+        advantages = {g.index: g.advantages for g in rollouts.kept}
+        parts.records.write(
+            parts.step,
+            rollouts.mine,
+            rewards=[g.rewards for g in rollouts.mine],
+            advantages=[advantages.get(g.index, [float("nan")] * len(g.completions)) for g in rollouts.mine],
+            kept=[g.index in kept for g in rollouts.mine],
+            versions=[parts.step - 1] * len(rollouts.mine),
+            notes=token_notes(rollouts.kept, batches if updates else []),
+        )
+    trained = sum(len(s) for b in batches for s in b.sequences) if updates else 0
+    kept_tokens = sum(int((b.weights_N != 0).sum()) for b in batches)
+    all_tokens = sum(len(c.tokens) for g in rollouts.kept for c in g.completions)
+    sampled_tokens = sum(len(c.tokens) for g in rollouts.sampled for c in g.completions)
+    parts.state["response_tokens"] += sampled_tokens + rollouts.state_tokens
+    timing = parts.timer.take()
+    row = (
+        metrics.reward_metrics(rollouts.sampled, rollouts.kept)
+        | metrics.verifier_metrics(rollouts.mine)
+        | metrics.answer_metrics(rollouts.mine)
+        | audit_metrics(rollouts.mine, parts.recipe.diagnosis)
+        | stage_metrics(parts)
+        | skipped_metrics(parts.state, parts.recipe.faults)
+        | {"group/refills": float(rollouts.refills), "group/trained": float(len(rollouts.kept))}
+        | {"perf/total_response_tokens": float(parts.state["response_tokens"])}
+        | ({"perf/state_tokens": float(rollouts.state_tokens)} if rollouts.state_tokens else {})
+        | metrics.length_metrics(rollouts.sampled)
+        | metrics.update_metrics(updates, rollouts.kept, lr)
+        | metrics.critic_metrics(critic_updates, batches)
+        | metrics.difficulty_metrics(rollouts.kept, parts.recipe.algorithm.reweight)
+        | {"actor/trained_token_fraction": kept_tokens / max(1, all_tokens)}
+        | metrics.speed_metrics(rollouts.sampled, trained, parts.trainer.parameters, timing)
+        | timing
+    )
+    parts.tracker.step(parts.step, row, metrics.example(rollouts.mine))
+    diagnose(parts, {"step": parts.step} | row)
+    parts.checkpoints.poll()
+    warn_of_missing_groups(parts, rollouts)
+
+
+def stage_metrics(parts: Parts) -> dict[str, float]:
+    """Where a long run stands: its stage, and the age of the reference and optimizer this step used."""
+    finished = parts.step - 1
+    out = {"stage/number": float(parts.state["stage"])} if len(parts.stages) > 1 else {}
+    if parts.reference is not None:
+        out["reference/age"] = float(finished - parts.state["last_reset"])
+    if parts.state["fresh_optimizer"]:
+        out["actor/optimizer_age"] = float(finished - parts.state["fresh_optimizer"])
+    return out
+
+
+def warn_of_missing_groups(parts: Parts, rollouts: Rollouts) -> None:
+    """Say so when the cap on generation left a step short; give up when there is nothing again and again."""
+    wanted, got, seen = parts.recipe.batch.prompts_per_step, len(rollouts.kept), len(rollouts.sampled)
+    parts.state["empty_steps"] = 0 if got else parts.state["empty_steps"] + 1
+    if got >= wanted:
+        return
+    said = f"step {parts.step}: {got} of {seen} groups sampled passed the filter, {wanted} are wanted"
+    parts.tracker.event(
+        "warning", f"{said}; " + ("trained on these" if got else "no update"), kept=got, sampled=seen
+    )
+    if parts.state["empty_steps"] >= MAX_EMPTY_STEPS:
+        raise NoSignal(
+            f"{MAX_EMPTY_STEPS} steps in a row had no group with a signal (the last: 0 of {seen} groups); "
+            "the problems are too easy or too hard for this model: change data, model or rollout.max_tokens"
+        )

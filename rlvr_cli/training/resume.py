@@ -1,0 +1,77 @@
+"""The state of a run, to and from its checkpoints."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rlvr_cli.checkpoints.recipe_changes import differences
+from rlvr_cli.core import distributed, rng
+from rlvr_cli.core.heartbeat import heart
+from rlvr_cli.training.diagnose import recall
+from rlvr_cli.training.parts import Parts
+from rlvr_cli.training.stage_changes import take_values
+from rlvr_cli.training.tracker import tell_resume
+
+STATEFUL = ("reweight", "reference", "entropy", "gradient")
+"""Axes whose options may carry state from step to step."""
+
+
+def restore(parts: Parts) -> None:
+    """Continue from the newest good checkpoint of the run directory, if there is one."""
+    step, damaged = parts.checkpoints.newest_good()
+    if step is None:
+        parts.tracker.resume_at(None)
+        rng.seed(parts.stages[0].seed, distributed.rank())
+        return
+    state = parts.checkpoints.load(step, parts.trainer, parts.reference, parts.critic)
+    parts.step = step
+    heart.step(step)
+    parts.state |= state["loop"]
+    changed = differences(state["recipe"], parts.checkpoints.recipe, step, parts.state["stage"])
+    parts.state["stage"] = min(parts.state["stage"], len(parts.stages) - 1)
+    take_values(parts, parts.state["stage"])
+    parts.sampler.load(state["sampler"], adopt=bool(changed))
+    fresh = load_axes(parts, state)
+    parts.tracker.resume_at(step)
+    recall(parts)
+    reinstate(parts)
+    tell_resume(parts.tracker, step, damaged, changed)
+    if fresh:
+        parts.tracker.event("warning", f"another option than before, without its history: {', '.join(fresh)}")
+    parts.checkpoints.load_rng(step, parts.stages[0].seed)
+
+
+def load_axes(parts: Parts, state: dict[str, Any]) -> list[str]:
+    """Give options of the algorithm the state they had; returns the axes with another option than then."""
+    algorithm, before = parts.recipe.algorithm, state["recipe"]["algorithm"]
+    fresh = []
+    for axis, saved in state["algorithm"].items():
+        option = getattr(algorithm, axis)
+        if option.name == before[axis]["name"]:
+            option.load(saved)
+        else:
+            fresh.append(axis)
+    return fresh
+
+
+def save(parts: Parts, *, last: bool = False) -> None:
+    """Checkpoint the state after `parts.step` finished steps; all ranks must call it.
+
+    Training may go on while it is written, unless it is the `last`.
+    """
+    algorithm = parts.recipe.algorithm
+    stateful = {a: getattr(algorithm, a) for a in STATEFUL if hasattr(getattr(algorithm, a), "state")}
+    state = {
+        "sampler": parts.sampler.state(),
+        "loop": parts.state,
+        "algorithm": {axis: part.state() for axis, part in stateful.items()},
+    }
+    with parts.timer("checkpoint"):
+        parts.checkpoints.save(parts.step, parts.trainer, state, parts.reference, parts.critic, last=last)
+
+
+def reinstate(parts: Parts) -> None:
+    """Put what the state says in force, after a checkpoint was loaded."""
+    high = parts.state["controller"]["clip_ratio_high"]
+    if high is not None:
+        parts.recipe.algorithm.loss.clip_ratio_high = high  # one object in all stages

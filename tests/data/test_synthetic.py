@@ -1,0 +1,104 @@
+"""Synthetic problems: right to the last step, seeded, and never in both splits."""
+
+from __future__ import annotations
+
+from random import Random
+from typing import Any
+
+import pytest
+
+from rlvr_cli.core.errors import UserError
+from rlvr_cli.data import synthetic
+from rlvr_cli.data.synthetic import addition, chain, generate, multiplication
+
+CASES = [
+    ("addition", {}),
+    ("addition", {"digits": 5, "size": 500}),
+    ("multiplication", {}),
+    ("multiplication", {"digits": 4, "size": 500}),
+    ("chain", {}),
+    ("chain", {"terms": 6, "digits": 1, "size": 500}),
+]
+
+
+class Fixed(Random):
+    """Gives the listed numbers in turn."""
+
+    def __init__(self, *numbers: Any) -> None:
+        super().__init__(0)
+        self.numbers = list(numbers)
+
+    def randint(self, a: int, b: int) -> int:
+        return int(self.numbers.pop(0))
+
+    def choice(self, seq: Any) -> Any:
+        return self.numbers.pop(0)
+
+
+def test_worked_examples() -> None:
+    assert addition(Fixed(47, 85)) == ("47+85=", "132", "7+5=12,4+8+1=13 \\boxed{132}")
+    assert addition(Fixed(123, 456), digits=3)[2] == "3+6=9,2+5+0=7,1+4+0=5 \\boxed{579}"
+    assert multiplication(Fixed(47, 8)) == ("47*8=", "376", "7*8=56,4*8+5=37 \\boxed{376}")
+    expected = ("12+17-15=", "14", "12+17=29,29-15=14 \\boxed{14}")
+    assert chain(Fixed(12, 17, 15, "-")) == expected  # 12-17 would fall below 0: no choice is asked
+
+
+@pytest.mark.parametrize(("name", "options"), CASES)
+def test_every_step_is_right(name: str, options: dict[str, int]) -> None:
+    for row in generate(name, "train", options, seed=3):
+        # Problems are made of digits and + - * only, so eval is exact arithmetic here.
+        assert str(eval(row["prompt"].removesuffix("="))) == row["answer"]
+        working, boxed = row["completion"].split(" ")
+        assert boxed == f"\\boxed{{{row['answer']}}}"
+        for step in working.split(","):
+            left, right = step.split("=")
+            assert eval(left) == int(right), row
+        assert int(row["answer"]) >= 0
+
+
+@pytest.mark.parametrize(("name", "options"), CASES)
+def test_train_and_eval_are_disjoint_for_any_seeds(name: str, options: dict[str, int]) -> None:
+    asked = {key: value for key, value in options.items() if key != "size"}
+    train = {row["prompt"] for seed in (0, 1) for row in generate(name, "train", asked, seed)}
+    held_out = {row["prompt"] for seed in (0, 2) for row in generate(name, "eval", asked, seed)}
+    assert train and held_out and not train & held_out
+
+
+def test_rows_are_distinct_seeded_and_of_the_asked_size() -> None:
+    first = generate("addition", "train", {"size": 300}, seed=0)
+    assert len({row["id"] for row in first}) == 300
+    assert first == generate("addition", "train", {"size": 300}, seed=0)
+    assert first != generate("addition", "train", {"size": 300}, seed=1)
+    assert first == generate("addition", "train", {}, seed=0)[:300]
+    assert len(generate("addition", "train", {}, seed=0)) == 4096
+    assert len(generate("addition", "eval", {}, seed=0)) == 256
+
+
+def test_a_small_family_gives_all_it_has() -> None:
+    found = generate("multiplication", "train", {}, 0) + generate("multiplication", "eval", {}, 0)
+    assert len(found) == 90 * 8
+    with pytest.raises(
+        UserError, match=r"has only 6[0-9][0-9] train problems .* not 5000; lower options.size"
+    ):
+        generate("multiplication", "train", {"size": 5000}, 0)
+
+
+@pytest.mark.parametrize(
+    ("name", "split", "options", "message"),
+    [
+        ("additoin", "train", {}, "no synthetic family 'additoin'; .*did you mean 'addition'"),
+        ("addition", "test", {}, "no split 'test'; it has train and eval"),
+        ("addition", "train", {"digit": 2}, "no option 'digit'; it has digits, size; did you mean 'digits'"),
+        ("addition", "train", {"digits": "two"}, "options.digits is 'two'; it must be a whole number"),
+        ("addition", "train", {"digits": 0}, "options.digits is 0"),
+        ("addition", "train", {"digits": 12}, "options.digits is 12; it must be a whole number from 1 to 9"),
+        ("chain", "train", {"terms": 1}, "options.terms is 1; it must be a whole number from 2 to 20"),
+    ],
+)
+def test_wrong_options(name: str, split: str, options: dict[str, Any], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        generate(name, split, options, 0)
+
+
+def test_the_registry_is_by_function_name() -> None:
+    assert list(synthetic.FAMILIES) == ["addition", "multiplication", "chain"]

@@ -1,0 +1,72 @@
+"""Comparing two results: hand-computed p-values, refusals, and that noise is called noise."""
+
+from itertools import product
+
+import numpy as np
+import pytest
+
+from rlvr_cli.core.errors import UserError
+from rlvr_cli.evaluation.compare import compare, differences, report, sign_flips
+
+
+def result(scores, **protocol):
+    return {
+        "bench": "sums",
+        "summary": {},
+        "protocol": {"k": 2, "temperature": 1.0, "seed": 0, "note": ""} | protocol,
+        "source": {"path": "synthetic:addition"},
+        "verifier": {"name": "math"},
+        "problems": [{"id": f"p{n}", "answer": "7", "correct": each} for n, each in enumerate(scores)],
+    }
+
+
+def test_by_hand():
+    a = result([[0.0, 0.0], [1.0, 0.0], [1.0, 1.0], [0.0, 0.0]])
+    b = result([[1.0, 1.0], [1.0, 1.0], [0.0, 1.0], [0.0, 0.0]])
+    found = compare(a, b)
+    assert (found.before, found.after) == (0.375, 0.625) and found.difference == 0.25
+    assert found.gained == ["p0", "p1"] and found.lost == ["p2"]
+    # +1, +.5, -.5: the sums over the eight sign patterns are 2, 1, 1, 0, 0, -1, -1, -2; six are >= 1 in size
+    assert found.p_value == 6 / 8
+    assert found.low < 0.25 < found.high
+    lines = report(found, ("a.json", "b.json"))
+    assert "B - A  +25.0 points" in lines[3] and "may be chance" in lines[3]
+    assert lines[4].endswith("gained 2: p0, p1") and lines[5].endswith("lost 1: p2")
+
+
+def test_sign_flips_exact_and_sampled_agree():
+    generator = np.random.default_rng(1)
+    change = list(generator.normal(0.1, 0.3, size=14))
+    exact = np.mean([abs(np.dot(s, change)) >= abs(sum(change)) - 1e-9 for s in product((-1, 1), repeat=14)])
+    assert sign_flips(change) == pytest.approx(exact)
+    assert sign_flips([*change, 1e-12]) == pytest.approx(exact, abs=0.012)  # one more: sampled
+    assert sign_flips([0.0] * 5) == 1.0
+
+
+def test_p_values_of_equal_models_are_uniform_and_a_gain_is_found():
+    generator = np.random.default_rng(2)
+    chances = generator.beta(1, 1, size=40)
+    small = 0
+    for _ in range(200):
+        x, y = (generator.binomial(4, chances) / 4 for _ in range(2))
+        small += sign_flips(list(x - y), seed=3) < 0.05
+    assert small <= 20  # 10 expected
+    better = generator.binomial(4, np.minimum(1, chances + 0.3)) / 4
+    assert sign_flips(list(better - generator.binomial(4, chances) / 4)) < 0.01
+
+
+def test_other_protocols_are_refused_unless_forced():
+    a, b = result([[1.0, 0.0]] * 3), result([[1.0, 0.0]] * 3, temperature=0.6)
+    with pytest.raises(UserError, match=r"differ in protocol.temperature \(1.0, 0.6\); --force"):
+        compare(a, b)
+    assert compare(a, b, force=True).p_value == 1.0
+    assert differences(a, result([[1.0, 0.0]] * 3, seed=7, note="again")) == []
+    fewer = result([[1.0, 0.0]] * 2)
+    assert differences(a, fewer) == ["problems (3, 2; 2 in both)"]
+    assert compare(a, fewer, force=True).problems == 2
+    b = result([[1.0, 0.0]] * 3)
+    b["problems"][1]["answer"] = "8"
+    assert differences(a, b) == ["gold answers (of 1 problems)"]
+    none = result([])
+    with pytest.raises(UserError, match="no problem in common"):
+        compare(a, none, force=True)

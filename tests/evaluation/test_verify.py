@@ -1,0 +1,156 @@
+"""`rlvr verify` as users meet it: files in, tables and verdicts out, exit codes."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from rlvr_cli.commands.main import main
+
+CASES: list[dict[str, Any]] = [
+    {"id": "a", "response": r"\boxed{1/2}", "answer": "0.5"},
+    {"id": "b", "response": r"\boxed{3}", "answer": 4},
+    {"id": "c", "response": "none", "answer": "4"},
+    {"id": "d", "response": r"\boxed{7}", "answer": "7", "subject": "x"},
+]
+
+
+@pytest.fixture(autouse=True)
+def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("cases.jsonl").write_text("".join(json.dumps(case) + "\n" for case in CASES))
+
+
+def rlvr(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
+    code = main(["verify", *arguments])
+    captured = capsys.readouterr()
+    return code, captured.out, captured.err
+
+
+def lines(path: str) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in Path(path).read_text().splitlines()]
+
+
+def test_scores_and_verdicts(capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, err = rlvr(capsys, "cases.jsonl", "--verifier", "math", "--out", "verdicts.jsonl")
+    assert (code, err) == (0, "")
+    assert "mean score        0.5000" in out and "correct         2  (50.0%)" in out
+    assert "no_answer       1  (25.0%)" in out and "p50" in out
+    found = lines("verdicts.jsonl")
+    assert [(row["id"], row["score"], row["reason"]) for row in found] == [
+        *(("a", 1.0, "correct"), ("b", 0.0, "wrong"), ("c", 0.0, "no_answer"), ("d", 1.0, "correct"))
+    ]
+    assert found[0]["extracted"] == "1/2" and all(row["verifier"] == "math" for row in found)
+
+
+def test_options_limits_and_columns_reach_their_places(capsys: pytest.CaptureFixture[str]) -> None:
+    rows = [
+        {"text": "#### 5", "gold": "5", "response": "no"},
+        {"text": "#### 6", "gold": "5", "response": "no"},
+    ]
+    pq.write_table(pa.Table.from_pylist(rows), "cases.parquet")
+    arguments = ["cases.parquet", "--verifier", "math", "--option", "extraction=hash", "--out", "v.jsonl"]
+    columns = ["source.columns.response=text", "source.columns.answer=gold"]
+    assert rlvr(capsys, *arguments, *columns)[0] == 0
+    assert [row["score"] for row in lines("v.jsonl")] == [1.0, 0.0]
+    assert rlvr(capsys, *arguments, *columns, "source.limit=1")[0] == 0
+    assert len(lines("v.jsonl")) == 1
+
+
+def test_comparison(capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, _ = rlvr(
+        capsys,
+        "cases.jsonl",
+        "--compare",
+        "math,match",
+        "verifiers.match.extraction=boxed",
+        "--out",
+        "v.jsonl",
+    )
+    assert code == 0 and "math, match   3  (75.0%)   1            0" in out
+    assert "1 correct: 1/2   0 wrong: 1/2" in out and "0 wrong: 3 " not in out
+    assert len(lines("v.jsonl")) == 8
+
+
+def test_self_test_and_its_floor(capsys: pytest.CaptureFixture[str]) -> None:
+    problems = [{"problem": "a", "answer": "12"}, {"problem": "b", "answer": "C or D"}]
+    Path("problems.jsonl").write_text("".join(json.dumps(row) + "\n" for row in problems))
+    arguments = ["problems.jsonl", "--self-test", "--verifier", "match", "--option", "extraction=choice"]
+    code, out, err = rlvr(capsys, *arguments, "--out", "failures.jsonl")
+    # `12` is no choice, and `C or D` is two: both golds are refused
+    assert (code, err) == (1, "") and "gold answers refused     2 of 2  (100.00%)" in out
+    assert "1 missed: 0.0000" in out
+    assert [(row["kind"], row["id"]) for row in lines("failures.jsonl")][:2] == [
+        *(("refused_gold", "1"), ("refused_gold", "2"))
+    ]
+    assert rlvr(capsys, *arguments, "--floor", "0")[0] == 0
+    code, out, _ = rlvr(capsys, "problems.jsonl", "--self-test", "--verifier", "math", "source.limit=1")
+    assert code == 0 and "wrong answers accepted   0 of 8" in out and "1 reached: 1.0000" in out
+
+
+def test_a_bench_brings_its_verifier(capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, _ = rlvr(capsys, "addition", "--self-test", "source.limit=5")
+    assert code == 0 and "self-test of math" in out and "0 of 10 " in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ("", "verify needs DATA"),
+        ("cases.jsonl", "name a verifier: --verifier NAME; available: always"),
+        ("cases.jsonl --verifier maths", "there is no verifier 'maths'; did you mean 'math'?"),
+        ("cases.jsonl --verifier math --option extr=hash", "did you mean 'verifiers.math.extraction'?"),
+        ("cases.jsonl --compare math", "--compare math: name two verifiers or more"),
+        ("cases.jsonl --compare math,match --verifier math", "leave --verifier out"),
+        ("cases.jsonl --compare math,match --option lower=true", "--option is for one verifier"),
+        ("cases.jsonl --compare math,match --self-test", "use one of them"),
+        ("cases.jsonl --verifier math --floor 1", "--floor is for --self-test"),
+        ("cases.jsonl --verifier math --self-test --floor 2", "--floor is 2; it must be from 0 to 1"),
+        ("cases.jsonl --verifier math --out no/where.jsonl", "no is not a directory"),
+        ("cases.jsonl --verifier math source.columns.response=respons", "did you mean 'response'?"),
+        ("absent.jsonl --verifier math", "there is no file absent.jsonl"),
+        ("addition --self-test --verifier always", "'always' (always) has no self-test"),
+        ("cases.jsonl --verifier math model=tiny", "groups belong to recipes"),
+    ],
+)
+def test_mistakes_are_one_line(arguments: str, says: str, capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, err = rlvr(capsys, *arguments.split())
+    assert code == 2 and out == "" and err.count("\n") == 1 and says in err
+    assert [path.name for path in Path().iterdir()] == ["cases.jsonl"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ("", "needs either RECIPE or --verifier NAME"),
+        ("tiny_dapo --verifier math", "needs either RECIPE or --verifier NAME"),
+        ("tiny_dapo --option a=b", "--option is for --verifier"),
+        ("tiny_sft", "tiny_sft is a recipe of sft, which has no verifiers"),
+        ("--verifier math --host 0.0.0.0", "set a token: --token-env NAME"),
+        ("--verifier math --token-env RLVR_ABSENT", "RLVR_ABSENT is not set"),
+        ("--verifier majority", "'majority' (majority) judges all samples of a problem together"),
+        ("--verifier math --port 70000", "--port is 70000"),
+        ("--verifier math --max-requests 0", "--max-requests is 0"),
+        ("--verifier math --host 192.0.2.1 --token-env HOME", "--host 192.0.2.1 --port 8700"),
+    ],
+)
+def test_mistakes_of_the_server(arguments: str, says: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["serve-verifier", *arguments.split()]) == 2
+    captured = capsys.readouterr()
+    assert captured.out == "" and captured.err.count("\n") == 1 and says in captured.err
+
+
+def test_no_torch() -> None:
+    code = (
+        "import sys; from rlvr_cli.commands.main import main;"
+        "assert main(['verify', 'cases.jsonl', '--verifier', 'math']) == 0;"
+        "heavy = {'torch', 'transformers', 'vllm', 'deepspeed'} & set(sys.modules); assert not heavy, heavy"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)

@@ -1,0 +1,270 @@
+"""Ranks that fail and are started again, ranks that hang, and what is said and recorded of it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from kills import kill
+from run_helpers import RECIPE
+
+from rlvr_cli import compose
+from rlvr_cli.core.heartbeat import Beat, Heart, heart, shared_memory
+from rlvr_cli.launch import rank, start, watchdog
+from rlvr_cli.schema import ConsoleMode, Recipe, WandbMode
+from rlvr_cli.schema import Tracker as Settings
+from rlvr_cli.tracking import Timer, Tracker
+
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("own_environment")]
+MODULE = "tests.support.launch_entries"
+
+
+def make(out: Path, *overrides: str) -> Recipe:
+    recipe = compose.load("smoke", [f"out={out}", "trainer.ranks=2", *overrides])
+    assert isinstance(recipe, Recipe)
+    return recipe
+
+
+def failures(out: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (out / "restarts.jsonl").read_text().splitlines()]
+
+
+# --- restarts -------------------------------------------------------------------------------
+
+
+def test_all_ranks_start_again_until_the_run_is_through(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "run"
+    assert start.launch(make(out, "faults.max_restarts=3"), f"{MODULE}:climbing") == 0
+    shown, said = capfd.readouterr()
+    assert shown.splitlines() == [f"attempt {number}" for number in (1, 2, 3, 4)]
+    cause = "killed by SIGKILL (out of memory?) (rollout of step 8, rank 1)"
+    assert said.splitlines()[1:4] == [
+        f"rlvr: failed: {cause}",
+        f"rlvr: log: {out}/logs/rank1.log",
+        "rlvr: restart 1 of 3 from step 1",
+    ]
+    rows = failures(out)
+    assert [(row["restart"], row["checkpoint"]) for row in rows] == [(1, 1), (2, 2), (3, 3)]
+    assert all((row["rank"], row["code"], row["where"]) == (1, -9, "rollout of step 8") for row in rows)
+    ports = [(out / f"notes{number}").read_text().split() for number in (0, 1)]
+    assert ports[0] == ports[1] and len(set(ports[0]) - {"port"}) == 4
+
+
+def test_restarts_are_limited(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "run"
+    recipe = make(out, "trainer.ranks=1", "faults.max_restarts=2")
+    assert start.launch(recipe, f"{MODULE}:unlucky") == 1
+    said = capfd.readouterr().err.splitlines()
+    assert said[-3].startswith("rlvr: failed: MemoryError: of chance (launch_entries.py:")
+    assert said[-1] == "rlvr: not restarted: faults.max_restarts is 2"
+    assert [row["restart"] for row in failures(out)] == [1, 2, None]
+    assert len((out / "notes0").read_text().splitlines()) == 3
+
+
+def test_a_run_that_has_given_up_is_left_alone(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "run"
+    assert start.launch(make(out, "trainer.ranks=1"), f"{MODULE}:hopeless") == 1
+    assert capfd.readouterr().err.endswith("rlvr: not restarted: the run itself has given up\n")
+    assert [row["cause"] for row in failures(out)] == ["Hopeless: all is lost"]
+
+
+def test_ctrl_c_between_two_attempts_ends_the_run(tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    code = (
+        "import sys; from rlvr_cli import compose, launch;"
+        f"r = compose.load('smoke', ['out={out}']); sys.exit(start.launch(r, '{MODULE}:unlucky'))"
+    )
+    command = [sys.executable, "-c", code]
+    process = subprocess.Popen(command, start_new_session=True, stderr=subprocess.PIPE, text=True)
+    assert process.stderr is not None
+    while not process.stderr.readline().startswith("rlvr: restart 1 of 3"):
+        assert process.poll() is None
+    os.killpg(process.pid, signal.SIGINT)
+    assert process.wait(60) == rank.INTERRUPTED
+    assert process.stderr.read() == f"rlvr: stopped; to continue: rlvr train {out}\n"
+    assert len((out / "notes0").read_text().splitlines()) == 1
+
+
+def test_failures_are_events_that_no_rewinding_loses(tmp_path: Path) -> None:
+    rows = [
+        {"time": 1.5 * n, "rank": 1, "cause": "ValueError: x", "where": "a.py:1 in f", "code": 1}
+        | {"checkpoint": 4, "restart": n}
+        for n in (1, 2)
+    ]
+
+    def resumed(step: int | None, count: int) -> list[tuple[int, float]]:
+        text = "".join(json.dumps(row) + "\n" for row in rows[:count])
+        (tmp_path / "restarts.jsonl").write_text(text)
+        settings = Settings(console=ConsoleMode.plain, wandb=WandbMode.disabled)
+        with open(os.devnull, "w") as terminal:
+            tracker = Tracker(
+                settings, tmp_path, terminal=terminal, total_steps=9, run_name="r", recipe={}, kind="rl"
+            )
+            tracker.resume_at(step)
+            tracker.close("finished")
+        events = [json.loads(line) for line in (tmp_path / "events.jsonl").read_text().splitlines()]
+        return [(row["step"], row["failed"]) for row in events if row["kind"] == "restart"]
+
+    assert resumed(4, 1) == [(4, 1.5)]
+    assert resumed(4, 2) == [(4, 1.5), (4, 3.0)]
+    assert resumed(2, 2) == [(2, 1.5), (2, 3.0)]  # the checkpoint of step 4 was damaged
+    assert resumed(None, 2) == [(0, 1.5), (0, 3.0)]
+
+
+# --- the watchdog -----------------------------------------------------------------------------
+
+
+def test_a_heart_is_read_from_another_process() -> None:
+    memory = shared_memory()
+    theirs = Heart(memory)
+    before = time.monotonic()
+    code = (
+        "from rlvr_cli.core.heartbeat import heart\n"
+        f"heart.attach({memory}); heart.step(3); heart.enter('verify'); heart.verdicts(8)\n"
+        "with heart.waiting('gather'): pass"
+    )
+    subprocess.run([sys.executable, "-c", code], pass_fds=[memory], check=True)
+    beat = theirs.read()
+    assert (beat.done, beat.phase, beat.missing, beat.waits) == (3, "verify", 8, "")
+    assert before < beat.since <= beat.time < time.monotonic()
+    assert watchdog.activity(beat, beat.since + 63) == "verify of step 4 for 63 s, 8 verdicts missing"
+    os.close(memory)
+
+
+def test_a_timer_tells_the_heart_its_phase() -> None:
+    timer = Timer()
+    with timer("eval"):
+        with timer("rollout"):
+            assert heart.read().phase == "rollout"
+        assert heart.read().phase == "eval"
+    assert heart.read().phase == ""
+
+
+def beat(silent: float, phase: str = "rollout", waits: str = "") -> Beat:
+    return Beat(time=1000 - silent, since=900.0, done=4, missing=0, phase=phase, waits=waits)
+
+
+@pytest.mark.parametrize(
+    ("beats", "guilty"),
+    [
+        ([beat(31), beat(5)], [0]),
+        ([beat(29), beat(29)], []),
+        ([beat(50, waits="gather"), beat(5)], []),  # it waits for one that is at work
+        ([beat(50, waits="gather"), beat(40)], [1]),
+        ([beat(50, waits="gather"), beat(40, waits="sum")], [0, 1]),  # each for the other
+        ([beat(119, "start"), beat(50, "start", "barrier")], []),
+        ([beat(121, "start"), beat(50, "start", "barrier")], [0]),
+    ],
+)
+def test_who_holds_the_run_up(beats: list[Beat], guilty: list[int]) -> None:
+    assert watchdog.hung(dict(enumerate(beats)), 30, now=1000) == guilty
+
+
+def test_a_rank_in_a_collective_of_deepspeed_waits() -> None:
+    """Its beats do not say so; both were silent in the same phase."""
+    stacks = {
+        0: ['File "/x/torch/distributed/distributed_c10d.py", line 9 in all_reduce'],
+        1: ['File "/x/rlvr_model.py", line 3 in forward'],
+    }
+    beats = {0: beat(40, "update"), 1: beat(39, "update")}
+    found = watchdog.examine(beats, stacks, 30, now=1000)
+    assert (found.rank, found.cause) == (1, "no sign of life for 39 s in update of step 5")
+    assert found.where == "rlvr_model.py:3 in forward"
+    assert found.ranks == [
+        "rank 0: waits for the others in a collective; update of step 5 for 100 s "
+        "(distributed_c10d.py:9 in all_reduce)",
+        "rank 1: no sign of life for 39 s; update of step 5 for 100 s (rlvr_model.py:3 in forward)",
+    ]
+
+
+@pytest.mark.parametrize("stopped", [False, True])
+def test_a_hung_rank_is_found_named_and_ended(
+    stopped: bool, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Asleep in Python, or so far gone that it does not even write its stack."""
+    out = tmp_path / "run"
+    recipe = make(out, "faults.hang_s=3", "faults.max_restarts=0", f"seed={int(stopped)}")
+    assert start.launch(recipe, f"{MODULE}:hung") == 1
+    cause, first, second = capfd.readouterr().err.splitlines()[1:4]
+    place = "rollout of step 12" if stopped else "launch_entries.py:"
+    assert cause.startswith("rlvr: failed: no sign of life for ") and place in cause
+    assert " s in rollout of step 12 (" in cause and cause.endswith("rank 1)")
+    assert first.startswith("rlvr: rank 0: waits for the others in gather; rollout of step 12 for ")
+    assert second.startswith("rlvr: rank 1: no sign of life for ")
+    for number in (0, 1):
+        text = (out / "logs" / f"rank{number}.log").read_text()
+        assert ("in hung" in text) == (number == 0 or not stopped)
+    (row,) = failures(out)
+    assert row["rank"] == 1 and len(row["ranks"]) == 2
+
+
+def test_a_slow_rank_is_left_alone(tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    assert start.launch(make(out, "faults.hang_s=3"), f"{MODULE}:slow") == 0
+    assert not (out / "restarts.jsonl").exists()
+
+
+def test_a_joined_rank_watches_itself(tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    code = (
+        "import sys; from rlvr_cli import compose, launch;"
+        f"r = compose.load('smoke', ['out={out}', 'faults.hang_s=1.5']);"
+        f"sys.exit(start.launch(r, '{MODULE}:hung'))"
+    )
+    joined = {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "1", "LOCAL_WORLD_SIZE": "1"}
+    variables = os.environ | joined | {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "1"}
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, env=variables, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 1
+    assert "rlvr: failed: no sign of life for " in done.stdout and "rollout of step 12" in done.stdout
+    assert "in hung" in (out / "logs" / "rank0.log").read_text()
+
+
+# --- a whole run --------------------------------------------------------------------------------
+
+
+def kill_in_rollout(process: subprocess.Popen[bytes], done: int) -> None:
+    """SIGKILL to rank 1 in the middle of the rollout of the first step after `done` finished ones."""
+    end = time.monotonic() + 300
+    while time.monotonic() < end:
+        assert process.poll() is None, "the run has ended before"
+        try:
+            [_, (number, theirs)] = kill.hearts(process).items()
+        except (psutil.Error, OSError, ValueError):  # they come and go
+            continue
+        while psutil.pid_exists(number) and (now := theirs.read()).done >= done and now.phase == "rollout":
+            if time.monotonic() - now.since > 0.02:
+                psutil.Process(number).kill()
+                return
+        time.sleep(0.002)
+    raise AssertionError("no rollout was seen")
+
+
+def test_a_run_whose_ranks_are_killed_comes_to_its_end_unattended(tmp_path: Path) -> None:
+    recipe = tmp_path / "exact.yaml"
+    recipe.write_text(RECIPE)
+    overrides = ["trainer.ranks=2", "trainer.zero_stage=2", "trainer.steps=7", "checkpoint.every=1"]
+    overrides += ["faults.max_restarts=5", "rollout.max_tokens=32"]
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    kill.finish(kill.start(recipe, whole, overrides), whole)
+    process = kill.start(recipe, killed, overrides)
+    for done in range(1, 6):
+        kill_in_rollout(process, done)
+    kill.finish(process, killed)
+    assert kill.differences(whole, killed) == []
+    rows = failures(killed)
+    assert [row["restart"] for row in rows] == [1, 2, 3, 4, 5]
+    assert all(row["rank"] == 1 and row["code"] == -9 and "rollout" in row["where"] for row in rows)
+    events = [json.loads(line) for line in (killed / "events.jsonl").read_text().splitlines()]
+    told = [row for row in events if row["kind"] == "restart"]
+    assert [row["failed"] for row in told] == [row["time"] for row in rows]

@@ -1,0 +1,225 @@
+"""Real vLLM and the transformers engine against the trainer, on the tiny model in fp32."""
+
+import os
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from rlvr_cli import schema
+from rlvr_cli.engine import process_group
+from rlvr_cli.engine.model import export, load_tokenizer
+from rlvr_cli.engine.trainer import Trainer
+from rlvr_cli.rollout import Request, Sampling, SyncError, make_engine
+from rlvr_cli.schema import Precision, RolloutEngine
+
+pytestmark = pytest.mark.slow
+PROBE = np.random.default_rng(0).integers(4, 100, size=48).tolist()
+REQUESTS = [Request(key=i, tokens=[10 + i, 20, 30], samples=4, seed=1000 * i) for i in range(6)]
+SAMPLED = Sampling(temperature=1.0, top_p=1.0, max_tokens=24)
+ONCE = [Request(key=r.key, tokens=r.tokens, samples=1, seed=0) for r in REQUESTS]
+GREEDY = Sampling(temperature=0.0, top_p=1.0, max_tokens=24)
+
+
+@pytest.fixture(scope="module")
+def model(tiny_path):
+    return schema.Model(path=str(tiny_path))
+
+
+@pytest.fixture(scope="module")
+def trainer(model):
+    before = dict(os.environ)
+    process_group.initialise()
+    settings = schema.Trainer(precision=Precision.fp32, zero_stage=0)
+    trainer = Trainer(model, settings, tokens_per_microbatch=4096, max_grad_norm=1.0)
+    generator = torch.Generator().manual_seed(1)
+    with torch.no_grad():  # away from what the engines read from disk, and sharp enough to tell tokens apart
+        for parameter in trainer.hf.parameters():
+            parameter.add_(0.05 * torch.randn(parameter.shape, generator=generator))
+    yield trainer
+    # RANK and the like would make later tests' subprocesses take themselves for ranks of this one.
+    os.environ.clear()
+    os.environ.update(before)
+
+
+def start(kind, model, **rollout):
+    """An engine on the tiny model in fp32."""
+    return make_engine(
+        schema.Rollout(engine=RolloutEngine[kind], kv_cache_gb=0.25, **rollout),
+        path=model.path,
+        tokenizer=load_tokenizer(model),
+        eos=[1],
+        seed=0,
+        precision=Precision.fp32,
+        max_model_len=256,
+    )
+
+
+@pytest.fixture(scope="module", params=["vllm", "hf"])
+def engine(request, model, trainer):
+    engine = start(request.param, model)
+    yield engine
+    engine.close()
+
+
+def gap(engine, trainer):
+    """Mean |logprob difference| on the probe."""
+    sequence = np.array(PROBE, np.int32)
+    theirs, _, _ = trainer.score([sequence], [np.arange(len(PROBE)) > 0], temperature=1.0)
+    return np.abs(np.array(engine.probe(PROBE)) - theirs.numpy()).mean()
+
+
+def generate(engine, requests=REQUESTS, sampling=SAMPLED):
+    return dict(engine.generate(requests, sampling))
+
+
+def test_a_sync_makes_the_engine_agree_with_the_trainer(engine, trainer):
+    engine.load(trainer.weights())
+    assert gap(engine, trainer) < 1e-5
+
+
+def test_sampled_logprobs_are_the_trainers(engine, trainer):
+    engine.load(trainer.weights())
+    for key, completions in generate(engine).items():
+        prompt = REQUESTS[key].tokens
+        sequences = [np.array([*prompt, *c.tokens], np.int32) for c in completions]
+        theirs, _, _ = trainer.score(sequences, [np.arange(len(s)) >= len(prompt) for s in sequences])
+        ours = np.concatenate([c.logprobs for c in completions])
+        assert np.abs(ours - theirs.numpy()).mean() < 1e-5
+
+
+def test_a_seeded_sample_does_not_depend_on_its_batch(engine, trainer):
+    engine.load(trainer.weights())
+    together = generate(engine)
+    alone = generate(engine, [REQUESTS[3]])
+    for a, b in zip(together[3], alone[3], strict=True):
+        assert a.tokens.tolist() == b.tokens.tolist()
+    assert len({tuple(c.tokens.tolist()) for c in together[3]}) == 4
+
+
+def test_greedy_answers_equal_plain_transformers_on_the_exported_folder(engine, trainer, model, tmp_path):
+    from transformers import AutoModelForCausalLM
+
+    engine.load(trainer.weights())
+    export(tmp_path / "final", trainer.hf, trainer.state_dict(), load_tokenizer(model), {})
+    plain = AutoModelForCausalLM.from_pretrained(tmp_path / "final", dtype=torch.float32)
+    for key, [completion] in generate(engine, ONCE, GREEDY).items():
+        prompt = torch.tensor([REQUESTS[key].tokens])
+        found = plain.generate(prompt, max_new_tokens=24, do_sample=False, eos_token_id=1)[
+            0, prompt.shape[1] :
+        ]
+        assert completion.tokens.tolist() == found.tolist()
+
+
+def test_many_long_prompts_are_sampled_with_seeds(engine, trainer):
+    """More prompt tokens at once than one scheduling step of the engine takes."""
+    engine.load(trainer.weights())
+    long = np.random.default_rng(2).integers(4, 100, size=(60, 200)).tolist()
+    requests = [Request(key=i, tokens=tokens, samples=1, seed=i) for i, tokens in enumerate(long)]
+    assert len(generate(engine, requests, Sampling(temperature=1.0, top_p=1.0, max_tokens=4))) == 60
+
+
+def test_completions_end_at_eos_or_are_truncated(engine, trainer):
+    engine.load(trainer.weights())
+    for completions in generate(engine).values():
+        for c in completions:
+            assert len(c.logprobs) == len(c.tokens) <= 24
+            assert c.finished == (c.tokens[-1] == 1)
+            assert c.finished or len(c.tokens) == 24
+            assert 1 not in c.tokens[:-1]
+
+
+def test_a_request_may_allow_fewer_tokens(engine, trainer):
+    engine.load(trainer.weights())
+    whole = generate(engine)
+    limits = {r.key: 1 + 3 * r.key for r in REQUESTS}
+    for key, completions in generate(
+        engine, [replace(r, max_tokens=limits[r.key]) for r in REQUESTS]
+    ).items():
+        for short, long in zip(completions, whole[key], strict=True):
+            assert short.tokens.tolist() == long.tokens[: limits[key]].tolist()
+            assert short.finished == (long.finished and len(long.tokens) <= limits[key])
+            assert len(short.logprobs) == len(short.tokens)
+
+
+def test_prefix_cache_is_not_stale_after_a_sync(engine, trainer):
+    """The same long prompt before and after new weights: its cached keys must not survive."""
+    long = [
+        Request(key=0, tokens=np.random.default_rng(1).integers(4, 100, size=200).tolist(), samples=1, seed=5)
+    ]
+    engine.load(trainer.weights())
+    generate(engine, long)
+    changed = {name: w * 1.3 if "v_proj" in name else w for name, w in trainer.weights()}
+    engine.load(iter(changed.items()))
+    warm = generate(engine, long, GREEDY)[0][0]
+    engine.load(iter(changed.items()))
+    assert generate(engine, long, GREEDY)[0][0].logprobs == pytest.approx(warm.logprobs, abs=1e-5)
+    fresh = np.abs(np.array(engine.probe(long[0].tokens))).sum()
+    engine.load(trainer.weights())
+    assert abs(np.abs(np.array(engine.probe(long[0].tokens))).sum() - fresh) > 1e-2
+
+
+def test_a_weight_that_is_not_sent_is_noticed(engine, trainer):
+    engine.load(trainer.weights())
+    with pytest.raises(SyncError, match=r"layers\.1\.mlp\.up_proj"):
+        engine.load((n, w) for n, w in trainer.weights() if "layers.1.mlp.up_proj" not in n)
+    engine.load(trainer.weights())
+
+
+def test_two_swapped_tensors_show_in_the_probe(engine, trainer):
+    swap = {"model.layers.0.mlp.up_proj.weight": "model.layers.1.mlp.up_proj.weight"}
+    swap |= {b: a for a, b in swap.items()}
+    weights = dict(trainer.weights())
+    engine.load((n, weights[swap.get(n, n)]) for n in weights)
+    assert gap(engine, trainer) > 1e-3
+    engine.load(trainer.weights())
+    assert gap(engine, trainer) < 1e-5
+
+
+def test_one_stale_tensor_shows_in_the_probe(engine, trainer):
+    stale = "model.layers.1.self_attn.o_proj.weight"
+    engine.load((n, w * 0.9 if n == stale else w) for n, w in trainer.weights())
+    assert gap(engine, trainer) > 1e-3
+    engine.load(trainer.weights())
+
+
+def test_a_stale_tied_output_layer_shows_in_the_probe(model, trainer, monkeypatch):
+    """Without the repair vLLM's CPU build keeps the old lm_head: the probe must see it."""
+    from rlvr_cli.rollout import weights as module
+
+    engine = start("vllm", model)
+    monkeypatch.setattr(module, "repack_cpu_weights", lambda model: None)
+    engine.load(trainer.weights())
+    assert gap(engine, trainer) > 1e-3
+    monkeypatch.undo()
+    engine.load(trainer.weights())
+    assert gap(engine, trainer) < 1e-5
+    engine.close()
+
+
+@pytest.mark.parametrize("top_p", [1.0, 0.8])
+def test_logprobs_are_those_of_the_distribution_sampled_from(engine, trainer, top_p):
+    engine.load(trainer.weights())
+    sampling = Sampling(temperature=0.7, top_p=top_p, max_tokens=8)
+    for key, completions in generate(engine, REQUESTS[:2], sampling).items():
+        for c in completions:
+            ids = torch.tensor([[*REQUESTS[key].tokens, *c.tokens.tolist()]])
+            with torch.no_grad():
+                logits = trainer.hf(input_ids=ids).logits[0, 2:-1].float() / 0.7
+            p = logits.softmax(-1)
+            ordered, index = p.sort(-1, descending=True)
+            nucleus = torch.zeros_like(p).scatter(1, index, ((ordered.cumsum(-1) - ordered) < top_p).float())
+            kept = p * nucleus / (p * nucleus).sum(-1, keepdim=True)
+            expected = kept.gather(1, torch.from_numpy(c.tokens).long()[:, None])[:, 0].log()
+            assert np.abs(expected.numpy() - c.logprobs).max() < 1e-3
+
+
+@pytest.mark.parametrize("kind", ["vllm", "hf"])
+def test_stop_strings_end_a_response_and_stay_in_it(kind, model, trainer):
+    engine = start(kind, model, stop=["e"])
+    sampling = Sampling(temperature=1.0, top_p=1.0, max_tokens=100, stop=["e"])
+    found = [c for cs in generate(engine, sampling=sampling).values() for c in cs]
+    stopped = [c for c in found if "e" in c.text]
+    assert stopped and all(c.finished and c.text.endswith("e") and c.text.count("e") == 1 for c in stopped)
+    engine.close()

@@ -1,0 +1,101 @@
+import math
+from concurrent.futures import Future
+
+import numpy as np
+import pytest
+
+from rlvr_cli.core.types import Completion, Problem, Reason, Verdict
+from rlvr_cli.rollout import Sampling
+from rlvr_cli.sampling.collect import UnscoredSample, collect, request_seed
+from rlvr_cli.schema import Unscored
+from rlvr_cli.tracking import Timer
+
+
+def problem(n):
+    return Problem(
+        id=str(n), prompt=f"p{n}", tokens=[n], answer=str(n), source="s", verifiers=["exact", "form"]
+    )
+
+
+class Scripted:
+    """An engine that finishes its requests last first, answering with the request's own first token."""
+
+    def generate(self, requests, sampling):
+        for r in reversed(requests):
+            yield (
+                r.key,
+                [
+                    Completion(
+                        tokens=np.array([1]),
+                        logprobs=np.array([0.0]),
+                        text=f"{r.tokens[0]}.{s}",
+                        finished=True,
+                    )
+                    for s in range(r.samples)
+                ],
+            )
+
+
+class Judge:
+    """Scores 1 when the sample number is even; `broken` names a response without a verdict."""
+
+    def __init__(self, broken=None):
+        self.broken, self.seen = broken, []
+
+    def submit_group(self, verifier, responses, answer, extra):
+        return [self.submit(verifier, response, answer, extra) for response in responses]
+
+    def submit(self, verifier, response, answer, extra):
+        self.seen.append(response)
+        future = Future()
+        if response == self.broken and verifier == "exact":
+            future.set_result(Verdict(score=0.0, reason=Reason.timeout))
+        else:
+            right = response.startswith(answer) and int(response.split(".")[1]) % 2 == 0
+            score = float(right) if verifier == "exact" else 0.5
+            future.set_result(Verdict(score=score, reason=Reason.correct if right else Reason.wrong))
+        return future
+
+
+def run(judge, unscored=Unscored.drop, **options):
+    return collect(
+        Scripted(),
+        judge,
+        [(10, problem(7)), (11, problem(8))],
+        samples=2,
+        sampling=Sampling(temperature=1.0, top_p=1.0, max_tokens=4),
+        seed=0,
+        weights={"exact": 1.0, "form": 0.2},
+        unscored=unscored,
+        timer=Timer(),
+        **options,
+    )
+
+
+def test_groups_come_back_in_order_with_weighted_scores_and_first_verifier_correctness():
+    first, second = run(Judge())
+    assert (first.index, second.index) == (10, 11)
+    assert first.scores == pytest.approx([1.1, 0.1]) and first.correct == [1.0, 0.0]
+
+
+def test_verification_starts_with_the_first_finished_group():
+    judge, seen_at_finish = Judge(), []
+    run(judge, finished=lambda group: seen_at_finish.append(len(judge.seen)))
+    assert seen_at_finish == [4, 8]
+
+
+def test_a_missing_verdict_is_nan_zero_or_fatal_as_the_recipe_says():
+    dropped = run(Judge(broken="7.0"))[0]
+    assert math.isnan(dropped.scores[0]) and math.isnan(dropped.correct[0]) and dropped.correct[1] == 0.0
+    assert run(Judge(broken="7.0"), Unscored.zero)[0].scores[0] == pytest.approx(0.1)
+    with pytest.raises(UnscoredSample, match="timeout"):
+        run(Judge(broken="7.0"), Unscored.fail)
+
+
+def test_stopping_returns_what_is_finished():
+    assert [g.index for g in run(Judge(), stopped=lambda: True)] == [11]
+
+
+def test_request_seeds_differ_by_prompt_and_run_and_fit_a_generator():
+    seeds = {request_seed(s, i) for s in range(20) for i in range(500)}
+    assert len(seeds) == 10_000 and max(seeds) < 2**63

@@ -1,0 +1,104 @@
+"""`checkpoint.best`: kept besides the newest, exported; and training measures what `rlvr eval` measures."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from benches import BENCH
+from run_helpers import RECIPE, rlvr
+
+from rlvr_cli import compose
+from rlvr_cli.algorithms import options
+from rlvr_cli.core.errors import UserError
+from rlvr_cli.tracking import Timer
+from rlvr_cli.training import evaluations
+
+
+@pytest.fixture
+def recipe(tmp_path: Path) -> Path:
+    path = tmp_path / "best.yaml"
+    path.write_text(RECIPE + BENCH)
+    return path
+
+
+@pytest.mark.slow
+def test_the_best_checkpoint_stays_and_is_exported(recipe, tmp_path):
+    out = tmp_path / "run"
+    done = rlvr(
+        "train", str(recipe), f"out={out}", "trainer.steps=6", "batch.updates_per_step=1", "trainer.lr=0.01"
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    rows = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+    scores = {row["step"]: row["eval/chance/avg@2"] for row in rows if row.get("event") == "eval"}
+    events = [json.loads(line) for line in (out / "events.jsonl").read_text().splitlines()]
+    warnings = [event["message"] for event in events if event["kind"] == "warning"]
+    assert warnings == ["chance has 13 problems, 12 were found"]  # once, and nothing set that was not read
+    best = max(scores, key=lambda step: (scores[step], -step))
+    steps = {path.name for path in (out / "checkpoints").glob("step_*")}
+    assert steps == {"step_6", f"step_{best}"}
+    assert 0 < best < 6, "with this seed the start or the end is the best: the test shows nothing"
+    assert (out / "checkpoints" / "best").read_text() == f"step_{best}\n"
+    assert json.loads((out / "best" / "rlvr.json").read_text())["steps"] == best
+
+    bench = tmp_path / "chance.yaml"
+    body = compose.files.load_yaml(recipe)["eval"]["benches"]["chance"]
+    bench.write_text(json.dumps(body))
+    alone = rlvr(
+        "eval", "--model", str(out), "--bench", str(bench), "rollout=hf", "rollout.max_prompt_tokens=16",
+        f"out={tmp_path / 'alone'}",
+    )  # fmt: skip
+    assert alone.returncode == 0, alone.stderr
+    mine, theirs = (json.loads((f / "chance.json").read_text()) for f in (tmp_path / "alone", out / "eval"))
+    assert mine["summary"] == theirs["summary"] and mine["problems"] == theirs["problems"]
+
+
+def test_the_best_checkpoint_holds_what_its_evaluation_told_the_reference(monkeypatch, tmp_path):
+    """Or a run continued from it would count one evaluation less."""
+    rule = options("reference")["reset"](every=None, patience=3)
+    seen = []
+    monkeypatch.setattr(evaluations, "save", lambda parts: seen.append(rule.state()["best"]))
+    monkeypatch.setattr(evaluations, "export", lambda *details: None)
+    parts = SimpleNamespace(
+        recipe=SimpleNamespace(
+            eval=SimpleNamespace(benches={}, at_start=True, every=1),
+            checkpoint=SimpleNamespace(best="chance/avg@2"),
+            algorithm=SimpleNamespace(reference=rule),
+            name="x",
+        ),
+        state={"evaluated": None},
+        last_eval={"chance": {"avg@2": 0.5}},
+        step=3,
+        reference=None,
+        trainer=SimpleNamespace(state_dict=dict, hf=None),
+        tokenizer=None,
+        out=tmp_path,
+        tracker=SimpleNamespace(event=lambda *details: None),
+        checkpoints=SimpleNamespace(settle=lambda: None),
+        timer=Timer(),
+    )
+    rule.bench = "chance"
+    evaluations.evaluate_benches(parts)
+    assert seen == [0.5]
+    parts.step = 0
+    assert evaluations.evaluation_due(parts)
+    parts.state["evaluated"] = 0  # stopped after it, and continued
+    assert not evaluations.evaluation_due(parts)
+
+
+@pytest.mark.parametrize(
+    ("value", "says"),
+    [
+        ("chanc/avg@2", "checkpoint.best: eval.benches has no 'chanc'; did you mean 'chance'?"),
+        ("chance/avg@4", "checkpoint.best: chance has no score 'avg@4'; did you mean 'avg@2'?"),
+        ("chance", "checkpoint.best: chance has no score ''"),
+    ],
+)
+def test_mistakes(value, says, recipe):
+    with pytest.raises(UserError) as caught:
+        compose.load(str(recipe), [f"checkpoint.best={value}"])
+    assert says in str(caught.value)
+    with pytest.raises(UserError, match="sft runs none"):
+        compose.load("tiny_sft", ["checkpoint.best=a/b"])
