@@ -10,6 +10,8 @@ from torch import Tensor
 
 from rlvr_cli.algorithms.advantage import AdvantageInputs
 from rlvr_cli.core.types import Batch, Group
+from rlvr_cli.engine.critic import Critic
+from rlvr_cli.tracking import Timer
 from rlvr_cli.training.parts import Parts
 from rlvr_cli.training.token_records import blank
 
@@ -36,7 +38,7 @@ def make_batches(parts: Parts, groups: list[Group]) -> list[Batch]:
     lengths_B = torch.tensor([int(mask.sum()) for mask in trained])
     rollout_N = torch.from_numpy(np.concatenate([c.logprobs for g in groups for c in g.completions])).float()
     old_N, entropies_N, ref_N = score(parts, sequences, trained)
-    values_N = values(parts, sequences, trained)
+    values_N = values(parts.critic, parts.timer, sequences, trained)
     rewards_PG = torch.tensor([g.rewards for g in groups], dtype=torch.float64)
     truncated_B = torch.tensor([not c.finished for g in groups for c in g.completions])
 
@@ -116,12 +118,14 @@ def token_rewards(kl: Any, old_N: Tensor | None, ref_N: Tensor | None) -> Tensor
     return rewards_N
 
 
-def values(parts: Parts, sequences: list[np.ndarray], trained: list[np.ndarray]) -> Tensor | None:
+def values(
+    critic: Critic | None, timer: Timer, sequences: list[np.ndarray], trained: list[np.ndarray]
+) -> Tensor | None:
     """The critic's values before the updates, float64 as the estimators compute; None without a critic."""
-    if parts.critic is None:
+    if critic is None:
         return None
-    with parts.timer("values"):
-        return parts.critic.values(sequences, trained).double()
+    with timer("values"):
+        return critic.values(sequences, trained).double()
 
 
 def cut(

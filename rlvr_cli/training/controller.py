@@ -61,7 +61,7 @@ def raise_clip(parts: Parts, cause: str) -> str:
     settings, loss = parts.recipe.controller, parts.recipe.algorithm.loss
     before = loss.clip_ratio_high
     change(parts, clip_ratio_high=max(before, min(before + settings.clip_step, settings.clip_max)))
-    reinstate(parts)
+    reinstate(parts.recipe, parts.state["controller"])
     return f"algorithm.loss.clip_ratio_high {before:g} -> {loss.clip_ratio_high:g}"
 
 
@@ -69,7 +69,7 @@ def go_back(parts: Parts, cause: str) -> str:
     """Lower the learning rate too: what led here would lead here again."""
     lowered = lower_lr(parts, cause)
     try:
-        step = way_back(parts, cause)
+        step = way_back(parts.checkpoints, parts.state, cause)
     except NoWayBack:
         return f"{lowered} (there is no checkpoint to go back to that would be new)"
     change(parts, last=step)  # before: the checkpoint is written anew with it

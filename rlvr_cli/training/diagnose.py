@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 from rlvr_cli.core import distributed
 from rlvr_cli.diagnosis.history import Context
 from rlvr_cli.diagnosis.watch import Watch
 from rlvr_cli.schema import Recipe
-from rlvr_cli.tracking import read_metrics
-from rlvr_cli.training.parts import Parts
+from rlvr_cli.tracking import Tracker, read_metrics
+from rlvr_cli.tracking.null_tracker import NullTracker
 
 
 def make_watch(stages: list[Recipe]) -> Watch | None:
@@ -30,17 +31,18 @@ def context(recipe: Recipe) -> Context:
     )
 
 
-def diagnose(parts: Parts, row: dict[str, Any]) -> None:
+def diagnose(watch: Watch | None, tracker: Tracker | NullTracker, row: dict[str, Any]) -> None:
     """Right after a row is recorded: say which findings begin or end with it."""
-    if parts.watch is None:
+    if watch is None:
         return
-    for finding in parts.watch.add(row):
+    for finding in watch.add(row):
         fields = asdict(finding)
-        parts.tracker.event("diagnosis", fields.pop("message"), **fields)
+        tracker.event("diagnosis", fields.pop("message"), **fields)
 
 
-def recall(parts: Parts) -> None:
-    """Stand where the run stood after `parts.step`, from the rows that `tracker.resume_at` has left."""
-    parts.watch = make_watch(parts.stages)
-    if parts.watch is not None:
-        parts.watch.replay(read_metrics(parts.out))
+def recalled(stages: list[Recipe], out: Path) -> Watch | None:
+    """The rules' memory of a run that goes on, from the rows that `tracker.resume_at` has left."""
+    watch = make_watch(stages)
+    if watch is not None:
+        watch.replay(read_metrics(out))
+    return watch

@@ -12,12 +12,13 @@ from torch import Tensor
 
 from rlvr_cli.core import distributed, rng
 from rlvr_cli.core.types import Group
+from rlvr_cli.data.sampler import Sampler
 from rlvr_cli.sampling.collect import collect, gates_of
 from rlvr_cli.schema import Recipe
 from rlvr_cli.training.parts import Parts
 from rlvr_cli.training.second_verifier import Audit
 from rlvr_cli.training.state_values import measure_states
-from rlvr_cli.training.stop import Interrupted
+from rlvr_cli.training.stop import Interrupted, Stop
 
 
 @dataclass(slots=True, kw_only=True)
@@ -53,7 +54,7 @@ def sample_groups(parts: Parts, step: int) -> Rollouts:
             wanted = missing
         prompts = parts.sampler.take(wanted)
         mine = collect_share(parts, prompts, recipe)
-        leave_if_asked(parts, start)
+        leave_if_asked(parts.stop, parts.sampler, start)
         shares = distributed.gather([slim(g) for g in mine])
         groups = sorted((g for share in shares for g in share), key=lambda g: g.index)
         keep = judge(groups, recipe.algorithm, step)
@@ -69,14 +70,14 @@ def sample_groups(parts: Parts, step: int) -> Rollouts:
     if hasattr(recipe.algorithm.advantage, "boundaries"):
         reward = partial(judge, algorithm=recipe.algorithm, step=step)
         out.state_tokens = measure_states(parts, out.kept, out.mine, reward)
-        leave_if_asked(parts, start)
+        leave_if_asked(parts.stop, parts.sampler, start)
     return out
 
 
-def leave_if_asked(parts: Parts, start: tuple[Any, Any]) -> None:
+def leave_if_asked(stop: Stop, sampler: Sampler, start: tuple[Any, Any]) -> None:
     """Where a stop was asked for: the prompts of the unfinished step come again after a resume."""
-    if parts.stop.agreed():
-        parts.sampler.load(start[0])
+    if stop.agreed():
+        sampler.load(start[0])
         rng.load(start[1])  # which unseeded sampling draws from
         raise Interrupted
 

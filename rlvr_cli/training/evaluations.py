@@ -42,7 +42,7 @@ def evaluate_benches(parts: Parts) -> None:
             for line in shortfalls("eval.benches", name, bench, limit, result.summary):
                 parts.tracker.event("warning", line)
         values = {f"eval/{name}/{metric}": value for metric, value in result.summary.items()}
-        diagnose(parts, {"step": parts.step, "event": "eval", "bench": name} | values)
+        diagnose(parts.watch, parts.tracker, {"step": parts.step, "event": "eval", "bench": name} | values)
         parts.state["first_eval"].setdefault(name, {"step": parts.step} | result.summary)
         parts.last_eval[name] = result.summary
         if distributed.rank() == 0:

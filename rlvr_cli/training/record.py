@@ -67,7 +67,7 @@ def record(
         | timing
     )
     parts.tracker.step(parts.step, row, metrics.example(rollouts.mine))
-    diagnose(parts, {"step": parts.step} | row)
+    diagnose(parts.watch, parts.tracker, {"step": parts.step} | row)
     parts.checkpoints.poll()
     warn_of_missing_groups(parts, rollouts)
 

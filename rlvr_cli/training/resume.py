@@ -7,7 +7,8 @@ from typing import Any
 from rlvr_cli.checkpoints.recipe_changes import differences
 from rlvr_cli.core import distributed, rng
 from rlvr_cli.core.heartbeat import heart
-from rlvr_cli.training.diagnose import recall
+from rlvr_cli.schema import Recipe
+from rlvr_cli.training.diagnose import recalled
 from rlvr_cli.training.parts import Parts
 from rlvr_cli.training.stage_changes import take_values
 from rlvr_cli.training.tracker import tell_resume
@@ -31,20 +32,19 @@ def restore(parts: Parts) -> None:
     parts.state["stage"] = min(parts.state["stage"], len(parts.stages) - 1)
     take_values(parts, parts.state["stage"])
     parts.sampler.load(state["sampler"], adopt=bool(changed))
-    fresh = load_axes(parts, state)
+    fresh = load_axes(parts.recipe.algorithm, state)
     parts.tracker.resume_at(step)
-    recall(parts)
-    reinstate(parts)
+    parts.watch = recalled(parts.stages, parts.out)
+    reinstate(parts.recipe, parts.state["controller"])
     tell_resume(parts.tracker, step, damaged, changed)
     if fresh:
         parts.tracker.event("warning", f"another option than before, without its history: {', '.join(fresh)}")
     parts.checkpoints.load_rng(step, parts.stages[0].seed)
 
 
-def load_axes(parts: Parts, state: dict[str, Any]) -> list[str]:
+def load_axes(algorithm: Any, state: dict[str, Any]) -> list[str]:
     """Give options of the algorithm the state they had; returns the axes with another option than then."""
-    algorithm, before = parts.recipe.algorithm, state["recipe"]["algorithm"]
-    fresh = []
+    before, fresh = state["recipe"]["algorithm"], []
     for axis, saved in state["algorithm"].items():
         option = getattr(algorithm, axis)
         if option.name == before[axis]["name"]:
@@ -70,8 +70,8 @@ def save(parts: Parts, *, last: bool = False) -> None:
         parts.checkpoints.save(parts.step, parts.trainer, state, parts.reference, parts.critic, last=last)
 
 
-def reinstate(parts: Parts) -> None:
-    """Put what the state says in force, after a checkpoint was loaded."""
-    high = parts.state["controller"]["clip_ratio_high"]
+def reinstate(recipe: Recipe, controller: dict[str, Any]) -> None:
+    """Put what the controller's state says in force, after a checkpoint was loaded."""
+    high = controller["clip_ratio_high"]
     if high is not None:
-        parts.recipe.algorithm.loss.clip_ratio_high = high  # one object in all stages
+        recipe.algorithm.loss.clip_ratio_high = high  # one object in all stages

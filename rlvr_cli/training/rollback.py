@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+from rlvr_cli.checkpoints.checkpoint import Checkpoints
 from rlvr_cli.core import distributed
 from rlvr_cli.core.errors import Hopeless
 from rlvr_cli.training.parts import Parts
@@ -21,14 +24,14 @@ def rollback(parts: Parts, cause: str) -> None:
     checkpoint is written anew with these two, so that a run that is resumed from it goes on the same way.
     Raises NoWayBack without a checkpoint, and where the newest was gone back to before.
     """
-    step = way_back(parts, cause)
+    step = way_back(parts.checkpoints, parts.state, cause)
     before, position, controller = parts.step, parts.sampler.state(), parts.state["controller"]
     if parts.reference is not None:
         parts.reference.restart()  # a checkpoint has the weights of a reference only once it was reset
     restore(parts)
     parts.sampler.skip(position)
     parts.state["controller"] = controller
-    reinstate(parts)
+    reinstate(parts.recipe, controller)
     parts.state["rolled_back"] = parts.step
     sync(parts)
     parts.timer.take()  # not part of the next step
@@ -42,12 +45,12 @@ def rollback(parts: Parts, cause: str) -> None:
     save(parts)
 
 
-def way_back(parts: Parts, cause: str) -> int:
+def way_back(checkpoints: Checkpoints, state: dict[str, Any], cause: str) -> int:
     """Step of the checkpoint to go back to; the same on every rank."""
-    parts.checkpoints.settle()
-    step = distributed.gather(parts.checkpoints.latest())[0]
+    checkpoints.settle()
+    step = distributed.gather(checkpoints.latest())[0]
     if step is None:
         raise NoWayBack(f"{cause}; there is no checkpoint to go back to (checkpoint.every)")
-    if parts.state.get("rolled_back") == step:
+    if state.get("rolled_back") == step:
         raise NoWayBack(f"{cause}; going back to the checkpoint of step {step} before has not helped")
     return step

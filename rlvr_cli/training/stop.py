@@ -28,8 +28,8 @@ class Interrupted(Exception):
 def deadline(must_save_by: float | None, environ: Mapping[str, str]) -> float | None:
     """When a run must have saved and stopped, in seconds of `time.time()`; None: never.
 
-    `must_save_by` is hours after the start of the command, which launch leaves in RLVR_STARTED. Without it, it
-    is the end of the Slurm job.
+    `must_save_by` is hours after the start of the command, which launch leaves in RLVR_STARTED; without
+    it, the end of the Slurm job.
     """
     if must_save_by is not None:
         return float(environ.get("RLVR_STARTED") or time.time()) + 3600 * must_save_by

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from rlvr_cli.core import distributed
-from rlvr_cli.rollout import SyncError
+from rlvr_cli.engine.trainer import Trainer
+from rlvr_cli.rollout import Engine, SyncError
 from rlvr_cli.schema import Precision, Recipe, Rollout
 from rlvr_cli.training.parts import Parts
 
@@ -38,11 +39,11 @@ def probe_tolerance(recipe: Recipe) -> float:
     return 1e-4 if exact else 0.1
 
 
-def probe_gap(parts: Parts) -> float:
-    """Mean |logprob difference| between engine and trainer on the probe; the same on every rank."""
-    ours = np.asarray(parts.engine.probe(parts.probe_tokens))
-    sequence = np.asarray(parts.probe_tokens, np.int32)
-    theirs, _, _ = parts.trainer.score([sequence], [np.arange(len(sequence)) > 0], temperature=1.0)
+def probe_gap(engine: Engine, trainer: Trainer, probe_tokens: list[int]) -> float:
+    """Mean |logprob difference| of engine and trainer on the probe: that of the worst rank, on every rank."""
+    ours = np.asarray(engine.probe(probe_tokens))
+    sequence = np.asarray(probe_tokens, np.int32)
+    theirs, _, _ = trainer.score([sequence], [np.arange(len(sequence)) > 0], temperature=1.0)
     return max(distributed.gather(float(np.abs(ours - theirs.numpy()).mean())))
 
 
@@ -56,7 +57,8 @@ def self_check(parts: Parts) -> None:
 
 def demand_agreement(parts: Parts, when: str, meaning: str) -> None:
     """Raise SyncError when engine and trainer differ by more than rounding on the probe."""
-    gap, tolerance = probe_gap(parts), probe_tolerance(parts.recipe)
+    gap = probe_gap(parts.engine, parts.trainer, parts.probe_tokens)
+    tolerance = probe_tolerance(parts.recipe)
     if not gap <= tolerance:  # also when the gap is NaN
         raise SyncError(
             f"{when}, the rollout engine's logprobs are off by {gap:.2e} on average "
