@@ -17,6 +17,7 @@ import tempfile
 import time
 from argparse import ArgumentParser, RawDescriptionHelpFormatter
 from collections import Counter
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -142,10 +143,12 @@ def runs(process: psutil.Process) -> bool:
         return False
 
 
-def disturbed(recipe: Path, out: Path, overrides: list[str], kills: int, steps: int, seed: int) -> list[Kill]:
-    """Kill the run so often, then let it end; where the kills fell."""
+def disturbed(
+    recipe: Path, out: Path, overrides: list[str], kills: int, steps: int, seed: int, aims: Sequence[str] = ()
+) -> list[Kill]:
+    """Kill the run so often, at random moments or at `aims`, then let it end; where the kills fell."""
     rng, done = random.Random(seed), []
-    aims = [*rng.sample(AIMS, len(AIMS)), *rng.choices(AIMS, k=kills)][:kills]
+    aims = aims or [*rng.sample(AIMS, len(AIMS)), *rng.choices(AIMS, k=kills)][:kills]
     for aim in aims:
         reached = max((made.step for made in done), default=0)
         skip = rng.choice((0, 1, 1)) if steps - reached > kills - len(done) + 2 else 0
@@ -196,7 +199,9 @@ def differences(whole: Path, killed: Path) -> list[str]:
     return found
 
 
-def experiment(folder: Path, kills: int, seed: int, overrides: list[str]) -> tuple[list[Kill], list[str]]:
+def experiment(
+    folder: Path, kills: int, seed: int, overrides: list[str], aims: Sequence[str] = ()
+) -> tuple[list[Kill], list[str]]:
     """Both runs in `folder`; the kills and the differences."""
     steps = kills + 6
     recipe = folder / "killed.yaml"
@@ -204,7 +209,7 @@ def experiment(folder: Path, kills: int, seed: int, overrides: list[str]) -> tup
     whole, killed = folder / "whole", folder / "killed"
     overrides = [f"trainer.steps={steps}", *overrides]
     finish(start(recipe, whole, overrides), whole)
-    made = disturbed(recipe, killed, overrides, kills, steps, seed)
+    made = disturbed(recipe, killed, overrides, kills, steps, seed, aims)
     return made, differences(whole, killed)
 
 

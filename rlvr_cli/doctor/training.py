@@ -10,6 +10,7 @@ from time import monotonic
 import torch
 
 from rlvr_cli import schema
+from rlvr_cli.core.install import ENGINE
 from rlvr_cli.doctor.check_result import CheckResult, Status
 
 NUMBERS = 1 << 20
@@ -40,7 +41,7 @@ def vllm() -> list[CheckResult]:
     """Start the engine a run would have on the built-in model, and sample from it."""
     if importlib.util.find_spec("vllm") is None:
         extra = "gpu" if torch.cuda.is_available() else "cpu"
-        fix = f"pip install 'rlvr[{extra}]', or train without: rollout=hf"
+        fix = f"{ENGINE[extra]}, or train without: rollout=hf"
         return [CheckResult(name="vllm", status=Status.missing, detail="not installed", fix=fix)]
     from rlvr_cli.engine.model import load_tokenizer
     from rlvr_cli.engine.tiny import make_tiny

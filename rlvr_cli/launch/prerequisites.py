@@ -12,6 +12,7 @@ from pathlib import Path
 
 from rlvr_cli.core import shipped_recipes
 from rlvr_cli.core.errors import UserError
+from rlvr_cli.core.install import ENGINE
 from rlvr_cli.schema import Rollout, RolloutEngine
 
 
@@ -54,7 +55,7 @@ def _how_to_make(folder: Path) -> str:
 def check_engine(rollout: Rollout) -> None:
     if rollout.engine is RolloutEngine.vllm and importlib.util.find_spec("vllm") is None:
         raise UserError(
-            "rollout.engine=vllm but vLLM is not installed: pip install 'rlvr[cpu]' or 'rlvr[gpu]', "
+            f"rollout.engine=vllm but vLLM is not installed: {ENGINE['gpu']}, or {ENGINE['cpu']} for CPUs; "
             "or use plain transformers with rollout=hf"
         )
 

@@ -105,7 +105,7 @@ def test_ranks_follow_the_gpus() -> None:
 def test_absent_vllm_has_a_way_out() -> None:
     [finding] = ask(entry("without_vllm"), gpus=0)
     assert finding.status is Status.missing and finding.blocks
-    assert "pip install 'rlvr[" in finding.fix and "rollout=hf" in finding.fix
+    assert "in the checkout" in finding.fix and "rollout=hf" in finding.fix
 
 
 @pytest.mark.parametrize(
