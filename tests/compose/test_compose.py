@@ -261,6 +261,12 @@ def test_mistakes_in_the_defaults(write: Any, body: str, says: str) -> None:
         ("algorithm=dappo", "command line: there is no algorithm 'dappo'; did you mean 'dapo'?"),
         ("model=nope", "command line: there is no model 'nope'; available: qwen2.5_0.5b"),
         ("algorithm/loss=clippd", "algorithm.loss.name: there is no 'clippd'; did you mean 'clipped'?"),
+        (
+            "algorithm.loss={name:clipped,clip_hihg:1}",
+            "command line: unknown key 'algorithm.loss.clip_hihg'; did you mean",
+        ),
+        ("trainer={step:3}", "command line: unknown key 'trainer.step'; did you mean 'trainer.steps'?"),
+        ("model.tiny={layers:two}", "command line: model.tiny.layers: Value 'two' of type 'str'"),
         ("algorithm/los=clipped", "algorithms have no part 'los'; did you mean 'loss'?"),
         ("verifiers.math.name=mth", "verifiers.math.name: there is no 'mth'; did you mean 'math'?"),
         ("foo", "expected key=value"),

@@ -37,6 +37,13 @@ def test_every_epoch_visits_each_once(n: int, chunk: int, seed: int, epochs: int
         assert len({item for _, item in drawn[epoch * n : (epoch + 1) * n]}) == n
 
 
+def test_each_epoch_has_an_order_of_its_own() -> None:
+    drawn = [int(item.removeprefix("a")) for _, item in sampler({"a": 8}).take(24)]
+    first, second, third = drawn[:8], drawn[8:16], drawn[16:]
+    assert (first, second, third) == tuple(order(8, 0, epoch, "a") for epoch in range(3))
+    assert first != second != third != first
+
+
 @given(
     sizes=st.dictionaries(st.sampled_from("abc"), st.integers(1, 9), min_size=1),
     first=st.integers(0, 40),

@@ -123,6 +123,33 @@ def test_folder_takes_the_files_of_its_split(tmp_path: Path) -> None:
         load(tmp_path, split="validation")
 
 
+@pytest.mark.parametrize(
+    ("split", "read", "other"),
+    [("val", "val", "validation"), ("test", "test-00000-of-1", "test2-00000-of-1"), ("dev", "dev", "devel")],
+)
+def test_a_split_whose_name_begins_another_is_read_alone(
+    tmp_path: Path, split: str, read: str, other: str
+) -> None:
+    for name in (read, other):
+        jsonl(tmp_path / f"{name}.jsonl", {"problem": name, "answer": "1"})
+    assert [row["prompt"] for row in load(tmp_path, split=split)] == [read]
+
+
+@pytest.mark.parametrize(
+    ("answer", "gold"),
+    [
+        ("2*600=1200\n#### 1,200", "1200"),
+        ("2*500=1000\n#### 1,000\nNo: 2*600=1200\n#### 1,200\n", "1200"),
+        ("#### 1,000\nis what it said before.", "#### 1,000\nis what it said before."),
+        ("The sum\n#### 7\n\n\n", "7"),
+    ],
+    ids=["once", "twice", "before the last line", "blank lines after it"],
+)
+def test_the_gold_is_what_the_last_line_marks(tmp_path: Path, answer: str, gold: str) -> None:
+    [row] = load(jsonl(tmp_path / "d.jsonl", {"question": "How many?", "answer": answer}))
+    assert row["answer"] == gold
+
+
 def test_folder_without_split_names_is_read_whole(tmp_path: Path) -> None:
     jsonl(tmp_path / "b.jsonl", {"problem": "b", "answer": "1"})
     jsonl(tmp_path / "a.jsonl", {"problem": "a", "answer": "1"})

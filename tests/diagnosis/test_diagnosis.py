@@ -314,6 +314,23 @@ def test_a_reward_that_rises_excuses_a_growing_distance() -> None:
     assert begun(run(lambda step, row: {"actor/ref_kl": 0.012 * step})) == []
 
 
+@pytest.mark.parametrize(
+    ("start", "now", "said"),
+    [
+        (1e-4, 1.9e-3, False),  # nineteenfold, and as small as that of bf16 engines
+        (4e-3, 4e-3, False),  # above that, and as it was from the start
+        (1e-3, 4.9e-3, False),
+        (1e-3, 5.1e-3, True),
+        (1e-4, 2.1e-3, True),
+        (0.09, 0.09, False),
+        (0.11, 0.11, True),  # too much in any case
+    ],
+)
+def test_a_mismatch_must_be_large_and_have_grown(start: float, now: float, said: bool) -> None:
+    rows = run(lambda step, row: {"mismatch/k3": now if step > 30 else start})
+    assert begun(rows) == ["mismatch_growth"] * said
+
+
 def test_solved_problems_excuse_a_low_entropy() -> None:
     solved = late(actor__entropy=0.02, reward__correct_fraction=0.99)
     assert begun(run(solved)) == []

@@ -34,6 +34,16 @@ def test_by_hand():
     assert lines[4].endswith("gained 2: p0, p1") and lines[5].endswith("lost 1: p2")
 
 
+def test_a_loss_is_the_gain_the_other_way_round():
+    worse, better = [[0.0, 0.0], [0.0, 1.0]] * 5, [[1.0, 1.0], [1.0, 1.0]] * 5
+    loss, gain = compare(result(better), result(worse)), compare(result(worse), result(better))
+    assert loss.difference == -0.75 and loss.lost and not loss.gained
+    # ten problems, half of them -1 and half -1/2: -1 + binomial(10, 1/2) / 20, from 1 to 9 of them
+    assert (loss.low, loss.high) == (pytest.approx(-0.95), pytest.approx(-0.55))
+    assert (gain.low, gain.high) == (pytest.approx(0.55), pytest.approx(0.95))
+    assert "95% interval -95.0 to -55.0" in report(loss, ("a.json", "b.json"))[3]
+
+
 def test_sign_flips_exact_and_sampled_agree():
     generator = np.random.default_rng(1)
     change = list(generator.normal(0.1, 0.3, size=14))

@@ -10,9 +10,11 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import Future
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -20,12 +22,13 @@ from run_helpers import rlvr
 
 from rlvr_cli import compose
 from rlvr_cli.commands.main import main
+from rlvr_cli.core import distributed
 from rlvr_cli.core.errors import UserError
-from rlvr_cli.core.types import Completion
+from rlvr_cli.core.types import Completion, Group, Problem, Reason, Verdict
 from rlvr_cli.engine.model import load_tokenizer
 from rlvr_cli.engine.tiny import make_tiny
-from rlvr_cli.evaluation import contamination
-from rlvr_cli.evaluation.bench import positions, questions, run_bench, verifier_key
+from rlvr_cli.evaluation import contamination, evaluate
+from rlvr_cli.evaluation.bench import Evaluation, gathered, positions, questions, run_bench, verifier_key
 from rlvr_cli.evaluation.outputs import write_lm_eval, write_result, write_samples
 from rlvr_cli.evaluation.stored_samples import Partial
 from rlvr_cli.rollout import Request, Sampling
@@ -42,6 +45,7 @@ from rlvr_cli.schema import (
     Verification,
 )
 from rlvr_cli.tracking import Timer
+from rlvr_cli.tracking.null_tracker import NullTracker
 from rlvr_cli.verifiers.ifeval import Ifeval, Level
 from rlvr_cli.verifiers.math import Math
 from rlvr_cli.verifiers.pool import Pool
@@ -80,6 +84,24 @@ class Scripted:
             self.asked += 1
             number = int(self.tokenizer.decode(request.tokens).split()[0])
             yield request.key, self.responses[number][: request.samples]
+
+    def close(self) -> None:
+        pass
+
+
+class Here:
+    """A pool that judges in this process."""
+
+    def __init__(self, verifiers: dict[str, Any]) -> None:
+        self.verifiers = verifiers
+
+    def submit_group(
+        self, verifier: str, responses: list[str], answer: str, extra: dict[str, Any]
+    ) -> list[Future[Verdict]]:
+        futures: list[Future[Verdict]] = [Future() for _ in responses]
+        for future, response in zip(futures, responses, strict=True):
+            future.set_result(self.verifiers[verifier].verify(response, answer, extra))
+        return futures
 
 
 @pytest.fixture
@@ -190,6 +212,77 @@ def test_a_stopped_bench_goes_on_where_it_was(bench, tokenizer, tmp_path):
     )  # of another rank count, everything is found; of another run, nothing
     assert measure(bench, engine, tokenizer, Partial(tmp_path, "sums", "f", 1)) == whole and engine.asked == 0
     assert measure(bench, engine, tokenizer, Partial(tmp_path, "sums", "g", 0)) == whole and engine.asked == 3
+
+
+def test_what_a_killed_evaluation_left_is_not_that_of_a_model_trained_since(
+    model, bench, tokenizer, tmp_path, monkeypatch
+):
+    """The same path and other weights: every problem is sampled again."""
+    folder = tmp_path / "model"
+    shutil.copytree(model, folder)
+    recipe = EvalRecipe(
+        model=Model(path=str(folder)), benches={"sums": bench}, rollout=Rollout(max_prompt_tokens=40)
+    )
+
+    def asked(fail_after: int | None = None) -> int:
+        engine = Scripted(RESPONSES, tokenizer, fail_after)
+        monkeypatch.setattr(evaluate, "start_engine", lambda *arguments: engine)
+        pool = Here({verifier_key("sums"): bench.verifier})
+        with suppress(KeyboardInterrupt):
+            [done] = evaluate.sampled(recipe, tmp_path / "out", pool, NullTracker())
+            assert done.result.summary["avg@4"] == 0.5
+        return engine.asked
+
+    def retrained() -> None:
+        weights = folder / "model.safetensors"
+        status = weights.stat()
+        os.utime(weights, ns=(status.st_atime_ns, status.st_mtime_ns + 1))
+
+    assert asked(fail_after=2) == 2 and asked() == 1
+    retrained()
+    assert asked(fail_after=2) == 2
+    retrained()
+    assert asked() == 3 and asked() == 0
+
+
+def test_rows_of_two_ranks_are_in_the_order_of_the_problems(monkeypatch):
+    def group(index: int) -> Group:
+        problem = Problem(
+            id=f"p{index}",
+            prompt="",
+            tokens=[],
+            answer="7",
+            source="sums",
+            verifiers=[verifier_key("sums")],
+        )
+        verdicts = [{verifier_key("sums"): Verdict(score=1.0, reason=Reason.correct)}]
+        completions = [sample("7")]
+        return Group(problem=problem, index=index, completions=completions, verdicts=verdicts, correct=[1.0])
+
+    mine, theirs = [group(index) for index in (0, 2, 10)], gathered([group(index) for index in (1, 9)])
+    for ranks in (lambda rows: [rows, theirs], lambda rows: [theirs, rows]):
+        monkeypatch.setattr(distributed, "gather", ranks)
+        assert [(row["index"], row["id"]) for row in gathered(mine)] == [
+            *((index, f"p{index}") for index in (0, 1, 2, 9, 10))
+        ]
+
+
+def test_the_standard_error_for_lm_eval_is_half_the_interval_over_1_96(bench, tmp_path):
+    rows = [
+        {"id": f"p{n}", "correct": [score], "extracted": ["7"], "lengths": [9], "truncated": [False]}
+        for n, score in enumerate((0.0, 1.0))
+    ]
+    bench.k = 1
+    summary = {"avg@1": 0.5, "pass@1": 0.5, "problems": 2.0, "left_out": 0.0}
+    known = Evaluation(summary=summary | {"ci95_low": 0.304, "ci95_high": 0.696}, rows=rows)
+    paths = [
+        str(write_result(tmp_path, "known", bench, known)),
+        str(write_result(tmp_path, "unknown", bench, Evaluation(summary=summary, rows=rows))),
+    ]
+    target = write_lm_eval(tmp_path, EvalRecipe(model=Model(path="m")), paths)
+    found = json.loads(target.read_text())["results"]
+    assert found["known"]["acc_stderr,none"] == pytest.approx(0.1)
+    assert found["unknown"]["acc_stderr,none"] == "N/A"
 
 
 def test_samples_and_lm_eval_files(bench, tokenizer, tmp_path):

@@ -103,6 +103,17 @@ def test_interval_over_problems_by_hand():
     assert scores.sampling_only([[1.0], [0.0]]) is None
 
 
+def test_the_interval_of_a_summary_is_over_problems_and_not_over_samples():
+    """Four samples of each of ten problems, all alike: they say no more of other problems than one does."""
+    rows = [row([float(solved)] * 4) for solved in [0, 1] * 5]
+    summary = summarise(rows)
+    # the bootstrap distribution is binomial(10, 1/2) / 10; of 40 samples it would be half as wide
+    assert (summary["ci95_low"], summary["ci95_high"]) == (pytest.approx(0.1), pytest.approx(0.9))
+    assert (summary["sampling95_low"], summary["sampling95_high"]) == (0.5, 0.5)
+    mixed = summarise([row([1.0, 0.0, 0.0, 0.0]), row([1.0] * 4), row([1.0, 1.0, 0.0, 0.0])])
+    assert (mixed["ci95_low"], mixed["ci95_high"]) == scores.over_problems([0.25, 1.0, 0.5])
+
+
 def test_student_quantiles():
     for freedom, wanted in ((4, 2.776), (9, 2.262), (29, 2.045), (499, 1.965)):
         assert scores._student(freedom) == pytest.approx(wanted, abs=0.01)

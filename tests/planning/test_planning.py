@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ from rlvr_cli.planning.memory import Memory, memory_of
 from rlvr_cli.planning.planner import Wish, make_plan
 from rlvr_cli.planning.shapes import shape_of
 from rlvr_cli.planning.speed import BANDWIDTH, MFU, times_of
-from rlvr_cli.schema import Lora, Model, TinyModel
+from rlvr_cli.schema import Lora, Model, Precision, TinyModel
 
 PUBLISHED = {
     "Qwen/Qwen2.5-0.5B": 494_032_768,
@@ -50,6 +51,16 @@ SHAPES = cached_shapes()
 def job(*overrides: str, gpu: str = "h100", ranks: int = 8, recipe: str = "dapo_qwen7b") -> Job:
     loaded: Any = compose.load(recipe, list(overrides))
     return Job(recipe=loaded, device=GPUS[gpu], ranks=ranks, shapes=SHAPES, response=1000.0, prompt=500.0)
+
+
+PLAIN = cache(job)
+"""The same without overrides: composing takes half a second."""
+
+
+def changed(given_: Job, section: str, **values: Any) -> Job:
+    """With other values in a section of the recipe."""
+    recipe: Any = given_.recipe
+    return replace(given_, recipe=replace(recipe, **{section: replace(getattr(recipe, section), **values)}))
 
 
 def line(memory: Memory, name: str, phase: str = "update") -> float:
@@ -141,33 +152,31 @@ def test_activations_are_what_autograd_keeps(
     assert two - (four - two) == pytest.approx(ends, rel=0.15 if again else 0.1)
 
 
-@pytest.mark.slow
 def test_optimizer_states_by_hand() -> None:
     """7.6B parameters in bf16: 2 bytes of weights, 4 of fp32 master copy, 8 of moments each."""
     count = PUBLISHED["Qwen/Qwen2.5-7B"]
     for stage, split in ((0, (1, 1, 1)), (1, (1, 8, 1)), (2, (1, 8, 8)), (3, (8, 8, 8))):
-        memory = memory_of(job(f"trainer.zero_stage={stage}"))
+        memory = memory_of(changed(PLAIN(), "trainer", zero_stage=stage))
         weights, states, gradients = split
         assert line(memory, "weights") == 2 * count / weights
         assert line(memory, "master weights") == 4 * count / states
         assert line(memory, "Adam moments") == 8 * count / states
         assert line(memory, "gradients", "optimizer") == 2 * count / gradients
-    exact = memory_of(job("trainer.zero_stage=0", "trainer.precision=fp32"))
+    exact = memory_of(changed(PLAIN(), "trainer", zero_stage=0, precision=Precision.fp32))
     assert line(exact, "master weights") == 0 and line(exact, "Adam moments") == 8 * count
 
 
-@pytest.mark.slow
 def test_gradients_of_several_micro_batches_and_ranks() -> None:
     """ZeRO-2 adds a micro-batch's gradients to the sum, and joins the pieces of several ranks in a copy."""
     count, bucket = PUBLISHED["Qwen/Qwen2.5-7B"], 2 * 5e8
-    two = ("trainer.zero_stage=2", "checkpoint.every=null")
-    many, alone = memory_of(job(*two)), memory_of(job(*two, ranks=1))
+    two = changed(changed(PLAIN(), "trainer", zero_stage=2), "checkpoint", every=None)
+    many, alone = memory_of(two), memory_of(replace(two, ranks=1))
     assert line(many, "gradients") == 2 * line(many, "gradients", "optimizer") == 2 * 2 * count / 8
     assert line(many, "gradient buckets") == 2 * bucket and line(alone, "gradient buckets") == bucket
-    exact = memory_of(job("trainer.zero_stage=0", "trainer.precision=fp32"))
+    exact = memory_of(changed(PLAIN(), "trainer", zero_stage=0, precision=Precision.fp32))
     assert line(exact, "gradient buckets") == 0
     assert line(exact, "gradient buckets", "optimizer") == 4 * 5e8
-    three = memory_of(job(ranks=1))  # updated a sub-group at a time
+    three = memory_of(replace(PLAIN(), ranks=1))  # updated a sub-group at a time
     assert line(three, "fp32 gradients", "optimizer") == (4 + 2) * 1e9
 
 
@@ -213,16 +222,25 @@ def test_what_helps_never_harms(stage: int, ranks: int, tokens: int, again: bool
     assert memory_of(replace(given_, recipe=fewer)).total("update") <= here
 
 
-@pytest.mark.slow
 def test_engine_share_and_sleep() -> None:
-    memory = memory_of(job("rollout.gpu_memory_utilization=0.5"))
+    half = changed(PLAIN(), "rollout", gpu_memory_utilization=0.5)
+    memory = memory_of(half)
     held = "vLLM: weights, KV cache"
     assert line(memory, held, "rollout") == 0.5 * GPUS["h100"].memory
     assert line(memory, held, "update") == GIB
-    awake = memory_of(job("rollout.gpu_memory_utilization=0.5", "rollout.sleep=false"))
+    awake = memory_of(changed(half, "rollout", sleep=False))
     assert line(awake, held, "update") == line(awake, held, "rollout")
-    tight = memory_of(job("rollout.gpu_memory_utilization=0.2"))
+    tight = memory_of(changed(half, "rollout", gpu_memory_utilization=0.2))
     assert not tight.fits and "gpu_memory_utilization" in tight.problems[0]
+
+
+def test_the_cache_of_vllm_is_what_its_weights_leave() -> None:
+    """7.6B weights in bf16, 1.5 GiB of CUDA context and a pass over 8192 tokens; 28 layers with 4 heads of
+    128 keys and 128 values, 2 bytes each."""
+    given_ = changed(PLAIN(), "rollout", gpu_memory_utilization=0.5)
+    free = 0.5 * GPUS["h100"].memory - 2 * PUBLISHED["Qwen/Qwen2.5-7B"] - 1.5 * GIB
+    free -= activations.passing(given_.plain, 2, 8192)
+    assert memory_of(given_).cache_tokens == pytest.approx(free / (28 * 4 * 2 * 128 * 2))
 
 
 @pytest.mark.slow

@@ -117,9 +117,12 @@ def test_resume_drops_what_is_past_the_checkpoint(tmp_path: Path) -> None:
         file.write('{"step": 6, "rew')
     keep = tmp_path / "rollouts" / "step_notes.jsonl"
     keep.write_text("mine")
+    half = keep.with_name(".step_000003.rank1.jsonl.77.tmp")  # of a rank that was killed as it wrote
+    half.write_text('{"st')
 
     with tracker(tmp_path, start_step=3) as run:
         run.resume_at(3)
+        assert not half.exists()
         run.event("resume", "from step 3")
         run.step(4, {"reward/mean": 0.9})
 
@@ -134,6 +137,19 @@ def test_resume_drops_what_is_past_the_checkpoint(tmp_path: Path) -> None:
     assert (events[0]["detail"], events[0]["reason"], events[0]["gap"]) == ("x", "wrong", None)
     assert sorted({row["step"] for row in read_records(tmp_path)}) == [1, 2, 3]
     assert keep.read_text() == "mine"
+
+
+def test_without_a_checkpoint_the_first_evaluation_is_made_again_and_not_recorded_twice(
+    tmp_path: Path,
+) -> None:
+    with tracker(tmp_path) as run:
+        run.event("start", "from the beginning")
+        run.evaluation(0, "sums", {"avg@1": 0.25})
+        for checkpoint, kept in ((0, [0]), (None, [])):
+            run.step(1, {"reward/mean": 0.5})
+            run.resume_at(checkpoint)
+            assert [row["step"] for row in read_metrics(tmp_path)] == kept
+    assert [row["kind"] for row in read_rows(tmp_path / "events.jsonl")] == ["start"]  # the launcher's stay
 
 
 def test_close_twice_and_after_an_error(tmp_path: Path) -> None:

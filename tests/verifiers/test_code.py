@@ -217,6 +217,13 @@ def test_fraction() -> None:
     assert half.score == pytest.approx(2 / 3)
 
 
+def test_a_test_that_hangs_fails_alone() -> None:
+    source = "n = int(input())\nwhile n == 1: pass\nprint(n)"
+    tests = {"inputs": ["0", "1", "2", "3"], "outputs": ["0", "1", "2", "3"]}
+    found = verdict(source, tests, scoring=Scoring.fraction, timeout_s=1.0, total_s=20.0)
+    assert found.score == 0.75 and found.detail.startswith("test 2 of 4: no answer in time")
+
+
 def test_fraction_is_0_when_the_total_time_is_up() -> None:
     source = "n = int(input())\nprint(n, flush=True)\nwhile n: pass"
     tests = {"inputs": ["0", "1", "1", "1"], "outputs": ["0", "1", "1", "1"]}

@@ -24,6 +24,10 @@ from rlvr_cli.verifiers.normalise import read, refuse, refuse_costly
 EXACT = [
     ("0.5", r"\frac12", True),
     ("0.333", "1/3", False),
+    ("0.33333", "1/3", False),
+    ("0.333333", "1/3", True),  # six decimals are enough
+    ("1/3", "0.33333", False),
+    ("1/3", "0.333333", True),
     ("0.3333333", "1/3", True),
     ("0.6666667", "2/3", True),
     ("0.6666666", "2/3", True),
@@ -39,6 +43,10 @@ EXACT = [
     ("0.5", r"50\%", True),
     (r"50\%", r"50%", True),
     (r"50\%", "5000", False),
+    (r"50\%\text{ of it}", "0.5", True),
+    (r"50\%\text{ of it}", "50", True),
+    (r"50\%\text{ of it}", "5000", False),
+    ("0.5", r"50\%\text{ of it}", True),
     ("5000", "50", False),
     ("0.5", "50", False),
     (r"10\text{ cm}", "10", True),

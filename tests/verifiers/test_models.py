@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from model_servers import Server, logit, make_reward_model
+from model_servers import Server, logit, make_reward_model, server
 
 from rlvr_cli import compose
 from rlvr_cli.core.errors import UserError
@@ -25,6 +25,9 @@ from rlvr_cli.verifiers.reward_model import RewardModel, conversation
 pytestmark = pytest.mark.slow
 
 # --- batches and workers of one's own
+
+
+__all__ = ["server"]  # a fixture, which pytest finds by its name
 
 
 @dataclass(kw_only=True)
