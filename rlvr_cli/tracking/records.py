@@ -131,7 +131,9 @@ def record_steps(run: Path) -> list[int]:
 
 
 def drop_records_after(folder: Path, step: int) -> None:
-    """Delete the files of every rank past `step`."""
+    """Delete the files of every rank past `step`, and what a killed rank has left of half a file."""
     for written, _, path in _files(folder):
         if written > step:
             path.unlink()
+    for half in folder.glob(".step_*.tmp"):
+        half.unlink()

@@ -14,8 +14,9 @@ from rlvr_cli import algorithms, compose, schema, verifiers
 from rlvr_cli.core.unused_keys import Usage
 
 PACKAGE = Path(schema.__file__).parents[1]
-NOT_READERS = ("schema/", "compose/values.py", "usage.py", "plan.py")
-"""They define, check or print keys."""
+NOT_READERS = ("schema/", "compose/values.py", "core/unused_keys.py")
+"""They define, check or print keys; of the schema's files, one applies some."""
+READER = "schema/stages.py"
 
 
 @cache
@@ -61,7 +62,7 @@ def readings() -> list[tuple[str | None, str | None]]:
     """
     found: list[tuple[str | None, str | None]] = []
     for node in (
-        node for path, tree in trees() if not path.startswith(NOT_READERS) for node in ast.walk(tree)
+        node for path, tree in trees() if reads(path) for node in ast.walk(tree)
     ):
         if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Load):
             found.append((name_of(node.value), node.attr))
@@ -86,10 +87,14 @@ def name_of(node: ast.expr) -> str | None:
     return name.lstrip("_") if name else None
 
 
+def reads(path: str) -> bool:
+    return path == READER or not path.startswith(NOT_READERS)
+
+
 @cache
 def texts() -> set[str]:
     """Every text in the code that defines no keys, and the functions' names: a rule has that of its own."""
-    nodes = [node for path, tree in trees() if not path.startswith(NOT_READERS) for node in ast.walk(tree)]
+    nodes = [node for path, tree in trees() if reads(path) for node in ast.walk(tree)]
     named = {node.name for node in nodes if isinstance(node, ast.FunctionDef)}
     return named | {n.value for n in nodes if isinstance(n, ast.Constant) and isinstance(n.value, str)}
 

@@ -81,7 +81,7 @@ def test_a_run_that_has_given_up_is_left_alone(tmp_path: Path, capfd: pytest.Cap
 def test_ctrl_c_between_two_attempts_ends_the_run(tmp_path: Path) -> None:
     out = tmp_path / "run"
     code = (
-        "import sys; from rlvr_cli import compose, launch;"
+        "import sys; from rlvr_cli import compose; from rlvr_cli.launch import start;"
         f"r = compose.load('smoke', ['out={out}']); sys.exit(start.launch(r, '{MODULE}:unlucky'))"
     )
     command = [sys.executable, "-c", code]
@@ -217,7 +217,7 @@ def test_a_slow_rank_is_left_alone(tmp_path: Path) -> None:
 def test_a_joined_rank_watches_itself(tmp_path: Path) -> None:
     out = tmp_path / "run"
     code = (
-        "import sys; from rlvr_cli import compose, launch;"
+        "import sys; from rlvr_cli import compose; from rlvr_cli.launch import start;"
         f"r = compose.load('smoke', ['out={out}', 'faults.hang_s=1.5']);"
         f"sys.exit(start.launch(r, '{MODULE}:hung'))"
     )

@@ -17,7 +17,8 @@ from rlvr_cli.checkpoints import manifest
 from rlvr_cli.checkpoints.checkpoint import CheckpointFailed, Checkpoints
 from rlvr_cli.core import distributed
 from rlvr_cli.core.errors import UserError
-from rlvr_cli.engine import process_group, rng
+from rlvr_cli.core import rng
+from rlvr_cli.engine import process_group
 from rlvr_cli.schema import Checkpoint
 
 EVENTS: list[tuple[str, str]] = []

@@ -34,6 +34,7 @@ def corrections(groups: list[Group], anchor: float) -> dict[str, float]:
         needs_old=False,
         reference=None,
         critic=None,
+        timer=None,
         records=None,
     )
     make_batches(parts, groups)  # type: ignore[arg-type]
