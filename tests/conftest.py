@@ -22,27 +22,33 @@ import pytest
 from rlvr_cli.schema import TinyModel
 
 LONGEST = (
-    "test_kill",
-    "test_fuzz_recipes",
-    "test_learning",
-    "test_restarts",
-    "test_verifiers_hostile",
     "test_universal",
-    "test_compose",
+    "test_restarts",
     "test_runs",
-    "test_planning",
-    "test_preflight_runs",
-    "test_evaluate",
-    "test_ppo",
-    "test_resume",
+    "test_learning",
     "test_stages_runs",
-    "test_engine",
+    "test_kill",
+    "test_compose",
+    "test_preflight_runs",
+    "test_resume",
     "test_exactness",
+    "test_ppo",
+    "test_engine",
+    "test_hostile",
+    "test_report",
     "test_nonfinite",
+    "test_planning",
+    "test_fuzz_recipes",
+    "test_diagnosis_runs",
+    "test_pool",
+    "test_evaluate",
+    "test_state_values",
     "test_doctor",
+    "test_models",
     "test_launch",
+    "test_best",
 )
-"""Files that take minutes. They begin first: one that begins last keeps a single core busy to the end."""
+"""Files that take half a minute or more. They begin first: one that begins last keeps one core busy to the end."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -1,4 +1,6 @@
-"""500 bad recipes through the command line: each one line on stderr, exit code 2, nothing written."""
+"""500 bad recipes (200 in `make test`) through the command line: each one line on stderr, exit code 2,
+nothing written.
+"""
 
 from __future__ import annotations
 
@@ -42,8 +44,10 @@ def outcome(case: Case, folder: Path) -> str | None:
     return said
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("batch", range(BATCHES))
+LONG = [pytest.param(n, marks=pytest.mark.long if n >= 4 else pytest.mark.slow) for n in range(BATCHES)]
+
+
+@pytest.mark.parametrize("batch", LONG)
 def test_mistakes_are_one_line_each(batch: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     refused = accepted = 0

@@ -250,20 +250,29 @@ def kill_in_rollout(process: subprocess.Popen[bytes], done: int) -> None:
     raise AssertionError("no rollout was seen")
 
 
-def test_a_run_whose_ranks_are_killed_comes_to_its_end_unattended(tmp_path: Path) -> None:
+KILLS = [2, pytest.param(5, marks=pytest.mark.long)]
+
+
+@pytest.mark.parametrize("kills", KILLS)
+def test_a_run_whose_ranks_are_killed_comes_to_its_end_unattended(kills: int, tmp_path: Path) -> None:
     recipe = tmp_path / "exact.yaml"
     recipe.write_text(RECIPE)
-    overrides = ["trainer.ranks=2", "trainer.zero_stage=2", "trainer.steps=7", "checkpoint.every=1"]
-    overrides += ["faults.max_restarts=5", "rollout.max_tokens=32"]
+    overrides = [
+        "trainer.ranks=2",
+        "trainer.zero_stage=2",
+        f"trainer.steps={kills + 2}",
+        "checkpoint.every=1",
+    ]
+    overrides += [f"faults.max_restarts={kills}", "rollout.max_tokens=32"]
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     kill.finish(kill.start(recipe, whole, overrides), whole)
     process = kill.start(recipe, killed, overrides)
-    for done in range(1, 6):
+    for done in range(1, kills + 1):
         kill_in_rollout(process, done)
     kill.finish(process, killed)
     assert kill.differences(whole, killed) == []
     rows = failures(killed)
-    assert [row["restart"] for row in rows] == [1, 2, 3, 4, 5]
+    assert [row["restart"] for row in rows] == list(range(1, kills + 1))
     assert all(row["rank"] == 1 and row["code"] == -9 and "rollout" in row["where"] for row in rows)
     events = [json.loads(line) for line in (killed / "events.jsonl").read_text().splitlines()]
     told = [row for row in events if row["kind"] == "restart"]

@@ -51,13 +51,17 @@ def memory_mb() -> float:
     return psutil.Process().memory_info().rss / 2**20
 
 
-def test_a_thousand_hostile_answers_and_honest_work_beside_them() -> None:
+HOW_MANY = [300, pytest.param(1000, marks=pytest.mark.long)]
+
+
+@pytest.mark.parametrize("many", HOW_MANY)
+def test_hundreds_of_hostile_answers_and_honest_work_beside_them(many: int) -> None:
     gold = r"\sqrt{2}"
     with Pool({"math": Math()}, Verification(workers=2, timeout_s=1.5, memory_mb=1024)) as pool:
         assert pool.submit("math", r"\boxed{\sqrt{8}/2}", gold, {}).result(60).score == 1.0
         before, started = memory_mb(), time.monotonic()
         futures = []
-        for n in range(1000):
+        for n in range(many):
             text = FORMS[n % len(FORMS)].format(n)
             futures.append(pool.submit("math", f"\\boxed{{{text}}}", gold, {}))
             if n % 100 == 99:
@@ -65,10 +69,11 @@ def test_a_thousand_hostile_answers_and_honest_work_beside_them() -> None:
         found = [future.result(300) for future in futures]
         seconds = time.monotonic() - started
         served = [verdict for n, verdict in enumerate(found) if n % 101 == 100]
-    assert len(served) == 10 and sum(verdict.score for verdict in served) >= 8  # a busy machine may be late
+    assert len(served) == many // 100
+    assert sum(verdict.score for verdict in served) >= 0.8 * len(served) - 0.5  # a busy machine may be late
     hostile = [verdict for n, verdict in enumerate(found) if n % 101 != 100]
-    assert len(hostile) == 1000 and not any(verdict.score for verdict in hostile if verdict.scored)
-    assert seconds < 500  # a deadline each, on two workers
+    assert len(hostile) == many and not any(verdict.score for verdict in hostile if verdict.scored)
+    assert seconds < many / 2  # a deadline each, on two workers
     assert memory_mb() - before < 100
 
 
