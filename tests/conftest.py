@@ -48,7 +48,7 @@ LONGEST = (
     "test_launch",
     "test_best",
 )
-"""Files that take half a minute or more. They begin first: one that begins last keeps one core busy to the end."""
+"""Files that take half a minute or more begin first: one that begins last keeps one core busy to the end."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -8,6 +8,7 @@ import shutil
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +47,8 @@ class Writer(threading.Thread):
         except Exception as error:
             self.error = cause(error)
             for name in self.content:  # room for others, on a full disk
-                (self.aside / name).unlink(missing_ok=True)
+                with suppress(OSError):  # a disk that fails twice; the loop waits for what follows
+                    (self.aside / name).unlink()
         self.content = {}  # the copies
         if self.rank > 0:
             self._leave_word({"error": self.error, "files": files})

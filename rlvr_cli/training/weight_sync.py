@@ -44,7 +44,8 @@ def probe_gap(engine: Engine, trainer: Trainer, probe_tokens: list[int]) -> floa
     ours = np.asarray(engine.probe(probe_tokens))
     sequence = np.asarray(probe_tokens, np.int32)
     theirs, _, _ = trainer.score([sequence], [np.arange(len(sequence)) > 0], temperature=1.0)
-    return max(distributed.gather(float(np.abs(ours - theirs.numpy()).mean())))
+    gaps = distributed.gather(float(np.abs(ours - theirs.numpy()).mean()))
+    return float(np.max(gaps))  # NaN where any is; Python's max may pass over it
 
 
 def self_check(parts: Parts) -> None:

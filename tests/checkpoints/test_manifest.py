@@ -5,17 +5,20 @@ from __future__ import annotations
 import json
 import shutil
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from omegaconf import OmegaConf
 
 from rlvr_cli import compose
 from rlvr_cli.checkpoints import manifest, recipe_changes
 from rlvr_cli.checkpoints.writer import sync_tree, write_file
 from rlvr_cli.core.errors import UserError
 from rlvr_cli.launch import run_directory
+from rlvr_cli.schema import Resume
 from rlvr_cli.training.stop import END_S, Interrupted, Stop, deadline
 
 STATE = {"step": 7, "loop": {"stage": 0}}
@@ -134,6 +137,12 @@ def test_another_recipe_is_refused_unless_it_is_wanted(run: Path) -> None:
     assert now.trainer.lr == 0.01
     assert now.resume.value == "auto"  # or every later start would take any recipe
     assert run_directory.prepare(now, run) == f"continuing {run}"
+
+
+def test_how_to_resume_is_not_remembered(run: Path) -> None:
+    """Or every later start would take any recipe."""
+    run_directory.prepare(replace(compose.read(run / "recipe.yaml"), resume=Resume.changed), run)
+    assert OmegaConf.load(run / "recipe.yaml").resume == "auto"
 
 
 @pytest.mark.slow

@@ -20,7 +20,11 @@ def problem(n):
 class Scripted:
     """An engine that finishes its requests last first, answering with the request's own first token."""
 
+    def __init__(self):
+        self.seeds = []
+
     def generate(self, requests, sampling):
+        self.seeds += [r.seed for r in requests]
         for r in reversed(requests):
             yield (
                 r.key,
@@ -57,11 +61,11 @@ class Judge:
         return future
 
 
-def run(judge, unscored=Unscored.drop, **options):
+def run(judge, unscored=Unscored.drop, engine=None, start=10, **options):
     return collect(
-        Scripted(),
+        engine or Scripted(),
         judge,
-        [(10, problem(7)), (11, problem(8))],
+        [(start, problem(7)), (start + 1, problem(8))],
         samples=2,
         sampling=Sampling(temperature=1.0, top_p=1.0, max_tokens=4),
         seed=0,
@@ -99,3 +103,12 @@ def test_stopping_returns_what_is_finished():
 def test_request_seeds_differ_by_prompt_and_run_and_fit_a_generator():
     seeds = {request_seed(s, i) for s in range(20) for i in range(500)}
     assert len(seeds) == 10_000 and max(seeds) < 2**63
+
+
+def test_a_prompts_seed_comes_from_its_index_in_the_whole_run():
+    """Not from its place among the prompts of a step or of a rank, which would sample alike every step."""
+    engine = Scripted()
+    for start in (10, 12):
+        run(Judge(), engine=engine, start=start)
+    assert engine.seeds == [request_seed(0, index) for index in (10, 11, 12, 13)]
+    assert len(set(engine.seeds)) == 4

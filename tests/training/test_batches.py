@@ -1,11 +1,22 @@
-"""From kept groups to batches: which tokens train."""
+"""From kept groups to batches: which tokens train, and whose logprobs are which."""
 
 import math
+from typing import Any
 
 import torch
-from f1 import make
+from f1 import algorithm, make
+from small_parts import Still, problem, recipe, small_parts, two_tokens
 
-from rlvr_cli.training.batches import keep_mask
+from rlvr_cli.core.types import Completion, Group
+from rlvr_cli.training.batches import keep_mask, make_batches
+
+
+def group(*completions: Completion) -> Group:
+    """The first is right."""
+    right = [1.0] + [0.0] * (len(completions) - 1)
+    return Group(
+        problem=problem(0), index=0, completions=list(completions), scores=right, correct=right, rewards=right
+    )
 
 
 def test_samples_without_a_reward_have_no_part_in_the_quantile() -> None:
@@ -18,3 +29,44 @@ def test_samples_without_a_reward_have_no_part_in_the_quantile() -> None:
     rare = make("token_weights", "low_probability", rho=0.5)
     trains = keep_mask(rare, scored, None, torch.full((10,), math.log(0.4)), lengths, finished)
     assert trains.tolist() == [True] * 5 + [False] * 3 + [True] * 2
+
+
+def test_a_truncated_response_is_left_out_and_a_finished_one_is_not() -> None:
+    """Of three responses the second was cut off: with drop_truncated it has no token that trains."""
+    lengths, truncated = torch.tensor([2, 3, 1]), torch.tensor([False, True, False])
+    overlong = make("token_weights", "all", drop_truncated=True)
+    keep = keep_mask(overlong, torch.ones(3, dtype=torch.bool), None, None, lengths, truncated)
+    assert keep.tolist() == [True] * 2 + [False] * 3 + [True]
+    found = group(two_tokens(0), two_tokens(1, finished=False), two_tokens(2))
+    parts = small_parts(recipe(algorithm=algorithm(token_weights=overlong)))
+    [batch] = make_batches(parts, [found])
+    assert batch.samples == [0, 2] and [s.tolist() for s in batch.sequences] == [[9, 0, 4, 1], [9, 0, 6, 1]]
+    [batch] = make_batches(small_parts(recipe()), [found])
+    assert batch.samples == [0, 1, 2]
+
+
+class Scores(Still):
+    """A trainer whose logprobs are -0.5, -1.5, -2.5, ...: not those of the engine that sampled."""
+
+    def score(self, sequences: list[Any], trained: list[Any], **_: Any) -> tuple[torch.Tensor, ...]:
+        scores_N = -0.5 - torch.arange(sum(int(mask.sum()) for mask in trained), dtype=torch.float32)
+        return scores_N, -scores_N, scores_N
+
+
+def test_old_logprobs_are_the_trainers_and_the_engines_stay_beside_them() -> None:
+    """The ratio new / old is the policy's own; old / rollout is what the mismatch options correct."""
+    parts = small_parts(recipe(), trainer=Scores(), needs_old=True)
+    [batch] = make_batches(parts, [group(two_tokens(0), two_tokens(1))])
+    assert batch.old_logprobs_N is not None and batch.rollout_logprobs_N is not None
+    assert batch.old_logprobs_N.tolist() == [-0.5, -1.5, -2.5, -3.5]
+    assert batch.rollout_logprobs_N.tolist() == [-1.0] * 4
+    [batch] = make_batches(small_parts(recipe(), trainer=Scores()), [group(two_tokens(0), two_tokens(1))])
+    assert batch.old_logprobs_N is None, "nobody needs them"
+
+
+def test_tokens_are_chosen_by_the_trainers_old_logprobs() -> None:
+    """Below exp(-2) are those of the second response; by the engine's -1.0 there would be none."""
+    rare = make("token_weights", "low_probability", rho=math.exp(-2.0))
+    parts = small_parts(recipe(algorithm=algorithm(token_weights=rare)), trainer=Scores(), needs_old=True)
+    [batch] = make_batches(parts, [group(two_tokens(0), two_tokens(1))])
+    assert batch.samples == [1] and bool((batch.weights_N != 0).all())

@@ -9,10 +9,13 @@ from types import SimpleNamespace
 import pytest
 from benches import BENCH
 from run_helpers import RECIPE, rlvr
+from small_parts import recipe as recipe_of
+from small_parts import small_parts
 
 from rlvr_cli import compose
 from rlvr_cli.algorithms import options
 from rlvr_cli.core.errors import UserError
+from rlvr_cli.schema import Checkpoint
 from rlvr_cli.tracking import Timer
 from rlvr_cli.training import evaluations
 
@@ -86,6 +89,25 @@ def test_the_best_checkpoint_holds_what_its_evaluation_told_the_reference(monkey
     assert evaluations.evaluation_due(parts)
     parts.state["evaluated"] = 0  # stopped after it, and continued
     assert not evaluations.evaluation_due(parts)
+
+
+def test_only_a_higher_score_is_a_new_best(monkeypatch, tmp_path):
+    """Of 0.2, 0.5, 0.4, 0.5, 0.6 after steps 0 to 4: the start needs no copy, an equal one is no better."""
+    saved, exported = [], []
+    monkeypatch.setattr(evaluations, "save", lambda parts: saved.append(parts.step))
+    monkeypatch.setattr(evaluations, "export", lambda *details: exported.append(details[-1]))
+    trainer = SimpleNamespace(state_dict=dict, hf=None)
+    settled = SimpleNamespace(settle=lambda: None)
+    parts = small_parts(
+        recipe_of(checkpoint=Checkpoint(best="b/avg@2")), trainer=trainer, checkpoints=settled
+    )
+    bests = []
+    for parts.step, value in enumerate((0.2, 0.5, 0.4, 0.5, 0.6)):
+        parts.last_eval = {"b": {"avg@2": value}}
+        evaluations.keep_best(parts)
+        bests.append((parts.state["best"]["step"], parts.state["best"]["value"]))
+    assert bests == [(0, 0.2), (1, 0.5), (1, 0.5), (1, 0.5), (4, 0.6)]
+    assert saved == [1, 4] and [note["b/avg@2"] for note in exported] == [0.5, 0.6]
 
 
 @pytest.mark.parametrize(

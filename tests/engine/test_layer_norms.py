@@ -1,0 +1,47 @@
+"""Norms of layers where each rank holds a piece of the gradient; the slow tests have real ones."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from thread_ranks import on_ranks
+from torch import nn
+
+from rlvr_cli.engine.layers import Layers
+
+
+class Model(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.embed_tokens, self.layers = nn.Linear(2, 1, bias=False), nn.ModuleList([nn.Linear(1, 1, False)])
+
+
+class Sharded(Layers):
+    """Rank 0 holds 3 of the embedding and 1 of the layer, rank 1 the 4 of the embedding and no more.
+
+    Without ZeRO each holds everything.
+    """
+
+    def __init__(self, zero_stage: int, rank: int) -> None:
+        super().__init__(Model(), zero_stage)
+        pieces: list[Any] = [torch.tensor([3.0, 4.0]), torch.tensor([1.0])]
+        if zero_stage > 0:
+            pieces = [torch.tensor([3.0]), torch.tensor([1.0])] if rank == 0 else [torch.tensor([4.0]), None]
+        embedding, layer = (group[0] for group in self.groups.values())
+        self.pieces = {embedding: pieces[0], layer: pieces[1]}
+
+    def _piece(self, parameter: Any) -> Any:
+        return self.pieces[parameter]
+
+
+@pytest.mark.parametrize("stage", [0, 1, 2, 3])
+def test_norms_are_over_the_pieces_of_all_ranks(stage: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    def work(rank: int) -> tuple[dict[str, float], float]:
+        layers = Sharded(stage, rank)
+        return layers.norms(), layers.norm()
+
+    for norms, norm in on_ranks(monkeypatch, 2, work):
+        assert norms == pytest.approx({"embedding": 5.0, "layer_0": 1.0})
+        assert norm == pytest.approx(26**0.5)
