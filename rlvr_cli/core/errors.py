@@ -14,6 +14,10 @@ class Hopeless(RuntimeError):
     """The run has decided to end: started again from its newest checkpoint, it would end the same way."""
 
 
+class RunFailed(RuntimeError):
+    """A run that was started from Python has ended without success: the cause, and where its log is."""
+
+
 def hint(word: str, known: Iterable[str], label: str = "available") -> str:
     """The nearest known word, or all of them when none is near; to be put behind a message."""
     known = sorted(known)

@@ -1,4 +1,4 @@
-"""What the user sees, apart from what libraries write."""
+"""What libraries write goes to a log; the user sees what rlvr says."""
 
 from __future__ import annotations
 

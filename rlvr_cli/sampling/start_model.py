@@ -1,4 +1,4 @@
-"""What every verb that runs a model sets up first: the start model, the tracker, the header."""
+"""The start model, and the engine or server that samples from it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a run leaves behind: the record of a step, evaluations, the interrupted and the finished end."""
+"""The record of a finished step: rollouts, metrics, and what the step was short of."""
 
 from __future__ import annotations
 

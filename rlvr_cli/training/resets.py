@@ -1,4 +1,4 @@
-"""What changes between steps: stages of the recipe begin, reference and optimizer start anew (ProRL)."""
+"""Reference and optimizer start anew: by the clock, the KL, or validation that stands still (ProRL)."""
 
 from __future__ import annotations
 
