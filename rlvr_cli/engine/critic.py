@@ -12,11 +12,11 @@ from torch import Tensor, nn
 from rlvr_cli.core import distributed
 from rlvr_cli.core.errors import UserError
 from rlvr_cli.core.types import Batch
+from rlvr_cli.engine.deepspeed_config import deepspeed_config
 from rlvr_cli.engine.interface import Objective
 from rlvr_cli.engine.model import load_sharded, value_head
 from rlvr_cli.engine.optimised import Optimised
 from rlvr_cli.engine.pack import MicroBatch
-from rlvr_cli.engine.zero import deepspeed_config
 from rlvr_cli.schema import Critic as CriticSettings
 from rlvr_cli.schema import Model, Schedule
 from rlvr_cli.schema import Trainer as Settings

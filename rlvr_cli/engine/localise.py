@@ -19,10 +19,10 @@ from torch import Tensor
 from rlvr_cli.core import distributed
 from rlvr_cli.core.heartbeat import heart
 from rlvr_cli.core.types import Batch
+from rlvr_cli.engine.gradient_search import LARGEST, Found, Segment, culprits, threshold
 from rlvr_cli.engine.interface import Objective, ScoringModel
 from rlvr_cli.engine.layers import group_of
 from rlvr_cli.engine.pack import collate, plan, select
-from rlvr_cli.engine.search import LARGEST, Found, Segment, culprits, threshold
 
 T = TypeVar("T")
 Row = dict[str, Any]
@@ -34,7 +34,7 @@ def localise(
 ) -> list[Row]:
     """The tokens behind a large gradient, or with spike None one that is not finite; largest first.
 
-    spike: scale of the gradient of an ordinary token (`search.threshold`). Where no single token is
+    spike: scale of the gradient of an ordinary token (`gradient_search.threshold`). Where no single token is
     responsible the row is of the smallest segment found. All ranks must call it and get the same.
     """
     notes = None if batch.notes is None else batch.notes.clone()

@@ -19,14 +19,14 @@ from rlvr_cli.core import distributed
 from rlvr_cli.core.heartbeat import heart
 from rlvr_cli.core.types import Batch
 from rlvr_cli.engine import universal
+from rlvr_cli.engine.gradient_search import LARGEST, above
 from rlvr_cli.engine.interface import Objective
 from rlvr_cli.engine.layers import LayerRule, Layers
 from rlvr_cli.engine.localise import Row, localise
+from rlvr_cli.engine.metric_sums import MetricSums
 from rlvr_cli.engine.nonfinite import Check, discard, trace
 from rlvr_cli.engine.pack import MicroBatch, collate, plan, select
-from rlvr_cli.engine.search import LARGEST, above
 from rlvr_cli.engine.snapshot import Snapshots
-from rlvr_cli.engine.tally import Tally
 from rlvr_cli.schema import Trainer as Settings
 
 
@@ -117,7 +117,7 @@ class Optimised:
         """One optimizer update over all sequences of `batch`, which every rank holds.
 
         Returns loss, grad_norm (before clipping), and the token mean of every metric of the objective (over
-        which tokens: `Tally`); of `mismatch_abs` also the maximum.
+        which tokens: `MetricSums`); of `mismatch_abs` also the maximum.
         Raises NonFinite before weights and optimizer are touched, on all ranks alike, when something is NaN
         or infinite; gradients already accumulated are forgotten.
         """
@@ -125,7 +125,7 @@ class Optimised:
         for group in self.engine.optimizer.param_groups:
             group["lr"] = lr
         micro_batches = self.micro_batches(batch.sequences, batch.trained)
-        tally, check = Tally(), Check()
+        tally, check = MetricSums(), Check()
         for i, micro in enumerate(micro_batches):
             heart.beat()
             self.engine.set_gradient_accumulation_boundary(i == len(micro_batches) - 1)

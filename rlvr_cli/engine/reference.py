@@ -13,10 +13,10 @@ import torch
 from torch import Tensor
 
 from rlvr_cli.core import distributed
+from rlvr_cli.engine.deepspeed_config import deepspeed_config
 from rlvr_cli.engine.logprobs import Scorer
 from rlvr_cli.engine.model import load_sharded
 from rlvr_cli.engine.trainer import Trainer, score_with
-from rlvr_cli.engine.zero import deepspeed_config
 from rlvr_cli.schema import Lora, Model, Offload
 
 

@@ -12,12 +12,12 @@ import torch
 from torch import Tensor
 
 from rlvr_cli.core import distributed
+from rlvr_cli.engine.deepspeed_config import deepspeed_config
 from rlvr_cli.engine.layers import LayerRule
 from rlvr_cli.engine.logprobs import Scorer
 from rlvr_cli.engine.model import load_sharded
 from rlvr_cli.engine.optimised import Optimised, SpikeRule
 from rlvr_cli.engine.pack import MicroBatch
-from rlvr_cli.engine.zero import deepspeed_config
 from rlvr_cli.schema import Model
 from rlvr_cli.schema import Trainer as Settings
 

@@ -15,9 +15,8 @@ from engine_entries import make_batch, make_trainer, policy_objective
 
 from rlvr_cli.checkpoints import manifest
 from rlvr_cli.checkpoints.checkpoint import CheckpointFailed, Checkpoints
-from rlvr_cli.core import distributed
+from rlvr_cli.core import distributed, rng
 from rlvr_cli.core.errors import UserError
-from rlvr_cli.core import rng
 from rlvr_cli.engine import process_group
 from rlvr_cli.schema import Checkpoint
 

@@ -16,9 +16,9 @@ from engine_entries import make_batch, make_trainer, policy_objective
 from rlvr_cli.algorithms.gradient import GlobalClip
 from rlvr_cli.core import distributed
 from rlvr_cli.engine import process_group
+from rlvr_cli.engine.gradient_search import Segment
 from rlvr_cli.engine.localise import Probes, localise
 from rlvr_cli.engine.nonfinite import NonFinite
-from rlvr_cli.engine.search import Segment
 from rlvr_cli.schema import Offload, Precision
 from rlvr_cli.training.assemble import clipping
 

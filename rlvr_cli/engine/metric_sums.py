@@ -19,7 +19,7 @@ OF_TRAINED = {
 mean the same whichever tokens a preset trains: means over all tokens of the batch."""
 
 
-class Tally:
+class MetricSums:
     """Loss and token means of one update."""
 
     def __init__(self) -> None:

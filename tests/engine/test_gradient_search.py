@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rlvr_cli.algorithms.gradient import GlobalClip, LayerClip
-from rlvr_cli.engine.search import Budget, Segment, culprits, halve, threshold
+from rlvr_cli.engine.gradient_search import Budget, Segment, culprits, halve, threshold
 
 
 def tokens(**added: float) -> np.ndarray:

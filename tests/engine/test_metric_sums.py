@@ -3,12 +3,12 @@
 import pytest
 import torch
 
-from rlvr_cli.engine.tally import Tally
+from rlvr_cli.engine.metric_sums import MetricSums
 
 
 def test_what_describes_the_policy_is_a_mean_over_all_tokens() -> None:
     """Two micro-batches; the mask keeps the uncertain token of each, as `high_entropy` does."""
-    tally = Tally()
+    tally = MetricSums()
     for entropy in ([0.0, 0.0, 3.0], [0.0, 1.0]):
         values, weights = torch.tensor(entropy), torch.tensor([0.0] * (len(entropy) - 1) + [0.5])
         gaps = torch.tensor([7.0] + [1.0] * (len(entropy) - 1))
