@@ -61,9 +61,7 @@ def readings() -> list[tuple[str | None, str | None]]:
     A getattr whose attribute is computed (of each of a list of keys, of a rule's name) has None in its place.
     """
     found: list[tuple[str | None, str | None]] = []
-    for node in (
-        node for path, tree in trees() if reads(path) for node in ast.walk(tree)
-    ):
+    for node in (node for path, tree in trees() if reads(path) for node in ast.walk(tree)):
         if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Load):
             found.append((name_of(node.value), node.attr))
         elif isinstance(node, ast.Call) and name_of(node.func) == "getattr":
