@@ -4,13 +4,13 @@
 
 The checkout as it is (tracked files, and others that are not ignored) is copied first, and its fast suite
 must pass there. Each fault then gets fresh copies, in which run, up to the first failure: the fast tests of
-its room and of tests/project; the rest of the fast suite; with --slow the slow tests that it names, each of
-which must pass without the fault. Nothing of one fault is left for the next: no file, no bytecode, no
-examples of hypothesis, whose seed is fixed.
+its room; the rest of the fast suite; with --slow the slow tests that it names, each of which must pass
+without the fault. To save time the rest of the suite is run for several faults of different files together
+(--batch), and then only the tests that failed for each of them alone. Nothing of one fault is left for the
+next: no file, no bytecode, no examples of hypothesis, whose seed is fixed.
 
 A row for each fault: who noticed (`fast`, `slow`, or it `survived`), seconds, the first failing test. Tests
-that take longer than --limit are a `timeout`, which counts as noticed only where they took less than a third
-of that without the fault.
+that take longer than --limit count as a failure only where they took less than a third of that before.
 
 Exit code 0: all were tried, whatever was noticed; 1: tests fail without a fault; 2: a fault does not fit the
 code as it stands (its `old` is not there exactly once), or there is none of that id.
@@ -26,7 +26,7 @@ import shutil
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
@@ -43,7 +43,7 @@ FAULTS = Path("tests", "support", "faults.yaml")
 # Where a fault is planted, the test that all faults fit would be the first to notice.
 FAST = ("-m", "not gpu and not slow and not long", "--ignore=tests/project/test_plant.py")
 SLOW = ("-m", "not gpu and not long")
-VERDICTS = ("fast", "slow", "survived", "timeout")
+VERDICTS = ("fast", "slow", "survived")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,10 +63,10 @@ class Fault:
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a run of pytest ended: passed, empty (no such tests), failed (at `test`) or timeout."""
+    """How a run of pytest ended: passed, empty (no such tests), failed (`tests`) or timeout."""
 
     status: str
-    test: str
+    tests: list[str]
     seconds: float
 
 
@@ -77,7 +77,6 @@ class Row:
     verdict: str
     test: str
     seconds: float
-    notes: list[str]
 
 
 def read_faults(file: Path) -> list[Fault]:
@@ -115,8 +114,8 @@ def environment(checkout: Path) -> dict[str, str]:
 
 
 def run_tests(checkout: Path, arguments: Sequence[str], limit: float) -> Outcome:
-    """pytest in a copy, up to the first failure."""
-    command = [sys.executable, "-m", "pytest", "-x", "--tb=no", "--hypothesis-seed=0"]
+    """pytest in a copy."""
+    command = [sys.executable, "-m", "pytest", "--tb=no", "--hypothesis-seed=0"]
     command += [f"--basetemp={checkout}.tmp", *arguments]
     began, log, place = monotonic(), Path(f"{checkout}.log"), environment(checkout)
     with open(log, "wb") as out:
@@ -131,11 +130,11 @@ def run_tests(checkout: Path, arguments: Sequence[str], limit: float) -> Outcome
             process.wait()
     seconds = monotonic() - began
     if code in (0, 5):
-        return Outcome("empty" if code else "passed", "", seconds)
+        return Outcome("empty" if code else "passed", [], seconds)
     said = log.read_text(errors="replace").splitlines()
-    first = (match[1] for line in said if (match := re.match(r"(?:FAILED|ERROR) (.+?)(?: - |$)", line)))
+    named = [match[1] for line in said if (match := re.match(r"(?:FAILED|ERROR) (.+?)(?: - |$)", line))]
     last = next((line for line in reversed(said) if line.strip()), f"exit code {code}")
-    return Outcome("failed" if code is not None else "timeout", next(first, last), seconds)
+    return Outcome("failed" if code is not None else "timeout", named or [last], seconds)
 
 
 class Garden:
@@ -162,40 +161,88 @@ class Garden:
 
     def control(self, tests: Sequence[str]) -> Outcome:
         """The tests without a fault, run once."""
-        if tests not in self._controls:
-            with self._lock:
-                if tests not in self._controls:
-                    with self.fresh("control") as checkout:
-                        self._controls[tests] = run_tests(checkout, tests, self.limit)
+        with self._lock:
+            if tests not in self._controls:
+                with self.fresh("control") as checkout:
+                    self._controls[tests] = run_tests(checkout, tests, self.limit)
         return self._controls[tests]
 
-    def stages(self, fault: Fault) -> Iterator[tuple[str, Sequence[str], Sequence[str]]]:
-        """(who notices, tests, what they are compared with), in the order in which they are tried."""
-        near = [f"tests/{room}" for room in (fault.room, "project") if (self.clean / "tests" / room).is_dir()]
-        if near:
-            yield "fast", (*near, *FAST), FAST
-        yield "fast", ("tests", *(f"--ignore={folder}" for folder in near), *FAST), FAST
-        for test in fault.tests if self.slow else ():
-            yield "slow", (test, *SLOW), (test, *SLOW)
-
-    def examine(self, fault: Fault) -> Row:
-        """Plant a fault and look for the first test that fails."""
-        began, notes, verdict, test = monotonic(), [], "survived", ""
-        for stage, tests, same in self.stages(fault):
-            before = self.control(same)
-            if before.status != "passed":
-                notes.append(f"without the fault: {before.status} {tests[0]}")
-                continue
-            with self.fresh(fault.id) as checkout:
+    def planted(self, faults: Sequence[Fault], tests: Sequence[str]) -> Outcome:
+        """The tests with these faults in the code."""
+        with self.fresh("-".join(fault.id for fault in faults)) as checkout:
+            for fault in faults:
                 path = checkout / "rlvr_cli" / fault.file
                 path.write_text(path.read_text().replace(fault.old, fault.new))
-                after = run_tests(checkout, tests, self.limit)
-            late = after.status == "timeout"
-            if after.status == "failed" or (late and before.seconds < self.limit / 3):
-                verdict, test = stage, f"timeout of {tests[0]}" if late else after.test
-                break
-            verdict = "timeout" if late else verdict
-        return Row(fault.id, fault.room, verdict, test, round(monotonic() - began, 1), notes)
+            return run_tests(checkout, tests, self.limit)
+
+    def near(self, fault: Fault) -> Row | None:
+        """The fast tests of the fault's own room; None: they do not notice."""
+        if not (self.clean / "tests" / fault.room).is_dir():
+            return None
+        return self.row(fault, "fast", (f"tests/{fault.room}", "-x", *FAST), FAST)
+
+    def rest(self, faults: Sequence[Fault]) -> list[Row | None]:
+        """All fast tests, with the faults together; then those that fail with each alone."""
+        failed = self.planted(faults, FAST).tests
+        tests = [test for test in failed if "::" in test] or [
+            "tests"
+        ]  # where none was named, once more in full
+        return [self.row(fault, "fast", (*tests, "-x", *FAST), FAST) if failed else None for fault in faults]
+
+    def far(self, fault: Fault) -> Row | None:
+        """The slow tests that the fault names."""
+        rows = (self.row(fault, "slow", (test, "-x", *SLOW), (test, "-x", *SLOW)) for test in fault.tests)
+        return next((row for row in rows if row is not None), None)
+
+    def row(self, fault: Fault, stage: str, tests: Sequence[str], same: Sequence[str]) -> Row | None:
+        """What these tests say of the fault; None: nothing. `same` is what must pass without it."""
+        before = self.control(same)
+        if before.status != "passed":
+            return None
+        after = self.planted([fault], tests)
+        late = after.status == "timeout" and before.seconds < self.limit / 3
+        if after.status != "failed" and not late:
+            return None
+        said = f"timeout of {tests[0]}" if late else after.tests[0]
+        return Row(fault.id, fault.room, stage, said, round(after.seconds, 1))
+
+    def examine(self, faults: Sequence[Fault], jobs: int, batch: int) -> Iterator[Row]:
+        """A row for each fault, as soon as it is known."""
+        with ThreadPoolExecutor(jobs) as pool:
+
+            def asked(
+                ask: Callable[[Fault], Row | None], of: list[Fault], left: list[Fault]
+            ) -> Iterator[Row]:
+                futures = {pool.submit(ask, fault): fault for fault in of}
+                for done in as_completed(futures):
+                    if (row := done.result()) is None:
+                        left.append(futures[done])
+                    else:
+                        yield row
+
+            unseen: list[Fault] = []
+            yield from asked(self.near, list(faults), unseen)
+            survivors: list[Fault] = []
+            groups = batches(unseen, batch)
+            for group, rows in zip(groups, pool.map(self.rest, groups), strict=True):
+                yield from (row for row in rows if row is not None)
+                survivors += [fault for fault, row in zip(group, rows, strict=True) if row is None]
+            last: list[Fault] = []
+            yield from asked(self.far, survivors if self.slow else [], last)
+            for fault in last if self.slow else survivors:
+                yield Row(fault.id, fault.room, "survived", "", 0.0)
+
+
+def batches(faults: Sequence[Fault], size: int) -> list[list[Fault]]:
+    """Groups of at most `size`, no two of which are in the same file."""
+    groups: list[list[Fault]] = []
+    for fault in faults:
+        fits = (g for g in groups if len(g) < size and fault.file not in [other.file for other in g])
+        group = next(fits, None)
+        if group is None:
+            groups.append(group := [])
+        group.append(fault)
+    return groups
 
 
 def summary(rows: Sequence[Row]) -> list[str]:
@@ -213,6 +260,9 @@ def main() -> int:
     parser.add_argument("--kind", choices=("review", "own"))
     parser.add_argument("--slow", action="store_true", help="also the slow tests that a fault names")
     parser.add_argument("--jobs", type=int, default=1, metavar="N", help="faults at a time (1)")
+    parser.add_argument(
+        "--batch", type=int, default=8, metavar="N", help="faults in one run of the suite (8)"
+    )
     parser.add_argument("--limit", type=float, default=300, metavar="S", help="seconds of a test run (300)")
     parser.add_argument("--json", metavar="FILE", help="also write the rows there")
     options = parser.parse_args()
@@ -225,19 +275,16 @@ def main() -> int:
             print(*unfit, sep="\n", file=sys.stderr)
             return 2
         before = garden.control(FAST)
-        print(f"without a fault: {before.status} {before.test} ({before.seconds:.0f} s)", flush=True)
+        print(
+            f"without a fault: {before.status} {' '.join(before.tests)} ({before.seconds:.0f} s)", flush=True
+        )
         if before.status != "passed":
             return 1
         rows = []
         tried = [f for f in faults if f.id in wanted and options.kind in (None, f.kind)]
-        with ThreadPoolExecutor(options.jobs) as pool:
-            try:
-                for done in as_completed([pool.submit(garden.examine, fault) for fault in tried]):
-                    rows.append(row := done.result())
-                    said = "; ".join([row.test, *row.notes])
-                    print(f"{row.id:<13} {row.verdict:<9}{row.seconds:6.0f} s  {said}", flush=True)
-            finally:  # after a Ctrl-C, which has ended the tests under way
-                pool.shutdown(cancel_futures=True)
+        for row in garden.examine(tried, options.jobs, options.batch):
+            rows.append(row)
+            print(f"{row.id:<13} {row.verdict:<9}{row.seconds:6.0f} s  {row.test}", flush=True)
     print("", *summary(rows), sep="\n")
     if options.json:
         content = vars(options) | {"control_s": before.seconds, "rows": [asdict(row) for row in rows]}
