@@ -40,7 +40,7 @@ def resolve_model(path: str, key: str = "model.path", parts: tuple[str, ...] = (
 
 def _looks_local(path: str) -> bool:
     """`org/name` may be a hub id; a path that names an existing folder, or `runs/`, is not."""
-    first = Path(path).parts[0]
+    first = path.split("/")[0]  # not of a Path, which drops a leading ./
     hub_id = re.fullmatch(r"[\w.-]+(/[\w.-]+)?", path) and first not in (".", "..", "runs")
     return not hub_id or (first != path and Path(first).is_dir())
 

@@ -255,6 +255,7 @@ def test_models_are_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
         ("runs/tiny_sft", "runs/tiny_sft does not exist; run `rlvr sft tiny_sft` first"),
         ("runs/going", "has no final/ yet; finish it with `rlvr train runs/going`"),
         ("empty", "has no config.json"),
+        ("./nowhere", "./nowhere does not exist; give a Hugging Face folder, a hub id or a run directory"),
         ("./Qwen/Qwen2.5-7B", "does not exist; give a Hugging Face folder, a hub id or a run directory"),
         ("builtin:large", "the built-in model is builtin:tiny"),
     ):
