@@ -270,7 +270,7 @@ def test_vllm_must_be_installed_where_it_is_asked_for(monkeypatch: pytest.Monkey
     prerequisites.check_engine(recipe.rollout)
     other = compose.load("smoke", ["rollout=vllm"])
     assert isinstance(other, Recipe)
-    with pytest.raises(UserError, match=r"pip install 'rlvr\[cpu\]' or 'rlvr\[gpu\]'"):
+    with pytest.raises(UserError, match=r"pip install '\.\[gpu\]' in the checkout, or make setup in the checkout for CPUs"):
         prerequisites.check_engine(other.rollout)
 
 
