@@ -206,3 +206,15 @@ def test_adaptive_entropy() -> None:
     other = make("entropy", "adaptive")
     other.load(option.state())
     assert (other.coef, other.active) == (option.coef, False)
+
+
+def test_adaptive_entropy_goes_on_where_it_was_saved() -> None:
+    """Its bonus is there in the very next step: 0.005 for an entropy of 2."""
+    saved = make("entropy", "adaptive", target=0.2, delta=0.005)
+    saved.observe(0.1)
+    other = make("entropy", "adaptive", target=0.2, delta=0.005)
+    other.load(saved.state())
+    assert other(flat([2.0])).item() == near(-0.01)
+    other.observe(0.3)  # above the target
+    saved.load(other.state())
+    assert saved(flat([2.0])).item() == 0

@@ -45,3 +45,16 @@ def test_norms_are_over_the_pieces_of_all_ranks(stage: int, monkeypatch: pytest.
     for norms, norm in on_ranks(monkeypatch, 2, work):
         assert norms == pytest.approx({"embedding": 5.0, "layer_0": 1.0})
         assert norm == pytest.approx(26**0.5)
+
+
+def test_a_factor_of_zero_is_zero_whatever_the_gradient() -> None:
+    """Infinity times 0 would be NaN; other factors multiply, and groups without one stay."""
+    model = Model()
+    model.embed_tokens.weight.grad = torch.tensor([[torch.inf, 4.0]])
+    model.layers[0].weight.grad = torch.tensor([[3.0]])
+    layers = Layers(model, zero_stage=0)
+    layers.scale({"embedding": 0.0})
+    assert model.embed_tokens.weight.grad.tolist() == [[0.0, 0.0]]
+    assert model.layers[0].weight.grad.tolist() == [[3.0]]
+    layers.scale({"embedding": 1.0, "layer_0": 0.5})
+    assert model.layers[0].weight.grad.tolist() == [[1.5]]

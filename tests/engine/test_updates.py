@@ -21,6 +21,7 @@ from rlvr_cli.engine import process_group
 from rlvr_cli.engine.layers import Layers
 from rlvr_cli.engine.optimised import Optimised
 from rlvr_cli.engine.pack import MicroBatch
+from rlvr_cli.engine.reference import Reference
 from rlvr_cli.engine.trainer import Trainer
 
 SEQUENCES = [np.array(ids, np.int32) for ids in ([5, 1, 2], [5, 3], [5, 2, 2, 1], [5, 0])]
@@ -145,3 +146,62 @@ def test_adapters_are_merged_once(make: Any) -> None:
     for name, weight in found.items():
         torch.testing.assert_close(weight, wanted[name], msg=name)
     assert all(not torch.equal(found[f"{name}.weight"], plain[f"{name}.weight"]) for name in layers)
+
+
+def test_after_a_reset_of_the_optimizer_an_update_is_like_a_first_one(make: Any) -> None:
+    """Moments and step counts are 0: else old gradients would act, or the bias correction be missing."""
+    first, reset = make(), make()
+    for _ in range(3):
+        reset.update(batch([-9.0, 4.0, 1.0, 0.0, 2.0, -3.0, 1.0]), objective, lr=0.0)  # weights stay
+    reset.reset_optimizer()
+    for trainer in (first, reset):
+        trainer.update(batch([3.0, 1.0, 2.0, 4.0, 6.0, 5.0, -7.0]), objective, lr=0.1)
+    wanted, start = first.state_dict(), make().state_dict()
+    for name, weight in reset.weights():
+        torch.testing.assert_close(weight, wanted[name], msg=name)
+        assert not torch.equal(weight, start[name]), name
+
+
+def with_adapters(trainer: Trainer, size: float) -> Trainer:
+    """Adapters that do something; fresh ones are zero."""
+    with torch.no_grad():
+        for name, parameter in trainer.hf.named_parameters():
+            if ".lora_B." in name:
+                parameter.fill_(size)
+    return trainer
+
+
+def test_scores_are_those_of_the_whole_policy_without_dropout(make: Any) -> None:
+    """Half of the adapters' inputs are dropped in training; scoring after an update drops none."""
+    plain, dropping = (
+        with_adapters(make(lora=schema.Lora(rank=2, dropout=dropout)), 0.05) for dropout in (0.0, 0.5)
+    )
+    for trainer in (plain, dropping):
+        trainer.update(batch([1.0] * 7), objective, lr=0.0)
+    wanted = plain.score(SEQUENCES, TRAINED)[0]
+    assert not torch.allclose(wanted, make().score(SEQUENCES, TRAINED)[0], atol=1e-3)  # adapters act
+    torch.testing.assert_close(dropping.score(SEQUENCES, TRAINED)[0], wanted)
+
+
+@pytest.mark.parametrize("rank", [0, 2])
+def test_a_reset_reference_is_saved_and_goes_on(
+    rank: int, make: Any, tiny_path: Path, tmp_path: Path
+) -> None:
+    """As a whole copy or, with adapters, the model without them: of the start nothing is saved."""
+    lora = schema.Lora(rank=rank)
+    trainer, model = make(lora=lora), schema.Model(path=str(tiny_path), lora=lora)
+    reference = Reference(model, trainer)
+    start = reference.logprobs(SEQUENCES, TRAINED)
+    assert reference.snapshot() == {}
+    trainer.update(batch([3.0, 1.0, 2.0, 4.0, 6.0, 5.0, -7.0]), objective, lr=0.01)
+    policy = trainer.score(SEQUENCES, TRAINED)[0]
+    reference.reset()
+    torch.save(reference.snapshot(), tmp_path / "reference.pt")
+    resumed = Reference(model, trainer)
+    resumed.load(tmp_path / "reference.pt")
+    for one in (reference, resumed):
+        torch.testing.assert_close(one.logprobs(SEQUENCES, TRAINED), policy)
+    assert resumed.snapshot().keys() == reference.snapshot().keys()
+    resumed.restart()
+    torch.testing.assert_close(resumed.logprobs(SEQUENCES, TRAINED), start)
+    assert resumed.snapshot() == {} and not torch.allclose(start, policy, atol=1e-3)

@@ -82,6 +82,7 @@ def test_answers_are_not_executed(tmp_path: Path) -> None:
     [
         ("countdown", "(8-2)*4", "8+2+14", {"numbers": [2, 4, 8], "target": 24}),
         ("countdown", "-(2-8)*4", "24", {"numbers": [2, 4, 8], "target": 24}),
+        ("countdown", "8*4-2*4", "8+8+2*4", {"numbers": [2, 4, 4, 8], "target": 24}),
         ("puzzle24", "4*(1+2+3)", "6*4*1*1", {"numbers": [1, 2, 3, 4]}),
         ("simple_integration", "x**3/3 + C", "x**3", {"variable": "x", "integrand": "x**2"}),
         ("intermediate_integration", "-cos(2*x)/2", "cos(2*x)", {"variable": "x", "integrand": "sin(2*x)"}),
@@ -100,6 +101,7 @@ def test_loopholes_of_the_library_are_closed() -> None:
     assert marks('["2", "5"]', entry("number_sorting", "['2', '5']", direction="ascending")) == 1
     coin = entry("coin_flip", "0.1208496094")
     assert marks("0", coin) == marks("0.12", coin) == 0 and marks("0.12085", coin) == 1
+    assert marks("0.12095", coin) == marks("0.12075", coin) == 0  # the fourth digit is another
     product = entry("polynomial_multiplication", "x**2 + 3*x + 2")
     assert marks("(x + 1)*(x + 2)", product) == 0 and marks("2 + 3*x + x**2", product) == 1
     assert marks("9**9**9**9", product) == 0
@@ -107,6 +109,13 @@ def test_loopholes_of_the_library_are_closed() -> None:
     assert marks("nan", number) == marks("1e999999999", number) == 0 and marks("1 + 2i", number) == 1
     days = entry("calendar_arithmetic", "-1", task="recurring_event_day")
     assert marks("40", days) == marks("40", days, strict=False) == 0 and marks("-1", days) == 1
+
+
+@pytest.mark.parametrize("task", ["arc_agi", "rearc"])
+def test_boards_are_right_after_a_way_through_json(task: str) -> None:
+    """The library compares tuples; a file of rows has lists."""
+    board = entry(task, "1 2\n3 4", output=[[1, 2], [3, 4]])
+    assert marks("1 2\n3 4", board) == 1 and marks("1 2\n3 5", board) == 0
 
 
 def test_strict_and_partial_credit() -> None:
