@@ -273,6 +273,24 @@ def test_shots_are_worked_examples_of_the_subject(tmp_path, tokenizer):
         assert says in str(caught.value)
 
 
+def test_a_problem_is_not_shown_with_its_own_solution(tmp_path, tokenizer):
+    """Where the examples hold the problem itself, the next one stands in for it."""
+    row = EXAMPLES["mmlu_pro"][0]
+    shots = [row | {"cot_content": "A: its own solution."}, row | example(1), row | example(2)]
+    (tmp_path / "shots.jsonl").write_text("".join(json.dumps(each) + "\n" for each in shots))
+    (tmp_path / "rows.jsonl").write_text(json.dumps(row) + "\n")
+    source = Source(
+        path=str(tmp_path / "rows.jsonl"),
+        layout="mmlu_pro",
+        chat=Chat.never,
+        shots=2,
+        shots_split=str(tmp_path / "shots.jsonl"),
+    )
+    [problem], _ = problems("b", source, tokenizer, 2000, 0)
+    assert "its own solution" not in problem.prompt and problem.prompt.count("Which?") == 1
+    assert "example 1" in problem.prompt and "example 2" in problem.prompt
+
+
 def test_shots_in_a_chat_are_turns_that_went_before():
     source = Source(path="p", prompt="Q: {prompt}", system="S")
     found = before_last_user(conversation("2+2", source), [("1+1", "2")], source)
@@ -305,16 +323,20 @@ def one(name: str, tmp_path: Path, seed: int = 0, **changes: object) -> list[dic
     return rows(Source(path=str(file), layout=source.layout, options=source.options), seed)
 
 
-@pytest.mark.slow
 def test_gpqa_shuffles_by_seed_and_question(tmp_path):
-    made = [one("gpqa_diamond", tmp_path, seed)[0] for seed in range(20)]
-    assert made[0] == one("gpqa_diamond", tmp_path, 0)[0]
-    assert {row["answer"] for row in made} == set("ABCD")
-    for row in made:
+    file = tmp_path / "rows.jsonl"
+
+    def made(**changes: str) -> list[dict]:
+        file.write_text(json.dumps(EXAMPLES["gpqa_diamond"][0] | changes) + "\n")
+        return [row for seed in range(20) for row in rows(Source(path=str(file), layout="gpqa"), seed)]
+
+    found = made()
+    assert found == made()
+    assert {row["answer"] for row in found} == set("ABCD")
+    for row in found:
         assert row["extra"]["options"]["ABCD".index(row["answer"])] == "this"
         assert f"{row['answer']}) this" in row["prompt"]
-    other = [one("gpqa_diamond", tmp_path, seed, Question="What?")[0]["answer"] for seed in range(20)]
-    assert other != [row["answer"] for row in made]
+    assert [row["answer"] for row in made(Question="What?")] != [row["answer"] for row in found]
 
 
 def test_livecodebench_window_and_starter_code(tmp_path):

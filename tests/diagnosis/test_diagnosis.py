@@ -310,6 +310,25 @@ def test_settings_are_thresholds() -> None:
     assert first == [4, 8, 12]
 
 
+@pytest.mark.parametrize(
+    ("metric", "start", "over", "back", "name"),
+    [
+        ("actor/entropy", 0.4, 0.038, 0.042, "entropy_collapse"),  # 0.04; over above 0.04 / 0.8
+        ("actor/entropy", 0.4, 1.25, 1.15, "entropy_explosion"),  # 1.2; over below 0.96
+        ("actor/grad_norm", 0.4, 2.1, 1.9, "gradient_explosion"),  # 2; over below 1.6
+        ("mismatch/k3", 3e-4, 2.1e-3, 1.9e-3, "mismatch_growth"),  # 0.002; over below 0.0016
+    ],
+)
+def test_a_finding_lasts_while_its_value_hovers_about_the_threshold(
+    metric: str, start: float, over: float, back: float, name: str
+) -> None:
+    def hover(step: int, row: Row) -> Row:
+        return {metric: start if step <= 30 else back if 50 < step <= 70 else over}
+
+    found = findings(run(hover, steps=120), Diagnosis(cooldown=1))
+    assert [(f.rule, f.begins) for f in found] == [(name, True)]
+
+
 def test_a_reward_that_rises_excuses_a_growing_distance() -> None:
     assert begun(run(lambda step, row: {"actor/ref_kl": 0.012 * step})) == []
 
@@ -358,6 +377,13 @@ def test_a_stage_starts_its_own_comparison() -> None:
         lambda step, row: staged(step, row) | {"response_length/truncated_fraction": float(step > 30) / 2}
     )
     assert "rollout.max_tokens (128)" in findings(rows, contexts=two)[0].message
+
+
+def test_what_a_stage_begins_with_is_not_held_against_the_start_of_the_one_before() -> None:
+    fallen = late(actor__entropy=0.02)
+    assert begun(run(fallen)) == ["entropy_collapse"]
+    rows = run(lambda step, row: fallen(step, row) | {"stage/number": float(step > 30)})
+    assert findings(rows, contexts=[CONTEXT, CONTEXT]) == []
 
 
 def test_a_verifier_that_is_mostly_wrong_from_the_start_is_found() -> None:

@@ -149,6 +149,21 @@ def test_scripted_answers_give_hand_computed_scores(bench, tokenizer, tmp_path):
     assert one.read_bytes() == again.read_bytes()
 
 
+def test_a_sample_without_a_verdict_counts_as_wrong_and_leaves_a_score(bench, tokenizer):
+    class Late(Math):
+        def verify(self, response, answer, extra):
+            if response == "late":
+                return Verdict(score=0.0, reason=Reason.timeout)
+            return super().verify(response, answer, extra)
+
+    late = sample("late")
+    responses = [[sample("\\boxed{0}"), late, late, late], [late] * 4, [sample("\\boxed{4}")] * 3 + [late]]
+    pool, asked = Here({verifier_key("sums"): Late()}), questions("sums", bench, tokenizer, 40)
+    summary = run_bench("sums", bench, Scripted(responses, tokenizer), pool, asked, timer=Timer()).summary
+    assert summary["avg@4"] == pytest.approx((1 / 4 + 0 + 3 / 4) / 3)
+    assert summary["pass@4"] == pytest.approx(2 / 3)
+
+
 def test_pass_at_and_majority_are_obeyed(bench, tokenizer):
     bench.pass_at, bench.majority = [3], False
     summary = measure(bench, Scripted(RESPONSES, tokenizer), tokenizer).summary
@@ -309,6 +324,10 @@ def test_contamination_by_hand(bench, tokenizer):
     assert contamination.verbatim(" d  e f", "d e") and not contamination.verbatim("d f", "d e")
     assert contamination.rouge_l("d x e", "d e f") == pytest.approx(2 / 3)
     assert contamination.rouge_l("x y d e f", "d e f") == pytest.approx(1 / 3)  # only three words are read
+    assert contamination.rouge_l("d", "d e f") == pytest.approx(
+        1 / 3
+    )  # of the missing words, not of those said
+    assert contamination.rouge_l("", "d e f") == 0
 
     class Knows:
         """Goes on as the statements do, except for the last problem's."""

@@ -1,11 +1,13 @@
-"""Seeds of the transformers engine; the slow tests compare it with vLLM and the trainer."""
+"""The transformers engine by itself; the slow tests compare it with vLLM and the trainer."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 
 from rlvr_cli import schema
 from rlvr_cli.engine.model import load_tokenizer
@@ -40,3 +42,54 @@ def test_samples_of_a_prompt_differ_and_follow_from_its_seed_alone(engine: Engin
     together = texts(engine, first, longer, second)
     assert len({*together[1], *together[2]}) == 8, "each sample has a generator of its own"
     assert texts(engine, first)[1] == together[1] and texts(engine, longer)[3] == together[3]
+
+
+class Fixed:
+    """A model whose next token is 4, 5 or 6 with these probabilities; keeps how many sequences it got."""
+
+    def __init__(self, probabilities: list[float]) -> None:
+        self.logits_V = torch.full((16,), -1e9)
+        self.logits_V[4:7] = torch.tensor(probabilities).log()
+        self.batches: list[int] = []
+
+    def __call__(self, *, input_ids: torch.Tensor, past_key_values: object, **_: object) -> SimpleNamespace:
+        if past_key_values is None:
+            self.batches.append(len(input_ids))
+        return SimpleNamespace(logits=self.logits_V.expand(*input_ids.shape, -1), past_key_values="cache")
+
+
+@pytest.mark.parametrize(
+    ("top_p", "kept"),
+    [
+        (1.0, {4: 0.5, 5: 0.3, 6: 0.2}),
+        (0.6, {4: 5 / 8, 5: 3 / 8}),  # 5 crosses the threshold and belongs to the nucleus
+        (0.4, {4: 1.0}),
+    ],
+)
+def test_tokens_and_logprobs_are_those_of_the_nucleus(
+    engine: Engine, top_p: float, kept: dict[int, float]
+) -> None:
+    engine.model = Fixed([0.5, 0.3, 0.2])
+    sampling = Sampling(temperature=1.0, top_p=top_p, max_tokens=8)
+    [(_, found)] = engine.generate([Request(key=0, tokens=[9], samples=8, seed=0)], sampling)
+    assert {int(t) for c in found for t in c.tokens} == set(kept)
+    for c in found:
+        assert c.logprobs.tolist() == pytest.approx([np.log(kept[int(t)]) for t in c.tokens], abs=1e-6)
+
+
+def test_a_response_ends_with_its_end_token_and_a_longer_one_is_not_finished(engine: Engine) -> None:
+    engine.model, engine.eos = Fixed([0.6, 0.2, 0.2]), torch.tensor([5, 6])
+    [(_, found)] = engine.generate([Request(key=0, tokens=[9], samples=20, seed=0)], SAMPLED)
+    assert {c.finished for c in found} == {True, False}
+    for c in found:
+        tokens = c.tokens.tolist()
+        assert set(tokens[:-1]) <= {4} and len(c.logprobs) == len(tokens)
+        assert tokens[-1:] in ([5], [6]) if c.finished else tokens == [4] * 6
+
+
+def test_a_batch_has_no_more_sequences_than_max_num_seqs(engine: Engine) -> None:
+    engine.model, engine.max_num_seqs = Fixed([0.5, 0.3, 0.2]), 6
+    requests = [Request(key=n, tokens=[9] * n, samples=2, seed=n) for n in range(1, 6)]
+    found = dict(engine.generate(requests, SAMPLED))
+    assert {key: len(completions) for key, completions in found.items()} == dict.fromkeys(range(1, 6), 2)
+    assert engine.model.batches == [6, 4]

@@ -19,6 +19,7 @@ from rlvr_cli.tracking import Sample, Tracker, console, curves
 from rlvr_cli.tracking.console import Pace, PlainView
 from rlvr_cli.tracking.journal import Journal, read_rows
 from rlvr_cli.tracking.live import LiveView
+from rlvr_cli.tracking.plots import intervals
 from rlvr_cli.tracking.text import excerpt, number, sparkline
 from rlvr_cli.tracking.view import open_view
 
@@ -227,6 +228,16 @@ def test_curves_of_rl_and_sft(tmp_path: Path) -> None:
     assert draw(tmp_path / "ppo", [*with_critic, *evals]) == (1540, 1155)
     sft = [{"step": step, "train/loss": 2.0 / step, "eval/loss": 1.0} for step in range(1, 9)]
     assert draw(tmp_path / "sft", sft) == (1100, 660)
+
+
+def test_the_bars_of_a_benchmark_end_at_its_interval() -> None:
+    from matplotlib.figure import Figure
+
+    axes = Figure().subplots()
+    row = {"step": 5, "eval/sums/avg@4": 0.5, "eval/sums/ci95_low": 0.3, "eval/sums/ci95_high": 0.6}
+    intervals(axes, [row], "sums", "eval/sums/avg@4", "sums", "black")
+    [[(_, _, [bars])]] = [axes.containers]
+    assert bars.get_segments()[0].tolist() == [[5.0, pytest.approx(0.3)], [5.0, pytest.approx(0.6)]]
 
 
 @pytest.mark.slow

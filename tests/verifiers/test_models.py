@@ -22,8 +22,6 @@ from rlvr_cli.verifiers.match import Match
 from rlvr_cli.verifiers.pool import Pool
 from rlvr_cli.verifiers.reward_model import RewardModel, conversation
 
-pytestmark = pytest.mark.slow
-
 # --- batches and workers of one's own
 
 
@@ -57,6 +55,7 @@ class Batched:
         ]
 
 
+@pytest.mark.slow
 def test_waiting_items_travel_in_batches_and_each_gets_its_own_verdict() -> None:
     with Pool({"batched": Batched(), "match": Match()}, Verification(workers=1)) as pool:
         first = pool.submit("batched", "first", "", {})
@@ -72,6 +71,7 @@ def test_waiting_items_travel_in_batches_and_each_gets_its_own_verdict() -> None
         assert pool.submit("batched", "after", "", {}).result(60).score == 1
 
 
+@pytest.mark.slow
 def test_what_one_item_does_is_no_verdict_of_its_batch() -> None:
     """A batch without verdicts is tried again one by one: each culprit is told, the others are scored."""
     culprits = {"raise": Reason.crash, "exit": Reason.crash}
@@ -93,6 +93,7 @@ def reward_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_reward_model(tmp_path_factory.mktemp("reward") / "model", pad_token="~")
 
 
+@pytest.mark.slow
 def test_reward_model_scores_in_a_worker_of_its_own(reward_model: Path) -> None:
     responses = ["abc", "j", "fedcba" * 3, "ha"]
     scored = RewardModel(path=str(reward_model), batch=4)
@@ -192,6 +193,7 @@ def test_judge_sees_the_answer_only_and_its_end(server: Server) -> None:
     assert server.bodies[1]["messages"][0]["content"] == "ur"
 
 
+@pytest.mark.slow
 def test_judge_retries_what_may_pass(server: Server) -> None:
     server.answers = [(429, "slow down", {"Retry-After": "1"}), (503, "busy", {}), (200, "Score: 1", {})]
     started = time.monotonic()
@@ -232,6 +234,7 @@ def test_judge_without_a_server() -> None:
     assert verdict.reason is Reason.crash and "ConnectError" in verdict.detail
 
 
+@pytest.mark.slow
 def test_judges_work_side_by_side_and_others_do_not_wait(server: Server) -> None:
     server.delay_s = 1.0
     with Pool({"judge": judge(server, concurrency=3), "match": Match()}, Verification(workers=1)) as pool:
@@ -272,6 +275,7 @@ def load(folder: Path, name: str, *overrides: str) -> Any:
     return compose.load(str(file), list(overrides), "train").verifiers["math"]
 
 
+@pytest.mark.slow
 def test_recipes_name_them(tmp_path: Path) -> None:
     asked = ["verifiers.math.base_url=http://x/v1", "verifiers.math.model=m"]
     assert load(tmp_path, "judge", *asked) == Judge(base_url="http://x/v1", model="m")
