@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from rlvr_cli.checkpoints import manifest
-from rlvr_cli.checkpoints.checkpoint import Checkpoints
+from rlvr_cli.checkpoints.checkpoint import CheckpointFailed, Checkpoints
 from rlvr_cli.checkpoints.writer import Writer
 from rlvr_cli.core import rng
 from rlvr_cli.schema import Checkpoint
@@ -23,6 +23,32 @@ class Model:
 
     def snapshot(self, tag: str, *, copies: bool) -> dict[str, Any]:
         return {f"{tag}/weights.pt": {"w": torch.ones(2)}}
+
+    def load(self, folder: Path, tag: str) -> None: ...
+
+
+class Flaky(Model):
+    """Only the checkpoints whose number is in `fine` can be written: a function cannot be."""
+
+    def __init__(self, *fine: int) -> None:
+        self.fine, self.number = fine, 0
+
+    def snapshot(self, tag: str, *, copies: bool) -> dict[str, Any]:
+        self.number += 1
+        return super().snapshot(tag, copies=copies) if self.number in self.fine else {"bad.pt": lambda: None}
+
+
+class Reference:
+    """Saves weights only once it was reset, as that of a run does."""
+
+    def __init__(self, weights: torch.Tensor | None = None) -> None:
+        self.weights = weights
+
+    def snapshot(self) -> dict[str, Any]:
+        return {} if self.weights is None else {"w": self.weights}
+
+    def load(self, file: Path) -> None:
+        self.weights = torch.load(file)["w"]
 
 
 def folder(out: Path, events: list[str], **settings: Any) -> Checkpoints:
@@ -71,6 +97,29 @@ def test_a_failure_to_clean_up_does_not_keep_the_run_waiting(tmp_path: Path) -> 
     writer = Writer(aside, {"trainer/weights.pt": "text"}, 0, 1, committed.append)
     writer.run()
     assert writer.written.is_set() and "exists" in str(writer.error) and committed == []
+
+
+def test_two_failures_in_a_row_end_the_run_and_two_with_a_good_one_between_do_not(tmp_path: Path) -> None:
+    """The second and the fourth are written; the sixth is the second failure in a row."""
+    events: list[str] = []
+    checkpoints, model = folder(tmp_path, events, keep=9), Flaky(2, 4)
+    for step in range(1, 6):
+        checkpoints.save(step, model, {})  # type: ignore[arg-type]
+    assert manifest.steps(tmp_path / "checkpoints") == [4, 2]
+    assert [said.startswith("saved") for said in events] == [False, True, False, True, False]
+    with pytest.raises(CheckpointFailed, match="the checkpoint of step 6 could not be written"):
+        checkpoints.save(6, model, {})  # type: ignore[arg-type]
+
+
+def test_a_reference_that_was_reset_comes_back_and_one_that_was_not_stays(tmp_path: Path) -> None:
+    checkpoints = folder(tmp_path, [])
+    checkpoints.save(1, Model(), {}, Reference())  # type: ignore[arg-type]
+    checkpoints.save(2, Model(), {}, Reference(torch.tensor([3.0, 4.0])))  # type: ignore[arg-type]
+    start = torch.zeros(2)
+    found = [Reference(start), Reference(start)]
+    for step, reference in enumerate(found, start=1):
+        checkpoints.load(step, Model(), reference)  # type: ignore[arg-type]
+    assert [reference.weights.tolist() for reference in found] == [[0.0, 0.0], [3.0, 4.0]]  # type: ignore[union-attr]
 
 
 def drawn(checkpoints: Checkpoints, step: int, seed: int) -> list[float]:

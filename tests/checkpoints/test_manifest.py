@@ -181,6 +181,15 @@ def test_free_keys_and_stages_to_come_are_no_differences() -> None:
     assert recipe_changes.differences(old, new, step=9, begun=1) == ["stages.c.after (absent -> 8)"]
 
 
+def test_what_changes_the_samples_is_a_difference_and_the_engines_memory_is_none() -> None:
+    old = {"rollout": {"temperature": 1.0, "max_tokens": 40, "gpu_memory_utilization": 0.5}}
+    new = {"rollout": {"temperature": 0.6, "max_tokens": 80, "gpu_memory_utilization": 0.9}}
+    assert recipe_changes.differences(old, new, step=8, begun=0) == [
+        "rollout.temperature (1.0 -> 0.6)",
+        "rollout.max_tokens (40 -> 80)",
+    ]
+
+
 @pytest.mark.parametrize("below", ["file", "file/run"])
 def test_a_directory_that_cannot_be_written_is_one_line(below: str, tmp_path: Path) -> None:
     (tmp_path / "file").touch()

@@ -206,6 +206,24 @@ def test_borderline_is_warned_of(recipe: Recipe) -> None:
     assert "algorithm/mismatch=truncate" in warnings(close, recipe, TOLERANCE)[0]
 
 
+@pytest.mark.parametrize(("milliseconds", "slow"), [(2900.0, False), (3100.0, True)])
+def test_a_verifier_that_takes_more_than_half_its_time_is_warned_of(
+    milliseconds: float, slow: bool, recipe: Recipe
+) -> None:
+    """verification.timeout_s is 6 seconds, and what verdicts took is measured in milliseconds."""
+    made = many(MIXED)
+    for verdict in (
+        verdict for found in made for verdicts in found.verdicts for verdict in verdicts.values()
+    ):
+        verdict.ms = milliseconds
+    said = [line for line in warnings(facts(made), recipe, TOLERANCE) if "99th percentile" in line]
+    assert said == (
+        ["verifiers.math takes 3.1 s at the 99th percentile, more than half of verification.timeout_s (6)"]
+        if slow
+        else []
+    )
+
+
 def test_the_table_shows_every_number_on_a_line_of_its_own() -> None:
     lines = lines_of(replace(facts(many(MIXED)), seconds={"rollout": 1.0}, step_s=2.0, mismatch_max=0.5))
     assert lines["sampled"] == "32 prompts x 4 responses"

@@ -3,11 +3,14 @@
 import math
 from typing import Any
 
+import numpy as np
+import pytest
 import torch
 from f1 import algorithm, make
 from small_parts import Still, problem, recipe, small_parts, two_tokens
 
 from rlvr_cli.core.types import Completion, Group
+from rlvr_cli.schema import Batch
 from rlvr_cli.training.batches import keep_mask, make_batches
 
 
@@ -70,3 +73,18 @@ def test_tokens_are_chosen_by_the_trainers_old_logprobs() -> None:
     parts = small_parts(recipe(algorithm=algorithm(token_weights=rare)), trainer=Scores(), needs_old=True)
     [batch] = make_batches(parts, [group(two_tokens(0), two_tokens(1))])
     assert batch.samples == [1] and bool((batch.weights_N != 0).all())
+
+
+def test_each_update_of_a_step_is_normalised_over_its_own_tokens() -> None:
+    """Two groups of 2 x 2 and 1 x 2 + 1 x 1 tokens: with two updates 1/4 and 1/3 a token, with one 1/7."""
+    short = Completion(
+        tokens=np.array([5], np.int32), logprobs=np.array([-1.0], np.float32), text="1", finished=True
+    )
+    groups = [group(two_tokens(0), two_tokens(1)), group(two_tokens(0), short)]
+    weights = {}
+    for updates in (1, 2):
+        settings = Batch(prompts_per_step=2, group_size=2, updates_per_step=updates)
+        batches = make_batches(small_parts(recipe(batch=settings)), groups)
+        weights[updates] = [batch.weights_N.tolist() for batch in batches]
+    assert weights[1] == [pytest.approx([1 / 7] * 7)]
+    assert weights[2] == [pytest.approx([1 / 4] * 4), pytest.approx([1 / 3] * 3)]
