@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,6 +14,7 @@ from rlvr_cli import __version__, compose
 from rlvr_cli.commands.main import main
 from rlvr_cli.commands.verbs import verbs
 from rlvr_cli.core import shipped_recipes
+from rlvr_cli.verifiers.server import Limits
 
 
 @pytest.fixture(autouse=True)
@@ -150,6 +152,36 @@ def test_help_and_version(capsys: pytest.CaptureFixture[str]) -> None:
         with pytest.raises(SystemExit) as ended:
             main([verb, "--help"])
         assert ended.value.code == 0 and f"rlvr {verb}" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("gpu", "code", "says"), [("h200", 0, "fits: peak"), ("l4", 1, "does not fit: peak")]
+)
+def test_plan_ends_with_1_where_the_recipe_does_not_fit(
+    gpu: str, code: int, says: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A 7B model on eight GPUs. The search for what would fit takes seconds and is left out."""
+    monkeypatch.setattr("rlvr_cli.planning.planner.advise", lambda *_: [])
+    ended, out, err = rlvr(capsys, "plan", "dapo_qwen7b", "--gpu", gpu)
+    assert (ended, err) == (code, "") and says in out
+
+
+@pytest.mark.parametrize(
+    ("options", "limits"),
+    [([], (16_777_216, 64)), (["--max-body-mb", "0.5", "--max-requests", "3"], (524_288, 3))],
+)
+def test_a_served_verifier_is_given_its_limits(
+    options: list[str], limits: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: list[Limits] = []
+
+    def serve(*arguments: Any) -> int:
+        given.append(arguments[-1])
+        return 0
+
+    monkeypatch.setattr("rlvr_cli.verifiers.server.serve", serve)
+    assert main(["serve-verifier", "--verifier", "math", *options]) == 0
+    assert [(each.max_body, each.max_requests) for each in given] == [limits]
 
 
 def test_interrupt_is_130(monkeypatch: pytest.MonkeyPatch) -> None:

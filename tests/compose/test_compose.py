@@ -145,6 +145,20 @@ def test_another_option_starts_from_its_own_values(write: Any) -> None:
     assert compose.load(named, []).algorithm.loss == algorithms.options("loss")["clipped_weight"]()
 
 
+def test_values_stay_with_the_option_they_were_written_for(write: Any) -> None:
+    """The same clip range means something else to another loss."""
+    text = "algorithm: {loss: {clip_ratio_high: 0.5}, gradient: {max_norm: 0.7}}\n"
+    path = write(BODY.replace("dapo", "grpo") + text)
+    swapped = compose.load(path, ["algorithm/loss=clipped_weight"]).algorithm
+    assert swapped.loss == algorithms.options("loss")["clipped_weight"]()
+    assert (swapped.gradient.name, swapped.gradient.max_norm) == ("global_clip", 0.7)
+
+
+def test_a_section_on_the_command_line_leaves_the_keys_it_does_not_name(write: Any) -> None:
+    recipe = compose.load(write(BODY + "trainer: {lr: 3e-6, steps: 9}\n"), ["trainer={steps:7}"])
+    assert (recipe.trainer.lr, recipe.trainer.steps) == (3e-6, 7)
+
+
 def test_groups_from_the_command_line(write: Any) -> None:
     recipe = compose.load(
         write(BODY),
@@ -317,6 +331,29 @@ def test_eval_recipes() -> None:
             compose.load_eval(None, [], **arguments)
     with pytest.raises(UserError, match="is a training recipe"):
         compose.load_eval("tiny_dapo", [], benches=["addition"], model="m")
+
+
+def test_keys_of_the_command_line_hold_for_the_data_given_with_them() -> None:
+    """`--data` puts another source in the place of the bench's; the keys speak of the one that is read."""
+    given: list[str] = ["benches.gsm8k.source.split=validation", "benches.gsm8k.source.limit=5"]
+    recipe = compose.load_eval(None, given, benches=["gsm8k"], model="m", data="mine.jsonl")
+    source = recipe.benches["gsm8k"].source
+    assert (source.path, source.split, source.limit) == ("mine.jsonl", "validation", 5)
+
+
+def test_a_pass_rate_takes_as_many_samples_as_there_are() -> None:
+    def pass_at(j: int) -> list[int]:
+        asked = [f"benches.addition.pass_at=[1,{j}]"]
+        return (
+            compose.load_eval(None, asked, benches=["addition"], model="m", k=3).benches["addition"].pass_at
+        )
+
+    assert pass_at(3) == [1, 3]
+    for j in (0, 4):
+        with pytest.raises(
+            UserError, match=rf"benches\.addition\.pass_at asks for pass@{j}, which takes 1 to k = 3"
+        ):
+            pass_at(j)
 
 
 @pytest.mark.slow

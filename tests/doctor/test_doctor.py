@@ -16,11 +16,10 @@ import pytest
 from packaging.requirements import Requirement
 from run_helpers import rlvr
 
-from rlvr_cli.commands.doctor import show
 from rlvr_cli.commands.main import main
 from rlvr_cli.doctor import machine, run_checks
 from rlvr_cli.doctor.check_result import CheckResult, Status
-from rlvr_cli.doctor.run_checks import Check, ask, collectives
+from rlvr_cli.doctor.run_checks import Check, ask
 
 pytestmark = pytest.mark.slow
 
@@ -95,11 +94,6 @@ def test_every_rank_is_asked_and_noise_is_kept_away(capfd: pytest.CaptureFixture
 def test_a_wrong_sum_is_seen() -> None:
     [finding] = ask(entry("wrong_sum", ranks=2, limit=120), gpus=0)
     assert finding.status is Status.failed and finding.detail.endswith("not 3")
-
-
-def test_ranks_follow_the_gpus() -> None:
-    assert [(c.name, c.ranks, c.needed) for c in collectives(0)] == [("gloo", 2, True)]
-    assert [(c.name, c.ranks, c.needed) for c in collectives(8)] == [("gloo", 2, False), ("nccl", 8, True)]
 
 
 def test_absent_vllm_has_a_way_out() -> None:
@@ -217,18 +211,6 @@ def test_wandb(hub: str, nobody: str, monkeypatch: pytest.MonkeyPatch, tmp_path:
         assert finding.status is status and url in finding.detail
     monkeypatch.setenv("WANDB_MODE", "offline")
     assert ask(LIGHT["wandb"], gpus=0)[0].detail == "WANDB_MODE=offline"
-
-
-def test_lines() -> None:
-    finding = CheckResult(
-        name="x", status=Status.missing, detail="gone", fix="do it", needed=False, log=["a", "b"]
-    )
-    assert [line.split() for line in show(finding).splitlines()] == [
-        ["x", "missing", "(optional)", "gone"],
-        ["log:", "a"],
-        ["log:", "b"],
-        ["fix:", "do", "it"],
-    ]
 
 
 def test_mistakes(capsys: pytest.CaptureFixture[str]) -> None:

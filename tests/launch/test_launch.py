@@ -17,7 +17,6 @@ from rlvr_cli import compose
 from rlvr_cli.core import rank_process
 from rlvr_cli.core.errors import UserError
 from rlvr_cli.launch import prerequisites, rank, run_directory, start
-from rlvr_cli.launch.external_ranks import first_host, joined_ranks
 from rlvr_cli.launch.rank_processes import rank_environment
 from rlvr_cli.launch.redirect_output import redirect
 from rlvr_cli.schema import EvalRecipe, Recipe, derived
@@ -270,7 +269,9 @@ def test_vllm_must_be_installed_where_it_is_asked_for(monkeypatch: pytest.Monkey
     prerequisites.check_engine(recipe.rollout)
     other = compose.load("smoke", ["rollout=vllm"])
     assert isinstance(other, Recipe)
-    with pytest.raises(UserError, match=r"pip install '\.\[gpu\]' in the checkout, or make setup in the checkout for CPUs"):
+    with pytest.raises(
+        UserError, match=r"pip install '\.\[gpu\]' in the checkout, or make setup in the checkout for CPUs"
+    ):
         prerequisites.check_engine(other.rollout)
 
 
@@ -291,31 +292,6 @@ def test_ranks_and_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     variables = rank_process.library_defaults(2, 0)
     assert variables["DS_ACCELERATOR"] == "cpu" and "OMP_NUM_THREADS" not in variables
     assert "DS_ACCELERATOR" not in rank_process.library_defaults(2, 2)
-
-
-def test_ranks_started_by_torchrun_or_srun_are_joined() -> None:
-    torchrun = {
-        **{"RANK": "3", "LOCAL_RANK": "1", "WORLD_SIZE": "4", "LOCAL_WORLD_SIZE": "2"},
-        **{"MASTER_ADDR": "gpu1", "MASTER_PORT": "29500", "HOME": "/root"},
-    }
-    found = joined_ranks(torchrun)
-    assert found is not None and found["RANK"] == "3" and "HOME" not in found
-    with pytest.raises(UserError, match="MASTER_ADDR, MASTER_PORT is not"):
-        joined_ranks({name: value for name, value in torchrun.items() if not name.startswith("MASTER")})
-    batch = {"SLURM_PROCID": "0", "SLURM_NTASKS": "8", "SLURM_JOB_ID": "1234567"}
-    assert joined_ranks(batch) is None  # sbatch without srun: nobody else was started
-    step = {
-        **batch,
-        **{"SLURM_PROCID": "9", "SLURM_LOCALID": "1", "SLURM_STEP_NUM_TASKS": "16"},
-        **{"SLURM_STEP_TASKS_PER_NODE": "8(x2)", "SLURM_STEP_NODELIST": "gpu[003-004]"},
-    }
-    assert joined_ranks(step) == {
-        **{"RANK": "9", "LOCAL_RANK": "1", "WORLD_SIZE": "16", "LOCAL_WORLD_SIZE": "8"},
-        **{"MASTER_ADDR": "gpu003", "MASTER_PORT": "34567"},
-    }
-    assert joined_ranks({**step, "SLURM_STEP_NUM_TASKS": "1"}) is None
-    hosts = ["gpu1", "gpu1,gpu2", "gpu[1-4,9]", "rack2-gpu[007,9],cpu1"]
-    assert [first_host(nodes) for nodes in hosts] == ["gpu1", "gpu1", "gpu1", "rack2-gpu007"]
 
 
 def test_a_joined_rank_does_not_prepare_the_directory(

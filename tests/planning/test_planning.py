@@ -152,6 +152,24 @@ def test_activations_are_what_autograd_keeps(
     assert two - (four - two) == pytest.approx(ends, rel=0.15 if again else 0.1)
 
 
+@pytest.mark.parametrize("layers", [1, 24])
+def test_a_layer_that_is_recomputed_is_held_as_a_whole(layers: int) -> None:
+    """Besides the inputs of all layers, in bf16: with a single layer, recomputing it saves nothing."""
+    shape = replace(SHAPES(Model(path="Qwen/Qwen2.5-0.5B"), False), layers=layers)
+    usual: dict[str, Any] = {"attention": "sdpa", "row": 64, "packed": False}
+    again, all_kept = (
+        activations.kept(shape, 2, 1000, checkpointing=checkpointing, **usual)
+        for checkpointing in (True, False)
+    )
+    others = (layers - 1) * activations.layer(shape, 2, **usual)
+    assert again == pytest.approx(all_kept + 1000 * (2 * 896 * layers - others))
+
+
+def test_the_rank_with_the_most_sequences_is_planned() -> None:
+    """512 prompts with 16 samples each."""
+    assert [replace(PLAIN(), ranks=n).sequences for n in (1, 3, 8, 8191)] == [8192, 2731, 1024, 2]
+
+
 def test_optimizer_states_by_hand() -> None:
     """7.6B parameters in bf16: 2 bytes of weights, 4 of fp32 master copy, 8 of moments each."""
     count = PUBLISHED["Qwen/Qwen2.5-7B"]

@@ -82,6 +82,13 @@ def test_groups_come_back_in_order_with_weighted_scores_and_first_verifier_corre
     assert first.scores == pytest.approx([1.1, 0.1]) and first.correct == [1.0, 0.0]
 
 
+def test_a_gate_multiplies_the_score_and_adds_nothing_to_it():
+    """`form` gives 0.5: half of what `exact` gives, and nothing where that gives nothing."""
+    first, second = run(Judge(), gates=["form"])
+    assert first.scores == [0.5, 0.0] and second.scores == [0.5, 0.0]
+    assert first.correct == [1.0, 0.0]
+
+
 def test_verification_starts_with_the_first_finished_group():
     judge, seen_at_finish = Judge(), []
     run(judge, finished=lambda group: seen_at_finish.append(len(judge.seen)))
