@@ -11,13 +11,14 @@ from __future__ import annotations
 import json
 import os
 import random
+import signal
 import subprocess
 import sys
 import tempfile
 import time
 from argparse import ArgumentParser, RawDescriptionHelpFormatter
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -92,20 +93,23 @@ def strike(
 
     `skip`: steps to let pass first.
     """
+    ranks: dict[int, Heart] = {}
     heart, began, skip_to = None, time.monotonic(), None
-    delay = rng.uniform(0, 6.0) if aim == "start" else rng.uniform(0, 0.5 if aim == "any" else 0.02)
+    delay = rng.uniform(0, {"start": 6.0, "any": 0.5}.get(aim, 0.02))
     while process.poll() is None and time.monotonic() - began < RUNNING_S:
         try:
-            heart = heart or next(iter(hearts(process).values()), None)
+            ranks = ranks or hearts(process)
+            heart = next(iter(ranks.values()), None)
         except (psutil.Error, OSError):  # a process has come or gone meanwhile
             heart = None
         beat = heart.read() if heart else None
         if beat and beat.phase != START and skip_to is None:
             skip_to = beat.done + skip
         reached = skip_to is not None and beat is not None and beat.done >= skip_to
-        there = {"start": beat is not None, "any": reached, "writing": reached and is_writing(out)}
+        there = {"start": beat is not None, "any": reached, "writing": reached and caught_writing(out, ranks)}
         if there.get(aim, reached and beat is not None and beat.phase == aim):
-            time.sleep(delay)
+            if aim != "writing":  # which takes milliseconds, and has been stopped
+                time.sleep(delay)
             assert heart is not None
             return kill(process, out, aim, heart)
         time.sleep(0.001)
@@ -114,6 +118,23 @@ def strike(
 
 def is_writing(out: Path) -> bool:
     return any((out / "checkpoints").glob(".step_*.tmp"))
+
+
+def caught_writing(out: Path, ranks: Collection[int]) -> bool:
+    """Whether a checkpoint is being written; if so the ranks, by their process ids, stand still in it."""
+    if not is_writing(out):
+        return False
+    send(signal.SIGSTOP, ranks)
+    if is_writing(out):
+        return True
+    send(signal.SIGCONT, ranks)  # it was done first
+    return False
+
+
+def send(number: signal.Signals, processes: Collection[int]) -> None:
+    for each in processes:
+        with suppress(ProcessLookupError):
+            os.kill(each, number)
 
 
 def kill(process: subprocess.Popen[bytes], out: Path, aim: str, heart: Heart) -> Kill | None:

@@ -258,7 +258,8 @@ def test_close_leaves_no_process_and_no_descriptor() -> None:
 def test_workers_end_with_their_parent(how: signal.Signals, tmp_path: Path) -> None:
     script = tmp_path / "parent.py"
     script.write_text(
-        "import time\nfrom test_pool import pool, children\n"
+        "import signal, time\nfrom test_pool import pool, children\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # the tests may run where it is ignored
         "with pool(timeout_s=60.0) as workers:\n"  # no __main__ guard: workers must not import it
         "    workers.submit('bad', 'ok', '', {}).result()\n"
         "    workers.submit('bad', 'sleep 50', '', {})\n"
