@@ -54,7 +54,7 @@ test: $(READY)
 test-fast: $(READY)
 	$(TESTS) -m "not gpu and not slow and not long"
 
-# What is long by nature: twenty kills, whole learning runs. Before an issue is resolved (docs/contributing.md).
+# What is long by nature: twenty kills, hundreds of bad recipes. Before a merge (docs/contributing.md).
 test-long: $(READY)
 	$(TESTS) -m long
 

@@ -106,10 +106,14 @@ def strike(
         if beat and beat.phase != START and skip_to is None:
             skip_to = beat.done + skip
         reached = skip_to is not None and beat is not None and beat.done >= skip_to
-        there = {"start": beat is not None, "any": reached, "writing": reached and caught_writing(out, ranks)}
-        if there.get(aim, reached and beat is not None and beat.phase == aim):
-            if aim != "writing":  # which takes milliseconds, and has been stopped
-                time.sleep(delay)
+        if aim == "writing":  # it takes milliseconds, and is stopped at once
+            there, delay = reached and caught_writing(out, ranks), 0.0
+        else:
+            there = {"start": beat is not None, "any": reached}.get(
+                aim, reached and beat is not None and beat.phase == aim
+            )
+        if there:
+            time.sleep(delay)
             assert heart is not None
             return kill(process, out, aim, heart)
         time.sleep(0.001)

@@ -1,1 +1,1 @@
-"""The command line: `main.py` finds the verb, one file has each."""
+"""The command line: `main.py` finds the verb, whose file has the rest."""

@@ -1,4 +1,4 @@
-"""Signs of life of a rank, for a watchdog in another process (watchdog.py) to read.
+"""Signs of life of a rank, for a watchdog in another process (launch/watchdog.py) to read.
 
 A beat is a write of a few bytes into memory that both share, no system call: cheap enough for every step
 of an engine. Times are of the monotonic clock, which all processes of a machine have in common.

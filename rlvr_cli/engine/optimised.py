@@ -125,7 +125,7 @@ class Optimised:
         for group in self.engine.optimizer.param_groups:
             group["lr"] = lr
         micro_batches = self.micro_batches(batch.sequences, batch.trained)
-        tally, check = MetricSums(), Check()
+        sums, check = MetricSums(), Check()
         for i, micro in enumerate(micro_batches):
             heart.beat()
             self.engine.set_gradient_accumulation_boundary(i == len(micro_batches) - 1)
@@ -133,14 +133,14 @@ class Optimised:
             if len(micro.tokens_n):
                 at_tokens = select(batch, micro)
                 loss, metrics = objective(*scores, at_tokens)
-                tally.add(loss, metrics, at_tokens["weights"])
+                sums.add(loss, metrics, at_tokens["weights"])
                 check.add(loss, scores, at_tokens)
             else:
                 loss = scores[0].sum() * 0.0
             # The weights already divide by counts over all ranks and micro-batches, but DeepSpeed averages
             # gradients over ranks (hence the factor) and would divide by accumulation steps (hence False).
             self.engine.backward(loss * distributed.world_size(), scale_wrt_gas=False)
-        totals, norm = tally.reduced(), self.layers.norm()
+        totals, norm = sums.reduced(), self.layers.norm()
         # DeepSpeed would leave such an update out without a word in fp32, and make it in bf16.
         if not check.agreed() or above(norm, LARGEST):
             discard(self.engine, self.settings.zero_stage, self.settings.precision)

@@ -10,7 +10,7 @@ from rlvr_cli.evaluation.bench import prompt_limit, questions, run_bench, shortf
 from rlvr_cli.evaluation.outputs import write_result
 from rlvr_cli.training.diagnose import diagnose
 from rlvr_cli.training.parts import Parts
-from rlvr_cli.training.resets import watch
+from rlvr_cli.training.resets import observe_validation
 from rlvr_cli.training.resume import save
 
 
@@ -51,8 +51,8 @@ def evaluate_benches(parts: Parts) -> None:
             write_result(folder, name, bench, result, **context)
             write_result(folder / f"step_{parts.step}", name, bench, result, **context)
     parts.state["evaluated"] = parts.step
-    watch(parts)
-    keep_best(parts)  # last: its checkpoint holds what `watch` has seen and done
+    observe_validation(parts)
+    keep_best(parts)  # last: its checkpoint holds what `observe_validation` has seen and done
     parts.timer.take()  # not part of the next step
 
 

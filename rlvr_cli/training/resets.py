@@ -18,7 +18,7 @@ def renew_reference(parts: Parts, mean_kl: float | None = None) -> None:
         reset_optimizer(parts, cause)
 
 
-def watch(parts: Parts) -> None:
+def observe_validation(parts: Parts) -> None:
     """After an evaluation: tell the rule, which may find that training has stalled."""
     rule = parts.recipe.algorithm.reference
     if rule.patience is None:

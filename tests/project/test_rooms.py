@@ -100,7 +100,7 @@ def test_every_room_has_its_layer(package: Package) -> None:
 
 
 def test_the_page_has_the_rooms_as_they_are(package: Package) -> None:
-    """`python tests/project/test_rooms.py` writes the table anew."""
+    """`PYTHONPATH=tests/support python tests/project/test_rooms.py` writes the table anew."""
     assert table(package) in PAGE.read_text()
 
 

@@ -16,32 +16,14 @@ def flat(*rows: list[float]) -> Tensor:
 
 
 REWARDS = torch.tensor([[1.0, 0.0, 0.0, 1.0]], dtype=torch.float64)
-
-
 LENGTHS = torch.tensor([2, 4, 3, 1])
-
-
 OLD = flat([-0.5, -1.0], [-0.2, -0.7, -1.5, -0.1], [-2.0, -0.3, -0.4], [-0.05])
-
-
 NEW = flat([-0.3, -0.7], [-0.25, -1.1, -1.2, -0.1], [-1.6, -0.35, -0.8], [-0.04])
-
-
 REF = flat([-0.6, -0.9], [-0.2, -0.8, -1.4, -0.3], [-2.2, -0.3, -0.5], [-0.05])
-
-
 ROLL = flat([-0.5, -1.1], [-0.3, -0.7, -0.6, -0.1], [-2.0, -0.2, -0.4], [-0.05])
-
-
 ENTROPY = flat([0.01, 1.2], [0.3, 0.02, 2.0, 0.05], [0.9, 0.001, 0.6], [0.4])
-
-
 ALL = torch.ones(10, dtype=torch.bool)
-
-
 AGGREGATIONS = ["token_mean", "seq_mean_token_mean", "seq_mean_token_sum", "constant"]
-
-
 DEFAULTS: dict[str, Any] = {
     "shaping": "identity",
     "filter": "none",

@@ -3,9 +3,7 @@
 from collections.abc import Callable
 
 import torch
-from f1 import (
-    NEW,
-)
+from f1 import NEW
 from hypothesis import strategies as st
 from torch import Tensor
 

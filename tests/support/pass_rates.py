@@ -3,9 +3,7 @@
 import math
 
 import torch
-from f1 import (
-    make,
-)
+from f1 import make
 from torch import Tensor
 
 
@@ -30,7 +28,7 @@ def kept(p: Tensor, size: int) -> tuple[Tensor, Tensor]:
 
 
 def overstated(upper: float, size: int) -> float:
-    """The same, for p spread evenly over (0, upper)."""
+    """How likely a kept group's pass rate is above p, for p spread evenly over (0, upper)."""
     p = upper * (torch.arange(8000, dtype=torch.float64) + 0.5) / 8000
     rates, weights = kept(p, size)
     # floor(G p) + 1 in exact arithmetic: at p = k / G a rate of k / G does not exceed it.

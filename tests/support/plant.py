@@ -1,6 +1,6 @@
 """Plants the faults of faults.yaml in copies of the checkout, one at a time, and says which tests notice.
 
-    python tests/support/plant.py [--only ID,ID] [--kind review|own] [--slow] [--jobs N] [--json FILE]
+    python tests/support/plant.py [--only ID,ID] [--kind known|own] [--slow] [--jobs N] [--json FILE]
 
 The checkout as it is (tracked files, and others that are not ignored) is copied first, and its fast suite
 must pass there. Each fault then gets fresh copies, in which run, up to the first failure: the fast tests of
@@ -38,7 +38,7 @@ from time import monotonic
 import psutil
 import yaml
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[2]  # of the checkout this file is in, a copy too
 FAULTS = Path("tests", "support", "faults.yaml")
 # Where a fault is planted, the test that all faults fit would be the first to notice.
 FAST = ("-m", "not gpu and not slow and not long", "--ignore=tests/project/test_plant.py")
@@ -257,7 +257,7 @@ def summary(rows: Sequence[Row]) -> list[str]:
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--only", metavar="ID,ID", help="these faults alone")
-    parser.add_argument("--kind", choices=("review", "own"))
+    parser.add_argument("--kind", choices=("known", "own"))
     parser.add_argument("--slow", action="store_true", help="also the slow tests that a fault names")
     parser.add_argument("--jobs", type=int, default=1, metavar="N", help="faults at a time (1)")
     parser.add_argument(

@@ -102,7 +102,7 @@ def report(*arguments: object) -> int:
 
 
 def shown(page: Path, *actions: list[Any]) -> dict[str, Any]:
-    """What the page shows after `actions`, by its own script (tests/report_dom.js)."""
+    """What the page shows after `actions`, by its own script (tests/support/report_dom.js)."""
     if NODE is None:
         pytest.skip("node is not installed")
     script = SUPPORT / "report_dom.js"
