@@ -46,8 +46,8 @@ class ZeroSignal:
     group whose values are all equal, and a group of one sample is kept.
 
     `training/dynamic_sampling.py` refills until batch.prompts_per_step groups are kept and drops the
-    surplus, as verl does. With too few after rollout.max_rounds a step trains on those it has; verl raises after
-    max_num_gen_batches (10 in DAPO's scripts, 0: no limit). NeMo-RL has a batch_multiplier of 1.5 (here
+    surplus, as verl does. With too few after rollout.max_rounds a step trains on those it has; verl raises
+    after max_num_gen_batches (10 in DAPO's scripts, 0: no limit). NeMo-RL has a batch_multiplier of 1.5 (here
     rollout.oversample) and at most 10 batches. TRL has no dynamic sampling; OpenRLHF's goes by the mean
     (`difficulty_band`).
     """
