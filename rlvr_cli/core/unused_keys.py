@@ -55,7 +55,7 @@ class Usage:
         for section in self._hooked:
             if "__getattribute__" in vars(section):
                 delattr(section, "__getattribute__")
-        self.recipe, self._hooked = None, set()
+        self.recipe, self._file, self._hooked = None, None, set()
 
     def _hook(self, section: type) -> Any:
         known = {field.name: f"{section.__qualname__}.{field.name}" for field in fields(section)}

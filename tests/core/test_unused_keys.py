@@ -183,3 +183,6 @@ def test_keys_are_told_apart_by_what_reads_them(tmp_path: Path) -> None:
     assert later.read == usage.read != set()  # what the run read before it was resumed
     later.stop()
     assert "__getattribute__" not in vars(schema.Trainer) and later.unused() == []
+    later.read.add("one more")
+    later.keep()  # what has ended writes nothing any more, least of all by a relative path
+    assert "one more" not in (tmp_path / "logs" / "keys_read.json").read_text()
