@@ -28,6 +28,14 @@ def parser_of(verb: str, epilog: str, usage: str) -> Parser:
     )
 
 
+def add_verifier(parser: argparse.ArgumentParser, text: str) -> None:
+    """`--verifier` and its settings, for verbs that name one without a recipe."""
+    parser.add_argument("--verifier", metavar="NAME", help=text)
+    parser.add_argument(
+        "--option", metavar="KEY=VALUE", action="append", default=[], help="one of its settings"
+    )
+
+
 def parse(parser: Parser, arguments: list[str]) -> tuple[argparse.Namespace, str | None, list[str]]:
     """Options, the recipe and the overrides, in any order."""
     parser.add_argument("words", nargs="*", help=argparse.SUPPRESS)

@@ -8,7 +8,7 @@ import os
 from importlib import import_module
 from typing import Any
 
-from rlvr_cli.commands.arguments import parse, parser_of
+from rlvr_cli.commands.arguments import add_verifier, parse, parser_of
 from rlvr_cli.core.errors import UserError
 
 SERVE = """\
@@ -28,10 +28,7 @@ def run(verb: str, arguments: list[str]) -> int:
 
 
 def add(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--verifier", metavar="NAME", help="entry of the group verifier, without a recipe")
-    parser.add_argument(
-        "--option", metavar="KEY=VALUE", action="append", default=[], help="one of its settings"
-    )
+    add_verifier(parser, "entry of the group verifier, without a recipe")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default 127.0.0.1)")
     parser.add_argument("--port", type=int, default=8700, help="port (default 8700; 0: any free one)")
     parser.add_argument(

@@ -6,7 +6,7 @@ import argparse
 import sys
 from importlib import import_module
 
-from rlvr_cli.commands.arguments import parse, parser_of
+from rlvr_cli.commands.arguments import add_verifier, parse, parser_of
 from rlvr_cli.core.errors import UserError
 
 VERIFY = """\
@@ -29,10 +29,7 @@ def run(verb: str, arguments: list[str]) -> int:
 
 
 def add(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--verifier", metavar="NAME", help="entry of the group verifier")
-    parser.add_argument(
-        "--option", metavar="KEY=VALUE", action="append", default=[], help="one of its settings"
-    )
+    add_verifier(parser, "entry of the group verifier")
     parser.add_argument("--compare", metavar="A,B", help="show where two verifiers or more disagree")
     parser.add_argument("--self-test", action="store_true", help="gold answers must score 1, wrong ones 0")
     parser.add_argument(
