@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import io
 import json
 import math
@@ -591,16 +592,17 @@ def test_nothing_of_a_run_outlives_the_caller(tmp_path: Path) -> None:
 
 
 def execute(text: str, names: dict[str, Any]) -> int:
-    """Run the blocks of a page; what stands behind `# ->` is what the line gives. Returns how many did."""
+    """Run the blocks of a page; what stands behind `# ->` is what the statement gives. Returns how many did."""
     checked = 0
     for block in re.findall(r"```python\n(.*?)```", text, re.DOTALL):
-        for line in block.splitlines():
-            code, _, value = line.partition("# -> ")
+        for statement in ast.parse(block).body:
+            code = ast.unparse(statement)
+            _, _, value = block.splitlines()[(statement.end_lineno or 0) - 1].partition("# -> ")
             if value:
-                assert repr(eval(code.strip(), names)) == value, line
+                assert repr(eval(code, names)) == value, code
                 checked += 1
             else:
-                exec(line, names)
+                exec(code, names)
     return checked
 
 
