@@ -36,7 +36,7 @@ def arrange(name: str, raw: Row, options: Mapping[str, Any], seed: int, where: s
         raise UserError(
             f"{where} has no column {error}, which layout {name} needs; it has {', '.join(raw)}"
         ) from error
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, AttributeError) as error:
         raise UserError(f"{where} does not fit layout {name}: {error}") from error
 
 
@@ -138,7 +138,8 @@ STARTER = (
 
 @layout
 def livecodebench(raw: Row, rng: Random, *, start: str = "", end: str = "9999") -> Row | None:
-    """livecodebench/code_generation_lite: contests from `start` on and before `end` (dates as 2024-08-01)."""
+    """lighteval/code_generation_lite, livecodebench/code_generation_lite: contests from `start` on and
+    before `end` (dates as 2024-08-01)."""
     date = str(raw["contest_date"])[:10]
     if not str(start) <= date < str(end):
         return None

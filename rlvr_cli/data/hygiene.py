@@ -58,7 +58,7 @@ class Checker:
         self.settings = settings
         self.findings: dict[str, dict[str, Finding]] = {}
         """source -> kind -> finding"""
-        self._seen: dict[str, tuple[str, str, str]] = {}
+        self._seen: dict[str, tuple[str, str, list[str]]] = {}
         self._benches: dict[Gram, tuple[str, str]] = {}
         self._probes: set[Gram] = set()
         # A window of n words holds a whole probe of (n + 1) // 2 words that begins at a multiple of `stride`.
@@ -98,12 +98,13 @@ class Checker:
         self.findings.setdefault(source, {})
         text = text_of(row["prompt"])
         key = " ".join(text.lower().split())
-        first = self._seen.setdefault(key, (source, row["id"], row["answer"]))
+        golds = [gold.strip() for gold in (row["answer"], *row.get("alternatives", []))]
+        first = self._seen.setdefault(key, (source, row["id"], golds))
         if first[:2] != (source, row["id"]):
             kind = DUPLICATE if first[0] == source else ACROSS
             self.found(source, kind, id=row["id"], first=f"{first[0]} {first[1]}", prompt=text[:200])
-            if first[2].strip() != row["answer"].strip():
-                self.found(source, CONFLICT, id=row["id"], answer=row["answer"][:200], other=first[2][:200])
+            if set(first[2]).isdisjoint(golds):
+                self.found(source, CONFLICT, id=row["id"], answer=golds[0][:200], other=first[2][0][:200])
         if self._benches and (gram := self.overlap(text)) is not None:
             bench, other = self._benches[gram]
             shared = gram if isinstance(gram, str) else " ".join(gram)

@@ -1,20 +1,21 @@
 """Column layouts of common data sets, recognised as they are, and rows brought to one form.
 
-A problem becomes {id, prompt, answer, extra}, an SFT example {id, prompt, completion}. A prompt is a
-string or a list of chat messages {role, content}; so is a completion, whose assistant turns are trained.
+A problem becomes {id, prompt, answer, alternatives, faults, extra}, an SFT example {id, prompt,
+completion}. A prompt is a string or a list of chat messages {role, content}; so is a completion, whose
+assistant turns are trained.
 Columns are named by paths: `reward_model.ground_truth` looks inside a nested column.
 """
 
 from __future__ import annotations
 
 import difflib
-import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
 from rlvr_cli.core.errors import UserError
 from rlvr_cli.data import programs
+from rlvr_cli.data.golds import golds
 
 # Most specific first: verl files may hold `answer` inside extra_info only, and where a worked
 # `solution` stands beside an `answer`, the answer is the gold.
@@ -57,6 +58,8 @@ def lookup(raw: Row, path: str) -> Any:
     if path in raw:
         return raw[path]
     head, dot, rest = path.partition(".")
+    if dot and head in raw and raw[head] is None:
+        return None  # a nested column of a row that has nothing there
     if not dot or not isinstance(raw.get(head), dict):
         raise KeyError(path)
     return lookup(raw[head], rest)
@@ -91,19 +94,29 @@ def _explicit(raw: Row, columns: Columns, where: str) -> Columns:
 def _recognised(raw: Row, columns: Columns, where: str, ours: str, candidates: tuple[str, ...]) -> str:
     path = columns.get(ours) or find(raw, candidates)
     if path is None:
-        near = difflib.get_close_matches(ours, [name for name in raw if name not in columns.values()], n=1)
-        raise UserError(
-            f"{where} has no column for the {ours} (looked for {', '.join(candidates)}); "
-            f"it has {', '.join(raw)}; name one with columns.{ours}={near[0] if near else '<column>'}"
-        )
+        raise UserError(_unrecognised(raw, columns, where, ours, candidates))
     return path
 
 
+def _unrecognised(raw: Row, columns: Columns, where: str, ours: str, candidates: tuple[str, ...]) -> str:
+    near = difflib.get_close_matches(ours, [name for name in raw if name not in columns.values()], n=1)
+    return (
+        f"{where} has no column for the {ours} (looked for {', '.join(candidates)}); "
+        f"it has {', '.join(raw)}; name one with columns.{ours}={near[0] if near else '<column>'}"
+    )
+
+
+def _missing(raw: Row, path: str, where: str) -> str:
+    return f"{where} has no column '{path}'; it has {', '.join(raw)}{did_you_mean(path, raw)}"
+
+
 def problem_columns(raw: Row, explicit: Columns, where: str) -> Columns:
-    """Columns of a set of problems, from its first row."""
-    columns = _explicit(raw, explicit, where)
+    """Columns of a set of problems, from its first row; without `answer` where that row has no gold."""
+    named = {ours: path for ours, path in explicit.items() if ours == "answer"}  # this row may lack it
+    columns = named | _explicit(raw, {o: path for o, path in explicit.items() if o not in named}, where)
     columns["prompt"] = _recognised(raw, columns, where, "prompt", PROMPTS)
-    columns["answer"] = _recognised(raw, columns, where, "answer", ANSWERS)
+    if "answer" not in columns and (path := find(raw, ANSWERS)):
+        columns["answer"] = path
     if "id" not in columns and (path := find(raw, IDS)):
         columns["id"] = path
     return columns
@@ -130,9 +143,7 @@ def _value(raw: Row, columns: Columns, ours: str, where: str) -> Any:
     try:
         return lookup(raw, columns[ours])
     except KeyError:
-        hint = did_you_mean(columns[ours], raw)
-        message = f"{where} has no column '{columns[ours]}'; it has {', '.join(raw)}{hint}"
-        raise UserError(message) from None
+        raise UserError(_missing(raw, columns[ours], where)) from None
 
 
 def messages(value: list[Any], where: str) -> list[dict[str, str]]:
@@ -163,54 +174,40 @@ def text_or_messages(value: Any, column: str, where: str) -> str | list[dict[str
     return value
 
 
-def last_boxed(text: str) -> str | None:
-    """Content of the last balanced \\boxed{...}."""
-    start = text.rfind("\\boxed{")
-    if start < 0:
-        return None
-    depth, begin = 0, start + len("\\boxed{")
-    for end in range(begin - 1, len(text)):
-        depth += {"{": 1, "}": -1}.get(text[end], 0)
-        if depth == 0:
-            return text[begin:end]
-    return None
-
-
-def gold(value: Any, column: str, where: str) -> str:
-    """The gold answer as text: GSM8K's after `####`, a worked solution's out of its last \\boxed{}."""
-    if isinstance(value, list) and len(value) == 1:  # OlympiadBench
-        value = value[0]
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        return str(value)
-    if not isinstance(value, str):
-        raise UserError(
-            f"{where}: '{column}' is {type(value).__name__}; an answer must be text or a number "
-            "(write structured answers as JSON text)"
-        )
-    if marked := re.search(r"####\s*(\S[^\n]*)\s*\Z", value):
-        return marked[1].strip().replace(",", "")
-    if column.casefold() == "solution" and (boxed := last_boxed(value)):
-        return boxed
-    if not value.strip():
-        raise UserError(f"{where}: '{column}' is empty; fill it or remove the row")
-    return value
-
-
 def problem(raw: Row, columns: Columns, where: str) -> Row:
-    """{id, prompt, answer, extra}; id is None where the file has none."""
+    """{id, prompt, answer, alternatives, faults, extra}; id is None where the file has none.
+
+    `answer` is None where there is no gold; `faults` says why, and why some of several are none.
+    """
     prompt = text_or_messages(_value(raw, columns, "prompt", where), columns["prompt"], where)
     if isinstance(prompt, list) and prompt[-1]["role"] == "assistant":
         prompt = prompt[:-1]  # A `messages` column ends with the reply the model is to find itself.
         if not prompt:
             raise UserError(f"{where}: '{columns['prompt']}' holds a reply and no request")
-    value = _value(raw, columns, "answer", where)
-    answer = programs.tests(raw, columns["answer"], value) or gold(value, columns["answer"], where)
-    used = {columns["prompt"], columns["answer"], columns.get("id")}
+    found, faults = _golds(raw, columns, where)
+    used = {columns["prompt"], columns.get("answer"), columns.get("id")}
     extra = {name: value for name, value in raw.items() if name not in used}
     mapped = [ours for ours in columns if ours not in ("prompt", "answer", "id")]
     extra |= {ours: _value(raw, columns, ours, where) for ours in mapped}
     identity = _value(raw, columns, "id", where) if "id" in columns else None
-    return {"id": identity, "prompt": prompt, "answer": answer, "extra": extra}
+    golds_of_row = {"answer": next(iter(found), None), "alternatives": found[1:], "faults": faults}
+    return {"id": identity, "prompt": prompt, **golds_of_row, "extra": extra}
+
+
+def _golds(raw: Row, columns: Columns, where: str) -> tuple[list[str], list[str]]:
+    """The row's golds, of which any counts, and why there are not more."""
+    if "answer" not in columns and (path := find(raw, ANSWERS)):
+        columns["answer"] = path  # for all rows from here on: no other column ever stands in for it
+    if (path := columns.get("answer")) is None:
+        return [], [_unrecognised(raw, columns, where, "answer", ANSWERS)]
+    try:
+        value = lookup(raw, path)
+    except KeyError:
+        return [], [_missing(raw, path, where)]
+    if (tests := programs.tests(raw, path, value)) is not None:
+        return [tests], []
+    found, faults = golds(value, path, where)
+    return found, [f"{where}: {fault}" for fault in faults]
 
 
 def example(raw: Row, columns: Columns, where: str) -> Row:

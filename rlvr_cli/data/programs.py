@@ -16,10 +16,10 @@ def tests(raw: dict[str, Any], column: str, value: Any) -> str | None:
         prompt = raw.get("prompt")
         packed = {"test": value, "entry_point": raw["entry_point"]}
         return json.dumps({**packed, "prompt": prompt} if isinstance(prompt, str) else packed)
-    if name == "test_list" and isinstance(value, list):
+    if name == "test_list" and isinstance(value, list) and value:
         setup = raw.get("test_setup_code") or ""
         imports = raw.get("test_imports") or []
         return json.dumps({"test_list": value, "test_setup_code": setup, "test_imports": imports})
-    if name in (*COLUMNS, "ground_truth") and isinstance(value, dict | list):
+    if name in COLUMNS and isinstance(value, dict | list) and value:
         return json.dumps(value)
     return value if name in COLUMNS and isinstance(value, str) and value.strip() else None

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from rlvr_cli import schema
 from rlvr_cli.core.errors import UserError
 from rlvr_cli.core.types import Problem
+from rlvr_cli.data.golds import AskVerifiers, any_text
 from rlvr_cli.data.layouts import PROBLEMS
 from rlvr_cli.data.shots import Shots, examples
 from rlvr_cli.data.sources import Report, select
@@ -41,14 +42,26 @@ def problems(
     seed: int,
     remedy: str = "raise rollout.max_prompt_tokens",
     look: Callable[[dict[str, Any]], None] | None = None,
+    ask: AskVerifiers | None = None,
+    refused: Callable[[dict[str, Any], str | None, str], None] = lambda row, gold, why: None,
 ) -> tuple[list[Problem], Report]:
-    """All problems of a source whose prompt fits, and what became of the others.
+    """All problems of a source that have a usable gold and a prompt that fits; what became of the others.
 
-    `look` is shown each row {id, prompt, answer, extra} as the file has it.
+    `look` is shown each row {id, prompt, answer, extra} as the file has it; `ask` says why the verifiers of
+    a row cannot use a gold, without it any text is one; `refused` is told of each (row, gold, why).
     """
     report, kept = Report(name=name), []
     shots_of = examples(name, source, seed)
-    for row in select(source, seed, PROBLEMS, report):
+
+    def fault(row: dict[str, Any], gold: str | None) -> str | None:
+        if ask is None:
+            return any_text(row, gold)
+        why = ask(routed(row, source), gold, row["extra"] | {"prompt": row["prompt"]})
+        if why is not None:
+            refused(row, gold, why)
+        return why
+
+    for row in select(source, seed, PROBLEMS, report, fault):
         if look is not None:
             look(row)
         row["shots"] = shots_of(row)
@@ -62,6 +75,7 @@ def problems(
                 prompt=text,
                 tokens=tokens,
                 answer=row["answer"],
+                alternatives=row["alternatives"],
                 source=name,
                 verifiers=routed(row, source),
                 extra=row["extra"] | {"prompt": row["prompt"]},
@@ -74,6 +88,17 @@ def problems(
             f"{max_prompt_tokens} tokens; {remedy}"
         )
     return kept, report
+
+
+def guesses_read(found: list[Problem], verifier: Any, key: str) -> str | None:
+    """What to say where prompts open `<think>` and `verifier`, the recipe's `key`, is not told so."""
+    opened = sum(problem.prompt.rstrip().endswith("<think>") for problem in found)
+    if not opened or getattr(verifier, "thinking", None) is not False:
+        return None
+    return (
+        f"{opened} of {len(found)} prompts end in <think> and {key}.thinking is false: a guess inside the "
+        f"reasoning counts as the answer where a response is cut off; set {key}.thinking=true"
+    )
 
 
 def routed(row: dict[str, Any], source: schema.Source) -> list[str]:

@@ -5,16 +5,18 @@ from __future__ import annotations
 import csv
 import json
 import os
-import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from rlvr_cli import schema
 from rlvr_cli.core.errors import UserError
+from rlvr_cli.data.folders import SUFFIXES, data_files
 
-SUFFIXES = (".parquet", ".jsonl", ".json", ".csv")
-SPLIT_NAME = re.compile(r"(train|test|validation|valid|val|dev|eval)(?=[-_.])")
+DEPTH = 100
+"""Levels of lists and objects in a row."""
+BOM = b"\xef\xbb\xbf"
+"""The byte-order mark that Windows programs put before UTF-8 text."""
 
 Located = tuple[str, dict[str, Any]]
 """(`file row n`, the row as it is stored)"""
@@ -24,15 +26,16 @@ def read(source: schema.Source) -> Iterator[Located]:
     """Rows of a local path if there is one or it can only be one; otherwise of the hub id."""
     path = Path(source.path).expanduser()
     if path.is_dir():
-        for file in _files(path, source.split):
-            yield from _file(file)
+        place: Path | None = path
     elif path.exists() or path.suffix in SUFFIXES or source.path.startswith((".", "/", "~")):
-        yield from _file(path)
-    elif (copy := local_copy(source)) is not None:
-        for file in [copy] if copy.is_file() else _files(copy, source.split):
-            yield from _file(file)
+        place = path
     else:
+        place = local_copy(source)
+    if place is None:
         yield from _hub(source)
+        return
+    for file in data_files(place, source) if place.is_dir() else [place]:
+        yield from _file(file)
 
 
 def local_copy(source: schema.Source) -> Path | None:
@@ -40,26 +43,8 @@ def local_copy(source: schema.Source) -> Path | None:
     if not (root := os.environ.get("RLVR_DATA")):
         return None
     folder = Path(root).expanduser() / source.path
-    config = source.config or ""
-    places = [folder / config, *(folder / f"{config}{s}" for s in SUFFIXES if config), folder]
-    places += [Path(root).expanduser() / f"{folder.name}{suffix}" for suffix in SUFFIXES]
+    places = [folder, *(Path(root).expanduser() / f"{folder.name}{suffix}" for suffix in SUFFIXES)]
     return next((place for place in places if place.exists()), None)
-
-
-def _files(folder: Path, split: str) -> list[Path]:
-    """The folder's data files of one format; those of the split, where names tell splits apart."""
-    for suffix in SUFFIXES:
-        files = sorted(p for p in folder.rglob(f"*{suffix}") if not p.name.startswith("."))
-        if not files:
-            continue
-        chosen = [p for p in files if re.match(rf"{re.escape(split)}[-_.]", p.name)]
-        if chosen:
-            return chosen
-        # Falling back to all files here would train on a test file.
-        if splits := sorted({m[1] for p in files if (m := SPLIT_NAME.match(p.name))}):
-            raise UserError(f"{folder} has no '{split}' file; its splits are {', '.join(splits)}: set split")
-        return files
-    raise UserError(f"{folder} holds no {', '.join(SUFFIXES)} file")
 
 
 def _file(path: Path) -> Iterator[Located]:
@@ -80,31 +65,53 @@ def _file(path: Path) -> Iterator[Located]:
 def _jsonl(path: Path) -> Iterator[tuple[int, Any]]:
     with open(path, "rb") as file:
         for number, line in enumerate(file, 1):
-            if not line.strip():
-                continue
-            try:
-                yield number, json.loads(line)
-            except ValueError as error:
-                raise UserError(
-                    f"{path} row {number} is not valid JSON: {error}; fix or remove it"
-                ) from error
+            line = line.removeprefix(BOM) if number == 1 else line
+            if line.strip():
+                yield number, _loads(line, f"{path} row {number}", "fix or remove it")
 
 
 def _json(path: Path) -> Iterator[tuple[int, Any]]:
     """An array of objects; many .json files on the hub are JSON lines instead."""
-    text = path.read_bytes()
+    text = path.read_bytes().removeprefix(BOM)
     if not text.lstrip().startswith(b"["):
         yield from _jsonl(path)
         return
+    yield from enumerate(_loads(text, str(path), "fix it, or write one object per line"), 1)
+
+
+def _loads(text: bytes, where: str, remedy: str) -> Any:
     try:
-        yield from enumerate(json.loads(text), 1)
+        found = json.loads(text)
+    except RecursionError:
+        found = None
     except ValueError as error:
-        raise UserError(f"{path} is not valid JSON: {error}; fix it, or write one object per line") from error
+        raise UserError(f"{where} is not valid JSON: {error}; {remedy}") from error
+    if text.count(b"[") + text.count(b"{") > DEPTH and (found is None or _deep(found)):
+        raise UserError(f"{where} is nested too deep, more than {DEPTH} levels; {remedy}")
+    return found
+
+
+def _deep(value: Any) -> bool:
+    """Whether it is nested more than DEPTH levels: it could be read, and not be sent to a verifier."""
+    level = [value]
+    for _ in range(DEPTH):
+        inner = (each.values() if isinstance(each, dict) else each for each in level)
+        level = [item for items in inner for item in items if isinstance(item, list | dict)]
+        if not level:
+            return False
+    return True
 
 
 def _csv(path: Path) -> Iterator[tuple[int, Any]]:
-    with open(path, encoding="utf-8", newline="") as file:
-        yield from enumerate(csv.DictReader(file), 1)
+    number = 0
+    try:
+        with open(path, encoding="utf-8-sig", newline="") as file:
+            for number, row in enumerate(csv.DictReader(file), 1):
+                if None in row:
+                    raise UserError(f"{path} row {number} has more fields than the header; fix or remove it")
+                yield number, row
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise UserError(f"{path} row {number + 1} is not readable as CSV in UTF-8: {error}") from error
 
 
 def _parquet(path: Path) -> Iterator[tuple[int, Any]]:
@@ -113,20 +120,22 @@ def _parquet(path: Path) -> Iterator[tuple[int, Any]]:
 
     number = 0
     try:
-        file = pyarrow.parquet.ParquetFile(path)
-    except pyarrow.lib.ArrowInvalid as error:
-        raise UserError(f"{path} is not a parquet file: {error}") from error
-    with file:
-        for batch in file.iter_batches(batch_size=1024):
-            for row in batch.to_pylist():
-                number += 1
-                yield number, row
+        with pyarrow.parquet.ParquetFile(path) as file:
+            for batch in file.iter_batches(batch_size=1024):
+                for row in batch.to_pylist():
+                    number += 1
+                    yield number, row
+    except (pyarrow.lib.ArrowException, OSError) as error:
+        place = f"{path} row {number + 1}: the file is damaged" if number else f"{path} is not a parquet file"
+        raise UserError(f"{place}: {' '.join(str(error).split())}") from error
 
 
 def _absent(source: schema.Source, error: Exception) -> str:
     """Why a set cannot be had, how to fetch it, and where a local file would go."""
     name, reason = source.path, (str(error).splitlines() or [""])[0]
     fetch = f"`hf download --repo-type dataset {name} --local-dir DIR/{name}`"
+    if source.config not in (None, "default"):
+        fetch += f" (with --include '{source.config}/*' that config alone, where it has a folder)"
     if "gated" in f"{type(error).__name__} {error}".lower():
         return (
             f"data set '{name}' is gated: accept its terms at https://huggingface.co/datasets/{name}, run "

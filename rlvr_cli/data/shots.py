@@ -9,8 +9,8 @@ from typing import Any
 
 from rlvr_cli import schema
 from rlvr_cli.core.errors import UserError
+from rlvr_cli.data.folders import SUFFIXES
 from rlvr_cli.data.layouts import PROBLEMS
-from rlvr_cli.data.readers import SUFFIXES
 from rlvr_cli.data.sources import normalised
 
 Row = dict[str, Any]

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from rlvr_cli import schema
 from rlvr_cli.core.errors import UserError
 from rlvr_cli.data import bench_layouts, gym, synthetic
+from rlvr_cli.data.golds import Fault, any_text, keep_usable
 from rlvr_cli.data.layouts import PROBLEMS, Layout
 from rlvr_cli.data.readers import Located, read
+
+SHOWN = 3
+"""Rows that a report names of those without a gold."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -20,6 +24,12 @@ class Report:
     name: str
     rows: int = 0
     duplicates: int = 0
+    no_gold: int = 0
+    """Rows without a gold answer that their verifiers can use."""
+    no_gold_rows: list[str] = field(default_factory=list)
+    """The first of them, and why."""
+    unusable_golds: int = 0
+    """Golds left out of rows that have others."""
     too_long: int = 0
     kept: int = 0
     tokens: int = 0
@@ -28,50 +38,108 @@ class Report:
     def __str__(self) -> str:
         dropped = {"duplicates": self.duplicates, "too long": self.too_long}
         notes = "".join(f", {count} {what} left out" for what, count in dropped.items() if count)
+        if self.no_gold:
+            notes += f", {without_gold(self.no_gold, self.no_gold_rows)}"
+        if self.unusable_golds:
+            notes += f", golds left out of rows that have others: {self.unusable_golds}"
         return f"{self.name}: {self.kept} of {self.rows} rows, {self.tokens} tokens{notes}"
 
+    def settle(self, row: dict[str, Any], where: str, fault: Fault) -> bool:
+        """Whether the row has a gold that can be used; it keeps only those."""
+        faults = keep_usable(row, where, fault)
+        if row["answer"] is not None:
+            self.unusable_golds += len(faults)
+            return True
+        self.no_gold += 1
+        if len(self.no_gold_rows) < SHOWN:
+            self.no_gold_rows.append(faults[0])
+        return False
 
-def rows(source: schema.Source, seed: int) -> list[dict[str, Any]]:
-    """All problems of a source as {id, prompt, answer, extra}."""
-    return list(normalised(source, seed, PROBLEMS))
+
+def without_gold(count: int, first: list[str]) -> str:
+    """`2 without a usable gold left out (d.jsonl row 2: 'answer' is null; ...)`"""
+    more = "; ..." if count > len(first) else ""
+    return f"{count} without a usable gold left out ({'; '.join(first)}{more})"
+
+
+def rows(
+    source: schema.Source, seed: int, report: Report | None = None, fault: Fault = any_text
+) -> list[dict[str, Any]]:
+    """All problems of a source as {id, prompt, answer, alternatives, faults, extra}.
+
+    Those without a gold are left out and counted; UserError where all are so.
+    """
+    report = report or Report(name=source.path)
+    return list(select(replace(source, deduplicate=False, limit=None), seed, PROBLEMS, report, fault))
 
 
 def normalised(source: schema.Source, seed: int, layout: Layout) -> Iterator[dict[str, Any]]:
     """Rows in one form; the layout is recognised in the first and holds for all."""
-    columns: dict[str, str] | None = None
+    distinct = _Distinct()
+    for number, _, row in _parsed(source, seed, layout):
+        row["id"] = distinct.id_of(row, number)
+        yield row
+
+
+def select(
+    source: schema.Source, seed: int, layout: Layout, report: Report, fault: Fault = any_text
+) -> Iterator[dict[str, Any]]:
+    """Rows after `deduplicate`, those without a usable gold left out, then `limit`; counted in the report.
+
+    Lazy, so that a set stored a hundred times over costs the memory of its distinct rows, and
+    before anything depends on a tokenizer, so that every model gets the same rows. UserError where
+    no row has a gold that `fault` finds no fault with.
+    """
+    if source.limit is not None and source.limit < 1:
+        raise UserError(f"{report.name}: limit is {source.limit}; it must be at least 1")
     seen: set[str] = set()
+    distinct = _Distinct()
+    for number, where, row in _parsed(source, seed, layout):
+        report.rows += 1
+        key = repr(row["prompt"]) if source.deduplicate else ""
+        if key in seen:
+            report.duplicates += 1
+            continue
+        if "answer" in row and not report.settle(row, where, fault):
+            continue
+        if source.deduplicate:
+            seen.add(key)
+        row["id"] = distinct.id_of(row, number)
+        yield row
+        if report.rows - report.duplicates - report.no_gold == source.limit:
+            return
+    if report.no_gold == report.rows - report.duplicates:
+        raise UserError(
+            f"{report.name}: none of the {report.rows} rows of '{source.path}' has a gold answer that can be "
+            f"used: {'; '.join(report.no_gold_rows)}"
+        )
+
+
+class _Distinct:
+    """Ids of rows; one that comes again gets the row's number too."""
+
+    def __init__(self) -> None:
+        self._seen: set[str] = set()
+
+    def id_of(self, row: dict[str, Any], number: int) -> str:
+        found = str(row["id"])
+        if found in self._seen:  # shards often restart their numbering
+            found = f"{found}#{number}"
+        self._seen.add(found)
+        return found
+
+
+def _parsed(source: schema.Source, seed: int, layout: Layout) -> Iterator[tuple[int, str, dict[str, Any]]]:
+    """(number, place, row in one form); its id is the file's, or else its number."""
+    columns: dict[str, str] | None = None
     for number, (where, raw) in enumerate(_raw(source, seed), 1):
         if columns is None:
             columns = layout.recognise(raw, source.columns, where)
         row = layout.normalise(raw, columns, where)
         row["id"] = str(number if row["id"] is None else row["id"])
-        if row["id"] in seen:  # Shards often restart their numbering.
-            row["id"] = f"{row['id']}#{number}"
-        seen.add(row["id"])
-        yield row
+        yield number, where, row
     if columns is None:
         raise UserError(f"{source.path} (split {source.split}) has no rows")
-
-
-def select(source: schema.Source, seed: int, layout: Layout, report: Report) -> Iterator[dict[str, Any]]:
-    """Rows after `deduplicate`, then `limit`, counted in the report.
-
-    Lazy, so that a set stored a hundred times over costs the memory of its distinct rows, and
-    before anything depends on a tokenizer, so that every model gets the same rows.
-    """
-    if source.limit is not None and source.limit < 1:
-        raise UserError(f"{report.name}: limit is {source.limit}; it must be at least 1")
-    seen: set[str] = set()
-    for row in normalised(source, seed, layout):
-        report.rows += 1
-        if source.deduplicate:
-            if (key := repr(row["prompt"])) in seen:
-                report.duplicates += 1
-                continue
-            seen.add(key)
-        yield row
-        if report.rows - report.duplicates == source.limit:
-            return
 
 
 def _raw(source: schema.Source, seed: int) -> Iterator[Located]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 from rlvr_cli.core.types import Completion
+from rlvr_cli.rollout.text import ResponseText
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -51,6 +52,9 @@ class Generator(Protocol):
 
 class Engine(Generator, Protocol):
     """What the loop needs of an inference engine. One per rank, in the trainer's process."""
+
+    text: ResponseText
+    """The text of a response's tokens, as completions have it."""
 
     def load(self, weights: Iterable[tuple[str, Tensor]]) -> None:
         """Replace all weights and forget every cached prefix.

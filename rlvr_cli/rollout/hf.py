@@ -13,6 +13,7 @@ from torch import Tensor
 from rlvr_cli.core.heartbeat import heart
 from rlvr_cli.core.types import Completion
 from rlvr_cli.rollout.engine import Request, Sampling, SyncError
+from rlvr_cli.rollout.text import ResponseText
 from rlvr_cli.schema import Precision, Rollout
 
 
@@ -48,7 +49,7 @@ class HFEngine:
             **(overrides or {}),
         )
         self.model = model.to(self.device).eval()
-        self.tokenizer = tokenizer
+        self.text = ResponseText(tokenizer, eos)
         self.eos = torch.tensor(eos, device=self.device)
         self.pad = int(tokenizer.pad_token_id)
         self.max_num_seqs = rollout.max_num_seqs
@@ -121,7 +122,7 @@ class HFEngine:
         return torch.stack(tokens, 1).cpu(), torch.stack(logprobs, 1).cpu()
 
     def _all_stopped(self, tokens: list[Tensor], sampling: Sampling) -> bool:
-        texts = self.tokenizer.batch_decode(torch.stack(tokens, 1), skip_special_tokens=True)
+        texts = [self.text(ids) for ids in torch.stack(tokens, 1).tolist()]
         return all(any(s in text for s in sampling.stop) for text in texts)
 
     def _completion(self, tokens: Tensor, logprobs: Tensor, sampling: Sampling) -> Completion:
@@ -131,14 +132,14 @@ class HFEngine:
         ended = any(t in eos for t in ids)
         if sampling.stop:  # the shortest prefix that contains a stop string, that string included
             for n in range(1, length + 1):
-                text = self.tokenizer.decode(ids[:n], skip_special_tokens=True)
+                text = self.text(ids[:n])
                 if any(s in text for s in sampling.stop):
                     length, ended = n, True
                     break
         return Completion(
             tokens=np.asarray(ids[:length], np.int32),
             logprobs=logprobs[:length].numpy().astype(np.float32),
-            text=self.tokenizer.decode(ids[:length], skip_special_tokens=True),
+            text=self.text(ids[:length]),
             finished=ended,
         )
 

@@ -19,6 +19,7 @@ from torch import Tensor
 from rlvr_cli.core.errors import UserError, hint
 from rlvr_cli.core.types import Completion
 from rlvr_cli.rollout.engine import Request, Sampling
+from rlvr_cli.rollout.text import ResponseText
 from rlvr_cli.schema import Server
 
 ATTEMPTS = 5
@@ -32,6 +33,7 @@ class ServerEngine:
         assert server.url is not None
         self.url, self.model = server.url.rstrip("/"), server.model or model
         self.tokenizer, self.pause, self.connections = tokenizer, pause, server.connections
+        self.text = ResponseText(tokenizer)
         key = os.environ.get(server.key)
         self.key_name = server.key
         self.client = httpx.Client(
@@ -71,6 +73,8 @@ class ServerEngine:
             "max_tokens": request.limit(sampling),
             "temperature": sampling.temperature,
             "top_p": sampling.top_p,
+            # vLLM's and SGLang's; others have no such key, and leave out special tokens or not.
+            "skip_special_tokens": False,
         }
         if request.seed is not None:
             body["seed"] = (request.seed + number) % 2**31  # servers differ in how large a seed may be
@@ -87,7 +91,7 @@ class ServerEngine:
         return Completion(
             tokens=np.zeros(length, np.int32),  # their number is all that is known for sure
             logprobs=np.zeros(0, np.float32),
-            text=text,
+            text=self.text.trimmed(text),
             finished=reason != "length",
         )
 

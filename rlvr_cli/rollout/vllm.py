@@ -15,6 +15,7 @@ from vllm.sampling_params import RequestOutputKind
 from rlvr_cli.core.heartbeat import heart
 from rlvr_cli.core.types import Completion
 from rlvr_cli.rollout.engine import Request, Sampling, SyncError
+from rlvr_cli.rollout.text import ResponseText
 from rlvr_cli.rollout.weights import BACKEND
 from rlvr_cli.schema import Precision, Rollout
 
@@ -48,7 +49,7 @@ class VLLMEngine:
                 "max_num_batched_tokens": max(max_model_len, 8192),
             }
         )
-        self.tokenizer = tokenizer
+        self.text = ResponseText(tokenizer, eos)
         self.eos = eos
         self.sleeps = cuda and rollout.sleep
         self._names: frozenset[str] | None = None
@@ -95,6 +96,7 @@ class VLLMEngine:
                 logprobs=0 if sampling.logprobs else None,
                 flat_logprobs=sampling.logprobs,
                 detokenize=bool(sampling.stop),
+                skip_special_tokens=False,  # a stop string may be one
                 output_kind=RequestOutputKind.FINAL_ONLY,
             )
             name = f"{request.key}"
@@ -117,7 +119,7 @@ class VLLMEngine:
         return Completion(
             tokens=tokens,
             logprobs=np.asarray(output.logprobs.logprobs if output.logprobs is not None else [], np.float32),
-            text=self.tokenizer.decode(tokens.tolist(), skip_special_tokens=True),
+            text=self.text(tokens.tolist()),
             finished=output.finish_reason == "stop",
         )
 

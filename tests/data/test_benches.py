@@ -303,7 +303,7 @@ def test_a_test_that_needs_what_the_sandbox_lacks_gives_no_verdict():
     """Neither right nor silently wrong."""
     for test in ("import pandas", "import numpy as np\nassert np.zeros(2) == f(1)"):
         with pytest.raises(Unjudgeable, match=r"cannot be run: .*(pandas|numpy\.zeros)"):
-            Code().verify("```python\ndef f(x):\n    return x\n```", json.dumps([test]), {})
+            Code(numpy=False).verify("```python\ndef f(x):\n    return x\n```", json.dumps([test]), {})
     own = Code().verify("```python\ndef f(x):\n    import pandas\n```", json.dumps(["assert f(1)"]), {})
     assert own.reason is Reason.wrong and "No module named 'pandas'" in own.detail
 

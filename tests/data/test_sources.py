@@ -125,7 +125,7 @@ def test_folder_takes_the_files_of_its_split(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("split", "read", "other"),
-    [("val", "val", "validation"), ("test", "test-00000-of-1", "test2-00000-of-1"), ("dev", "dev", "devel")],
+    [("val", "val", "validation"), ("test", "test-00000-of-1", "testing-00000"), ("dev", "dev", "devel")],
 )
 def test_a_split_whose_name_begins_another_is_read_alone(
     tmp_path: Path, split: str, read: str, other: str
@@ -166,17 +166,25 @@ GOOD = {"problem": "2+2?", "answer": "4"}
         ([GOOD, "", '{"problem": '], r"d\.jsonl row 3 is not valid JSON: .*fix or remove it"),
         ([GOOD, "[1]"], r"d\.jsonl row 2 is list; a row must be a JSON object"),
         (
-            [GOOD, {"problem": "x", "anser": "4"}],
+            [GOOD | {"answer": None}, {"problem": "x", "anser": "4"}],
             r"d\.jsonl row 2 has no column 'answer'; .*did you mean 'anser'\?",
         ),
         ([{"problem": "x", "anser": "4"}], r"row 1 has no column for the answer .*columns\.answer=anser"),
         ([GOOD, {"problem": "  ", "answer": "4"}], r"d\.jsonl row 2: 'problem' is empty"),
         ([GOOD, {"problem": 3, "answer": "4"}], r"d\.jsonl row 2: 'problem' is int; it must be text or chat"),
         (
-            [GOOD, {"problem": "x", "answer": ["1", "2"]}],
+            [GOOD, {"problem": "x", "answer": ["1", ["2"]]}],
             r"d\.jsonl row 2: 'answer' is list; .*text or a number",
         ),
-        ([GOOD, {"problem": "x", "answer": None}], r"d\.jsonl row 2: 'answer' is NoneType"),
+        (
+            [GOOD, {"problem": "x", "answer": {"target": 98, "numbers": [44, 54]}}],
+            r"d\.jsonl row 2: 'answer' is an object with target, numbers, .*columns\.answer=answer\.target",
+        ),
+        ([GOOD, '{"problem": ' + "[" * 200_000], r"d\.jsonl row 2 is nested too deep"),
+        (
+            [GOOD | {"answer": None}, GOOD | {"answer": [" "]}],
+            r"none of the 2 rows .* can be used: .*row 1: 'answer' is null; .*row 2: 'answer' is empty",
+        ),
         ([GOOD, {"problem": "x", "answer": True}], r"d\.jsonl row 2: 'answer' is bool"),
         ([{"prompt": [{"role": "user"}], "answer": "4"}], r"row 1: message 1 needs a role and a content"),
         ([""], r"d\.jsonl is empty"),
