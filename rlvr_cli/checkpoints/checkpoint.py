@@ -11,11 +11,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
-import torch
-
 from rlvr_cli.checkpoints import manifest
 from rlvr_cli.checkpoints.writer import Writer, sync_tree
-from rlvr_cli.core import distributed, rng
+from rlvr_cli.core import distributed, rng, tensor_files
 from rlvr_cli.core.errors import UserError
 from rlvr_cli.core.files import sync_directory, write_atomically
 from rlvr_cli.schema import Checkpoint
@@ -256,7 +254,7 @@ class Checkpoints:
         folder, rank, now = self._at(step), distributed.rank(), distributed.world_size()
         before = manifest.read(folder)["ranks"]
         if before == now:
-            rng.load(torch.load(folder / f"rng_rank{rank}.pt", weights_only=True))
+            rng.load(tensor_files.read(folder / f"rng_rank{rank}.pt"))
             return
         rng.seed(seed + step, rank)
         self.report(

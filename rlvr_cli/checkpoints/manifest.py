@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from rlvr_cli.core.files import sync_directory, write_atomically
+from rlvr_cli.core.files import from_json, sync_directory, write_atomically
 
 NAME = "manifest.json"
 FORMAT = 1
@@ -39,7 +39,7 @@ def read(folder: Path) -> dict[str, Any]:
             f"{NAME} is missing: the folder is damaged, or of a version before manifests"
         ) from None
     try:
-        found = json.loads(text)
+        found = from_json(text)
         # The checksum alone would not see a byte between two values changed.
         whole = _render({key: value for key, value in found.items() if key != "sha256"}).encode() == text
     except (ValueError, AttributeError):

@@ -10,11 +10,14 @@ from rlvr_cli.algorithms.check import check as check_algorithm
 from rlvr_cli.algorithms.check import check_reference
 from rlvr_cli.compose.control import check_controller, check_second_verifier
 from rlvr_cli.compose.strict import Place
-from rlvr_cli.compose.values import check_values
+from rlvr_cli.compose.values import SHOWN, check_values
 from rlvr_cli.core.errors import hint
 from rlvr_cli.schema import Bench, Critic, EvalRecipe, Recipe, Rollout, SFTRecipe, Source
 from rlvr_cli.schema.score_names import score_names
 from rlvr_cli.schema.stages import stages_of
+
+LONGEST_NAME = 80
+NAME = rf"\w[\w.+-]{{0,{LONGEST_NAME - 1}}}"
 
 
 def check(recipe: Recipe | SFTRecipe | EvalRecipe, place: Place) -> None:
@@ -80,8 +83,20 @@ def _check_sandboxed(recipe: Recipe) -> None:
 
 
 def _check_names(recipe: Recipe | SFTRecipe | EvalRecipe) -> None:
-    if not re.fullmatch(r"\w[\w.+-]*", recipe.name):
-        raise ValueError(f"name is '{recipe.name}'; use letters, digits and . _ + - only")
+    """The name and the keys that are chosen freely: they become names of files, folders and metrics."""
+    chosen = [("name", "is", recipe.name)]
+    for section in ("data", "verifiers", "stages", "benches", "eval.benches"):
+        found: object = recipe
+        for part in section.split("."):
+            found = getattr(found, part, None)
+        if isinstance(found, Mapping):
+            chosen += [(section, "has the key", str(key)) for key in found]
+    for section, has, name in chosen:
+        if not re.fullmatch(NAME, name):
+            shown = name if len(name) <= SHOWN else f"{name[:SHOWN]}..."
+            raise ValueError(
+                f"{section} {has} '{shown}'; use letters, digits and . _ + - only, at most {LONGEST_NAME}"
+            )
     if recipe.out is not None and not recipe.out.strip("./~ "):
         raise ValueError(f"out is '{recipe.out}'; it must be a directory of its own, e.g. runs/{recipe.name}")
 

@@ -20,10 +20,10 @@ from rlvr_cli import algorithms
 from rlvr_cli.compose.overrides import CommandLine
 from rlvr_cli.core import shipped_recipes
 from rlvr_cli.core.errors import UserError, hint
+from rlvr_cli.core.flatten import deeper
+from rlvr_cli.core.yaml_bounds import MAX_LEVELS, check_yaml
 
 Tree = dict[str, Any]
-LEVELS = 30
-"""Of nesting in a file; a recipe has seven."""
 
 
 def compose(recipe: Path | None, command: CommandLine, search: Sequence[Path] = ()) -> Tree:
@@ -43,6 +43,7 @@ def compose(recipe: Path | None, command: CommandLine, search: Sequence[Path] = 
     added = [
         f"+{text}" if text in swaps and text.split("=")[0] not in named else text for text in command.groups
     ]
+    _check_entries(recipe, command.groups, [*search, *([recipe.parent] if recipe else [])])
     tree = _run_hydra(recipe, added, search)
     for group in set(tree) & set(shipped_recipes.groups()):
         if not isinstance(tree[group], dict):
@@ -122,6 +123,24 @@ def _check_entry(recipe: Path, entry: Any) -> None:
         )
 
 
+def _check_entries(recipe: Path | None, overrides: list[str], folders: Sequence[Path]) -> None:
+    """Read the user's own entries of groups as `load_yaml` does, before Hydra reads them without a bound."""
+    named = [(group, entry) for _, body in chain(recipe) for group, entry in groups_of(body).items()]
+    named += [(group, entry) for group, _, entry in (text.lstrip("+").partition("=") for text in overrides)]
+    seen: set[Path] = set()
+    while named:
+        group, entry = named.pop()
+        group = group.partition("@")[0]
+        files = [folder / group / f"{entry.removesuffix('.yaml')}.yaml" for folder in folders]
+        for file in (file for file in files if file not in seen and file.is_file()):
+            seen.add(file)
+            for inner in load_yaml(file).get("defaults") or []:
+                pairs = inner.items() if isinstance(inner, dict) else [("", inner)]
+                for key, choice in ((str(key), choice) for key, choice in pairs if isinstance(choice, str)):
+                    key = key.removeprefix("override ").strip()
+                    named += [(key.lstrip("/"), choice), (f"{group}/{key}".rstrip("/"), choice)]
+
+
 def groups_of(body: Tree) -> dict[str, str]:
     """Group (with its @package) -> entry, of one defaults list."""
     groups = {}
@@ -134,21 +153,17 @@ def groups_of(body: Tree) -> dict[str, str]:
 
 def load_yaml(path: Path) -> Tree:
     try:
+        check_yaml(path.read_text(encoding="utf-8"))
         tree = OmegaConf.to_container(OmegaConf.load(path))
-        if _deeper(tree, LEVELS):
+        if deeper(tree, MAX_LEVELS):  # an alias within what another one stands for
             raise RecursionError
-    except (YAMLError, OmegaConfBaseException, UnicodeDecodeError, RecursionError) as error:
+    except (YAMLError, OmegaConfBaseException, ValueError, RecursionError) as error:
         raise UserError(f"{path.name}: {_explain(error)}") from None
     except OSError as error:
         raise UserError(f"{path}: {error.strerror or 'a recipe is a list of `key: value`'}") from None
     if not isinstance(tree, dict):
         raise UserError(f"{path.name}: a recipe is a list of `key: value`, this file holds something else")
     return tree  # type: ignore[return-value]
-
-
-def _deeper(node: Any, levels: int) -> bool:
-    below = node.values() if isinstance(node, dict) else node if isinstance(node, list) else ()
-    return any(levels == 0 or _deeper(each, levels - 1) for each in below)
 
 
 def _as_config(recipe: Path) -> str:
@@ -161,6 +176,8 @@ def _explain(error: Exception) -> str:
     """One line of what Hydra says, with the advice that leads nowhere here left out."""
     if isinstance(error, UnicodeDecodeError):
         return f"not UTF-8 text ({error.reason} at byte {error.start}); save it as UTF-8"
+    if isinstance(error, ValueError) and "integer string conversion" in str(error):
+        return "a number has more digits than any key takes; as text it is written in quotation marks"
     if isinstance(error, RecursionError):
         return "nested too deeply, or an anchor (&) holds itself; write it flatter"
     if isinstance(error, GrammarParseError):

@@ -17,6 +17,7 @@ from omegaconf.errors import (
 )
 
 from rlvr_cli import algorithms, verifiers
+from rlvr_cli.compose.interpolations import check_interpolations
 from rlvr_cli.core.errors import UserError, hint
 from rlvr_cli.schema import Bench, Recipe, SFTRecipe, Source, Stage, VerifyRecipe
 
@@ -51,6 +52,7 @@ def build(root: type[T], tree: Tree, place: Place) -> T:
     schema = _schema(root, tree, place)
     _check_sections(tree, schema, place)
     try:
+        check_interpolations(tree)
         config = OmegaConf.merge(schema, tree)
         if missing := sorted(OmegaConf.missing_keys(config)):
             raise UserError(f"{place.file}: required keys are not set: {', '.join(missing)}")

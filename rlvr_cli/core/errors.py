@@ -18,6 +18,12 @@ class RunFailed(RuntimeError):
     """A run that was started from Python has ended without success: the cause, and where its log is."""
 
 
+def told(message: object) -> str:
+    """A message on one line, control characters written out: a file's name must not steer the terminal."""
+    line = " ".join(str(message).split())
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line)
+
+
 def hint(word: str, known: Iterable[str], label: str = "available") -> str:
     """The nearest known word, or all of them when none is near; to be put behind a message."""
     known = sorted(known)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 
 def sync_directory(path: Path) -> None:
@@ -18,12 +20,28 @@ def sync_directory(path: Path) -> None:
         os.close(descriptor)
 
 
+def from_json(text: str | bytes) -> Any:
+    """`json.loads`; ValueError also for what is nested too deeply, which only somebody else has written."""
+    try:
+        return json.loads(text)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+
+
+def encodable(text: str) -> str:
+    """The text with lone surrogates, which UTF-8 cannot hold, as their escapes: `\\ud800`."""
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
 def write_atomically(path: Path, content: str | bytes) -> None:
-    """Replace `path` by `content`; a reader or a crash sees the old file or the new one."""
+    """Replace `path` by `content`; a reader or a crash sees the old file or the new one.
+
+    Lone surrogates, which a data set may hold, are written as their escapes, which JSON reads back.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     with open(aside, "wb") as file:
-        file.write(content.encode() if isinstance(content, str) else content)
+        file.write(encodable(content).encode() if isinstance(content, str) else content)
         file.flush()
         os.fsync(file.fileno())
     os.replace(aside, path)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
+from rlvr_cli.core.causes import MISSING
 from rlvr_cli.core.errors import UserError, hint
+from rlvr_cli.core.files import from_json
 
 KEYS = {"bench", "summary", "protocol", "source", "verifier", "problems"}
 
@@ -40,11 +41,24 @@ def is_result(path: Path) -> bool:
 def read_result(path: Path) -> dict[str, Any]:
     """A result file of `rlvr eval`; UserError where it is something else."""
     try:
-        result = json.loads(path.read_bytes())
+        result = from_json(path.read_bytes())
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else f"not JSON: {error}"
         raise UserError(f"{path} cannot be read: {reason}; give a result file of rlvr eval") from error
     lacking = KEYS - set(result) if isinstance(result, dict) else KEYS
     if lacking:
         raise UserError(f"{path} is no result file of rlvr eval: it lacks {', '.join(sorted(lacking))}")
-    return dict(result)
+    return dict(result) | {"problems": [_whole(row) for row in result["problems"]]}
+
+
+def _whole(row: dict[str, Any]) -> dict[str, Any]:
+    """A problem as it is stored today: earlier versions had the scores alone, as `correct`, 0 without a
+    verdict."""
+    if "scores" in row:
+        return row
+    pairs = list(zip(row["correct"], row["reasons"], strict=True))
+    return row | {
+        "correct": [None if reason in MISSING else reason == "correct" for _, reason in pairs],
+        "scores": [None if reason in MISSING else score for score, reason in pairs],
+        "details": [""] * len(pairs),
+    }

@@ -27,7 +27,7 @@ class Problem:
     tokens: list[int]
     """The prompt's token ids."""
     answer: str
-    """Gold answer, in the form its verifier reads."""
+    """Gold answer, in the form its verifier reads; "" where its verifiers read none."""
     source: str
     """Key of the recipe's `data` (or name of the bench) it came from."""
     verifiers: list[str]
@@ -35,6 +35,13 @@ class Problem:
     extra: dict[str, Any] = field(default_factory=dict)
     """Further columns a verifier or a per-subject table may need; under `prompt`, the problem as its data
     set has it (text or messages), before any template."""
+    alternatives: list[str] = field(default_factory=list)
+    """Further gold answers: any of them counts as `answer` does."""
+
+    @property
+    def golds(self) -> list[str]:
+        """All gold answers, of which any counts."""
+        return [self.answer, *self.alternatives]
 
 
 @dataclass(slots=True, kw_only=True)
@@ -49,7 +56,8 @@ class Completion:
 
 
 class Reason(Enum):
-    """Why a verdict is what it is. timeout and crash say nothing about the answer."""
+    """Why a verdict is what it is. timeout and crash mean that there is no verdict: the response has not
+    caused them. What it does cause by its size or its time is `refused` and scores 0."""
 
     correct = "correct"
     wrong = "wrong"
@@ -71,6 +79,8 @@ class Verdict:
     ms: float = 0.0
     measures: dict[str, tuple[float, float]] = field(default_factory=dict)
     """Name -> (points, of how many): what a bench reports besides the score, e.g. instructions followed."""
+    disputed: bool = False
+    """Two ways of comparing disagree on it; it counts as `wrong`, and is written to `disputed.jsonl`."""
 
     @property
     def scored(self) -> bool:
@@ -90,7 +100,10 @@ class Group:
     scores: list[float] = field(default_factory=list)
     """Per completion: weighted sum over verifiers; NaN where there is no verdict."""
     correct: list[float] = field(default_factory=list)
-    """Per completion: score of the first verifier; NaN where there is no verdict."""
+    """Per completion: 1.0 where the first verifier's reason is `correct`, else 0.0; NaN without a verdict."""
+    first_scores: list[float] = field(default_factory=list)
+    """Per completion: score of the first verifier, partial credit included. Without a verdict NaN, or 0
+    where the recipe says so."""
     rewards: list[float] = field(default_factory=list)
     """Per completion: the shaped score, which advantages are made of."""
     advantages: list[float] = field(default_factory=list)

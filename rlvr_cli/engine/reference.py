@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from rlvr_cli.core import distributed
+from rlvr_cli.core import distributed, tensor_files
 from rlvr_cli.engine.deepspeed_config import deepspeed_config
 from rlvr_cli.engine.logprobs import Scorer
 from rlvr_cli.engine.model import load_sharded
@@ -68,7 +68,7 @@ class Reference:
 
     def load(self, file: Path) -> None:
         """Become what `snapshot` was written to. All ranks must call it."""
-        self._become(torch.load(file, map_location="cpu", mmap=True).items())
+        self._become(tensor_files.read(file, mmap=True).items())
 
     def _become(self, weights: Iterable[tuple[str, Tensor]]) -> None:
         if self.module is None:

@@ -8,11 +8,19 @@ from collections import OrderedDict
 from typing import Any
 
 from deepspeed.runtime.checkpoint_engine import TorchCheckpointEngine
+from deepspeed.runtime.fp16.loss_scaler import LossScaler
+from deepspeed.runtime.zero.config import ZeroStageEnum
+from deepspeed.utils.tensor_fragment import fragment_address
 from torch import Tensor
+
+from rlvr_cli.core import tensor_files
+
+CLASSES = (LossScaler, ZeroStageEnum, fragment_address)
+"""What DeepSpeed's files hold besides tensors and plain values; to make one of them runs nothing."""
 
 
 class Snapshots(TorchCheckpointEngine):
-    """Keeps what DeepSpeed's `save_checkpoint` hands over. Reading is the base class's.
+    """Keeps what DeepSpeed's `save_checkpoint` hands over, and reads without running what a file holds.
 
     DeepSpeed saves between collectives: an error of one rank's disk there would leave the others waiting
     for it. With this in the engine's place of its own it touches no file.
@@ -32,6 +40,9 @@ class Snapshots(TorchCheckpointEngine):
 
     def save(self, state_dict: Any, path: str) -> None:
         self.files[os.path.normpath(path)] = copied(state_dict) if self.copies else state_dict
+
+    def load(self, path: str, map_location: Any = None) -> Any:
+        return tensor_files.read(path, CLASSES, map_location=map_location)
 
 
 def copied(value: Any, seen: dict[Any, Tensor] | None = None) -> Any:

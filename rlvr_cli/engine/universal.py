@@ -19,7 +19,8 @@ import deepspeed
 import torch
 from torch import Tensor, nn
 
-from rlvr_cli.core import distributed
+from rlvr_cli.core import distributed, tensor_files
+from rlvr_cli.engine.snapshot import CLASSES
 
 MOMENTS = ("exp_avg", "exp_avg_sq")
 Pieces = dict[str, dict[str, list[Tensor]]]
@@ -98,7 +99,7 @@ def by_rank(folder: Path, ending: str) -> list[Path]:
 
 
 def read(file: Path) -> dict[str, Any]:
-    content: dict[str, Any] = torch.load(file, map_location="cpu", mmap=True, weights_only=False)
+    content: dict[str, Any] = tensor_files.read(file, CLASSES, mmap=True)
     return content
 
 

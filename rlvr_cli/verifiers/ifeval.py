@@ -14,6 +14,7 @@ from typing import Any
 from rlvr_cli.core.types import Reason, Verdict
 from rlvr_cli.verifiers.extract import Rejected, after_reasoning
 from rlvr_cli.verifiers.ifeval_checks import Instruction, prepare
+from rlvr_cli.verifiers.several_golds import Reads
 
 
 class Level(Enum):
@@ -25,6 +26,7 @@ class Level(Enum):
 
 @dataclass(kw_only=True)
 class Ifeval:
+    reads = Reads.no_gold
     name: str = "ifeval"
     weight: float = 1.0
     gate: bool = False
@@ -100,7 +102,7 @@ def loose(response: str) -> list[str]:
 
 def _instructions(answer: str, extra: dict[str, Any]) -> list[Instruction]:
     """The problem's instructions; ValueError where they cannot be checked."""
-    row = extra if "instruction_id_list" in extra else _read(answer, "the answer")
+    row = extra if "instruction_id_list" in extra else _read(answer or "{}", "the answer")
     if not isinstance(row, dict) or not {"instruction_id_list", "kwargs"} <= row.keys():
         raise ValueError("instruction_id_list and kwargs are needed, as columns or as a JSON answer")
     ids, arguments = row["instruction_id_list"], row["kwargs"]
@@ -114,5 +116,5 @@ def _instructions(answer: str, extra: dict[str, Any]) -> list[Instruction]:
 def _read(text: str, what: str) -> Any:
     try:
         return json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         raise ValueError(f"{what} is not JSON: {text!r:.60}") from None

@@ -11,6 +11,7 @@ from typing import Any
 
 from rlvr_cli.core.types import Reason, Verdict
 from rlvr_cli.verifiers.extract import Rejected, after_reasoning
+from rlvr_cli.verifiers.several_golds import Reads
 
 # What langdetect knows; its zh-cn and zh-tw are both called zh here.
 _LANGUAGES = (
@@ -25,6 +26,8 @@ _SCRIPTS = (
 SCRIPTS = frozenset(_SCRIPTS.split())
 CHUNK = 150
 """Letters that are put before the detector at a time: fewer are guessed badly, more hide a change."""
+CHUNKS = 200
+"""About so many times the detector is asked, at most: 2 s of ideographs. Of longer texts it sees parts."""
 _NOT_PROSE = re.compile(
     r"```.*?(?:```|\Z)|`[^`\n]*`|\$\$.*?\$\$|\$[^$\n]*\$|\\[A-Za-z]+|https?://\S+", re.DOTALL
 )
@@ -32,6 +35,7 @@ _NOT_PROSE = re.compile(
 
 @dataclass(kw_only=True)
 class Language:
+    reads = Reads.no_gold
     name: str = "language"
     weight: float = 1.0
     gate: bool = False
@@ -87,26 +91,29 @@ class Language:
             return
         for chunk in _chunks(text):
             letters = sum(map(str.isalpha, chunk))
-            yield letters, letters * (_detect(chunk) == self.language)
+            seen = chunk if letters < 2 * CHUNK else chunk[: 2 * CHUNK]
+            yield letters, letters * (_detect(seen) == self.language)
 
 
 def _chunks(text: str) -> Iterator[str]:
-    """Sentences put together to about CHUNK letters, or to half of that where a line ends.
+    """Sentences put together to about CHUNK letters (more in long texts), or to half where a line ends.
 
     A rest of less than half goes to the last.
     """
-    chunks, size = [""], 0
+    wanted = max(CHUNK, sum(map(str.isalpha, text)) // CHUNKS)
+    chunks: list[list[str]] = [[""]]
+    size = 0
     for piece in re.split(r"(?<=[.!?。！？\n])", text):
         for start in range(0, len(piece), 4 * CHUNK):  # text without any end
             part = piece[start : start + 4 * CHUNK]
-            if size >= (CHUNK / 2 if chunks[-1].endswith("\n") else CHUNK):
-                chunks.append("")
+            if size >= (wanted / 2 if chunks[-1][-1].endswith("\n") else wanted):
+                chunks.append([])
                 size = 0
-            chunks[-1] += part
+            chunks[-1].append(part)
             size += sum(map(str.isalpha, part))
-    if len(chunks) > 1 and size < CHUNK / 2:
-        chunks[-2:] = ["".join(chunks[-2:])]
-    yield from chunks
+    if len(chunks) > 1 and size < wanted / 2:
+        chunks[-2:] = [chunks[-2] + chunks[-1]]
+    yield from map("".join, chunks)
 
 
 def _detect(text: str) -> str | None:

@@ -24,6 +24,7 @@ import pytest
 
 from rlvr_cli.core.types import Reason, Verdict
 from rlvr_cli.schema import Verification
+from rlvr_cli.verifiers.answer import Unreachable
 from rlvr_cli.verifiers.match import Match
 from rlvr_cli.verifiers.math import Math
 from rlvr_cli.verifiers.pool import Pool
@@ -54,7 +55,7 @@ class Sleeper:
 @pytest.fixture(scope="module")
 def server() -> Iterator[Server]:
     verifiers = {"math": Math(), "match": Match(), "sleep": Sleeper()}
-    limits = Limits(max_body=200_000, max_requests=2, idle_s=2.0)
+    limits = Limits(max_body=200_000, max_requests=2, request_s=2.0)
     with serving(verifiers, Verification(timeout_s=4.0), token="s3cret", limits=limits) as running:
         yield running
 
@@ -167,7 +168,7 @@ def test_a_body_that_does_not_come_is_given_up(server: Server) -> None:
         while not (answered := select.select([client], [], [], 0.3)[0]) and time.monotonic() - started < 10:
             client.sendall(b" ")  # one byte now and then would keep a plain time-out from ever ringing
         assert answered
-        assert b" 400 " in client.recv(1000).splitlines()[0]
+        assert b" 408 " in client.recv(1000).splitlines()[0]
     assert 1.5 < time.monotonic() - started < 10
     end = time.monotonic() + 10  # the answer leaves before the request is counted out
     while server.metrics.in_work and time.monotonic() < end:
@@ -208,10 +209,10 @@ def test_no_server_is_a_crash_after_the_retries() -> None:
         taken.bind(("127.0.0.1", 0))  # bound and not listening: connections are refused
         remote = Remote(url=f"http://127.0.0.1:{taken.getsockname()[1]}", retries=2)
         started = time.monotonic()
-        with pytest.raises(ConnectionError, match="no verdict from http"):
+        with pytest.raises(Unreachable, match="no verdict from http"):
             remote.verify("1", "1", {})
         assert 0.3 <= time.monotonic() - started < 5  # pauses of 0.1 and 0.2 s
-        with Pool({"r": remote}, Verification(workers=1)) as pool:
+        with Pool({"r": replace(remote, wait_s=0.0)}, Verification(workers=1)) as pool:
             verdict = pool.submit("r", "1", "1", {}).result(60)
     assert verdict.reason is Reason.crash and not verdict.scored and "refused" in verdict.detail
 
@@ -239,7 +240,7 @@ def test_a_busy_server_is_asked_again_and_a_token_must_be_there(monkeypatch: pyt
     assert verdict == Verdict(score=0.5, reason=Reason.wrong, detail="d")
     assert seen == [{"response": "a", "answer": "b", "extra": {"c": 1}, "verifier": None}] * 3
     del seen[:]
-    with pytest.raises(ConnectionError, match="429"):
+    with pytest.raises(Unreachable, match="429"):
         replace(remote, retries=1).verify("a", "b", {})
     assert len(seen) == 2
     httpd.shutdown()

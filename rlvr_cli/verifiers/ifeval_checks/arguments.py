@@ -34,7 +34,7 @@ def position(value: Any) -> int:
 
 
 def relation(value: Any) -> Relation:
-    if value not in RELATIONS:
+    if not isinstance(value, str) or value not in RELATIONS:
         raise ValueError(" or ".join(f"'{name}'" for name in RELATIONS))
     return RELATIONS[value]
 
@@ -52,11 +52,22 @@ def letter(value: Any) -> str:
 
 
 def pattern(value: Any) -> str:
-    """A word, read as a regular expression as the reference does; as itself where it is none."""
-    word = phrase(value)
+    """A word, read as a regular expression as the reference does; as itself where it is none.
+
+    It comes from the data set and is trusted: one that takes exponential time takes it.
+    """
+    return _usable(phrase(value), "{}")
+
+
+def inner_pattern(value: Any) -> str:
+    """The same for a part of a larger expression, where `(?i)` may not stand."""
+    return _usable(phrase(value), r"\b{}\b")
+
+
+def _usable(word: str, place: str) -> str:
     try:
-        re.compile(word)
-    except re.error:
+        re.compile(place.format(word))
+    except (re.error, OverflowError, RecursionError):
         return re.escape(word)
     return word
 
@@ -65,3 +76,8 @@ def patterns(value: Any) -> list[str]:
     if not isinstance(value, list | tuple) or not value:
         raise ValueError("a list of words")
     return [pattern(word) for word in value]
+
+
+def inner_patterns(value: Any) -> list[str]:
+    patterns(value)
+    return [inner_pattern(word) for word in value]

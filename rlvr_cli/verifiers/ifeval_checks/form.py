@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 
-from rlvr_cli.verifiers.ifeval_checks.arguments import count, pattern, phrase
+from rlvr_cli.verifiers.ifeval_checks.arguments import count, inner_pattern, pattern, phrase
 from rlvr_cli.verifiers.ifeval_checks.registry import check
 
 CONSTRAINED = ("My answer is yes.", "My answer is no.", "My answer is maybe.")
@@ -34,8 +34,9 @@ def postscript(response: str, postscript_marker: str) -> bool:
 @check("detectable_format:number_bullet_lists", num_bullets=count)
 def number_bullet_lists(response: str, num_bullets: int) -> bool:
     """Exactly so many lines that begin with one `*` or with `-`, rules such as `---` among them."""
-    stars = re.findall(r"^\s*+\*[^\*].*$", response, re.MULTILINE)
-    dashes = re.findall(r"^\s*+-.*$", response, re.MULTILINE)
+    # The reference's `^\s*` takes blank lines along, and reads a page of them again from each of its lines.
+    stars = re.findall(r"^[^\S\n]*+\*[^\*].*$", response, re.MULTILINE)
+    dashes = re.findall(r"^[^\S\n]*+-.*$", response, re.MULTILINE)
     return len(stars) + len(dashes) == num_bullets
 
 
@@ -56,7 +57,7 @@ def number_highlighted_sections(response: str, num_highlights: int) -> bool:
     return sum(bool(found.strip()) for found in single + double) >= num_highlights
 
 
-@check("detectable_format:multiple_sections", section_spliter=pattern, num_sections=count)
+@check("detectable_format:multiple_sections", section_spliter=inner_pattern, num_sections=count)
 def multiple_sections(response: str, section_spliter: str, num_sections: int) -> bool:
     """At least so many headings: the word and a number, anywhere in a line, in this case."""
     return len(re.split(rf"\s?{section_spliter}\s?\d+\s?", response)) - 1 >= num_sections

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 import re
 
-from rlvr_cli.verifiers.ifeval_checks.arguments import Relation, count, letter, pattern, patterns, relation
+from rlvr_cli.verifiers.ifeval_checks.arguments import (
+    Relation,
+    count,
+    inner_patterns,
+    letter,
+    pattern,
+    patterns,
+    relation,
+)
 from rlvr_cli.verifiers.ifeval_checks.registry import check
 
 
@@ -20,7 +28,7 @@ def frequency(response: str, keyword: str, frequency: int, relation: Relation) -
     return relation(len(re.findall(keyword, response, re.IGNORECASE)), frequency)
 
 
-@check("keywords:forbidden_words", forbidden_words=patterns)
+@check("keywords:forbidden_words", forbidden_words=inner_patterns)
 def forbidden_words(response: str, forbidden_words: list[str]) -> bool:
     """None of the words occurs as a word of its own."""
     return not any(re.search(rf"\b{word}\b", response, re.IGNORECASE) for word in forbidden_words)

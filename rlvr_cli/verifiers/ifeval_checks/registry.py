@@ -57,7 +57,7 @@ def prepare(ids: list[str], arguments: list[dict[str, Any] | None]) -> list[Inst
 
 
 def _prepare(id: str, given: dict[str, Any]) -> Instruction:
-    if id not in CHECKS:
+    if not isinstance(id, str) or id not in CHECKS:
         raise ValueError(f"there is no instruction '{id}'{hint(str(id), CHECKS)}")
     chosen = CHECKS[id]
     if not isinstance(given, dict):

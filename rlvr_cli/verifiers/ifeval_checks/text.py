@@ -40,7 +40,7 @@ def _ends(text: str, begin: int, end: re.Match[str]) -> bool:
     marks = end.group().rstrip("\"'”’)]}*_")
     if marks.strip("."):
         return True
-    following = text[end.end() :][:50].lstrip("\n\t \"'“‘(*_")[:1]
+    following = text[end.end() : end.end() + 50].lstrip("\n\t \"'“‘(*_")[:1]
     if len(marks) > 1:
         return following.isupper()
     # The word before, at most 20 characters back: hostile text must not be scanned again and again.
