@@ -21,6 +21,12 @@ SOURCE = "print(sum(map(int, input().split())))"
 RESPONSE = f"```python\n{SOURCE}\n```"
 PAIRS = json.dumps({"inputs": ["1 2\n"] * 5, "outputs": ["3\n"] * 5})
 ASSERTS = json.dumps({"test_list": [f"assert add({n}, 1) == {n + 1}" for n in range(3)]})
+ADDS = "def add(a, b):\n    return a + b"
+VERDICTS = (
+    ("verdict, 5 outputs", RESPONSE, PAIRS),
+    ("verdict, 3 asserts", f"```python\n{ADDS}\n```", ASSERTS),
+    ("the same with numpy", f"```python\nimport numpy\n{ADDS}\n```", ASSERTS),
+)
 
 
 def timed(action: Callable[[], object], count: int) -> tuple[float, float, float]:
@@ -57,22 +63,14 @@ def main() -> None:
             continue
         rows.append((tier.name, "cold", *timed(lambda name=tier.name: cold(name), arguments.count // 10)))
         with Sandbox(Isolation(tier.name)) as sandbox:
-            sandbox.script("", b"", 30)
-            rows.append(
-                (
-                    tier.name,
-                    "warm",
-                    *timed(lambda box=sandbox: box.script(SOURCE, b"1 2\n", 30), arguments.count),
-                )
-            )
-    for name, response, answer in (
-        ("verdict, 5 outputs", RESPONSE, PAIRS),
-        ("verdict, 3 asserts", "```python\ndef add(a, b):\n    return a + b\n```", ASSERTS),
-    ):
-        verifier = Code(timeout_s=30, total_s=60)
-        assert verifier.verify(response, answer, {}).score == 1.0
-        check = timed(lambda v=verifier, r=response, a=answer: v.verify(r, a, {}), arguments.count // 5)
-        rows.append((name, "warm", *check))
+            sandbox.prepare(1)
+            warm = timed(lambda box=sandbox: box.script(SOURCE, b"1 2\n", 30), arguments.count)
+            rows.append((tier.name, "warm", *warm))
+        for name, response, answer in VERDICTS:
+            verifier = Code(timeout_s=30, total_s=60, isolation=Isolation(tier.name))
+            assert verifier.verify(response, answer, {}).score == 1.0
+            check = timed(lambda v=verifier, r=response, a=answer: v.verify(r, a, {}), arguments.count // 5)
+            rows.append((f"  {name}", "warm", *check))
     print(f"{'':22}{'':6}{'per second':>12}{'median ms':>12}{'p99 ms':>12}")
     for name, how, rate, median, worst in rows:
         print(f"{name:22}{how:6}{rate:12.1f}{median:12.1f}{worst:12.1f}")

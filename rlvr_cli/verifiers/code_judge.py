@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from decimal import Decimal, InvalidOperation
+from textwrap import dedent
 from time import monotonic
 from typing import Any, Protocol
 
 from rlvr_cli.verifiers.code_tests import Call, Check, Script, Tests
 from rlvr_cli.verifiers.sandbox import Program, Sandbox
+from rlvr_cli.verifiers.sandbox.received import same, shown
 from rlvr_cli.verifiers.sandbox.running import parse
-from rlvr_cli.verifiers.sandbox.values import Unknown
 
 SYNTAX = ("SyntaxError", "IndentationError", "TabError")
 
@@ -47,9 +49,17 @@ def run(sandbox: Sandbox, source: str, tests: Tests, settings: Settings) -> tupl
 
 def with_prefix(source: str, tests: Tests) -> str:
     """The whole program: HumanEval's prompt is a beginning that some responses continue."""
-    if tests.entry and f"def {tests.entry}" not in source:
-        return tests.prefix + source
+    indented = source.lstrip("\n")[:1] in (" ", "\t")
+    if tests.entry and indented and not _defines(source, tests.entry):
+        return tests.prompt + source
+    source = dedent(source) if indented else source
     return f"{tests.prefix}\n{source}" if tests.prefix.strip() else source
+
+
+def _defines(source: str, entry: str) -> bool:
+    """Whether the entry (`f`, or `Solution().f`) is a function of the source."""
+    name = re.findall(r"\w+", entry)[-1:]
+    return bool(name) and re.search(rf"^\s*(?:async\s+)?def\s+{name[0]}\b", source, re.MULTILINE) is not None
 
 
 def _one(sandbox: Sandbox, source: str, tests: Tests, case: Script | Call | Check, deadline: float) -> str:
@@ -61,7 +71,7 @@ def _one(sandbox: Sandbox, source: str, tests: Tests, case: Script | Call | Chec
             value = sandbox.call(source, case.name, case.arguments, deadline - monotonic())
         except ValueError as error:
             return _said(str(error))
-        return _compare(value, case.values)
+        return "" if _equals(value, case.values) else f"wrong value {shown(value)}"
     with sandbox.open({"mode": "serve", "source": source}) as candidate:
         loaded = candidate.receive(deadline)
         if loaded is None:
@@ -78,16 +88,16 @@ def _script(sandbox: Sandbox, source: str, case: Script, deadline: float) -> str
     if not outcome.clean:
         return _said(outcome.error or _REASONS.get(outcome.stopped) or f"it ended with code {outcome.code}")
     stdout = outcome.stdout.decode(errors="replace")
-    return "" if same_output(stdout, case.stdout) else f"wrong output {stdout.strip()!r:.100}"
+    return "" if same_output(stdout, case.stdout) else f"wrong output {stdout.strip()[:100]!r:.100}"
 
 
 def _relay(candidate: Program, test: Program, deadline: float) -> str:
     """Calls of the test go to the candidate, its answers back, unread; the test has the last word."""
     while (line := test.receive(deadline)) is not None:
-        message = parse(line)
-        if "unsupported" in message:
-            raise Unjudgeable(f"this test cannot be run: {message['unsupported']}")
-        if "call" not in message:
+        if not line.startswith(b'{"do"'):
+            message = parse(line)
+            if "unsupported" in message:
+                raise Unjudgeable(f"this test cannot be run: {message['unsupported']}")
             return "" if message.get("passed") is True else _said(str(message.get("detail", "failed")))
         candidate.send(line + b"\n", deadline)
         answer = candidate.receive(deadline)
@@ -114,27 +124,21 @@ def _said(text: str) -> str:
     return " ".join(_REASONS.get(text, text).split())[:200] or "failed"
 
 
-def _compare(value: Any, right: list[Any]) -> str:
-    """What is wrong with a value that a program returned; it may be made to break a comparison."""
+def _equals(value: Any, right: list[Any]) -> bool:
     try:
-        return "" if _listed(value) in right else f"wrong value {value!r:.100}"
-    except (Unknown, RecursionError) as error:
-        return f"wrong value ({error})"
-
-
-def _listed(value: Any) -> Any:
-    """Tuples as lists, as JSON has them."""
-    if isinstance(value, list | tuple):
-        return [_listed(item) for item in value]
-    if isinstance(value, dict):
-        return {key: _listed(item) for key, item in value.items()}
-    return value
+        return any(same(value, meant) for meant in right)
+    except RecursionError:  # what is expected is never that deep
+        return False
 
 
 def same_output(said: str, meant: str) -> bool:
     """As LiveCodeBench defines it: equal stripped lines, or else equal numbers, token by token."""
-    lines, golds = (text.strip().split("\n") for text in (said, meant))
-    return len(lines) == len(golds) and all(map(_same_line, lines, golds))
+    said, meant = said.strip(), meant.strip()
+    if said == meant:
+        return True
+    if said.count("\n") != meant.count("\n"):  # the work below is bounded by what is expected
+        return False
+    return all(map(_same_line, said.split("\n"), meant.split("\n")))
 
 
 def _same_line(said: str, meant: str) -> bool:
@@ -142,7 +146,12 @@ def _same_line(said: str, meant: str) -> bool:
     if said == meant:
         return True
     try:
-        numbers: list[list[Decimal]] = [[Decimal(word) for word in line.split()] for line in (said, meant)]
-        return numbers[0] == numbers[1]
+        golds = [Decimal(word) for word in meant.split()]
+        words = said.split(maxsplit=len(golds))
+        return len(words) == len(golds) and all(map(_equal_number, words, golds))
     except (InvalidOperation, ValueError):
         return False
+
+
+def _equal_number(word: str, gold: Decimal) -> bool:
+    return Decimal(word) == gold

@@ -11,14 +11,14 @@ LiveCodeBench's private tests may stand as they are published: base64 of zlib of
 
 from __future__ import annotations
 
+import ast
 import base64
-import binascii
-import io
 import json
-import pickle
+import pickletools
 import zlib
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from decimal import Decimal
 from typing import Any
 
 MAX_BYTES = 256 << 20
@@ -61,15 +61,20 @@ class Tests:
     """Runs before a Check, beside it and out of the tested program's reach."""
     prefix: str = ""
     """Stands before the tested program."""
+    prompt: str = ""
+    """Stands before it in the place of `prefix` where the program continues it."""
     entry: str | None = field(default=None)
-    """The function that a Check is about."""
+    """The function that a Check is about: `f`, or `Solution().f`."""
+
+    def programs(self) -> list[str]:
+        """The tests that are programs themselves, with their setup; none where no test is."""
+        checks = [case.source for case in self.cases if isinstance(case, Check)]
+        return [self.setup, *checks] if checks else []
 
 
-class _Strings(pickle.Unpickler):
-    """A string needs no class: a pickle that asks for any is none of LiveCodeBench's."""
-
-    def find_class(self, module: str, name: str) -> Any:
-        raise pickle.UnpicklingError(f"{module}.{name} in packed tests")
+OF_TEXT = {"SHORT_BINUNICODE", "BINUNICODE", "BINUNICODE8", "UNICODE"}
+AROUND_TEXT = {"PROTO", "FRAME", "MEMOIZE", "PUT", "BINPUT", "LONG_BINPUT", "STOP"}
+"""Instructions of a pickled string; it has no other."""
 
 
 def unpack(text: str) -> str:
@@ -79,14 +84,16 @@ def unpack(text: str) -> str:
         data = inflate.decompress(base64.b64decode(text, validate=True), MAX_BYTES)
         if inflate.unconsumed_tail:
             raise Malformed(f"packed tests are larger than {MAX_BYTES >> 20} MiB")
-        unpacked = _Strings(io.BytesIO(data)).load()
-    except (binascii.Error, zlib.error, pickle.UnpicklingError, EOFError, ValueError, IndexError) as error:
-        if isinstance(error, Malformed):
-            raise
+        found = list(pickletools.genops(data))
+    except Malformed:
+        raise
+    except Exception as error:  # of any kind: the data is whatever a data set holds
         raise Malformed(f"it is neither JSON nor packed tests ({error})") from error
-    if not isinstance(unpacked, str):
-        raise Malformed("packed tests hold no text")
-    return unpacked
+    strings = [argument for code, argument, _ in found if code.name in OF_TEXT]
+    other = {code.name for code, _, _ in found} - OF_TEXT - AROUND_TEXT
+    if other or len(strings) != 1:
+        raise Malformed(f"packed tests hold no text but {', '.join(sorted(other)) or 'several'}")
+    return str(strings[0])
 
 
 def parse(answer: str, extra: dict[str, Any], max_tests: int | None = None) -> Tests:
@@ -109,9 +116,7 @@ def parse(answer: str, extra: dict[str, Any], max_tests: int | None = None) -> T
         raise Malformed("it has none of inputs and outputs, test_list, test")
     if not tests.cases:
         raise Malformed("it has no tests")
-    return Tests(
-        cases=spaced(tests.cases, max_tests), setup=tests.setup, prefix=tests.prefix, entry=tests.entry
-    )
+    return replace(tests, cases=spaced(tests.cases, max_tests))
 
 
 def spaced(cases: list[Any], most: int | None) -> list[Any]:
@@ -125,9 +130,14 @@ def spaced(cases: list[Any], most: int | None) -> list[Any]:
 
 def _json(text: str) -> Any:
     try:
-        return json.loads(text)
+        return json.loads(text, parse_int=_whole)
     except (ValueError, RecursionError) as error:
         raise Malformed(f"it is not valid JSON ({error})") from error
+
+
+def _whole(digits: str) -> int:
+    """Python refuses to read more than 4,300 digits as a number; a gold answer is no attack."""
+    return int(digits) if len(digits) < 4300 else int(Decimal(digits))
 
 
 def _listed(data: list[Any], extra: dict[str, Any]) -> dict[str, Any]:
@@ -139,6 +149,8 @@ def _listed(data: list[Any], extra: dict[str, Any]) -> dict[str, Any]:
         data = [item for item in _json(public) if item not in data] + data
     metadata = extra.get("metadata") or {}
     metadata = _json(metadata) if isinstance(metadata, str) else metadata
+    if not isinstance(metadata, dict):
+        raise Malformed("metadata is no object")
     try:
         made = {"inputs": [t["input"] for t in data], "outputs": [t["output"] for t in data]}
     except (TypeError, KeyError):
@@ -162,7 +174,22 @@ def _check(data: dict[str, Any]) -> Tests:
     if not all(isinstance(text, str) for text in (test, entry, prompt)):
         raise Malformed("test and entry_point (and prompt) must be text")
     source = f"{test}\ncheck({entry})\n"
-    return Tests(cases=[Check(source=source)], setup=prompt, prefix=prompt, entry=entry)
+    whole = closed(prompt)
+    return Tests(cases=[Check(source=source)], setup=whole, prefix=whole, prompt=prompt, entry=entry)
+
+
+def closed(prompt: str) -> str:
+    """A prompt as a program of its own: where it ends in the head of a function, with a body for it.
+
+    Nothing where it is no Python, as a question in words.
+    """
+    last = prompt.rstrip().rpartition("\n")[2]
+    indent = " " * (len(last) - len(last.lstrip()) + 4)
+    for source in (prompt, f"{prompt.rstrip()}\n{indent}pass\n"):
+        with suppress(SyntaxError, ValueError, RecursionError, MemoryError):
+            ast.parse(source)
+            return source
+    return ""
 
 
 def _pairs(data: dict[str, Any]) -> list[Script | Call | Check]:
@@ -191,11 +218,20 @@ def _call(name: str, given: Any, expected: Any) -> Call:
     if not isinstance(arguments, list):
         raise Malformed("the input of a function is a list of arguments, or a line of JSON for each")
     values = [expected]
+    if not lines:
+        arguments = [_numbered(argument) for argument in arguments]
     if isinstance(expected, str):
-        with suppress(ValueError):
-            values.append(json.loads(expected))
+        with suppress(Malformed):
+            values.append(_json(expected))
         if lines:  # it is JSON there, and nothing else
             values = values[-1:]
     elif not lines and isinstance(expected, list) and len(expected) == 1:
         values.append(expected[0])
     return Call(name=name, arguments=arguments, values=values)
+
+
+def _numbered(argument: Any) -> Any:
+    """JSON makes text of a dict's keys; where all are whole numbers they become so again (APPS, verl)."""
+    if isinstance(argument, dict) and all(key.removeprefix("-").isdecimal() for key in argument):
+        return {int(key): value for key, value in argument.items()}
+    return argument

@@ -21,7 +21,7 @@ data; the exit status and what the program says about itself only ever make a ve
 Linux on x86_64 or aarch64. The threat model is in docs/security.md.
 """
 
-from rlvr_cli.verifiers.sandbox.box_process import SandboxError
+from rlvr_cli.verifiers.sandbox.box_process import SandboxError, numpy_folders
 from rlvr_cli.verifiers.sandbox.host import Sandbox, run_python, shared
 from rlvr_cli.verifiers.sandbox.limits import Isolation, Limits
 from rlvr_cli.verifiers.sandbox.running import Outcome, Program
@@ -36,6 +36,7 @@ __all__ = [
     "SandboxError",
     "Tier",
     "choose",
+    "numpy_folders",
     "probe",
     "run_python",
     "shared",

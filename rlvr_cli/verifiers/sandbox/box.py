@@ -1,6 +1,7 @@
 """Start of a box's own process. For userns it builds the box; for bwrap it is in one already.
 
-python -c BOOTSTRAP <tier> <control descriptor> <uid> <parent pid> <read-only folders...>
+python -c BOOTSTRAP <tier> <control descriptor> <uid> <parent pid> <folder that numpy is in, or "">
+    <read-only folders...>
 """
 
 from __future__ import annotations
@@ -27,10 +28,10 @@ def main() -> None:
     signal.pthread_sigmask(signal.SIG_SETMASK, [])
     with suppress(OSError):  # bwrap has no /proc; then the host's own setting holds
         Path("/proc/self/oom_score_adj").write_text("1000")  # the first to go when memory runs out
-    zygote.warm()
+    zygote.warm(sys.argv[5])
     if tier == "userns":
         enter(uid)
-        build([Path(folder) for folder in sys.argv[5:]])
+        build([Path(folder) for folder in sys.argv[6:]])
         first_process()
     zygote.serve(control)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import shutil
@@ -10,6 +11,7 @@ import subprocess
 import sys
 from contextlib import suppress
 from dataclasses import asdict
+from functools import cache
 from itertools import count
 from pathlib import Path
 from time import monotonic
@@ -21,7 +23,9 @@ HERE = Path(__file__).parent
 BASE = Path(sys.base_prefix)
 UIDS = range(60578, 61184)
 """Left free by systemd's conventions: no user, no service."""
-ENVIRONMENT = {"PYTHONHASHSEED": "0", "PYTHONUTF8": "1", "LC_ALL": "C.UTF-8", "HOME": "/tmp"}
+THREADS = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+"""numpy's threads would keep the zygote from making namespaces."""
+ENVIRONMENT = {"PYTHONHASHSEED": "0", "PYTHONUTF8": "1", "LC_ALL": "C.UTF-8", "HOME": "/tmp", **THREADS}
 FLAGS = ["-s", "-S", "-P", "-B"]
 # Packages without their __init__: nothing of ours but this folder is needed, or in sight, in a box.
 BOOTSTRAP = """
@@ -44,7 +48,8 @@ class Box:
 
     def __init__(self, tier: str, limits: Limits) -> None:
         self.tier, self.limits = tier, limits
-        self.uid = UIDS[(os.getpid() * 7 + next(_serial)) % len(UIDS)]
+        self.uid, self._claim = claimed_uid()
+        self._packages = numpy_folders() if limits.numpy else []
         self.control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
             self.process = subprocess.Popen(
@@ -72,14 +77,15 @@ class Box:
 
     def _command(self, control: int) -> list[str]:
         executable = str(Path(sys.executable).resolve())
-        folders = ["/usr", *([] if BASE.is_relative_to("/usr") else [str(BASE)])]
+        folders = ["/usr", *([] if BASE.is_relative_to("/usr") else [str(BASE)]), *self._packages]
         python = [executable, *FLAGS, "-c", BOOTSTRAP, str(HERE), self.tier, str(control), str(self.uid)]
-        python += [str(os.getpid()), *folders]
+        python += [str(os.getpid()), str(Path(self._packages[0]).parent) if self._packages else "", *folders]
         return [*bubblewrap(self.uid, folders), *python] if self.tier == "bwrap" else python
 
     def send(self, descriptors: list[int]) -> None:
         """Start a program."""
         settings = {**asdict(self.limits), "boxed": self.tier != "rlimit", "uid": self.uid}
+        settings["readable"] = self._packages
         try:
             socket.send_fds(self.control, [json.dumps(settings).encode()], descriptors)
         except OSError as error:
@@ -106,6 +112,33 @@ class Box:
         self.control.close()
         self.process.kill()
         self.process.wait()
+        self._claim.close()
+
+
+def claimed_uid() -> tuple[int, socket.socket]:
+    """A uid that no other box on this machine has while the socket is open; its name is the claim.
+
+    Limits on processes are counted by uid, and two boxes of one share them, as some must where there are
+    more boxes than uids.
+    """
+    start = os.getpid() * 7 + next(_serial)
+    claim = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    for place in range(len(UIDS)):
+        uid = UIDS[(start + place) % len(UIDS)]
+        with suppress(OSError):
+            claim.bind(f"\0rlvr-sandbox-{uid}")
+            return uid, claim
+    return UIDS[start % len(UIDS)], claim
+
+
+@cache
+def numpy_folders() -> list[str]:
+    """numpy's package and its libraries, as they are installed for this Python; empty where it is not."""
+    found = importlib.util.find_spec("numpy")
+    if found is None or found.origin is None:
+        return []
+    package = Path(found.origin).resolve().parent
+    return [str(path) for path in (package, package.with_name("numpy.libs")) if path.is_dir()]
 
 
 def bubblewrap(uid: int, folders: list[str]) -> list[str]:

@@ -9,9 +9,10 @@ import sys
 from typing import Any
 
 from rlvr_cli.verifiers.sandbox import kernel, landlock, seccomp
+from rlvr_cli.verifiers.sandbox.limits import NUMPY_MB
 
 Settings = dict[str, Any]
-"""The fields of Limits, and `boxed`, `uid`: sent by the host with every program."""
+"""The fields of Limits, and `boxed`, `uid`, `readable`: sent by the host with every program."""
 READABLE = [
     "/usr",
     "/bin",
@@ -39,7 +40,8 @@ def confine(settings: Settings) -> None:
     os.umask(0o077)
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGALRM):
         signal.signal(number, signal.SIG_DFL)
-    memory, files = settings["memory_mb"] << 20, settings["file_mb"] << 20
+    memory = settings["memory_mb"] + (NUMPY_MB if settings["numpy"] else 0) << 20
+    files = settings["file_mb"] << 20
     limit(resource.RLIMIT_AS, memory)
     limit(resource.RLIMIT_CPU, settings["cpu_s"])
     # Without a box, files would stay behind.
@@ -48,6 +50,7 @@ def confine(settings: Settings) -> None:
     limit(resource.RLIMIT_CORE, 0)
     limit(resource.RLIMIT_MSGQUEUE, 0)
     limit(resource.RLIMIT_MEMLOCK, 0)
+    limit(resource.RLIMIT_SIGPENDING, 64)  # of timers, too, which are memory of the kernel's
     if os.geteuid() == 0:  # root has no limit on processes
         limit(resource.RLIMIT_NPROC, settings["processes"])
         become(settings["uid"])
@@ -57,7 +60,8 @@ def confine(settings: Settings) -> None:
     if not settings["boxed"]:
         kernel.prctl(kernel.PR_SET_PDEATHSIG, signal.SIGKILL)  # after setuid, which clears it
     kernel.prctl(kernel.PR_SET_NO_NEW_PRIVS, 1)
-    landlock.restrict([*READABLE, sys.base_prefix], ["/tmp"] if settings["boxed"] else [], WRITABLE)
+    readable = [*READABLE, sys.base_prefix, *settings["readable"]]
+    landlock.restrict(readable, ["/tmp"] if settings["boxed"] else [], WRITABLE)
     seccomp.install()
 
 

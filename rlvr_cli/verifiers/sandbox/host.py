@@ -11,15 +11,16 @@ import os
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from time import monotonic
 from typing import Any
 
 from rlvr_cli.verifiers.sandbox.box_process import Box
 from rlvr_cli.verifiers.sandbox.limits import Isolation, Limits
+from rlvr_cli.verifiers.sandbox.received import json_value
 from rlvr_cli.verifiers.sandbox.running import Outcome, Program, parse
 from rlvr_cli.verifiers.sandbox.tiers import choose
-from rlvr_cli.verifiers.sandbox.values import Unknown, decode, encode
+from rlvr_cli.verifiers.sandbox.values import encode
 
 
 class Sandbox:
@@ -41,27 +42,40 @@ class Sandbox:
             box.stop()
         self._free.clear()
 
+    def prepare(self, boxes: int) -> None:
+        """Start so many, if they are not there, before a program's time is counted."""
+        with ExitStack() as stack:
+            for _ in range(boxes):
+                stack.enter_context(self._box())
+
     @contextmanager
-    def open(self, job: dict[str, Any], stdin: bytes = b"") -> Iterator[Program]:
-        """A program that runs until the block is left. `job`: see program.py. SandboxError: no verdict."""
+    def _box(self) -> Iterator[Box]:
+        """A box that is free, or a new one; kept afterwards, unless what was done with it failed."""
         if self._pid != os.getpid():  # a fork: the boxes are the parent's
             self._free, self._pid = [], os.getpid()
         box = self._free.pop() if self._free else Box(self.tier, self.limits)
         if box.process.poll() is not None:  # somebody has ended it while it was idle
             box.stop()
             box = Box(self.tier, self.limits)
-        program = None
         try:
-            program = Program(box, job, stdin)
-            yield program
-            program.close()
+            yield box
         except BaseException:
             box.stop()
-            if program is not None:
-                program._running = False
-                program.close()
             raise
         self._free.append(box)
+
+    @contextmanager
+    def open(self, job: dict[str, Any], stdin: bytes = b"") -> Iterator[Program]:
+        """A program that runs until the block is left. `job`: see program.py. SandboxError: no verdict."""
+        with self._box() as box:
+            program = Program(box, job, stdin)
+            try:
+                yield program
+            except BaseException:
+                program._running = False  # its box is ended below, and not to be spoken to
+                raise
+            finally:
+                program.close()
 
     def script(self, source: str, stdin: bytes, seconds: float) -> Outcome:
         """Run `source` as a main program."""
@@ -70,9 +84,9 @@ class Sandbox:
             return program.finish(deadline)
 
     def call(self, source: str, name: str, arguments: list[Any], seconds: float) -> Any:
-        """The value of one function call. ValueError: none came, and why."""
+        """The encoded value of one function call (received.py reads it). ValueError: none came, and why."""
         deadline = monotonic() + seconds
-        request = {"call": name, "args": encode(arguments)}
+        request = {"do": "call", "of": name, "args": encode(arguments)}
         with self.open({"mode": "serve", "source": source}) as program:
             loaded = program.receive(deadline)
             if loaded is not None and "raised" not in parse(loaded):
@@ -82,12 +96,10 @@ class Sandbox:
                 outcome = program.finish(deadline)
                 raise ValueError(outcome.stopped or outcome.error or f"it ended with code {outcome.code}")
         answer = parse(loaded)
-        try:
-            if "value" in answer:
-                return decode(answer["value"])
-        except (Unknown, RecursionError) as error:
-            raise ValueError(f"{error}") from error
-        raise ValueError(f"{answer.get('raised', 'no answer')}"[:300])
+        if "value" in answer:
+            return answer["value"]
+        raised = answer.get("raised")
+        raise ValueError(": ".join(map(str, raised))[:300] if isinstance(raised, list) else "no answer")
 
 
 KEPT = 4
@@ -113,9 +125,13 @@ def shared(isolation: Isolation, limits: Limits) -> Sandbox:
 def run_python(source: str, payload: Any, *, seconds: float = 5.0, limits: Limits | None = None) -> Any:
     """The JSON value that `main(payload)` of `source` returns, run in the strongest tier there is.
 
-    `payload` and the result are JSON values (tuples and sets survive too). UserError: this machine
-    has no isolation. ValueError: the program failed, was too slow, or returned something else.
+    `payload` and the result are JSON values; a tuple comes back as a list. UserError: this machine has
+    no isolation. ValueError: the program failed, was too slow, or returned something else.
     SandboxError: the sandbox itself failed, which says nothing about the program. The box is kept
     for the calling thread's next call.
     """
-    return shared(Isolation.auto, limits or Limits()).call(source, "main", [payload], seconds)
+    said = shared(Isolation.auto, limits or Limits()).call(source, "main", [payload], seconds)
+    try:
+        return json_value(said)
+    except RecursionError as error:
+        raise ValueError(f"the value is no JSON: {error}") from None

@@ -1,8 +1,7 @@
 """What runs in a program's process once it is confined. `mode` of the request says what:
 
     script   the source is the main program: standard input and output
-    serve    the source is loaded, then calls are answered: {"call": name, "args", "kwargs"} ->
-             {"value"} or {"raised": [type, text]}
+    serve    the source is loaded, then requests are answered (objects.py)
     test     tester.py: a test, with the functions it tests in another process
 
 A program can do to this file's code whatever it likes. It only ever speaks for itself: the channel
@@ -11,6 +10,8 @@ carries its own return values, which the host judges as data.
 
 from __future__ import annotations
 
+import atexit
+import builtins
 import json
 import random
 import sys
@@ -18,8 +19,7 @@ import threading
 import types
 from typing import Any, BinaryIO
 
-from rlvr_cli.verifiers.sandbox import tester
-from rlvr_cli.verifiers.sandbox.values import decode, encode
+from rlvr_cli.verifiers.sandbox import objects, tester
 
 CHANNEL = 3
 """Descriptor of the socket to the host."""
@@ -49,12 +49,15 @@ import functools, operator, io, sys, json, time, typing, decimal, fractions, que
 RECURSION = 50_000
 """Recursion limit, as in LiveCodeBench."""
 
+
 _base: dict[str, Any] = {}
 
 
 def prepare() -> None:
     """In the zygote: names every program starts with."""
     exec(IMPORTS, _base)
+    vars(builtins).update(exit=sys.exit, quit=sys.exit)  # which the module site would have made
+    sys.set_int_max_str_digits(0)  # a problem may be about long numbers; time is limited anyway
 
 
 def module(name: str) -> dict[str, Any]:
@@ -69,14 +72,16 @@ def module(name: str) -> dict[str, Any]:
 def run(job: dict[str, Any]) -> int:
     """Exit status of the program."""
     random.seed(0)  # the same program has the same verdict
+    if "numpy.random" in sys.modules:
+        sys.modules["numpy.random"].seed(0)
     sys.setrecursionlimit(RECURSION)
     # Buffered in one direction only: a program that ends abruptly has said what it has said.
     with open(CHANNEL, "rb", closefd=False) as answers:
         if job["mode"] == "script":
             return script(job["source"])
         if job["mode"] == "serve":
-            return serve(job["source"], answers)
-        return tester.run(job, tell, answers)
+            return serve(job, answers)
+        return tester.run(job, _base, tell, answers)
 
 
 def tell(message: dict[str, Any]) -> None:
@@ -86,49 +91,26 @@ def tell(message: dict[str, Any]) -> None:
 
 
 def script(source: str) -> int:
+    """The program as Python would run it: its threads and its exit handlers belong to it."""
+    status = 0
     try:
         exec(compile(source, "<program>", "exec", dont_inherit=True), module("__main__"))
     except SystemExit as exit:
-        code = exit.code
-        return code if isinstance(code, int) else int(code is not None)
-    for thread in threading.enumerate():  # solutions run in a thread for the sake of a larger stack
-        if thread is not threading.current_thread() and not thread.daemon:
-            thread.join()
-    return 0
+        status = exit.code if isinstance(exit.code, int) else int(exit.code is not None)
+    # What the interpreter does at its end, which this process never reaches.
+    vars(threading)["_shutdown"]()
+    vars(atexit)["_run_exitfuncs"]()
+    return status
 
 
-def serve(source: str, calls: BinaryIO) -> int:
-    namespace = module("candidate")
-    handles: list[Any] = []
+def serve(job: dict[str, Any], requests: BinaryIO) -> int:
+    served = objects.Served(module("candidate"), _base)
     try:
-        exec(compile(source, "<program>", "exec", dont_inherit=True), namespace)
+        exec(compile(job["source"], "<program>", "exec", dont_inherit=True), served.namespace)
     except BaseException as error:
-        tell({"raised": raised(error)})
+        tell({"raised": objects.raised(error)})
         return 1
     tell({"loaded": True})
-    for line in calls:
-        try:
-            answer = {"value": encode(call(json.loads(line), namespace, handles), handles)}
-        except BaseException as error:
-            answer = {"raised": raised(error)}
-        tell(answer)
+    for line in requests:
+        tell(served.answer(json.loads(line)))
     return 0
-
-
-def raised(error: BaseException) -> list[str]:
-    return [type(error).__name__, str(error)[:300]]
-
-
-def call(request: dict[str, Any], namespace: dict[str, Any], handles: list[Any]) -> Any:
-    """A function of the program, or a method of its class Solution."""
-    name = request["call"]
-    target = namespace.get(name)
-    if target is _base.get(name):  # not the program's own
-        target = None
-    if target is None and "Solution" in namespace and hasattr(namespace["Solution"], name):
-        target = getattr(namespace["Solution"](), name)
-    if target is None:
-        raise NameError(f"the program defines no '{name}'")
-    arguments = decode(request["args"], handles)
-    keywords = decode(request.get("kwargs", {"dict": []}), handles)
-    return target(*arguments, **keywords)

@@ -156,10 +156,13 @@ class Program:
             return False
         self._hung_up = self._hung_up or not chunk  # it may go on for all we care
         self._partial += chunk
-        *lines, rest = self._partial.split(b"\n")
-        self._lines += map(bytes, lines)
-        self._partial = bytearray(rest)
-        if len(rest) + sum(len(line) + 64 for line in self._lines) <= MAX_MESSAGE:  # empty lines cost, too
+        if b"\n" in chunk:
+            *lines, rest = self._partial.split(b"\n")
+            self._lines += map(bytes, lines)
+            self._partial = bytearray(rest)
+        if (
+            len(self._partial) + sum(len(line) + 64 for line in self._lines) <= MAX_MESSAGE
+        ):  # empty lines cost, too
             return bool(chunk)
         self._stopped = self._stopped or "message"
         self.stop("message")

@@ -70,6 +70,8 @@ def trial(tier: str) -> str:
         return f"needs Linux, this is {sys.platform}"
     if tier == "bwrap" and shutil.which("bwrap") is None:
         return "bubblewrap is not installed (apt install bubblewrap, dnf install bubblewrap)"
+    if tier == "rlimit" and not landlock.version() and os.geteuid() != 0:
+        return "needs Landlock, or root: a program could write to this user's other processes"
     with tempfile.NamedTemporaryFile() as ours:
         os.chmod(ours.name, 0o644)  # so that not its mode is what keeps others out
         try:
@@ -101,7 +103,7 @@ def second_line(tier: str) -> str:
     """What Landlock adds here."""
     if found := landlock.version():
         return f"Landlock {found}" + (" hides what is in the user's files" if tier == "rlimit" else "")
-    return "no Landlock in this kernel" + (": programs SEE the user's files" if tier == "rlimit" else "")
+    return "no Landlock in this kernel" + (": programs SEE what anybody may read" if tier == "rlimit" else "")
 
 
 def probe() -> list[Tier]:

@@ -21,6 +21,7 @@ import signal
 import socket
 import sys
 from contextlib import suppress
+from importlib import import_module
 from time import monotonic
 
 from rlvr_cli.verifiers.sandbox import kernel, program
@@ -30,8 +31,12 @@ REAP_S = 2.0
 """Without a PID namespace: how long leftovers are hunted."""
 
 
-def warm() -> None:
-    """Everything that is to be imported before the first fork."""
+def warm(packages: str) -> None:
+    """Everything that is to be imported before the first fork. `packages`: where numpy lies, or nothing."""
+    if packages:
+        sys.path.append(packages)
+        import_module("numpy.random")  # numpy itself loads it when it is asked for, and then cannot
+        sys.path.remove(packages)
     program.prepare()
     gc.collect()
     gc.freeze()  # children share these pages and need not look at them
