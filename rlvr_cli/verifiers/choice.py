@@ -9,7 +9,9 @@ from enum import Enum
 from typing import Any
 
 from rlvr_cli.core.types import Reason, Verdict
-from rlvr_cli.verifiers.extract import Rejected, after_reasoning, answer_letter, boxed, first_letter
+from rlvr_cli.verifiers.extract import Boxes, after_reasoning, boxed
+from rlvr_cli.verifiers.letters import answer_letter, first_letter
+from rlvr_cli.verifiers.rejected import Rejected
 
 LETTERS = "ABCDEFGHIJ"
 
@@ -95,7 +97,7 @@ class Choice:
         if self.extraction is Place.parentheses:
             return _in_parentheses(text)
         if self.extraction is Place.boxed:
-            return first_letter(boxed(text))
+            return first_letter(boxed(text, Boxes.refuse_hedging))
         return answer_letter(text)
 
 

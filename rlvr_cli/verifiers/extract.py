@@ -9,19 +9,26 @@ from __future__ import annotations
 
 import re
 from collections import deque
+from collections.abc import Iterator
 from enum import Enum
 
-from rlvr_cli.core.types import Reason, Verdict
+from rlvr_cli.core.types import Reason
+from rlvr_cli.verifiers.letters import answer_letter
+from rlvr_cli.verifiers.rejected import Rejected as Rejected
 
 MAX_BOX = 10_000
 """Characters looked at for the end of a box; a final answer is far shorter."""
+MAX_BOXES = 100
+"""Boxes looked at, from the last one backwards, for one that holds something."""
+BEFORE_BOX = 300
+"""Characters of its line looked at before a box without braces."""
 ADJACENT = 20
 """Boxes on one line, at most this many characters apart, are read as one answer."""
 
 
 class Extraction(Enum):
     boxed = "boxed"
-    """Content of the last `\\boxed{...}`."""
+    """Content of the last `\\boxed{...}` that holds something."""
     answer_line = "answer_line"
     """Rest of the last line that begins with `Answer:`."""
     hash = "hash"
@@ -34,35 +41,39 @@ class Extraction(Enum):
     """The letter after the last `Answer:` or `answer is`; several letters are refused."""
 
 
-class Rejected(Exception):
-    """The response has no answer that could be compared; carries the verdict's reason."""
+class Boxes(Enum):
+    """What a box before the last one means."""
 
-    def __init__(self, reason: Reason, detail: str, extracted: str | None = None) -> None:
-        super().__init__(detail)
-        self.verdict = Verdict(score=0.0, reason=reason, detail=detail, extracted=extracted)
+    last = "last"
+    """Nothing: only the last box counts, so another one gains nothing."""
+    refuse_hedging = "refuse_hedging"
+    """A different answer on the same line, shortly before the last, is `refused`."""
 
 
 _BRACE = re.compile(r"\\.|[{}]", re.DOTALL)
 _BOX = re.compile(r"\\boxed\s{0,3}\{")
+_BARE_NUMBER = re.compile(
+    r"[ \t]{0,3}((?>[-−+]?(?:[0-9]+(?:,[0-9]{3})*(?:\.[0-9]+)?|\.[0-9]+)(?:/[0-9]+)?(?: ?\\?%)?))(?![A-Za-z])"
+)
+_BARE_FORMULA = re.compile(
+    r"(?![A-Za-z])[ \t]{0,3}((?:\\[A-Za-z]++|\\[^A-Za-z)\]]|[A-Za-z](?![A-Za-z])|[^A-Za-z\\$\n]){1,300}+)"
+    r"(?=\$|\\[)\]])"
+)
+_SAYS = re.compile(r"[A-Za-z0-9]")
+_EMPTY = re.compile(
+    r"(?:[\s~{}.…$]|\\[,;:! ]|\\(?:q?quad|text|math(?:rm|bf)|[lc]?dots|square|phantom)(?![A-Za-z]))*+"
+)
 # [ \t] and not \s: runs of newlines would be rescanned from each of their line starts.
 _ANSWER_LINE = re.compile(
-    r"^[ \t>#*_]*(?:final[ \t]+)?answer[*_]*[ \t]*:[*_]*(.*)$", re.IGNORECASE | re.MULTILINE
+    r"^[ \t>#*_]*(?:final[ \t]+)?answer[*_]*[ \t]*[:：][*_]*(.*)$", re.IGNORECASE | re.MULTILINE
 )
+MAX_BOLD = 4000
+"""Stars are taken off lines up to this many characters."""
+# A star behind a number or bracket is a product: 2**3**2.
+_BOLD = re.compile(r"(?<![\w)\]}*])(\*{2,3})(?=[^\s*])([^*]+)(?<=\S)\1(?!\*)")
 _NUMBER = re.compile(
     r"(?:(?<![0-9A-Za-z)}\]])[-−+])?\$?(?:[0-9]+(?:,[0-9]{3})*(?:\.[0-9]+)?|\.[0-9]+)(?:/[0-9]+)?(?: ?\\?%)?"
 )
-
-MAX_LINE = 300
-"""Characters read of a line that gives a letter."""
-_MARK = re.compile(r"answer[*_]{0,3}(?:[ \t]{1,3}is(?![A-Za-z])[ \t]{0,3}:?|[ \t]{0,3}:)", re.IGNORECASE)
-_CLUTTER = re.compile(r"\\boxed|\\text(?:bf)?|\\mathrm|\\mathbf|\\[()]|[*_${}]")
-_FIRST = re.compile(r"[\s:]*(?:option|choice)?\s*\(?\[?([A-Z])(?![A-Za-z0-9'’])[\])]?", re.IGNORECASE)
-_OTHER = re.compile(
-    r"\s*(?:,|/|&|;|\|)?\s*(?:or|and|and/or|maybe|perhaps|possibly|also)?\s*(?:option\s*|choice\s*)?[(\[]?([A-Jb-hj]|a(?=\W*$))"
-    r"(?![A-Za-z0-9'’])"
-)
-_EITHER = re.compile(r"\s*(?:either|both|any of|one of)\b", re.IGNORECASE)
-_WORD_AFTER = re.compile(r"\s+(?!is\b|because\b|since\b|as\b|or\b|and\b)[a-z]")
 
 
 def after_reasoning(response: str, opened: bool = False) -> str:
@@ -78,10 +89,10 @@ def after_reasoning(response: str, opened: bool = False) -> str:
 
 
 def _box_at(text: str, start: int) -> tuple[str, int]:
-    """Content of the box that begins at `start`, and where it ends."""
+    """Content of the box that begins at `start`, and where it ends; Rejected where it is not closed."""
     opening = _BOX.match(text, start)
     if opening is None:
-        raise Rejected(Reason.malformed, "the last \\boxed has no braces")
+        return _bare_box(text, start)
     depth = 1
     for token in _BRACE.finditer(text, opening.end(), opening.end() + MAX_BOX):
         if token.group() == "{":
@@ -93,21 +104,62 @@ def _box_at(text: str, start: int) -> tuple[str, int]:
     raise Rejected(Reason.malformed, "the last \\boxed{ is not closed")
 
 
-def boxed(text: str) -> str:
-    start = text.rfind("\\boxed")
-    if start < 0:
-        raise Rejected(Reason.no_answer, "no \\boxed{...}")
-    content, _ = _box_at(text, start)
-    before = text.rfind("\\boxed", max(0, start - 1000), start)
-    if before >= 0:
-        try:
-            other, end = _box_at(text, before)
-        except Rejected:  # an unclosed earlier box is a slip of the pen, not a second answer
+def _bare_box(text: str, start: int) -> tuple[str, int]:
+    """Of a box without braces: the rest of the formula it stands in, or the number behind it.
+
+    Nothing in `inside \\boxed as asked`.
+    """
+    after = start + len("\\boxed")
+    line = text[max(0, start - BEFORE_BOX) : start].rpartition("\n")[2]
+    if line.replace("$$", "$").count("$") % 2 or "\\[" in line or "\\(" in line:
+        formula = _BARE_FORMULA.match(text, after)
+        if formula and formula[1].count("{") == formula[1].count("}") and _SAYS.search(formula[1]):
+            return formula[1], formula.end()
+    number = _BARE_NUMBER.match(text, after)
+    return (number[1], number.end()) if number else ("", start)
+
+
+def _boxes(text: str) -> Iterator[tuple[str, int]]:
+    """(content, start) of the boxes, the last one first."""
+    start = len(text)
+    for _ in range(MAX_BOXES):
+        start = text.rfind("\\boxed", 0, start)
+        if start < 0:
+            return
+        content, end = _box_at(text, start)
+        if end > start:
+            yield content, start
+
+
+def boxed(text: str, boxes: Boxes = Boxes.last) -> str:
+    """Content of the last box that holds something; empty where none does.
+
+    Rejected: there is no box, one behind it is not closed, or `boxes` refuses what stands before it.
+    """
+    empty = False
+    for content, start in _boxes(text):
+        if not _EMPTY.fullmatch(content):
+            if boxes is Boxes.refuse_hedging:
+                _refuse_second(text, content, start)
             return content
-        gap = text[end:start]
-        if end <= start and len(gap) <= ADJACENT and "\n" not in gap and other.strip() != content.strip():
-            raise Rejected(Reason.refused, "several different boxes side by side", f"{other}{gap}{content}")
-    return content
+        empty = True
+    if empty:
+        return ""
+    raise Rejected(Reason.no_answer, "no \\boxed{...}")
+
+
+def _refuse_second(text: str, content: str, start: int) -> None:
+    before = text.rfind("\\boxed", max(0, start - 1000), start)
+    if before < 0:
+        return
+    try:
+        other, end = _box_at(text, before)
+    except Rejected:  # an unclosed earlier box is a slip of the pen, not a second answer
+        return
+    gap = text[end:start]
+    beside = before < end <= start and len(gap) <= ADJACENT and "\n" not in gap
+    if beside and other.strip() != content.strip() and not _EMPTY.fullmatch(other):
+        raise Rejected(Reason.refused, "several different boxes side by side", f"{other}{gap}{content}")
 
 
 def _last(pattern: re.Pattern[str], text: str, missing: str) -> str:
@@ -127,47 +179,34 @@ def _tagged(text: str) -> str:
     return text[start + len("<answer>") : end]
 
 
+def _unmarked(line: str) -> str:
+    """`line` without bold and italics, and without the full stop behind them."""
+    line = line.strip()
+    if len(line) > MAX_BOLD or "*" not in line:
+        return line
+    bare = line.rstrip(".。")
+    line = bare if bare.endswith("*") else line
+    return _BOLD.sub(r"\2", line).strip("* \t")
+
+
 def _hash(text: str) -> str:
     start = text.rfind("####")
     if start < 0:
         raise Rejected(Reason.no_answer, "no ####")
     end = text.find("\n", start)
-    return text[start + 4 : end if end >= 0 else len(text)]
+    return _unmarked(text[start + 4 : end if end >= 0 else len(text)])
 
 
-def answer_letter(text: str) -> str:
-    """The letter after the last `Answer:` or `answer is`, on its line or the next."""
-    last = deque(_MARK.finditer(text), maxlen=1)
-    if not last:
-        raise Rejected(Reason.no_answer, "no 'Answer:' and no 'answer is'")
-    rest = text[last[0].end() :][:MAX_LINE].lstrip("*_ \t\r\n")
-    return first_letter(rest.partition("\n")[0])
+def extract(response: str, mode: Extraction, opened: bool = False, boxes: Boxes = Boxes.last) -> str:
+    """The answer in `response`; Rejected where there is none.
 
-
-def first_letter(text: str) -> str:
-    """The letter that `text` begins with. Rejected: several letters, or none."""
-    text = _CLUTTER.sub(" ", text[:MAX_LINE])
-    if _EITHER.match(text):
-        raise Rejected(Reason.refused, "several options", text.strip()[:80])
-    first = _FIRST.match(text)
-    # `I think` and `A triangle` are words; `i` and `a` as well, but `b` and `(a)` are letters.
-    if first is None or (first[1].upper() in "AI" and _WORD_AFTER.match(text, first.end())):
-        raise Rejected(Reason.no_answer, "no letter where the answer is expected", text.strip()[:80] or None)
-    other = _OTHER.match(text, first.end())
-    if other and other[1].upper() != first[1].upper():
-        raise Rejected(Reason.refused, "several options", text.strip()[:80])
-    return first[1].upper()
-
-
-def extract(response: str, mode: Extraction, opened: bool = False) -> str:
-    """The answer in `response`; Rejected where there is none."""
+    `opened`: the prompt already holds the `<think>`.
+    """
     text = after_reasoning(response, opened)
     if mode is Extraction.boxed:
-        found = boxed(text)
+        found = boxed(text, boxes)
     elif mode is Extraction.answer_line:
-        found = _last(_ANSWER_LINE, text, "no line beginning with 'Answer:'").strip("*_ \t")
-        if "\\boxed" in found:
-            found = boxed(found)
+        found = _unmarked(_last(_ANSWER_LINE, text, "no line beginning with 'Answer:'")).strip("_ \t")
     elif mode is Extraction.hash:
         found = _hash(text)
     elif mode is Extraction.answer_tags:
@@ -176,6 +215,8 @@ def extract(response: str, mode: Extraction, opened: bool = False) -> str:
         found = _last(_NUMBER, text, "no number")
     else:
         found = answer_letter(text)
+    if mode in (Extraction.answer_line, Extraction.hash) and "\\boxed" in found:
+        found = boxed(found, boxes)
     found = found.strip()
     if not found:
         raise Rejected(Reason.no_answer, "the answer is empty")

@@ -9,12 +9,14 @@ from typing import Any
 
 from rlvr_cli.core.types import Reason, Verdict
 from rlvr_cli.verifiers.extract import Extraction, Rejected, extract
-from rlvr_cli.verifiers.math import needs_worker
-from rlvr_cli.verifiers.normalise import read, refuse
+from rlvr_cli.verifiers.mathematics.ballot import ballot
+from rlvr_cli.verifiers.mathematics.guard import refuse
+from rlvr_cli.verifiers.several_golds import Reads
 
 
 @dataclass(kw_only=True)
 class Majority:
+    reads = Reads.no_gold
     name: str = "majority"
     weight: float = 1.0
     gate: bool = False
@@ -36,15 +38,15 @@ class Majority:
         Responses without an answer have no vote and score 0. The gold answer is not looked at.
         """
         ballots = [self._ballot(response) for response in responses]
-        votes = Counter(ballot[0] for ballot in ballots if not isinstance(ballot, Verdict))
+        votes = Counter(vote[0] for vote in ballots if not isinstance(vote, Verdict))
         # Counter keeps the order of first occurrence, and max takes the first of equals.
         winner = max(votes, key=lambda value: votes[value], default=None)
         verdicts = []
-        for ballot in ballots:
-            if isinstance(ballot, Verdict):
-                verdicts.append(ballot)
+        for vote in ballots:
+            if isinstance(vote, Verdict):
+                verdicts.append(vote)
                 continue
-            value, written = ballot
+            value, written = vote
             reason = Reason.correct if value == winner else Reason.wrong
             detail = f"{votes[value]} of {len(responses)} votes"
             verdict = Verdict(score=float(value == winner), reason=reason, extracted=written, detail=detail)
@@ -64,11 +66,6 @@ class Majority:
             if len(found) > self.max_chars:
                 raise Rejected(Reason.refused, f"the answer is longer than {self.max_chars} characters")
             refuse(found, "")
-            if needs_worker(found):
-                return ("text", found), found
-            said = read(found)
+            return ballot(found), found
         except Rejected as rejected:
             return rejected.verdict
-        if said.value is not None:
-            return ("number", said.value, said.percent), found
-        return ("text", said.word or said.text), found

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from concurrent.futures import Future
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,6 +21,17 @@ class Failure:
     response: str
     verdict: Verdict | None
     """None: the verifier cannot use the gold answer, and `response` says why."""
+    kind: str = ""
+    """Class of spelling or of mistake; "" where the verifier names none."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Tally:
+    """Of one class."""
+
+    responses: int = 0
+    failed: int = 0
+    """Of right ones those without score 1, of wrong ones those with a score above 0."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -35,6 +45,10 @@ class SelfTest:
     """Wrong responses that scored above 0 (false positives)."""
     unscored: int = 0
     """Timeouts and crashes, on either side."""
+    right: dict[str, Tally] = field(default_factory=dict)
+    """Class of spelling -> gold responses of it."""
+    wrong: dict[str, Tally] = field(default_factory=dict)
+    """Class of mistake -> wrong responses of it."""
     verdicts: list[Verdict] = field(default_factory=list)
 
     @property
@@ -77,25 +91,37 @@ def self_test(pool: Pool, name: str, verifier: Any, rows: Iterable[dict[str, Any
             (True, verifier.gold_responses(answer, extra)),
             (False, verifier.mutate(answer, extra)),
         ):
-            for response in responses:
-                waiting.append((right, row, response, pool.submit(name, response, answer, extra)))
-    for right, row, response, future in waiting:
-        _count(result, right, row, response, future)
+            for kind, response in _by_class(responses):
+                waiting.append((right, kind, row, response, pool.submit(name, response, answer, extra)))
+    for right, kind, row, response, future in waiting:
+        failure = Failure(
+            id=row["id"], answer=row["answer"], response=response, verdict=future.result(), kind=kind
+        )
+        _count(result, right, failure)
     return result
 
 
-def _count(
-    result: SelfTest, right: bool, row: dict[str, Any], response: str, future: Future[Verdict]
-) -> None:
-    verdict = future.result()
+def _by_class(responses: list[str] | dict[str, list[str]]) -> Iterator[tuple[str, str]]:
+    classes = responses if isinstance(responses, dict) else {"": responses}
+    return ((kind, response) for kind, found in classes.items() for response in found)
+
+
+def _count(result: SelfTest, right: bool, found: Failure) -> None:
+    """`found` is a failure only if its verdict makes it one."""
+    verdict = found.verdict
+    assert verdict is not None
     result.verdicts.append(verdict)
     result.unscored += not verdict.scored
-    failure = Failure(id=row["id"], answer=row["answer"], response=response, verdict=verdict)
     if right:
         result.golds += 1
-        if not verdict.scored or verdict.score < 1:
-            result.refused.append(failure)
+        failed = not verdict.scored or verdict.score < 1
+        failures, classes = result.refused, result.right
     else:
         result.mutants += 1
-        if verdict.scored and verdict.score > 0:
-            result.accepted.append(failure)
+        failed = verdict.scored and verdict.score > 0
+        failures, classes = result.accepted, result.wrong
+    tally = classes.setdefault(found.kind, Tally())
+    tally.responses += 1
+    if failed:
+        tally.failed += 1
+        failures.append(found)

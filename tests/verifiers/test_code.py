@@ -314,7 +314,7 @@ def test_livecodebench() -> None:
         packed(json.dumps([{"input": "1", "output": "2", "testtype": "stdin"}])), {"metadata": "{}"}
     )
     assert stdin.cases == [Script(stdin=b"1", stdout="2")]
-    with pytest.raises(Malformed, match="hold no text but .*REDUCE"):
+    with pytest.raises(Malformed, match=r"hold no text but .*REDUCE"):
         parse(packed(Evil()), {})
     assert not os.path.exists("/tmp/rlvr_unpickled")
     with pytest.raises(Malformed, match="hold no text"):

@@ -17,7 +17,7 @@ import rlvr_cli.conf
 from rlvr_cli.core.types import Reason
 from rlvr_cli.verifiers import find, names
 from rlvr_cli.verifiers.always import Always
-from rlvr_cli.verifiers.extract import Extraction, Rejected, extract
+from rlvr_cli.verifiers.extract import Boxes, Extraction, Rejected, extract
 from rlvr_cli.verifiers.format import Format
 from rlvr_cli.verifiers.match import Match
 from rlvr_cli.verifiers.math import Math
@@ -38,15 +38,59 @@ CONF = Path(rlvr_cli.conf.__file__).parent / "verifier"
         ("boxed", r"<think>\boxed{5}</think> \boxed{6}", "6"),
         ("boxed", r"a</think>\boxed{5}</think>\boxed{6}", "6"),
         ("boxed", r"a</think>\boxed{5} and that is not all that was thought.</think>\boxed{6}", "6"),
+        ("boxed", r"\boxed{5} \boxed{6}", "6"),
+        ("boxed", r"First \boxed{4}, no, \boxed{5}.", "5"),
+        ("boxed", r"It is \boxed{5}, inside \boxed as asked.", "5"),
+        ("boxed", r"It is \boxed{5}; I gave it in \boxed{}.", "5"),
+        ("boxed", r"\boxed{5}, in \boxed{ } or \boxed", "5"),
+        ("boxed", r"\boxed{5} as asked in \boxed{...}", "5"),
+        ("boxed", r"\boxed{5}, that is in $\boxed{\text{ }}$, \boxed{~\,\quad} and \boxed{\ldots}.", "5"),
+        ("boxed", r"\boxed{\text{x}}", r"\text{x}"),
+        ("boxed", r"$\boxed{5}$ and that was \boxed: a box.", "5"),
+        ("boxed", r"\boxed{5} in a \boxed x", "5"),  # outside of mathematics a letter is a word
+        ("boxed", r"\boxed 5", "5"),
+        ("boxed", r"\boxed5.", "5"),
+        ("boxed", r"so \boxed -1,234.5, done", "-1,234.5"),
+        ("boxed", r"\boxed 3/4 of it", "3/4"),
+        ("boxed", r"$\boxed 50\%$", r"50\%"),
+        ("boxed", r"$$\boxed x + 1$$", "x + 1"),
+        ("boxed", r"\[ \boxed\frac{1}{2} \]", r"\frac{1}{2}"),
+        ("boxed", r"$x=5$ as \boxed asks: $6$ it is not, \boxed 5", "5"),
+        ("boxed", r"{\boxed 5}", "5"),
         ("answer_line", "Answer: 3\nno\n**Answer:** $4$\nbye", "$4$"),
         ("answer_line", "Final answer: \\boxed{4}", "4"),
+        ("answer_line", "**Final Answer**: **73**.", "73"),
+        ("answer_line", "**Final Answer: 73**", "73"),
+        ("answer_line", "> *Answer:* **$x$**。", "$x$"),
+        ("answer_line", "Answer: **73** dollars.", "73 dollars."),
+        ("answer_line", "Answer: 2**3**2", "2**3**2"),
+        ("answer_line", "Answer: U.S.", "U.S."),
+        ("answer_line", "Answer：5", "5"),
         ("hash", "1+1\n#### 2\nok", "2"),
+        ("hash", "#### **42**", "42"),
+        ("hash", "#### **42.**", "42."),
+        ("hash", "#### ***42***.", "42"),
+        ("hash", "#### *42*", "42"),
+        ("hash", "#### **42** apples", "42 apples"),
+        ("hash", r"#### $\boxed{42}$.", "42"),
+        ("choice", "Answer: 'C'", "C"),
         ("last_number", "3 apples, then 1,200.50 dollars.", "1,200.50"),
         ("last_number", "10-5 = -5", "-5"),
         ("choice", "The answer is (C).", "C"),
         ("choice", "Answer: $B$", "B"),
         ("choice", "answer is $\\boxed{\\text{D}}$", "D"),
         ("choice", "Answer: A\nNo. **Answer:** (b)", "B"),
+        ("choice", "Answer: C\nThe rest is plain, so the answer is obvious.", "C"),
+        ("choice", "The answer is (B). That this answer is a square is no chance.", "B"),
+        ("choice", "Answer: C\nSome think the answer is x = 5 or the answer is e.g. 7.", "C"),
+        ("choice", "Answer: C" + "\nBut why? The answer is long." * 15, "C"),
+        ("choice", r"The answer is \[ \boxed{\text{C}} \]", "C"),
+        ("choice", "Final answer:\n\\[\n\\boxed{\\mathbf{(C)}}\n\\]", "C"),
+        ("choice", "The answer is:\n\n$$\n\\boxed{C}\n$$", "C"),
+        ("choice", "Answer: `C`", "C"),
+        ("choice", 'Answer: "C"', "C"),
+        ("choice", "Answer：（C）", "C"),
+        ("choice", r"\textbf{Answer: } \left(\textit{C}\right)", "C"),
     ],
 )
 def test_extract(mode: str, response: str, answer: str) -> None:
@@ -59,14 +103,20 @@ def test_extract(mode: str, response: str, answer: str) -> None:
         ("boxed", "5", Reason.no_answer),
         ("boxed", r"\boxed{}", Reason.no_answer),
         ("boxed", r"\boxed{5} \boxed{", Reason.malformed),
-        ("boxed", r"\boxed{5} \boxed", Reason.malformed),
+        ("boxed", r"\boxed{5} \boxed{5", Reason.malformed),
+        ("boxed", r"\boxed{5} \boxed{ \boxed", Reason.malformed),
+        ("boxed", r"Give it in \boxed{}.", Reason.no_answer),
+        ("boxed", r"Give it in \boxed{...}.", Reason.no_answer),
+        ("hash", r"#### \boxed{42", Reason.malformed),
+        ("choice", "Answer: I'm not sure", Reason.no_answer),
+        ("boxed", r"Give it in \boxed as asked.", Reason.no_answer),
+        ("boxed", r"\boxed 5th", Reason.no_answer),
+        ("boxed", r"$\boxed as $5$", Reason.no_answer),
         ("boxed", r"\boxed{\frac{1}{2}", Reason.malformed),
         ("boxed", r"<think>\boxed{5}</think> I give up", Reason.no_answer),
         ("boxed", r"a</think>\boxed{5}</think> I give up", Reason.no_answer),
         ("boxed", r"<think>\boxed{5}", Reason.no_answer),
         ("boxed", r"<think>a</think> b <think> \boxed{5}", Reason.no_answer),
-        ("boxed", r"\boxed{5} \boxed{6}", Reason.refused),
-        ("boxed", r"\boxed{6} and \boxed{5}", Reason.refused),
         ("answer_line", "The answer is 5", Reason.no_answer),
         ("answer_line", "Answer:\n5", Reason.no_answer),
         ("hash", r"\boxed{5}", Reason.no_answer),
@@ -78,12 +128,48 @@ def test_extract(mode: str, response: str, answer: str) -> None:
         ("choice", "The answer is (A), (B)", Reason.refused),
         ("choice", "Answer: either A or B", Reason.refused),
         ("choice", "Answer: A triangle", Reason.no_answer),
+        ("choice", "The answer is obvious.", Reason.no_answer),
+        ("choice", "Answer: A. On second thought:\nAnswer: none of them", Reason.no_answer),
+        ("choice", "Answer: C. The answer is A or B.", Reason.refused),
+        ("choice", r"Answer: \[ A \text{ or } B \]", Reason.refused),
+        ("choice", "Answer: `A` or `B`", Reason.refused),
+        ("choice", "Answer: C" + "\nBut why? The answer is long." * 30, Reason.no_answer),
     ],
 )
 def test_nothing_to_extract(mode: str, response: str, reason: Reason) -> None:
     with pytest.raises(Rejected) as caught:
         extract(response, Extraction(mode))
     assert caught.value.verdict.reason is reason and caught.value.verdict.score == 0
+
+
+@pytest.mark.parametrize(
+    ("response", "answer"),
+    [
+        (r"\boxed{6} \boxed{5}", None),
+        (r"\boxed{6} and \boxed{5}", None),
+        (r"First \boxed{4}, no, \boxed{5}.", None),
+        (r"\boxed{6} and \boxed{5}; so much for \boxed{}", None),
+        (r"\boxed 6 or \boxed 5", None),
+        (r"\boxed{5}, that is \boxed{ 5 }", " 5 "),
+        ("\\boxed{6}\nNo:\n\\boxed{5}", "5"),
+        (r"\boxed{6}? Checking again, it must be \boxed{5}", "5"),
+        (r"\boxed{ or \boxed{5}", "5"),
+        (r"\boxed{...}: \boxed{5}", "5"),
+        (r"\boxed{5}, inside \boxed as asked", "5"),
+    ],
+)
+def test_hedging_boxes_are_refused_where_asked(response: str, answer: str | None) -> None:
+    last = extract(response, Extraction.boxed)
+    assert last == "5" and extract(response, Extraction.boxed, boxes=Boxes.last) == last
+    line = f"Answer: {response.replace(chr(10), ' ')}"
+    assert extract(line, Extraction.answer_line) == last
+    if answer is not None:
+        assert extract(response, Extraction.boxed, boxes=Boxes.refuse_hedging) == answer.strip()
+        return
+    for text, mode in ((response, Extraction.boxed), (line, Extraction.answer_line)):
+        with pytest.raises(Rejected, match="side by side") as caught:
+            extract(text, mode, boxes=Boxes.refuse_hedging)
+        assert caught.value.verdict.reason is Reason.refused
 
 
 def test_reasoning_opened_by_the_prompt() -> None:
@@ -96,6 +182,20 @@ HOSTILE = {
     "open braces": r"\boxed{" + "{" * 10_000_000,
     "balanced braces": r"\boxed{" + "{" * 100_000 + "}" * 100_001,
     "boxes": r"\boxed{" * 1_400_000,
+    "empty boxes": r"\boxed{}" * 1_400_000,
+    "empty boxes before one": r"\boxed{5}" + r"\boxed{}" * 1_400_000,
+    "empty content": r"\boxed{"
+    + r"\text{ } ~ " * 900
+    + "x}"
+    + (r"\boxed{" + r"\text{ } ~ " * 900 + "}") * 1000,
+    "mentions": r"\boxed " * 1_400_000,
+    "mentions in mathematics": r"\boxed $" * 1_400_000,
+    "formulas": r"\( \boxed" + "x+" * 5_000_000,
+    "nested boxes": r"\boxed{" * 5_000 + "}" * 5_000,
+    "stars": "#### " + "**a" * 1_300 + "\n" + "*" * 10_000_000,
+    "bold": "Answer: " + "**a** " * 600 + "*" * 300,
+    "bold line": "#### " + "**" * 5_000_000,
+    "prose": "The answer is (" * 700_000,
     "answers": "Answer: " * 1_000_000,
     "answer lines": "Answer:\n" * 500_000,
     "digits": "1" * 10_000_000,

@@ -21,7 +21,8 @@ from rlvr_cli.core.types import Reason, Verdict
 from rlvr_cli.schema import Verification
 from rlvr_cli.verifiers.extract import Extraction, Rejected, extract
 from rlvr_cli.verifiers.math import Math
-from rlvr_cli.verifiers.normalise import read, refuse, refuse_costly
+from rlvr_cli.verifiers.mathematics import read
+from rlvr_cli.verifiers.mathematics.guard import refuse, refuse_costly
 from rlvr_cli.verifiers.pool import OUTSTANDING_PER_WORKER, Pool
 from rlvr_cli.verifiers.remote import Remote
 from rlvr_cli.verifiers.server import serving

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from rlvr_cli.core.types import Reason
+from rlvr_cli.schema import Verification
 from rlvr_cli.verifiers.ifeval import Ifeval, Level, loose
 from rlvr_cli.verifiers.ifeval_checks import CHECKS, prepare
 from rlvr_cli.verifiers.ifeval_checks.text import capital_words, sentences, words
+from rlvr_cli.verifiers.language import Language
+from rlvr_cli.verifiers.pool import Pool
 
 ENGLISH = "the weather in london was rather pleasant last week and everybody went outside"
 FRENCH = "Le temps était très agréable la semaine dernière et tout le monde est sorti."
@@ -259,15 +265,121 @@ def test_loose_is_any_of_eight() -> None:
     assert Ifeval(strict=False).verify(text, "", row).score == 1
 
 
-def test_degenerate_text_takes_no_time() -> None:
-    given = {"num_sentences": 1, "relation": LEAST, "num_placeholders": 1, "num_highlights": 1}
-    names = ["length_constraints:number_sentences", "detectable_content:number_placeholders"]
-    names += ["detectable_format:title", "detectable_format:number_highlighted_sections"]
-    checks = prepare(
-        names, [{k: v for k, v in given.items() if k in CHECKS[name].arguments} for name in names]
-    )
-    started = time.perf_counter()
-    for text in ("!" * 100_000, "[" * 100_000, "<<" * 50_000, "*" * 100_000, "a." * 50_000):
-        for check in checks:
-            check.followed(text)
-    assert time.perf_counter() - started < 5
+def by_the_reference(text: str) -> int:
+    """Bullets as the published implementation counts them, in quadratic time."""
+    stars = re.findall(r"^\s*\*[^\*].*$", text, flags=re.MULTILINE)
+    return len(stars) + len(re.findall(r"^\s*-.*$", text, flags=re.MULTILINE))
+
+
+@given(
+    st.lists(st.sampled_from(["*", "-", "\n", " ", "a", "\r", "\u2028", "\x1c", "\n\n", "*\n"]), max_size=20)
+)
+@settings(max_examples=500, deadline=None)
+def test_bullets_are_those_of_the_reference(parts: list[str]) -> None:
+    text = "".join([*parts, "x"])
+    assert followed("detectable_format:number_bullet_lists", {"num_bullets": by_the_reference(text)}, text)
+
+
+ARGUMENTS = {id: arguments for id, arguments, *_ in CASES}
+HOSTILE = [
+    "\n",
+    "\n \n",
+    "*\n",
+    "-",
+    "\r\n",
+    ". ",
+    "a. ",
+    "...",
+    '?"',
+    "[",
+    "[a\n",
+    "<<a",
+    "p. ",
+    "Section 1",
+    "*** ",
+]
+HOSTILE += ["******", "{", "9", "n't", "A.", "a@", "\u3000", "\n\n'"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("unit", HOSTILE)
+def test_hostile_text_takes_linear_time(unit: str) -> None:
+    """Quadratic checks took minutes for these, where linear ones take tenths of a second."""
+    for form in ("{}x", '"{}"'):
+        text = form.format(unit * (400_000 // len(unit)))
+        for id, arguments in ARGUMENTS.items():
+            started = time.process_time()
+            followed(id, arguments, text)
+            assert time.process_time() - started < 2, id
+
+
+@pytest.mark.parametrize(
+    ("verifier", "unit"),
+    [*((Ifeval(strict=False), unit) for unit in ("\n", "*\n", "- \n")), (Language(language="en"), "!")],
+)
+def test_a_page_of_blank_lines_is_wrong_and_quick(verifier: Any, unit: str) -> None:
+    row = {
+        "instruction_id_list": ["detectable_format:number_bullet_lists"] * 2,
+        "kwargs": [{"num_bullets": 3}, {"num_bullets": 0}],
+    }
+    started = time.process_time()
+    verdict = verifier.verify(unit * 50_000 + "x", "", row)
+    assert verdict.reason in (Reason.wrong, Reason.no_answer) and verdict.score < 1
+    assert time.process_time() - started < 3
+
+
+@pytest.mark.parametrize(
+    ("id", "arguments", "follows"),
+    [
+        ("keywords:existence", {"keywords": ["(?i)CAT"]}, "a cat"),
+        ("keywords:forbidden_words", {"forbidden_words": ["(?i)cat", "a{99999999999}", "("]}, "a cat"),
+        ("detectable_format:multiple_sections", {"section_spliter": "(?i)s", "num_sections": 1}, "(?i)s 1"),
+        ("keywords:existence", {"keywords": ["a{99999999999}"]}, "a{99999999999}"),
+    ],
+)
+def test_what_is_no_regular_expression_there_is_a_word(
+    id: str, arguments: dict[str, Any], follows: str
+) -> None:
+    assert followed(id, arguments, follows)
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"instruction_id_list": [["punctuation:no_comma"]], "kwargs": [{}]},
+        {"instruction_id_list": [{"a": 1}], "kwargs": [{}]},
+        {"instruction_id_list": ["punctuation:no_comma"], "kwargs": [[1]]},
+        {"instruction_id_list": ["punctuation:no_comma"], "kwargs": "[" * 100_000},
+        {
+            "instruction_id_list": ["length_constraints:number_words"],
+            "kwargs": [{"num_words": 1, "relation": ["less than"]}],
+        },
+        {"instruction_id_list": ["keywords:existence"], "kwargs": [{"keywords": [["a"]]}]},
+        {
+            "instruction_id_list": ["keywords:letter_frequency"],
+            "kwargs": [{"letter": {}, "let_frequency": 1e400}],
+        },
+    ],
+)
+def test_odd_arguments_make_a_row_unusable(row: dict[str, Any]) -> None:
+    assert Ifeval().check_gold("", row)
+    assert Ifeval().check_gold("[" * 100_000, {})
+
+
+@pytest.mark.slow
+def test_hostile_responses_are_judged_in_time_by_a_pool() -> None:
+    """Each has a verdict that scores 0 of the instructions it misses, within twice the deadline."""
+    bullets = {
+        "instruction_id_list": ["detectable_format:number_bullet_lists"],
+        "kwargs": [{"num_bullets": 3}],
+    }
+    with Pool({"ifeval": Ifeval(), "language": Language(language="de")}, Verification(timeout_s=8.0)) as pool:
+        pool.submit("ifeval", "warm", "", bullets).result(60)
+        began = time.monotonic()
+        found = [pool.submit("ifeval", "\n" * n + "x", "", bullets) for n in (100_000, 1_000_000)]
+        found += [
+            pool.submit("language", "中。" * 20_000, "", {}),
+            pool.submit("language", "." * 999_999 + "x", "", {}),
+        ]
+        assert [each.result(60).reason for each in found] == [Reason.wrong] * 4
+        assert time.monotonic() - began < 4 * 16

@@ -1,4 +1,4 @@
-"""Bounds and rules of the pool, the judge of programs and the server, with a clock and workers of the test's
+"""Bounds and rules of the pool and the judge of programs, with a clock and workers of the test's
 own: no process is started."""
 
 from __future__ import annotations
@@ -9,16 +9,14 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass
 from multiprocessing.connection import Pipe
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from rlvr_cli.core.types import Reason, Verdict
 from rlvr_cli.schema import Verification
-from rlvr_cli.verifiers import code_judge, code_tests, dispatcher, pool, server
+from rlvr_cli.verifiers import code_judge, code_tests, dispatcher, pool
 from rlvr_cli.verifiers.code import Code, Scoring
-from rlvr_cli.verifiers.messages import BadRequest
 from rlvr_cli.verifiers.process import Item
 from rlvr_cli.verifiers.sandbox.running import Outcome
 
@@ -142,26 +140,3 @@ def test_a_test_that_hangs_takes_its_own_time_and_not_that_of_the_others(
     assert found == (3, "test 2 of 4: no answer in time", False) and seconds == pytest.approx(1.03)
     found, seconds = judged(1.5, b"1", b"hang", b"hang", b"3")  # the second has 0.49 s left
     assert found == (1, "no time left after test 3 of 4 (total_s)", True) and seconds == pytest.approx(1.5)
-
-
-def test_a_body_has_one_deadline_however_often_a_byte_of_it_comes(monkeypatch: pytest.MonkeyPatch) -> None:
-    clock = SimpleNamespace(now=100.0)
-    monkeypatch.setattr(server, "time", SimpleNamespace(monotonic=lambda: clock.now))
-
-    def body(length: int, *, pause: float) -> bytes:
-        """A byte every `pause` seconds."""
-
-        def read1(most: int) -> bytes:
-            clock.now += pause
-            return b"x"
-
-        handler: Any = server.Handler.__new__(server.Handler)  # without a connection
-        handler.server = SimpleNamespace(limits=server.Limits(idle_s=2.0))
-        handler.rfile = SimpleNamespace(read1=read1)
-        return handler._body(length)
-
-    assert body(6, pause=0.3) == b"xxxxxx"
-    began = clock.now
-    with pytest.raises(BadRequest, match="came too slowly"):
-        body(1000, pause=0.3)
-    assert clock.now - began == pytest.approx(2.1)  # the seventh byte is late

@@ -15,10 +15,11 @@ from hypothesis import strategies as st
 from rlvr_cli.core.errors import UserError
 from rlvr_cli.core.types import Reason
 from rlvr_cli.verifiers import find, names
-from rlvr_cli.verifiers.exact import evaluate
 from rlvr_cli.verifiers.extract import Extraction, Rejected
 from rlvr_cli.verifiers.math import Math
-from rlvr_cli.verifiers.normalise import read, refuse, refuse_costly
+from rlvr_cli.verifiers.mathematics import read
+from rlvr_cli.verifiers.mathematics.exact import evaluate
+from rlvr_cli.verifiers.mathematics.guard import refuse, refuse_costly
 
 # (answer, gold, accepted)
 EXACT = [
@@ -84,7 +85,26 @@ EXACT = [
 ]
 SYMBOLIC = [
     ("(0,1)", "[0,1)", False),
-    (r"0\le x<1", "[0,1)", False),
+    (r"0\le x<1", "[0,1)", True),
+    ("0<x<1", "[0,1)", False),
+    ("0<x<1", "(0,1)", False),
+    (r"x<2", r"(-\infty,2)", True),
+    (r"x\le 2", r"(-\infty,2)", False),
+    (r"x<1 \text{ or } x>3", r"(-\infty,1)\cup(3,\infty)", True),
+    (r"x<1", r"(-\infty,1)\cup(3,\infty)", False),
+    (r"-1<x<3", r"x\in(-1,3)", True),
+    (r"y<1", r"x\in(-\infty,1)", False),
+    ("1=1", "[0,1]", False),
+    (r"\text{all real numbers}", r"(-\infty,\infty)", True),
+    (r"\begin{vmatrix}a&b\\c&d\end{vmatrix}", "ad-bc", True),
+    (r"\begin{vmatrix}a&b\\c&d\end{vmatrix}", "ad+bc", False),
+    (r"\begin{vmatrix}1&2&3\\0&1&4\\5&6&0\end{vmatrix}", "1", True),
+    (r"\begin{pmatrix}1&2\\3&4\end{pmatrix}", "-2", False),
+    (r"\log 100", "2", True),
+    (r"\log x", r"\ln x", True),
+    (r"\log 100", "3", False),
+    ("4 kJ/mol", "4", True),
+    ("4 kJ", "4", False),
     ("(2,1)", "(1,2)", False),
     (r"\left(1, 2\right)", "(1,2)", True),
     (r"\{2,1\}", r"\{1,2\}", True),
@@ -252,7 +272,8 @@ def test_fuzz_normaliser_never_raises(text: str, gold: str) -> None:
     assert found is None or 0 <= found.score <= 1
     try:
         refuse(text, gold)
-        refuse_costly(read(text).text)
+        read(text)
+        refuse_costly(text)
     except Rejected as rejected:
         assert rejected.verdict.score == 0
 

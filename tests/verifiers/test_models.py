@@ -17,8 +17,10 @@ from rlvr_cli import compose
 from rlvr_cli.core.errors import UserError
 from rlvr_cli.core.types import Reason, Verdict
 from rlvr_cli.schema import Verification
+from rlvr_cli.verifiers.answer import Unreachable
 from rlvr_cli.verifiers.judge import Judge
 from rlvr_cli.verifiers.match import Match
+from rlvr_cli.verifiers.outage import result
 from rlvr_cli.verifiers.pool import Pool
 from rlvr_cli.verifiers.reward_model import RewardModel, conversation
 
@@ -74,7 +76,7 @@ def test_waiting_items_travel_in_batches_and_each_gets_its_own_verdict() -> None
 @pytest.mark.slow
 def test_what_one_item_does_is_no_verdict_of_its_batch() -> None:
     """A batch without verdicts is tried again one by one: each culprit is told, the others are scored."""
-    culprits = {"raise": Reason.crash, "exit": Reason.crash}
+    culprits = {"raise": Reason.refused, "exit": Reason.refused}
     with Pool({"batched": Batched()}, Verification(workers=1)) as pool:
         pool.submit("batched", "first", "", {}).result(60)
         texts = [text for name in culprits for text in (f"before {name}", name, f"after {name}")]
@@ -200,8 +202,9 @@ def test_judge_retries_what_may_pass(server: Server) -> None:
     assert judge(server).verify("4", "4", EXTRA).score == 1
     assert len(server.bodies) == 3 and time.monotonic() - started > 1.9  # 1 s as asked, then at least 1 s
     server.answers = [(500, "broken", {})]
-    verdict = judge(server, retries=1).verify("4", "4", EXTRA)
-    assert verdict.reason is Reason.crash and "500" in verdict.detail and len(server.bodies) == 5
+    with pytest.raises(Unreachable, match=f"the judge at {server.url}: the server answers 500"):
+        judge(server, retries=1).verify("4", "4", EXTRA)
+    assert len(server.bodies) == 5
 
 
 def test_judge_gives_up_at_once_and_never_shows_the_key(
@@ -226,12 +229,51 @@ def test_judge_out_of_time(server: Server) -> None:
     assert time.monotonic() - started < 1.5
     server.delay_s = 0
     server.answers = [(429, "later", {"Retry-After": "100"})]
-    assert judge(server, timeout_s=0.3).verify("4", "4", EXTRA).reason is Reason.timeout
+    with pytest.raises(Unreachable, match="answers 429"):
+        judge(server, timeout_s=0.3).verify("4", "4", EXTRA)
+
+
+def test_a_request_is_refused_only_where_a_short_response_in_its_place_is_not(server: Server) -> None:
+    """A response longer than the judge's context is the response's doing, a wrong setting is not."""
+    server.answers = [(400, "the prompt is too long", {}), (200, "Score: 1", {})]
+    verdict = judge(server).verify("4 " * 100, "4", EXTRA)
+    assert verdict.reason is Reason.refused and "too long" in verdict.detail and verdict.score == 0
+    assert ["4 4" in body["messages"][0]["content"] for body in server.bodies] == [True, False]
+    server.answers = [(400, "max_tokens is too large", {})]
+    assert judge(server).verify("4", "4", EXTRA).reason is Reason.crash
 
 
 def test_judge_without_a_server() -> None:
-    verdict = Judge(base_url="http://127.0.0.1:9/v1", model="m", retries=0).verify("4", "4", EXTRA)
-    assert verdict.reason is Reason.crash and "ConnectError" in verdict.detail
+    with pytest.raises(Unreachable, match="ConnectError"):
+        Judge(base_url="http://127.0.0.1:9/v1", model="m", retries=0).verify("4", "4", EXTRA)
+
+
+@pytest.mark.slow
+def test_a_server_that_comes_back_in_time_costs_no_verdict(server: Server) -> None:
+    """Busy for the first five requests; others wait for one that asks, and nothing is lost."""
+    server.answers = [*([(503, "starting", {})] * 5), (200, "Score: 1", {})]
+    said: list[str] = []
+    asked = judge(server, retries=0, concurrency=2, wait_s=60.0)
+    with Pool({"judge": asked}, Verification(workers=1)) as pool:
+        futures = [pool.submit("judge", str(n), "4", EXTRA) for n in range(6)]
+        assert [result(future, pool, said.append).score for future in futures] == [1.0] * 6
+    [notice] = said
+    assert notice.startswith(f"the judge at {server.url}: the server answers 503") and "60 s" in notice
+    assert len(server.bodies) == 5 + 6, "while it is down one asks for all"
+
+
+@pytest.mark.slow
+def test_a_server_that_stays_away_is_given_up_once_for_all() -> None:
+    asked = Judge(base_url="http://127.0.0.1:9/v1", model="m", retries=0, wait_s=1.0, concurrency=2)
+    with Pool({"judge": asked}, Verification(workers=1)) as pool:
+        started = time.monotonic()
+        futures = [pool.submit("judge", str(n), "4", EXTRA) for n in range(50)]
+        found = [future.result(60) for future in futures]
+        late = pool.submit("judge", "4", "4", EXTRA).result(60)
+        assert time.monotonic() - started < 20
+    for verdict in (*found, late):
+        assert verdict.reason is Reason.crash and verdict.detail.endswith("(waited for 1 s)")
+        assert "Connection refused" in verdict.detail
 
 
 @pytest.mark.slow

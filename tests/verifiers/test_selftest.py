@@ -1,4 +1,4 @@
-"""Gold answers and wrong ones made of them: wrong in value, whatever the verifier thinks of them."""
+"""Gold answers, in other spellings too, and wrong ones made of them: by class, through the pool."""
 
 from __future__ import annotations
 
@@ -15,10 +15,11 @@ from rlvr_cli.schema import Verification
 from rlvr_cli.verifiers.always import Always
 from rlvr_cli.verifiers.extract import Extraction, extract
 from rlvr_cli.verifiers.format import Format
-from rlvr_cli.verifiers.golds import hedges, wrapped, wrong_math, wrong_numbers, wrong_strings
+from rlvr_cli.verifiers.golds import hedges, wrapped, wrong_numbers, wrong_strings
 from rlvr_cli.verifiers.incorrect import Incorrect
 from rlvr_cli.verifiers.match import Match
 from rlvr_cli.verifiers.math import Math
+from rlvr_cli.verifiers.mathematics.rules import Units
 from rlvr_cli.verifiers.pool import Pool
 from rlvr_cli.verifiers.selftest import self_test
 
@@ -33,13 +34,20 @@ def run(verifier: Any, *answers: str) -> Any:
 
 
 def test_wrong_numbers_by_hand() -> None:
-    assert wrong_numbers(Fraction(12)) == [13, 11, -12, 120, Fraction(1, 12), 21]
+    assert wrong_numbers(Fraction(12)) == [13, 11, -12, 120, Fraction(6, 5), Fraction(1, 12), 21]
     assert wrong_numbers(Fraction(-3, 7)) == [
-        *(Fraction(4, 7), Fraction(-10, 7), Fraction(3, 7), Fraction(-30, 7), Fraction(-7, 3))
+        *(
+            Fraction(4, 7),
+            Fraction(-10, 7),
+            Fraction(3, 7),
+            Fraction(-30, 7),
+            Fraction(-3, 70),
+            Fraction(-7, 3),
+        )
     ]
     assert wrong_numbers(Fraction(0)) == [1, -1]  # neither -0 nor 0 x 10
-    assert wrong_numbers(Fraction(1)) == [2, 0, -1, 10]  # 1/1 is 1
-    assert wrong_numbers(Fraction(110)) == [111, 109, -110, 1100, Fraction(1, 110), 101]
+    assert wrong_numbers(Fraction(1)) == [2, 0, -1, 10, Fraction(1, 10)]  # 1/1 is 1
+    assert wrong_numbers(Fraction(110)) == [111, 109, -110, 1100, 11, Fraction(1, 110), 101]
 
 
 @given(st.fractions())
@@ -51,25 +59,6 @@ def test_wrong_numbers_are_wrong(value: Fraction) -> None:
 @given(st.text(min_size=1))
 def test_wrong_strings_are_wrong(text: str) -> None:
     assert text not in wrong_strings(text) and wrong_strings(text)
-
-
-@pytest.mark.parametrize(
-    ("gold", "wrong"),
-    [
-        (r"50\%", [r"51\%", r"49\%", r"-50\%", r"500\%", r"1/50\%", r"5\%"]),
-        ("(1, 2)", ["(1, 3)"]),
-        (r"\{1,2,3\}", [r"\{1,2,4\}"]),
-        (r"[0,\infty)", [r"[1,\infty)"]),
-        (r"2\sqrt{3}", [r"2\sqrt{3}+1"]),
-        ("y=2x+3", ["y=2x+3+1"]),
-        ("x^2+1", ["x^2+1+1"]),
-        ("C", ["D", "B"]),
-        (r"x \le y", []),  # no change of it is certain to change it
-        (r"(\pi,e)", []),
-    ],
-)
-def test_wrong_answers_by_hand(gold: str, wrong: list[str]) -> None:
-    assert wrong_math(gold) == wrong
 
 
 def test_hedges_only_where_one_value_is_asked_for() -> None:
@@ -88,6 +77,7 @@ def test_wrapped_answers_are_found_again(mode: Extraction) -> None:
 
 GOLDS = ["12", "-3/7", "0", "1", r"\frac{1}{2}", r"50\%", "0.25", r"2\sqrt{3}", "(1,2)", r"\{1,2\}", "x^2+1"]
 GOLDS += [r"\text{Evelyn}", "C", r"1,234", r"10\text{ cm}", r"90^\circ", r"[0,1)", "x=5", "3\\pi", "y=2x"]
+UNITS = [r"10\text{ cm}", "12 km/h", r"\$18.50", "7 apples"]
 GOLDS += ["So it is 4.\n#### 4", r"thus \boxed{\frac{3}{4}}"]
 
 
@@ -96,8 +86,26 @@ def test_math_stands_the_test() -> None:
     for verifier in (Math(), Math(thinking=True), Math(extraction=Extraction.answer_line)):
         found = run(verifier, *GOLDS)
         assert found.refused == [] and found.accepted == [] and found.unscored == 0
-        assert found.golds >= len(GOLDS) and found.mutants > 3 * len(GOLDS)
+        assert found.golds > 4 * len(GOLDS) and found.mutants > 6 * len(GOLDS)
         assert found.rate == 1.0 and len(found.verdicts) == found.golds + found.mutants
+        assert sum(tally.responses for tally in found.right.values()) == found.golds
+        assert {"as written", "other LaTeX", "other format", "other order"} < set(found.right)
+        assert {"sign", "power of ten", "letter case", "swapped", "end", "hedged", "universal"} < set(
+            found.wrong
+        )
+
+
+@pytest.mark.slow
+def test_a_unit_is_changed_where_units_are_compared() -> None:
+    for units in Units:
+        found = run(Math(units=units), *UNITS)
+        assert found.refused == [] and found.accepted == [] and found.rate == 1.0
+        assert ("unit" in found.wrong) == (units is not Units.ignore)
+        assert ("unit missing" in found.wrong) == (units is Units.require)
+        assert ("another unit, not compared" in found.right) == (units is Units.ignore)
+        classes = found.right if units is Units.ignore else found.wrong
+        kind = "another unit, not compared" if units is Units.ignore else "unit"
+        assert classes[kind].responses == len(UNITS)
 
 
 def test_the_other_verifiers_stand_it() -> None:
@@ -115,12 +123,15 @@ def test_incorrect_stands_it_the_other_way_round() -> None:
     for verifier in (Incorrect(), Incorrect(thinking=True, extraction=Extraction.answer_line)):
         found = run(verifier, *GOLDS)
         assert found.refused == [] and found.accepted == [] and found.unscored == 0
-        assert found.golds > 3 * len(GOLDS) and found.mutants > 2 * len(GOLDS)
+        assert found.golds > 6 * len(GOLDS) and found.mutants > 4 * len(GOLDS)
 
 
 def test_letters_stand_it() -> None:
     found = run(Math(extraction=Extraction.choice), "A", "C")
-    assert found.rate == 1.0 and (found.golds, found.mutants) == (4, 8)  # "", two letters, a hedge
+    assert found.rate == 1.0 and found.golds == 4
+    assert {kind: tally.responses for kind, tally in found.wrong.items()} == {
+        **{"no answer": 2, "letter": 3, "hedged": 2}  # A has no letter before it
+    }
 
 
 class Lenient(Math):
@@ -143,16 +154,24 @@ def test_a_lenient_verifier_is_found_out() -> None:
             return future
 
     found = self_test(Direct(), "v", Lenient(), rows("12"))  # type: ignore[arg-type]
-    # golds: bare, and after "</think>", which has the slash
-    assert (found.golds, len(found.refused)) == (2, 1)
-    # wrong: "", 13, 11, -12, 120, 1/12, 21, "12 or 13"
-    assert (found.mutants, len(found.accepted)) == (8, 5)
-    assert found.false_negative_rate == 0.5 and found.false_positive_rate == 0.625 and found.rate == 0.375
+    assert {kind: (t.responses, t.failed) for kind, t in found.right.items()} == {
+        **{"as written": (1, 0), "other LaTeX": (3, 0), "other format": (1, 0)},
+        **{"behind reasoning": (1, 1)},  # </think> has the slash
+    }
+    assert {kind: (t.responses, t.failed) for kind, t in found.wrong.items()} == {
+        **{"no answer": (1, 0), "one off": (2, 2), "sign": (1, 1), "power of ten": (2, 2), "inverse": (1, 1)},
+        **{"digits swapped": (1, 1), "letter added": (1, 1), "hedged": (1, 0), "universal": (2, 2)},
+    }
+    assert (found.golds, len(found.refused)) == (6, 1) and (found.mutants, len(found.accepted)) == (12, 10)
+    assert found.refused[0].kind == "behind reasoning" and found.accepted[0].kind == "one off"
+    assert found.false_negative_rate == 1 / 6 and found.false_positive_rate == 10 / 12
+    assert found.rate == 1 - 10 / 12
 
 
 def test_golds_nobody_can_use_count_against_it() -> None:
     found = run(Math(max_chars=5), "123456", "12")
-    assert [failure.id for failure in found.refused] == ["1"] and found.golds == 3
+    assert [failure.id for failure in found.refused] == ["1"]
+    assert found.golds == 1 + sum(tally.responses for tally in found.right.values())
     assert found.refused[0].verdict is None and "6 characters" in found.refused[0].response
 
 
