@@ -12,6 +12,7 @@ from pathlib import Path
 
 from rlvr_cli import compose
 from rlvr_cli.core.errors import UserError
+from rlvr_cli.evaluation.stored_results import problems_of
 from rlvr_cli.schema import Recipe
 from rlvr_cli.schema.stages import stages_of
 from rlvr_cli.tracking import read_metrics
@@ -27,9 +28,8 @@ def findings(run: Path) -> dict[str, int]:
     if watch is None:
         raise UserError(f"{run}: diagnosis.enabled is false")
     found: dict[str, int] = {}
-    for row in read_metrics(run):
-        for finding in watch.add(row):
-            found.setdefault(finding.rule, finding.step)
+    for finding in watch.replay(read_metrics(run), problems_of(run)):
+        found.setdefault(finding.rule, finding.step)
     return found
 
 

@@ -59,3 +59,25 @@ def parse(parser: Parser, arguments: list[str]) -> tuple[argparse.Namespace, str
 def _is_override(word: str) -> bool:
     """`key=value`, `+key=value` or `~key`, unless there is a file of that name."""
     return bool(re.match(r"[+~]*[\w.@/-]+=|~[\w.@]", word)) and not Path(word).is_file()
+
+
+def run_directories(verb: str, given: list[str]) -> list[Path]:
+    """Each of them; UserError for what is none, and for one that is given twice."""
+    paths = [_run_directory(verb, each) for each in given]
+    for index, path in enumerate(paths):
+        if path.resolve() in [before.resolve() for before in paths[:index]]:
+            raise UserError(f"{path} is given twice; name each run once")
+    return paths
+
+
+def _run_directory(verb: str, given: str) -> Path:
+    path = Path(given).expanduser()
+    if not path.is_dir():
+        kind = "is a file" if path.exists() else "does not exist"
+        beside = (
+            [str(each) for each in path.parent.iterdir() if each.is_dir()] if path.parent.is_dir() else []
+        )
+        raise UserError(f"{given} {kind}; {verb} takes run directories{hint(given, beside, 'there are')}")
+    if not any((path / name).is_file() for name in ("recipe.yaml", "metrics.jsonl")):
+        raise UserError(f"{given} is no run directory: it has neither recipe.yaml nor metrics.jsonl")
+    return path

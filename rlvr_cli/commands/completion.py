@@ -56,7 +56,7 @@ complete -c rlvr -n "__fish_seen_subcommand_from plan" -l prompt-tokens -l kept 
 complete -c rlvr -n "__fish_seen_subcommand_from plan" -l calibrate -f
 complete -c rlvr -n "__fish_seen_subcommand_from report" -s o -l out -l png -r
 complete -c rlvr -n "__fish_seen_subcommand_from report" -l rollouts -l steps -x
-complete -c rlvr -n "__fish_seen_subcommand_from preflight" -l json -f
+complete -c rlvr -n "__fish_seen_subcommand_from preflight why" -l json -f
 complete -c rlvr -n "__fish_seen_subcommand_from doctor" -l skip-vllm -l json -f
 complete -c rlvr -n "__fish_seen_subcommand_from serve-verifier" -l host -l port -l token-env -x
 complete -c rlvr -n "__fish_seen_subcommand_from serve-verifier" -l max-body-mb -l max-requests -x

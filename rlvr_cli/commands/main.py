@@ -11,7 +11,7 @@ from importlib import import_module
 from rlvr_cli import __version__
 from rlvr_cli.commands.verbs import module_of, overview, verbs
 from rlvr_cli.core import shipped_recipes
-from rlvr_cli.core.errors import UserError, hint
+from rlvr_cli.core.errors import UserError, hint, told
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -20,7 +20,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         return run(arguments)
     except UserError as error:
-        print(f"rlvr: error: {' '.join(str(error).split())}", file=sys.stderr)
+        print(f"rlvr: error: {told(error)}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         return 130

@@ -7,8 +7,8 @@ import sys
 from importlib import import_module
 from pathlib import Path
 
-from rlvr_cli.commands.arguments import parser_of
-from rlvr_cli.core.errors import UserError, hint
+from rlvr_cli.commands.arguments import parser_of, run_directories
+from rlvr_cli.core.errors import UserError
 
 REPORT = """\
 The page is one file that needs no network: curves, evaluations, time by phase, events, rollouts, recipes
@@ -24,7 +24,7 @@ examples:
 def run(verb: str, arguments: list[str]) -> int:
     parser = parser_of(verb, REPORT, "RUN [RUN ...] [-o FILE] [--png FILE]")
     add(parser)
-    return report(parser.parse_args(arguments))
+    return report(verb, parser.parse_args(arguments))
 
 
 def add(parser: argparse.ArgumentParser) -> None:
@@ -42,11 +42,8 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--steps", metavar="N[,N]", help="rollouts of these steps only")
 
 
-def report(options: argparse.Namespace) -> int:
-    paths = [_run(given) for given in options.runs]
-    for index, path in enumerate(paths):
-        if path.resolve() in [before.resolve() for before in paths[:index]]:
-            raise UserError(f"{path} is given twice; name each run once")
+def report(verb: str, options: argparse.Namespace) -> int:
+    paths = run_directories(verb, options.runs)
     if not 0 <= options.rollouts <= 1000:
         raise UserError(f"--rollouts is {options.rollouts:g}; it is a size in MB from 0 to 1000")
     own = paths[0] / ("report.html" if len(paths) == 1 else "comparison.html")
@@ -63,19 +60,6 @@ def report(options: argparse.Namespace) -> int:
         terminal=sys.stdout,
     )
     return 0
-
-
-def _run(given: str) -> Path:
-    path = Path(given).expanduser()
-    if not path.is_dir():
-        kind = "is a file" if path.exists() else "does not exist"
-        beside = (
-            [str(each) for each in path.parent.iterdir() if each.is_dir()] if path.parent.is_dir() else []
-        )
-        raise UserError(f"{given} {kind}; report takes run directories{hint(given, beside, 'there are')}")
-    if not any((path / name).is_file() for name in ("recipe.yaml", "metrics.jsonl")):
-        raise UserError(f"{given} is no run directory: it has neither recipe.yaml nor metrics.jsonl")
-    return path
 
 
 def _target(option: str, given: str) -> Path:

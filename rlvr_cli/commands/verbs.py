@@ -12,6 +12,7 @@ VERBS = {
     "serve-verifier": "put verifiers behind HTTP",
     "plan": "predict memory and time of a recipe, and what to change where it does not fit",
     "preflight": "sample from the start model and say whether a recipe can learn, without training",
+    "why": "say what is wrong with a run, with evidence, samples and the key to change",
     "report": "put runs on one page: curves, results, events, rollouts",
     "doctor": "try what training needs on this machine",
     "recipes": "list, show or copy the recipes that come with rlvr",

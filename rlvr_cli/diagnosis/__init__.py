@@ -1,8 +1,9 @@
 """What the metrics of a run say about its health, in plain sentences. No torch.
 
 A rule is a function of the recorded rows of `metrics.jsonl` (`history.History`) that returns evidence or
-None; `watch.Watch` feeds them row by row and says when a finding begins and when it is over. One file for
-each family of rules: `policy`, `outputs`, `learning`, `verdicts`, `speed`. docs/diagnosis.md lists them all.
+None; `watch.Watch` feeds them row by row and says when a finding begins and when it is over; `account` says
+what they make of a run as a whole. One file for each family of rules: `signal`, `verdicts`, `learning`,
+`evaluations`, `policy`, `outputs`, `speed`. docs/diagnosis.md lists them all.
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING
+
+from rlvr_cli.diagnosis.samples import Shows, anything
 
 if TYPE_CHECKING:
     from rlvr_cli.diagnosis.history import History
@@ -24,6 +27,15 @@ class Severity(StrEnum):
     warning = "warning"
     critical = "critical"
     """What comes after it is hardly worth its cost."""
+
+
+class Asked(StrEnum):
+    """When a rule is."""
+
+    step = "step"
+    evaluation = "evaluation"
+    end = "end"
+    """Of a run as a whole, and of no step on the way."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +60,13 @@ class Rule:
     meaning: str
     """What the evidence means and what to do: the second half of the sentence."""
     check: Check
-    of_evaluations: bool
-    """Asked after evaluations instead of after steps."""
+    asked: Asked
+    change: tuple[str, ...]
+    """Keys to change, the likeliest first; `{verifier}` and `{source}` stand for those of the run."""
+    symptom: str
+    """Its heading in docs/troubleshooting.md, as an anchor."""
+    shows: Shows
+    """Which samples show it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,20 +85,28 @@ RULES: dict[str, Rule] = {}
 
 
 def rule(
-    title: str, meaning: str, *, critical: bool = False, of_evaluations: bool = False
+    title: str,
+    meaning: str,
+    *,
+    change: tuple[str, ...],
+    symptom: str,
+    critical: bool = False,
+    asked: Asked = Asked.step,
+    shows: Shows = anything,
 ) -> Callable[[Check], Check]:
     """Make a function a rule under its own name."""
 
     def register(check: Check) -> Check:
-        name = check.__name__
-        severity = Severity.critical if critical else Severity.warning
-        RULES[name] = Rule(
-            name=name,
+        RULES[check.__name__] = Rule(
+            name=check.__name__,
             title=title,
-            severity=severity,
+            severity=Severity.critical if critical else Severity.warning,
             meaning=meaning,
             check=check,
-            of_evaluations=of_evaluations,
+            asked=asked,
+            change=change,
+            symptom=symptom,
+            shows=shows,
         )
         return check
 

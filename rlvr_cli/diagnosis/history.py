@@ -5,8 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from statistics import fmean, median
+from statistics import median
 from typing import Any
+
+from rlvr_cli.diagnosis.statistics import Moments, rise
+from rlvr_cli.schema import Recipe
 
 Row = dict[str, float]
 
@@ -20,6 +23,27 @@ class Context:
     """Advantages compare the samples of a group, so that a group of equals teaches nothing."""
     first_verifier: str = "the first verifier"
     second_verifier: str | None = None
+    extraction: str | None = None
+    """How the first verifier finds the answer; None: it has no such setting."""
+    source: str | None = None
+    """The only entry of `data`; None: there are several."""
+    samples: int = 32
+    """Completions of a step, the refills of a filter not counted."""
+
+
+def context_of(recipe: Recipe) -> Context:
+    """Of a recipe as it stands in a stage."""
+    first = next((source.verifiers[0] for source in recipe.data.values() if source.verifiers), None)
+    extraction = getattr(recipe.verifiers.get(first or ""), "extraction", None)
+    return Context(
+        max_tokens=recipe.rollout.max_tokens,
+        grouped=recipe.algorithm.advantage.needs_group,
+        first_verifier=first or "the first verifier",
+        second_verifier=recipe.diagnosis.second_verifier,
+        extraction=None if extraction is None else str(getattr(extraction, "value", extraction)),
+        source=next(iter(recipe.data)) if len(recipe.data) == 1 else None,
+        samples=recipe.batch.prompts_per_step * recipe.batch.group_size,
+    )
 
 
 def finite(row: Mapping[str, Any]) -> Row:
@@ -31,6 +55,20 @@ def finite(row: Mapping[str, Any]) -> Row:
     }
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evaluation:
+    """What an evaluation of a bench within a run has found."""
+
+    step: int
+    score: float
+    """avg@k: mean over the problems of the share of samples that are correct."""
+    low: float | None
+    """95% interval over problems."""
+    high: float | None
+    problems: Mapping[str, float] | None
+    """Problem -> share of its samples that are correct; None: its result file is not there."""
+
+
 class History:
     """Metrics by name over the steps of a stage, and the evaluations of the whole run."""
 
@@ -39,18 +77,32 @@ class History:
         self.context = context
         self.rows: list[Row] = []
         self._columns: dict[str, list[float]] = {}
-        self.evaluations: dict[str, list[Row]] = {}
+        self._sums: dict[str, list[tuple[float, float]]] = {}
+        self.memory: dict[str, Any] = {}
+        """What rules have worked out of the rows there are, for each other."""
+        self.evaluations: dict[str, list[Evaluation]] = {}
         self.staged = False
         """Another stage has begun since the run did."""
 
     def add(self, row: Row) -> None:
         self.rows.append(row)
+        self.memory = {}
         for name, value in row.items():
             self._columns.setdefault(name, []).append(value)
+
+    def evaluated(self, bench: str, row: Row, problems: Mapping[str, float] | None) -> None:
+        """Take in an evaluation; one without a score (no verdicts) is none."""
+        prefix = f"eval/{bench}/"
+        score = next((value for name, value in row.items() if name.startswith(f"{prefix}avg@")), None)
+        if score is not None:
+            low, high = (row.get(f"{prefix}ci95_{end}") for end in ("low", "high"))
+            found = Evaluation(step=int(row["step"]), score=score, low=low, high=high, problems=problems)
+            self.evaluations.setdefault(bench, []).append(found)
 
     def enter(self, context: Context) -> None:
         """Another stage: other prompts and lengths are no signs of anything, so its own start counts."""
         self.context, self.rows, self._columns, self.staged = context, [], {}, True
+        self._sums, self.memory = {}, {}
 
     def first(self, name: str) -> list[float]:
         return self._columns.get(name, [])[: self.window]
@@ -65,6 +117,16 @@ class History:
 
     def values(self, name: str) -> list[float]:
         return self._columns.get(name, [])
+
+    def moments(self, name: str, start: int, stop: int) -> Moments:
+        """Of the values from `start` to before `stop`; at once, however many they are."""
+        sums = self._sums.setdefault(name, [(0.0, 0.0)])
+        for value in self.values(name)[len(sums) - 1 :]:
+            sums.append((sums[-1][0] + value, sums[-1][1] + value * value))
+        count = stop - start
+        total, squares = (after - before for before, after in zip(sums[start], sums[stop], strict=True))
+        mean = total / count
+        return Moments(count=count, mean=mean, variance=max(0.0, squares - total * mean) / (count - 1))
 
     def now(self, name: str) -> float | None:
         """Median of the newest window."""
@@ -88,35 +150,11 @@ class History:
     def steps(self) -> str:
         """`steps 17 to 24`: those of the newest window."""
         recent = self.rows[-self.window :]
+        if len(recent) == 1:
+            return f"step {recent[0]['step']:.0f}"
         return f"steps {recent[0]['step']:.0f} to {recent[-1]['step']:.0f}"
 
     @property
     def length(self) -> int:
         """Steps from the first of the stage to the newest."""
         return int(self.rows[-1]["step"] - self.rows[0]["step"])
-
-
-def rise(before: list[float], after: list[float]) -> float:
-    """Welch's t of two samples: difference of the means in standard errors."""
-    difference = fmean(after) - fmean(before)
-    error = math.sqrt(_variance(before) / len(before) + _variance(after) / len(after))
-    if error < 1e-12:
-        return math.copysign(math.inf, difference) if abs(difference) > 1e-12 else 0.0
-    return difference / error
-
-
-def _variance(values: list[float]) -> float:
-    """Of a sample; `statistics.variance` is exact in fractions and a hundred times slower."""
-    middle = fmean(values)
-    return sum((v - middle) ** 2 for v in values) / (len(values) - 1)
-
-
-def wilson(hits: float, of: float, z: float = 1.959964) -> tuple[float, float]:
-    """Wilson's 95% interval of a share (Wilson 1927); (0, 1) without any trial."""
-    if of <= 0:
-        return 0.0, 1.0
-    share = hits / of
-    middle = share + z * z / (2 * of)
-    half = z * math.sqrt(share * (1 - share) / of + z * z / (4 * of * of))
-    scale = 1 + z * z / of
-    return max(0.0, (middle - half) / scale), min(1.0, (middle + half) / scale)

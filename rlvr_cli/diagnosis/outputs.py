@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from statistics import fmean
 
-from rlvr_cli.diagnosis import Evidence, rule
+from rlvr_cli.diagnosis import Evidence, rule, samples
 from rlvr_cli.diagnosis.history import History
+from rlvr_cli.diagnosis.silence import Cause, cause
 from rlvr_cli.schema import Diagnosis
 
 LENGTH = "response_length/mean"
@@ -21,11 +22,16 @@ SHRUNK = 0.5
     "truncation",
     "the limit decides the reward, not the answer; raise rollout.max_tokens, or take "
     "algorithm/shaping=soft_overlong so that shorter responses pay",
+    change=("rollout.max_tokens", "algorithm/shaping=soft_overlong"),
+    symptom="responses-are-cut-off",
+    shows=samples.cut,
 )
 def truncation(history: History, settings: Diagnosis, ease: float) -> Evidence | None:
-    """More than `diagnosis.truncated` of the responses reach the limit."""
+    """More than `diagnosis.truncated` of the responses reach the limit, and there is a signal (`cut_off`)."""
     now = history.now(TRUNCATED)
     if now is None or not now > settings.truncated * ease:
+        return None
+    if (none := cause(history, settings, ease)) is not None and none[0] is Cause.cut:
         return None
     text = (
         f"{now:.0%} of the responses in {history.steps} were cut off at rollout.max_tokens "
@@ -38,6 +44,9 @@ def truncation(history: History, settings: Diagnosis, ease: float) -> Evidence |
     "responses growing into the limit",
     "soon the limit will decide the reward; raise rollout.max_tokens, or take "
     "algorithm/shaping=soft_overlong",
+    change=("rollout.max_tokens", "algorithm/shaping=soft_overlong"),
+    symptom="responses-are-cut-off",
+    shows=samples.cut,
 )
 def length_growth(history: History, settings: Diagnosis, ease: float) -> Evidence | None:
     """Responses are 1.3 times as long as at the start, and more than 5% (but not yet `diagnosis.truncated`)
@@ -62,6 +71,8 @@ def length_growth(history: History, settings: Diagnosis, ease: float) -> Evidenc
     "collapse of the response length",
     "the policy gives up reasoning; look at rollouts/ for what short responses earn, check algorithm.shaping "
     "(length penalties) and the verifiers, or lower trainer.lr",
+    change=("algorithm.shaping", "trainer.lr"),
+    symptom="responses-get-longer-or-shorter",
 )
 def length_collapse(history: History, settings: Diagnosis, ease: float) -> Evidence | None:
     """Responses are less than half as long as at the start and no more of them are correct."""

@@ -34,6 +34,8 @@ MISMATCH_HIGH = 0.1
     "the policy has stopped exploring; lower trainer.lr, add an entropy bonus "
     "(algorithm/entropy=adaptive), or where batch.updates_per_step is above 1 raise "
     "algorithm.loss.clip_ratio_high",
+    change=("trainer.lr", "algorithm/entropy=adaptive"),
+    symptom="the-entropy-collapses",
     critical=True,
 )
 def entropy_collapse(history: History, settings: Diagnosis, ease: float) -> Evidence | None:
@@ -55,6 +57,8 @@ def entropy_collapse(history: History, settings: Diagnosis, ease: float) -> Evid
     "entropy explosion",
     "the policy is falling apart; lower trainer.lr, lower algorithm.entropy.coef if there is a bonus, and "
     "go back to a checkpoint from before",
+    change=("trainer.lr", "algorithm.entropy.coef"),
+    symptom="the-reward-falls",
     critical=True,
 )
 def entropy_explosion(history: History, settings: Diagnosis, ease: float) -> Evidence | None:
@@ -73,6 +77,8 @@ def entropy_explosion(history: History, settings: Diagnosis, ease: float) -> Evi
     "drift from the reference",
     "the policy is no longer the model it was; lower trainer.lr, penalise the KL (algorithm/kl=loss, "
     "algorithm.kl.coef), and look at what is rewarded",
+    change=("trainer.lr", "algorithm.kl.coef"),
+    symptom="the-reward-falls",
 )
 def kl_drift(history: History, settings: Diagnosis, ease: float) -> Evidence | None:
     """The KL to the reference is above 0.8 of the entropy at the start and the reward has not risen, or the
@@ -96,6 +102,8 @@ def kl_drift(history: History, settings: Diagnosis, ease: float) -> Evidence | N
     "growing gradients",
     "updates are getting erratic; lower trainer.lr or algorithm.gradient.max_norm, or set "
     "algorithm/gradient=layer_clip",
+    change=("trainer.lr", "algorithm.gradient.max_norm"),
+    symptom="the-reward-falls",
 )
 def gradient_explosion(history: History, settings: Diagnosis, ease: float) -> Evidence | None:
     """The gradient norm is above five times its start."""
@@ -111,6 +119,8 @@ def gradient_explosion(history: History, settings: Diagnosis, ease: float) -> Ev
     "gradient spikes",
     "single samples dominate updates; find them with algorithm.gradient.localise=true, lower "
     "algorithm.gradient.max_norm, or set algorithm/gradient=layer_clip",
+    change=("algorithm.gradient.max_norm", "algorithm/gradient=layer_clip"),
+    symptom="the-reward-falls",
 )
 def gradient_spikes(history: History, settings: Diagnosis, ease: float) -> Evidence | None:
     """At least two steps of the window, and at most half of them, have a gradient norm above ten times the
@@ -133,6 +143,8 @@ def gradient_spikes(history: History, settings: Diagnosis, ease: float) -> Evide
     "growing mismatch of engine and trainer",
     "the samples come from another policy than the one that is trained; correct for it "
     "(algorithm/mismatch=truncate), compute in fp32 (trainer.precision, rollout.dtype), or lower trainer.lr",
+    change=("algorithm/mismatch=truncate", "rollout.dtype"),
+    symptom="the-engine-and-the-trainer-differ",
     critical=True,
 )
 def mismatch_growth(history: History, settings: Diagnosis, ease: float) -> Evidence | None:

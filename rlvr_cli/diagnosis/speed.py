@@ -12,6 +12,7 @@ SHARE = 0.6
 """Of the time lost, to call one phase responsible."""
 APART = 3.0
 """Its slowdown against that of all the rest; a machine that is busy otherwise slows everything down."""
+NEEDED = {"timing_s/step", "perf/tokens_per_second"}
 LEAST_S = 0.05
 """Seconds per step that are worth a word."""
 
@@ -21,6 +22,8 @@ LEAST_S = 0.05
     "look at that phase: for rollout at rollout.max_num_seqs and rollout.gpu_memory_utilization "
     "(preemptions), for verify at verification.workers and verification.timeout_s, for update at "
     "batch.tokens_per_microbatch, and at what else the machine does",
+    change=("rollout.max_num_seqs", "verification.workers", "batch.tokens_per_microbatch"),
+    symptom="it-is-slow",
 )
 def slow_phase(history: History, settings: Diagnosis, ease: float) -> Evidence | None:
     """The seconds per token are above `diagnosis.slowdown` times those of the first window, and one phase has
@@ -28,7 +31,10 @@ def slow_phase(history: History, settings: Diagnosis, ease: float) -> Evidence |
     window, rows = settings.window, history.rows
     if len(rows) < 2 * window + 1:
         return None
-    early, late = (_per_token(part) for part in (rows[1 : window + 1], rows[-window:]))  # the first warms up
+    parts = rows[1 : window + 1], rows[-window:]  # the first warms up
+    if not all(row.keys() >= NEEDED for part in parts for row in part):
+        return None
+    early, late = map(_per_token, parts)
     total = early.pop("step"), late.pop("step")
     if not total[1] > settings.slowdown * total[0] * ease:
         return None

@@ -12,6 +12,8 @@ MOST = 0.5
 """Share from which something counts as the cause."""
 RANDOM = 0.9
 """Share of the nats of a uniform choice from which a model's tokens are as good as drawn at random."""
+REFUSED = 0.1
+"""Share of refusals from which they are spoken of."""
 FEW = 0.25
 """Share of groups with a signal below which most of the sampling is for nothing."""
 OFF = "; preflight.enabled=false trains all the same"
@@ -77,6 +79,8 @@ def _cause(facts: Facts, recipe: Recipe) -> str:
             f"choice {facts.uniform:.1f}); train model.path by `rlvr sft` first, or take a trained one"
             + (", or lower rollout.temperature" if recipe.rollout.temperature > 1 else "")
         )
+    if decides.refused >= MOST:
+        return _refused(facts, recipe, decides)
     if facts.truncated >= MOST:
         return (
             f"{facts.truncated:.0%} of {asked} responses are cut at rollout.max_tokens="
@@ -94,6 +98,15 @@ def _identical(facts: Facts) -> str:
     return (
         f"all {facts.samples} responses to each of {facts.prompts} prompts are the same, so there is nothing "
         "to compare; raise rollout.temperature"
+    )
+
+
+def _refused(facts: Facts, recipe: Recipe, decides: Verifier) -> str:
+    limit = recipe.verification.timeout_s
+    return (
+        f"verifiers.{facts.verifier} refuses {decides.refused:.0%} of the responses"
+        f"{_said(decides.refused_detail)}; if it takes too long, raise verification.timeout_s ({limit:g}), "
+        f"otherwise change the prompt ({_data(facts)}.prompt, system) that says how to answer"
     )
 
 
@@ -178,6 +191,11 @@ def _of_verifiers(facts: Facts, recipe: Recipe) -> Iterator[str]:
             )
         if verifier.unread >= MOST:
             yield f"verifiers.{name} finds no answer in {verifier.unread:.0%} of the responses"
+        if verifier.refused >= REFUSED:
+            yield (
+                f"verifiers.{name} refuses {verifier.refused:.0%} of the responses"
+                f"{_said(verifier.refused_detail)}"
+            )
         if verifier.p99_ms > 500 * limit:
             yield (
                 f"verifiers.{name} takes {verifier.p99_ms / 1000:.2g} s at the 99th percentile, more than "

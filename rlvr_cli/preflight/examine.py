@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import time
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, TextIO
@@ -20,8 +21,9 @@ from rlvr_cli.core.errors import UserError
 from rlvr_cli.core.files import write_atomically
 from rlvr_cli.core.types import Group
 from rlvr_cli.engine import process_group
-from rlvr_cli.preflight.advice import refusal, warnings
+from rlvr_cli.preflight.advice import MOST, OFF, refusal, warnings
 from rlvr_cli.preflight.facts import Facts, Row, facts_of, row_of
+from rlvr_cli.preflight.first_look import REPORT, fingerprint, is_new
 from rlvr_cli.preflight.table import lines_of
 from rlvr_cli.schema import Recipe, Unscored
 from rlvr_cli.training.assemble import assemble
@@ -32,20 +34,27 @@ from rlvr_cli.training.stop import Interrupted
 from rlvr_cli.training.tracker import open_tracker
 from rlvr_cli.training.weight_sync import probe_tolerance
 
-REPORT = "preflight.json"
 MOST_SAMPLES = 16
 """Responses to a prompt, whatever `batch.group_size`: more would cost, and tell little more."""
 ROUNDS = 4
 """Times `preflight.prompts` that are sampled before a recipe counts as hopeless."""
+BRIEF_S = 20.0
+"""Seconds after which a first look samples no more."""
 
 
 def preflight(parts: Parts) -> None:
-    """Before the first step, where the recipe wants it. UserError where nothing can be learned.
+    """Before the first step, where the recipe wants it: UserError where nothing can be learned.
 
-    All ranks must call it, before a weight sync: it leaves the engine asleep.
+    A shorter run has a first look at data, verifiers and a model that are new here, and goes on whatever is
+    found. All ranks must call it, before a weight sync: it leaves the engine asleep.
     """
-    if parts.step == 0 and parts.recipe.preflight.wanted(parts.recipe.trainer.steps):
+    settings = parts.recipe.preflight
+    if parts.step > 0:
+        return
+    if settings.wanted(parts.recipe.trainer.steps):
         examine(parts)
+    elif settings.enabled is None and distributed.gather(distributed.rank() == 0 and is_new(parts.recipe))[0]:
+        examine(parts, brief=True)
 
 
 def check(recipe: Recipe, terminal: TextIO) -> None:
@@ -65,32 +74,39 @@ def check_quietly(recipe: Recipe, terminal: TextIO) -> None:
         check(recipe, nowhere)
 
 
-def examine(parts: Parts) -> None:
-    """Measure, show, write `preflight.json`, and refuse where it must; the same on every rank."""
-    facts, tolerance = measure(parts), probe_tolerance(parts.recipe)
+def examine(parts: Parts, *, brief: bool = False) -> None:
+    """Measure, show, write `preflight.json`, and refuse where it must; the same on every rank.
+
+    `brief`: take little time, and say what is hopeless instead of refusing it.
+    """
+    facts, tolerance = measure(parts, brief=brief), probe_tolerance(parts.recipe)
     refused = refusal(facts, parts.recipe, tolerance)
     warned = [] if refused else warnings(facts, parts.recipe, tolerance)
     if distributed.rank() == 0:
         content = {"passed": refused is None, "refused": refused, "warnings": warned, **asdict(facts)}
+        content["fingerprint"] = fingerprint(parts.recipe)
         text = json.dumps(_finite(content), indent=1, ensure_ascii=False)
         write_atomically(Path(parts.out) / REPORT, text + "\n")
     parts.tracker.table("preflight of the start model", lines_of(facts))
     for warning in warned:
         parts.tracker.event("warning", f"preflight: {warning}")
-    outcome = "refused" if refused else f"passed, with {len(warned)} warnings" if warned else "passed"
+    if brief and refused:
+        parts.tracker.event("warning", f"{refused.removesuffix(OFF)}; the run goes on, as it is short")
+    failed = "hopeless" if brief else "refused"
+    outcome = failed if refused else f"passed, with {len(warned)} warnings" if warned else "passed"
     said = f"{outcome}: {facts.signal} of {facts.prompts} groups have a signal"
     parts.tracker.event("preflight", said, passed=refused is None)
     distributed.barrier()  # the report is there before the first rank ends
-    if refused is not None:
+    if refused is not None and not brief:
         raise UserError(refused)
 
 
-def measure(parts: Parts) -> Facts:
+def measure(parts: Parts, *, brief: bool = False) -> Facts:
     """Sample, verify and score; what training goes on from is put back, whatever happens."""
     generators, start = rng.state(), parts.sampler.state()
     parts.timer.take()
     try:
-        facts, groups = sample(parts)
+        facts, groups = sample(parts, brief=brief)
         parts.engine.sleep()
         with parts.timer("score"):
             sequences, trained = sequences_of(groups)
@@ -107,14 +123,20 @@ def measure(parts: Parts) -> Facts:
     return facts
 
 
-def sample(parts: Parts) -> tuple[Facts, list[Group]]:
-    """Groups of the next prompts, and more while none is useful, so that rare is not taken for never."""
+def sample(parts: Parts, *, brief: bool = False) -> tuple[Facts, list[Group]]:
+    """Groups of the next prompts, and more while none is useful, so that rare is not taken for never; but not
+    where verdicts are missing, which more of them will not mend.
+
+    `brief`: no more of them at once than a step has.
+    """
     recipe = limited(parts.recipe)
-    algorithm = recipe.algorithm
+    algorithm, most = recipe.algorithm, ROUNDS * recipe.preflight.prompts
+    size = min(recipe.preflight.prompts, recipe.batch.prompts_per_step) if brief else recipe.preflight.prompts
+    began = time.monotonic()
     groups: list[Group] = []
     rows: list[Row] = []
-    for _ in range(ROUNDS):
-        mine = collect_share(parts, parts.sampler.take(recipe.preflight.prompts), recipe)
+    while True:
+        mine = collect_share(parts, parts.sampler.take(min(size, most - len(groups))), recipe)
         parts.stop.check()
         found = distributed.gather([(slim(g), row_of(g, recipe.verifiers)) for g in mine])
         pairs = sorted((pair for share in found for pair in share), key=lambda pair: pair[0].index)
@@ -122,9 +144,10 @@ def sample(parts: Parts) -> tuple[Facts, list[Group]]:
         rows += [row for _, row in pairs]
         keep = judge(groups, algorithm, parts.step)
         facts = facts_of(groups, rows, keep, algorithm.advantage.needs_group, parts.trainer.vocabulary)
-        if facts.useful and facts.repeated != 1:
-            break
-    return facts, groups
+        late = brief and distributed.gather(time.monotonic() - began)[0] > BRIEF_S
+        silent = any(verifier.unscored >= MOST for verifier in facts.verifiers.values())
+        if silent or (facts.useful and facts.repeated != 1) or len(groups) >= most or late:
+            return facts, groups
 
 
 def limited(recipe: Recipe) -> Recipe:

@@ -12,7 +12,7 @@ import numpy as np
 
 from rlvr_cli.core.types import Group, Reason
 
-UNREAD = (Reason.no_answer, Reason.malformed, Reason.refused)
+UNREAD = (Reason.no_answer, Reason.malformed)
 """Reasons that say that no answer could be read, not that it was wrong."""
 HISTOGRAM = ("0", "to 1/4", "to 1/2", "to 3/4", "below 1", "1")
 """Bins of a prompt's mean correctness."""
@@ -37,6 +37,8 @@ class Row:
     """Verifier -> why it cannot use the gold answer of this problem."""
     unscored: dict[str, str]
     """Verifier -> what it said where it gave no verdict."""
+    refused: dict[str, str]
+    """Verifier -> what it said where it refused an answer."""
     example: dict[str, Any]
     """The first response, shortened."""
 
@@ -57,6 +59,8 @@ class Verifier:
     """Why not: the first."""
     unscored_detail: str = ""
     """What it said where it gave no verdict: the first."""
+    refused_detail: str = ""
+    """What it said where it refused an answer: the first."""
 
     def count(self, *reasons: Reason) -> int:
         return sum(self.reasons.get(reason.value, 0) for reason in reasons)
@@ -65,6 +69,11 @@ class Verifier:
     def unscored(self) -> float:
         """Share of verdicts that are none."""
         return self.count(Reason.timeout, Reason.crash) / max(1, self.verdicts)
+
+    @property
+    def refused(self) -> float:
+        """Share of its verdicts that are refusals: too slow, too large, several answers."""
+        return self.count(Reason.refused) / max(1, self.verdicts)
 
     @property
     def unread(self) -> float:
@@ -142,11 +151,12 @@ def row_of(group: Group, verifiers: Mapping[str, Any]) -> Row:
         verdicts=[(name, verdict.reason, verdict.ms) for name, verdict in pairs],
         faults={name: fault for name, fault in found.items() if fault is not None},
         unscored={name: verdict.detail for name, verdict in reversed(pairs) if not verdict.scored},
+        refused={name: v.detail for name, v in reversed(pairs) if v.reason is Reason.refused},
         example={
             "prompt": group.problem.prompt[-200:],
             "response": completion.text[-200:],
             "finished": completion.finished,
-            "answer": group.problem.answer[:100],
+            "answer": " or ".join(group.problem.golds)[:100],
             "extracted": None if first.extracted is None else first.extracted[:100],
             "reason": first.reason.value,
         },
@@ -225,6 +235,8 @@ def _verifiers(rows: list[Row]) -> dict[str, Verifier]:
             found[name].gold_fault = found[name].gold_fault or f"{row.example['answer']!r}: {fault}"
         for name, detail in row.unscored.items():
             found[name].unscored_detail = found[name].unscored_detail or detail
+        for name, detail in row.refused.items():
+            found[name].refused_detail = found[name].refused_detail or detail
     for name, ms_all in times.items():
         found[name].p50_ms, found[name].p99_ms = (float(x) for x in np.percentile(ms_all, [50, 99]))
     return found

@@ -17,7 +17,9 @@ def lines_of(facts: Facts) -> dict[str, str]:
         "sampled": f"{facts.prompts} prompts x {size} responses",
         "groups with a signal": f"{facts.signal} ({facts.signal / facts.prompts:.0%}{at_most}){kept}; "
         f"{facts.all_right} all right, {facts.all_wrong} all wrong",
-        "correct": f"{facts.correct:.1%} of the responses",
+        "correct": "nothing: there are no verdicts"
+        if math.isnan(facts.correct)
+        else f"{facts.correct:.1%} of the responses",
         "prompts by correctness": ", ".join(f"{name}: {n}" for name, n in facts.histogram.items()),
     }
     if len(facts.sources) > 1:

@@ -14,14 +14,23 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from places import GOLDEN, ROOT
 
-from rlvr_cli.diagnosis import RULES, Finding
-from rlvr_cli.diagnosis.history import Context, finite, rise, wilson
+from rlvr_cli.commands.why import FAILURES
+from rlvr_cli.diagnosis import RULES, Asked, Finding
+from rlvr_cli.diagnosis.account import ORDER, key_of
+from rlvr_cli.diagnosis.history import Context, finite
+from rlvr_cli.diagnosis.statistics import rise, wilson
 from rlvr_cli.diagnosis.watch import Watch
 from rlvr_cli.schema import Actions, Diagnosis
 from rlvr_cli.tracking.journal import to_line
 
 PAGE = ROOT / "docs" / "diagnosis.md"
-CONTEXT = Context(max_tokens=1024, first_verifier="loose", second_verifier="strict")
+CONTEXT = Context(
+    max_tokens=1024,
+    first_verifier="loose",
+    second_verifier="strict",
+    extraction="answer_tags",
+    source="train",
+)
 Row = dict[str, Any]
 
 
@@ -37,6 +46,8 @@ def healthy(step: int, random: Random) -> Row:
         "step": step,
         "reward/mean": noisy(correct, 0.2),
         "reward/correct_fraction": noisy(correct, 0.2),
+        "reward/no_answer_fraction": 0.03 * (step % 3),
+        "reward/refused_fraction": 0.03 * (step % 4 == 0),
         "reward/unscored_fraction": 0.03 if random.random() < 0.05 else 0.0,
         "reward/timeout_fraction": 0.0,
         "reward/crash_fraction": 0.0,
@@ -75,6 +86,26 @@ def late(**values: float) -> Callable[[int, Row], Row]:
         return {k.replace("__", "/"): v * wobble for k, v in values.items()} if step > 30 else {}
 
     return changed
+
+
+def always(**values: float) -> Callable[[int, Row], Row]:
+    """The same from the first step on."""
+    return lambda step, row: {k.replace("__", "/"): v for k, v in values.items()}
+
+
+NOTHING = {
+    "group__zero_signal_fraction": 0.95,
+    "group__all_wrong_fraction": 0.95,
+    "group__all_correct_fraction": 0.0,
+    "reward__correct_fraction": 0.004,
+    "reward__mean": 0.004,
+}
+"""No signal, since hardly anything is right."""
+
+
+UNJUDGED = {f"group__{name}_fraction": 0.0 for name in ("all_wrong", "all_correct")} | {
+    "group__zero_signal_fraction": 1.0
+}
 
 
 def flat(step: int, row: Row) -> Row:
@@ -127,9 +158,26 @@ SICK: dict[str, tuple[Callable[[int, Row], Row], str]] = {
         lambda step, row: flat(step, row) | late(response_length__mean=40)(step, row),
         "responses shrank from 299 to 41 tokens in",
     ),
-    "all_wrong": (
-        late(group__zero_signal_fraction=0.95, group__all_wrong_fraction=0.95, group__all_correct_fraction=0),
-        "had not one correct sample (94% had no signal)",
+    "signal_lost": (
+        late(**NOTHING),
+        "after step 30 the mean score fell from 45.7% to 0.4%, and 94% of the groups have no signal; the",
+    ),
+    "cut_off": (
+        always(**NOTHING, response_length__truncated_fraction=0.8, reward__no_answer_fraction=0.9),
+        "80% of the responses in steps 1 to 8 are cut off at rollout.max_tokens (1024) (95% had no signal)",
+    ),
+    "all_refused": (
+        always(**NOTHING, reward__refused_fraction=0.9),
+        "90% of the verdicts in steps 1 to 8 are refusals (95% had no signal): a verifier refuses what takes",
+    ),
+    "unreadable": (
+        always(**NOTHING, reward__no_answer_fraction=0.9),
+        "verifiers.loose.extraction=answer_tags finds no answer in 90% of the responses of steps 1 to 8",
+    ),
+    "all_wrong": (always(**NOTHING), "95% of the groups in steps 1 to 8 had not one correct sample"),
+    "equal_scores": (
+        always(**NOTHING, reward__score=0.5),
+        "the samples of a group get the same score in steps 1 to 8, 0.50 on average (95% had no signal)",
     ),
     "all_right": (
         late(group__zero_signal_fraction=0.95, group__all_correct_fraction=0.9, group__all_wrong_fraction=0),
@@ -139,8 +187,16 @@ SICK: dict[str, tuple[Callable[[int, Row], Row], str]] = {
         late(answers__commonest_fraction=0.9),
         "gave one and the same answer, to problems of which 10%",
     ),
+    "no_verdicts": (
+        always(reward__crash_fraction=0.9, reward__unscored_fraction=0.9, **UNJUDGED),
+        "90.0% of the samples in steps 1 to 8 have no verdict (of all verdicts 0.0% timed out and 90.0%",
+    ),
+    "refusals_rising": (
+        lambda step, row: {"reward/refused_fraction": max(0.0, 0.01 * (step - 30))},
+        "of the verdicts in steps 32 to 39 are refusals or timeouts, and 0.0% were in the first 8 steps",
+    ),
     "verdicts_lost": (
-        late(reward__timeout_fraction=0.08, reward__unscored_fraction=0.08),
+        late(reward__crash_fraction=0.08, reward__unscored_fraction=0.08),
         "have no verdict (of all verdicts",
     ),
     "reward_hacking": (late(audit__rejected=6.0), "of the samples 'loose' accepts, 'strict' rejects"),
@@ -168,11 +224,14 @@ def test_each_sickness_gets_its_sentence_and_no_other(name: str) -> None:
     assert said in found[0].message
     assert found[0].message.endswith(RULES[name].meaning)
     assert all(math.isfinite(value) for value in found[0].values.values())
-    assert found[0].step >= 30  # not before it began
+    assert found[0].step >= 30 or name in FROM_THE_START  # not before it began
+
+
+FROM_THE_START = {"cut_off", "all_refused", "unreadable", "all_wrong", "equal_scores", "no_verdicts"}
 
 
 def test_every_rule_over_steps_has_a_sick_run_here() -> None:
-    assert set(SICK) == {name for name, rule in RULES.items() if not rule.of_evaluations}
+    assert set(SICK) == {name for name, rule in RULES.items() if rule.asked is Asked.step}
 
 
 @settings(max_examples=20, deadline=None)
@@ -297,9 +356,7 @@ def test_settings_are_thresholds() -> None:
         return {"response_length/truncated_fraction": 0.3}
 
     assert begun(run(cut)) == ["truncation"] and begun(run(cut), truncated=0.4) == []
-    wrong = late(
-        group__zero_signal_fraction=0.7, group__all_wrong_fraction=0.7, group__all_correct_fraction=0
-    )
+    wrong = always(**NOTHING | {"group__zero_signal_fraction": 0.7, "group__all_wrong_fraction": 0.7})
     assert begun(run(wrong)) == [] and begun(run(wrong), zero_signal=0.6) == ["all_wrong"]
     lost = late(reward__unscored_fraction=0.05)
     assert begun(run(lost)) == ["verdicts_lost"] and begun(run(lost), unscored=0.1) == []
@@ -361,7 +418,7 @@ def test_groups_of_one_are_no_groups_without_a_signal() -> None:
         late(group__zero_signal_fraction=1.0, group__all_wrong_fraction=0.7, group__all_correct_fraction=0.3)
     )
     assert [f.rule for f in findings(rows, contexts=[Context(max_tokens=9, grouped=False)])] == []
-    rows = run(late(reward__correct_fraction=0.0, reward__mean=0.0))
+    rows = run(always(reward__correct_fraction=0.0, reward__mean=0.0))
     assert [f.rule for f in findings(rows, contexts=[Context(max_tokens=9, grouped=False)])] == ["all_wrong"]
 
 
@@ -409,14 +466,28 @@ def known_keys() -> set[str]:
         if match := re.match(r"algorithm\.(\w+)=(\w+)\.(\w+)", line):
             axis, option, field = match.groups()
             keys |= {f"algorithm.{axis}", f"algorithm.{axis}.{field}", f"algorithm/{axis}={option}"}
-    return keys | {"data.<source>.weight", "data.<source>.verifiers"}
+    sources = {f"data.<source>.{name}" for name in ("weight", "verifiers", "prompt", "system")}
+    return keys | sources | {"verifiers.<name>", "verifiers.<name>.extraction"}
 
 
 @pytest.mark.parametrize("name", RULES)
 def test_advice_names_keys_that_exist(name: str) -> None:
-    named = re.findall(r"(?:algorithm/\w+=\w+|[a-z_]+(?:\.(?:[a-z_]+|<source>))+)", RULES[name].meaning)
+    named = re.findall(r"(?:algorithm/\w+=\w+|[a-z_]+(?:\.(?:[a-z_]+|<\w+>))+)", RULES[name].meaning)
     assert set(named) <= known_keys()
     assert named or "rollouts/" in RULES[name].meaning
+
+
+@pytest.mark.parametrize("name", RULES)
+def test_keys_to_change_exist(name: str) -> None:
+    """Those of the rule itself, and those its sentence names."""
+    several = Context(max_tokens=9, first_verifier="<name>")
+    sections = {"data.<source>", "algorithm.shaping", "algorithm/shaping=soft_overlong"}
+    assert {key_of(key, several) for key in RULES[name].change} <= known_keys() | sections
+    assert RULES[name].change
+
+
+def test_the_order_has_every_rule() -> None:
+    assert sorted(ORDER) == sorted(RULES)
 
 
 def test_the_controller_acts_on_findings_that_exist() -> None:
@@ -426,10 +497,16 @@ def test_the_controller_acts_on_findings_that_exist() -> None:
 def table() -> list[str]:
     """Rows of docs/diagnosis.md, out of the code."""
     rows = []
-    for rule in RULES.values():
+    for rule in map(RULES.__getitem__, ORDER):
         condition = " ".join((rule.check.__doc__ or "").split())
         rows.append(f"| `{rule.name}` | {rule.severity} | {condition} | {rule.meaning} |")
     return rows
+
+
+def test_every_symptom_is_a_heading_of_the_page_on_trouble() -> None:
+    headings = re.findall(r"^## (.+)$", (ROOT / "docs" / "troubleshooting.md").read_text(), re.MULTILINE)
+    anchors = {re.sub(r"[^a-z -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+    assert {rule.symptom for rule in RULES.values()} | set(FAILURES.values()) <= anchors
 
 
 def test_the_page_has_every_rule_as_it_is() -> None:

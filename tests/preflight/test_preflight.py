@@ -129,7 +129,7 @@ def test_every_group_is_counted_once_and_only_differing_scores_are_a_signal(
         (many(RIGHT), ["every response to 32 prompts is right", "harder problems in data.train"]),
         (many(WRONG, finished=False, reason=Reason.no_answer), ["100% of 32", "rollout.max_tokens=40"]),
         (many(WRONG, reason=Reason.no_answer), ["math.extraction=boxed", "data.train.prompt", "'so "]),
-        (many(WRONG, reason=Reason.refused), ["verifiers.math.extraction=boxed"]),
+        (many(WRONG, reason=Reason.refused), ["refuses 100%", "(why)", "verification.timeout_s (6)"]),
         (many(WRONG, nats=4.5, finished=False), ["drawn at random", "model.path", "`rlvr sft`"]),
         (many(WRONG, same=True), ["are the same", "rollout.temperature"]),
         (many(MIXED, same=True), ["are the same", "rollout.temperature"]),
