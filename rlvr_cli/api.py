@@ -36,6 +36,18 @@ class Run(RunTables):
 
         return compose.read(self.path / "recipe.yaml")
 
+    @property
+    def findings(self) -> list[dict[str, Any]]:
+        """What `rlvr why RUN --json` lists: rule, message, keys to change, samples; the weightiest first."""
+        from rlvr_cli.schema import Recipe
+        from rlvr_cli.schema.stages import stages_of
+        from rlvr_cli.training.account import account_of
+
+        recipe = self.recipe
+        if not isinstance(recipe, Recipe):
+            raise UserError(f"{self.path} is no run of reinforcement learning, which the rules are about")
+        return [told.as_dict() for told in account_of(self.path, stages_of(recipe)).findings]
+
 
 def load_recipe(
     path_or_name: str | Path | None = None, overrides: Overrides = (), verb: str | None = None
@@ -144,14 +156,14 @@ def verify(
     single verdict.
     """
     from rlvr_cli.compose.verify import load_verify
-    from rlvr_cli.data.layouts import gold
+    from rlvr_cli.data.golds import only_gold
     from rlvr_cli.verifiers.pool import Pool
 
     texts = [responses] if isinstance(responses, str) else list(responses)
     if wrong := [n for n, text in enumerate(texts) if not isinstance(text, str)]:
         raise UserError(f"responses[{wrong[0]}] is {type(texts[wrong[0]]).__name__}, not text")
     golds = _spread("answers", answers, (str, Real), len(texts))
-    golds = [gold(answer, "answers", f"answers[{number}]") for number, answer in enumerate(golds)]
+    golds = [only_gold(answer, "answers", f"answers[{number}]") for number, answer in enumerate(golds)]
     extras = _spread("extra", {} if extra is None else extra, Mapping, len(texts))
     settings = ["verification.workers=1"] if len(texts) == 1 else []
     settings += override_texts(overrides)

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from rlvr_cli.core import distributed
-from rlvr_cli.core.types import Group, Problem
-from rlvr_cli.data.prompts import problems
-from rlvr_cli.evaluation.scores import summarise
+from rlvr_cli.core.causes import causes, commonest
+from rlvr_cli.core.types import Group, Problem, Reason
+from rlvr_cli.data.prompts import guesses_read, problems
+from rlvr_cli.data.sources import without_gold
+from rlvr_cli.evaluation.scores import MOST_MISSING, share_missing, summarise
 from rlvr_cli.evaluation.stored_samples import Partial, Replay, fields
 from rlvr_cli.rollout import Engine, Generator, Sampling
 from rlvr_cli.sampling.collect import collect
 from rlvr_cli.schema import Bench, Rollout, Unscored
 from rlvr_cli.tracking import Timer
 from rlvr_cli.verifiers.pool import Pool
+from rlvr_cli.verifiers.several_golds import fault_of
+
+WORTH_A_WARNING = 0.02
+"""Share of samples without a verdict."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -39,6 +46,19 @@ class Questions:
     problems: list[Problem]
     left_out: int
     """Problems whose prompt does not fit: no part of the score, so it must be seen beside it."""
+    no_gold: int = 0
+    """Problems without a gold answer that the verifier can use: the same."""
+    no_gold_rows: list[str] = field(default_factory=list)
+    """The first of them, and why."""
+    guesses: str | None = None
+    """What is wrong with how their responses are read, if anything."""
+
+    def warnings(self, name: str) -> Iterator[str]:
+        """What is to be known of the bench `name` before its score, apart from its length limit."""
+        if self.no_gold:
+            yield f"{name}: {without_gold(self.no_gold, self.no_gold_rows)}"
+        if self.guesses:
+            yield f"{name}: {self.guesses}"
 
 
 def prompt_limit(bench: Bench, rollout: Rollout) -> int:
@@ -59,13 +79,24 @@ def with_stops(rollout: Rollout, benches: Mapping[str, Bench]) -> Rollout:
 def questions(name: str, bench: Bench, tokenizer: Any, limit: int, remedy: str | None = None) -> Questions:
     """Read and render a bench; `remedy` is what to do when no prompt fits into `limit` tokens."""
     remedy = remedy or f"raise benches.{name}.max_prompt_tokens"
-    found, report = problems(name, bench.source, tokenizer, limit, bench.seed, remedy)
-    return Questions(problems=found, left_out=report.too_long)
+    own = {name: bench.verifier}  # whatever verifiers its rows name
+
+    def ask(_: list[str], gold: str | None, extra: dict[str, Any]) -> str | None:
+        return fault_of(own, [name], gold, extra)
+
+    found, report = problems(name, bench.source, tokenizer, limit, bench.seed, remedy, ask=ask)
+    return Questions(
+        problems=found,
+        left_out=report.too_long,
+        no_gold=report.no_gold,
+        no_gold_rows=report.no_gold_rows,
+        guesses=guesses_read(found, bench.verifier, f"benches.{name}.verifier"),
+    )
 
 
 def shortfalls(section: str, name: str, bench: Bench, limit: int, summary: dict[str, float]) -> Iterator[str]:
     """Why a score is not of the whole bench, a line each; `section` of the recipe has it under its name."""
-    asked = summary["problems"] + summary["left_out"]
+    asked = summary["problems"] + summary["left_out"] + summary.get("no_gold", 0)
     if summary["left_out"]:
         yield (
             f"{name}: the prompts of {summary['left_out']:.0f} of {asked:.0f} problems are longer than "
@@ -73,6 +104,39 @@ def shortfalls(section: str, name: str, bench: Bench, limit: int, summary: dict[
         )
     if bench.problems is not None and asked != bench.problems:
         yield f"{name} has {bench.problems} problems, {asked:.0f} were found"
+
+
+def unjudged(name: str, result: Evaluation) -> tuple[str | None, bool]:
+    """What is to be said of samples without a verdict, where they are more than chance, and whether there is
+    a score nevertheless."""
+    share = share_missing(result.rows)
+    if share <= WORTH_A_WARNING:
+        return None, True
+    said = f"{name}: {share:.1%} of the samples have no verdict ({commonest(missing(result.rows))})"
+    if share > MOST_MISSING:
+        return f"{said}: there is no score", False
+    return f"{said}; they are no part of the score", True
+
+
+def missing(rows: list[dict[str, Any]]) -> Counter[str]:
+    """Why verdicts are missing."""
+    return causes(pair for row in rows for pair in zip(row["reasons"], row["details"], strict=True))
+
+
+def disputed_rows(name: str, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Verdicts that two ways of comparing disagree on."""
+    return [
+        {
+            "bench": name,
+            "problem": row["id"],
+            "gold": [row["answer"], *row.get("alternatives", [])],
+            "extracted": row["extracted"][number],
+            "detail": row["details"][number],
+        }
+        for row in rows
+        for number, disputed in enumerate(row.get("disputed", []))
+        if disputed
+    ]
 
 
 def run_bench(
@@ -86,22 +150,26 @@ def run_bench(
     stopped: Callable[[], bool] = lambda: False,
     check: Callable[[], None] = lambda: None,
     advance: Callable[[int, int], None] = lambda done, total: None,
+    say: Callable[[str], None] = lambda text: None,
     partial: Partial | None = None,
 ) -> Evaluation:
     """Sample and verify a benchmark, its problems dealt over the ranks; every rank gets the result.
 
     `stopped` ends the sampling early; `check`, called by all ranks after it, may raise then.
-    `advance(done, total)` is told of each finished problem of this rank. What `partial` holds is not
-    sampled again; what is sampled is added to it.
+    `advance(done, total)` is told of each finished problem of this rank, `say` when a server is waited for.
+    What `partial` holds is not sampled again; what is sampled is added to it.
     """
     share = list(enumerate(asked.problems))[distributed.rank() :: distributed.world_size()]
     source: Generator = engine
     if partial is not None:
         source = Replay(partial.load(), [index for index, _ in share], engine, partial.keep)
-    groups = judge(name, bench, source, pool, share, timer=timer, stopped=stopped, advance=advance)
+    groups = judge(name, bench, source, pool, share, timer=timer, stopped=stopped, advance=advance, say=say)
     check()
     rows = gathered(groups)
-    return Evaluation(summary=scored(bench, rows) | {"left_out": float(asked.left_out)}, rows=rows)
+    summary = scored(bench, rows) | {"left_out": float(asked.left_out)}
+    if asked.no_gold:
+        summary["no_gold"] = float(asked.no_gold)
+    return Evaluation(summary=summary, rows=rows)
 
 
 def gathered(groups: list[Group]) -> list[dict[str, Any]]:
@@ -124,6 +192,7 @@ def judge(
     timer: Timer,
     stopped: Callable[[], bool] = lambda: False,
     advance: Callable[[int, int], None] = lambda done, total: None,
+    say: Callable[[str], None] = lambda text: None,
 ) -> list[Group]:
     """This rank's (index, problem) pairs, sampled and verified by the bench's own verifier."""
     done = 0
@@ -153,6 +222,7 @@ def judge(
         timer=timer,
         stopped=stopped,
         finished=finished,
+        say=say,
     )
 
 
@@ -164,11 +234,15 @@ def row(group: Group) -> dict[str, Any]:
         "index": group.index,
         "id": group.problem.id,
         "answer": group.problem.answer,
+        **({"alternatives": group.problem.alternatives} if group.problem.alternatives else {}),
         "prompt": group.problem.prompt,
         "extra": group.problem.extra,
-        "correct": group.correct,
+        "correct": [v.reason is Reason.correct if v.scored else None for v in verdicts],
+        "scores": [v.score if v.scored else None for v in verdicts],
         "extracted": [v.extracted for v in verdicts],
         "reasons": [v.reason.value for v in verdicts],
+        "details": [v.detail for v in verdicts],
+        **({"disputed": [v.disputed for v in verdicts]} if any(v.disputed for v in verdicts) else {}),
         **({"measures": [v.measures for v in verdicts]} if any(v.measures for v in verdicts) else {}),
         **fields(group.completions),
     }

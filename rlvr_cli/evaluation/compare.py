@@ -8,11 +8,9 @@ from typing import Any
 import numpy as np
 
 from rlvr_cli.core.errors import UserError
-from rlvr_cli.evaluation.scores import over_problems
+from rlvr_cli.core.paired import sign_flips
+from rlvr_cli.evaluation.scores import over_problems, share_right
 
-FLIPS = 20_000
-EXACT = 14
-"""Problems with a difference up to which all sign flips are gone through."""
 IGNORED = ("note", "seed", "pass_at", "majority", "problems", "limit", "verifiers", "weight", "path")
 """Parts of the protocol that may differ: they say nothing of how a problem is asked or judged."""
 
@@ -48,7 +46,10 @@ def differences(a: dict[str, Any], b: dict[str, Any]) -> list[str]:
     ids = [{row["id"] for row in result["problems"]} for result in (a, b)]
     if ids[0] != ids[1]:
         found.append(f"problems ({len(ids[0])}, {len(ids[1])}; {len(ids[0] & ids[1])} in both)")
-    asked = [{row["id"]: row["answer"] for row in result["problems"]} for result in (a, b)]
+    asked = [
+        {row["id"]: [row["answer"], *row.get("alternatives", [])] for row in result["problems"]}
+        for result in (a, b)
+    ]
     if changed := [key for key in ids[0] & ids[1] if asked[0][key] != asked[1][key]]:
         found.append(f"gold answers (of {len(changed)} problems)")
     return found
@@ -64,11 +65,12 @@ def compare(a: dict[str, Any], b: dict[str, Any], *, force: bool = False, seed: 
     if (differing := differences(a, b)) and not force:
         raise UserError(f"the results differ in {', '.join(differing)}; --force compares them nevertheless")
     mine, other = (
-        {row["id"]: float(np.mean(row["correct"])) for row in result["problems"]} for result in (a, b)
+        {row["id"]: share for row in result["problems"] if (share := share_right(row)) is not None}
+        for result in (a, b)
     )
     common = [key for key in mine if key in other]
     if not common:
-        raise UserError("the results have no problem in common, so there is nothing to compare")
+        raise UserError("the results have no problem in common with verdicts: there is nothing to compare")
     change = {key: other[key] - mine[key] for key in common}
     interval = over_problems(list(change.values()), seed=seed, bounds=(-1.0, 1.0))
     low, high = interval or (float("nan"), float("nan"))
@@ -84,25 +86,6 @@ def compare(a: dict[str, Any], b: dict[str, Any], *, force: bool = False, seed: 
         gained=[key for key in ordered if change[key] > 0],
         lost=[key for key in ordered if change[key] < 0],
     )
-
-
-def sign_flips(change: list[float], *, seed: int = 0) -> float:
-    """Two-sided p-value of the paired permutation test: how often random signs give as large a sum.
-
-    Exact over all sign patterns when few problems differ, else over random ones, the observed included.
-    """
-    moved = np.array([value for value in change if value])
-    if not len(moved):
-        return 1.0
-    if len(moved) <= EXACT:
-        patterns = np.arange(2 ** len(moved))[:, None] >> np.arange(len(moved)) & 1
-        sums = np.abs((2 * patterns - 1) @ moved)
-        return float(np.mean(sums >= abs(moved.sum()) - 1e-9))
-    generator, hits, chunk = np.random.default_rng(seed), 0, 1000
-    for _ in range(FLIPS // chunk):
-        signs = 2.0 * generator.integers(0, 2, size=(chunk, len(moved))) - 1
-        hits += int((np.abs(signs @ moved) >= abs(moved.sum()) - 1e-9).sum())
-    return (hits + 1) / (FLIPS + 1)
 
 
 def report(found: Comparison, names: tuple[str, str], shown: int = 10) -> list[str]:

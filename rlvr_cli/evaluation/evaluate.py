@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, TextIO
 
 from rlvr_cli.core import distributed
+from rlvr_cli.core.causes import commonest
+from rlvr_cli.core.errors import Hopeless
 from rlvr_cli.core.result_files import read_result
 from rlvr_cli.core.types import Problem
 from rlvr_cli.engine import process_group
@@ -16,14 +19,17 @@ from rlvr_cli.evaluation import outputs
 from rlvr_cli.evaluation.bench import (
     Evaluation,
     Questions,
+    disputed_rows,
     gathered,
     judge,
+    missing,
     positions,
     prompt_limit,
     questions,
     run_bench,
     scored,
     shortfalls,
+    unjudged,
     verifier_key,
     with_stops,
 )
@@ -41,6 +47,10 @@ UNSAMPLED = ("verifier", "note", "pass_at", "majority")
 """Parts of a bench that its samples do not depend on."""
 
 
+class NoScore(Hopeless):
+    """Of some benches most samples have no verdict."""
+
+
 @dataclass(slots=True, kw_only=True)
 class Measured:
     """A bench that is done, with what its result file says of how it came about."""
@@ -52,7 +62,7 @@ class Measured:
 
 
 def evaluate(recipe: EvalRecipe, terminal: TextIO) -> None:
-    """Run every bench of the recipe; results are written as each is done."""
+    """Run every bench of the recipe; results are written as each is done. NoScore where one has none."""
     assert recipe.out is not None  # the launcher has filled it in
     out = Path(recipe.out)
     process_group.initialise()
@@ -63,26 +73,43 @@ def evaluate(recipe: EvalRecipe, terminal: TextIO) -> None:
         tracker.header(header | ({"server": recipe.server.url} if recipe.server.url else {}))
         results: dict[str, dict[str, Any]] = {}
         tables: dict[str, dict[str, Any]] = {}
-        for done in rescored(recipe, pool) if recipe.rescore else sampled(recipe, out, pool, tracker):
+        lost: dict[str, str] = {}
+        disputed: list[dict[str, Any]] = []
+        for done in (
+            rescored(recipe, pool, tracker) if recipe.rescore else sampled(recipe, out, pool, tracker)
+        ):
             summary, bench = done.result.summary, recipe.benches[done.name]
             limit = prompt_limit(bench, recipe.rollout)
             for line in shortfalls("benches", done.name, bench, limit, summary):
                 tracker.event("warning", line)
+            said, has_score = unjudged(done.name, done.result)
+            if said is not None:
+                tracker.event("warning", said)
+            if not has_score and said is not None:
+                lost[done.name] = said
             tracker.evaluation(0, done.name, summary, done.timing)
             if distributed.rank() == 0:
                 path = outputs.write_result(out, done.name, bench, done.result, **done.context)
                 outputs.write_samples(out, done.name, done.result.rows, recipe.samples)
                 seconds = done.timing["timing_s/step"]
                 results[str(path)] = {"bench": done.name, "seconds": seconds} | summary
+                results[str(path)]["cause"] = commonest(missing(done.result.rows))
+                disputed += disputed_rows(done.name, done.result.rows)
                 tables[str(path)] = by_subject(done.result.rows)
         if distributed.rank() == 0:
             if recipe.lm_eval:
                 outputs.write_lm_eval(out, recipe, list(results))
-            for name in recipe.benches:  # only now: a killed evaluation repeats none of its benches
+            outputs.write_disputed(out, disputed)
+            # Only now: a killed evaluation repeats none of its benches, and one without verdicts no sample.
+            for name in set(recipe.benches) - set(lost):
                 for part in out.glob(f"{name}.partial.*.jsonl"):
                     part.unlink()
+        if lost:
+            tracker.close("failed")
     if distributed.rank() == 0:
         print_results(terminal, results, tables)
+    if lost:
+        raise NoScore("; ".join(lost.values()))
 
 
 def roomy(verification: Verification, judges: list[Any]) -> Verification:
@@ -102,6 +129,8 @@ def sampled(recipe: EvalRecipe, out: Path, pool: Pool, tracker: Tracker | NullTr
     context = room(recipe, model, tracker)
     # Before the engine starts, which may take minutes: a set that cannot be had is known at once.
     asked = {name: fitting(name, bench, recipe, tokenizer, context) for name, bench in recipe.benches.items()}
+    for line in (line for name, each in asked.items() for line in each.warnings(name)):
+        tracker.event("warning", line)
     engine: Engine
     if recipe.server.url is not None:
         engine = start_server(recipe.server, model, tokenizer)
@@ -117,7 +146,7 @@ def sampled(recipe: EvalRecipe, out: Path, pool: Pool, tracker: Tracker | NullTr
             {k: v for k, v in asdict(bench).items() if k not in UNSAMPLED},
             *(origin, weights_of(model.path), asdict(recipe.rollout), versions(), context),
         )
-        partial = Partial(out, name, identity, distributed.rank())
+        stored = Partial(out, name, identity, distributed.rank())
         result = run_bench(
             name,
             bench,
@@ -126,9 +155,10 @@ def sampled(recipe: EvalRecipe, out: Path, pool: Pool, tracker: Tracker | NullTr
             asked[name],
             timer=timer,
             advance=tracker.progress(name),
-            partial=partial,
+            say=partial(tracker.event, "waiting"),
+            partial=stored,
         )
-        partial.close()
+        stored.close()
         if recipe.contamination is not None:
             limit = min(prompt_limit(bench, recipe.rollout), context - 1)
             result.summary |= probe(name, bench, engine, tokenizer, recipe.contamination, limit, timer)
@@ -156,18 +186,22 @@ def room(recipe: EvalRecipe, model: Model, tracker: Tracker | NullTracker) -> in
     return had
 
 
-def rescored(recipe: EvalRecipe, pool: Pool) -> Iterator[Measured]:
+def rescored(recipe: EvalRecipe, pool: Pool, tracker: Tracker | NullTracker) -> Iterator[Measured]:
     """The samples of earlier result files, judged by the verifiers of the recipe; nothing is generated."""
     for name, path in recipe.rescore.items():
         bench, earlier, timer = recipe.benches[name], read_result(Path(path)), Timer()
         found = [problem_of(name, stored) for stored in earlier["problems"]]
         share = list(enumerate(found))[distributed.rank() :: distributed.world_size()]
         stored = {n: completions(row) for n, row in enumerate(earlier["problems"])}
-        groups = judge(name, bench, Replay(stored, [n for n, _ in share]), pool, share, timer=timer)
+        replay, say = Replay(stored, [n for n, _ in share]), partial(tracker.event, "waiting")
+        groups = judge(name, bench, replay, pool, share, timer=timer, say=say)
         rows = gathered(groups)
         for now, before in zip(rows, earlier["problems"], strict=True):
             now["index"] = before["index"]
-        summary = scored(bench, rows) | {"left_out": earlier["summary"].get("left_out", 0.0)}
+        left_out = {"left_out": 0.0} | {
+            key: earlier["summary"][key] for key in ("left_out", "no_gold") if key in earlier["summary"]
+        }
+        summary = scored(bench, rows) | left_out
         kept = {
             key: earlier[key] for key in ("model", "precision", "engine", "step", "run") if key in earlier
         }
@@ -189,6 +223,7 @@ def problem_of(bench: str, stored: dict[str, Any]) -> Problem:
         source=bench,
         verifiers=[],
         extra=stored.get("extra", {}),
+        alternatives=stored.get("alternatives", []),
     )
 
 

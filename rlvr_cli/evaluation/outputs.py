@@ -12,13 +12,14 @@ from pathlib import Path
 from typing import Any
 
 from rlvr_cli import __version__
-from rlvr_cli.core.files import write_atomically
-from rlvr_cli.evaluation.bench import Evaluation
+from rlvr_cli.core.files import encodable, write_atomically
+from rlvr_cli.evaluation.bench import Evaluation, missing
 from rlvr_cli.evaluation.breakdown import by_subject, distributions
 from rlvr_cli.evaluation.scores import curves
 from rlvr_cli.schema import Bench, EvalRecipe, SampleFile
 from rlvr_cli.schema.score_names import powers
 from rlvr_cli.tracking import versions
+from rlvr_cli.tracking.journal import to_line
 
 
 def write_result(folder: Path, name: str, bench: Bench, result: Evaluation, **context: Any) -> Path:
@@ -30,6 +31,7 @@ def write_result(folder: Path, name: str, bench: Bench, result: Evaluation, **co
         "curves": curves(result.rows),
         "tables": by_subject(result.rows),
         "distributions": distributions(result.rows),
+        "missing": dict(missing(result.rows).most_common(10)),
         "protocol": protocol,
         "source": vars(bench.source) | {"chat": bench.source.chat.value},
         "verifier": {k: getattr(v, "value", v) for k, v in vars(bench.verifier).items()},
@@ -45,7 +47,9 @@ def write_result(folder: Path, name: str, bench: Bench, result: Evaluation, **co
 
 def sample_rows(bench: str, rows: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
     """One row for each sample."""
+    several = any("alternatives" in row for row in rows)
     for row in rows:
+        golds = {"answer": row["answer"]} | ({"alternatives": row.get("alternatives", [])} if several else {})
         for number, response in enumerate(row["responses"]):
             yield {
                 "bench": bench,
@@ -53,10 +57,12 @@ def sample_rows(bench: str, rows: list[dict[str, Any]]) -> Iterator[dict[str, An
                 "sample": number,
                 "prompt": row["prompt"],
                 "response": response,
-                "answer": row["answer"],
+                **golds,
                 "extracted": row["extracted"][number],
-                "score": row["correct"][number],
+                "correct": row["correct"][number],
+                "score": row["scores"][number],
                 "reason": row["reasons"][number],
+                "detail": row["details"][number],
                 "tokens": row["lengths"][number],
                 "truncated": row["truncated"][number],
             }
@@ -75,9 +81,21 @@ def write_samples(folder: Path, bench: str, rows: list[dict[str, Any]], kind: Sa
         import pyarrow.parquet as parquet
 
         buffer = io.BytesIO()
-        parquet.write_table(pa.Table.from_pylist(samples), buffer)
+        texts = [
+            {name: encodable(x) if isinstance(x, str) else x for name, x in row.items()} for row in samples
+        ]
+        parquet.write_table(pa.Table.from_pylist(texts), buffer)
         write_atomically(path, buffer.getvalue())
     return path
+
+
+def write_disputed(folder: Path, rows: list[dict[str, Any]]) -> None:
+    """`disputed.jsonl`, in place of an earlier one; none where there is nothing to look at."""
+    path = folder / "disputed.jsonl"
+    if rows:
+        write_atomically(path, "".join(map(to_line, rows)))
+    else:
+        path.unlink(missing_ok=True)
 
 
 def write_lm_eval(folder: Path, recipe: EvalRecipe, results: list[str]) -> Path:
@@ -88,16 +106,20 @@ def write_lm_eval(folder: Path, recipe: EvalRecipe, results: list[str]) -> Path:
         stored = json.loads(Path(path).read_bytes())
         name, summary, k = stored["bench"], stored["summary"], stored["protocol"]["k"]
         half = (summary.get("ci95_high", 0.0) - summary.get("ci95_low", 0.0)) / (2 * 1.96)
-        metrics = {"alias": name, "acc,none": summary[f"avg@{k}"]}
+        metrics = {"alias": name, "acc,none": summary.get(f"avg@{k}", "N/A")}
+        metrics |= {f"{kind}_fraction,none": summary[f"{kind}_fraction"] for kind in ("timeout", "crash")}
         metrics["acc_stderr,none"] = half if "ci95_low" in summary else "N/A"
         for j in stored["protocol"]["pass_at"] or powers(k):
-            metrics |= {f"pass@{j},none": summary[f"pass@{j}"], f"pass@{j}_stderr,none": "N/A"}
+            metrics |= {f"pass@{j},none": summary.get(f"pass@{j}", "N/A"), f"pass@{j}_stderr,none": "N/A"}
         content["results"][name] = metrics
         content["configs"][name] = config_of(stored)
         content["versions"][name] = stored["versions"]["rlvr"]
         content["n-shot"][name] = stored["source"]["shots"]
         asked = int(summary["problems"])
-        content["n-samples"][name] = {"original": asked + int(summary["left_out"]), "effective": asked}
+        content["n-samples"][name] = {
+            "original": asked + int(summary["left_out"] + summary.get("no_gold", 0)),
+            "effective": asked,
+        }
         content["higher_is_better"][name] = {
             m.partition(",")[0]: True for m in metrics if m.endswith("@1,none")
         }

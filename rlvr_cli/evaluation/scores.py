@@ -1,7 +1,9 @@
 """Scores of a benchmark from its verdicts: avg@k, pass@k, maj@k, G-Pass@k and their intervals.
 
-A problem is a row {correct, extracted, reasons, lengths, truncated}, each a list over its n samples
-(bench.row). A sample is right when its score is 1. No torch: files are scored and compared without it.
+A problem is a row {correct, scores, extracted, reasons, details, lengths, truncated}, each a list over its
+k samples (bench.row). A sample is right when its verdict is `correct`. One without a verdict (None) is no
+part of any score: a problem has as many samples as it has verdicts. No torch: files are scored and compared
+without it.
 """
 
 from __future__ import annotations
@@ -19,6 +21,8 @@ from rlvr_cli.schema.score_names import TAUS, powers
 
 Row = dict[str, Any]
 
+MOST_MISSING = 0.5
+"""Share of samples without a verdict above which there is no score."""
 RESAMPLES = 10_000
 LEVEL = 0.95
 
@@ -132,12 +136,25 @@ def sampling_only(samples: list[list[float]]) -> tuple[float, float] | None:
 
 
 def right(row: Row) -> list[bool]:
-    return [score >= 1 for score in row["correct"]]
+    """Of the samples that have a verdict."""
+    return [bool(correct) for correct in row["correct"] if correct is not None]
 
 
-def averaged(rows: list[Row], score: Callable[[int, int], float]) -> float:
-    """Mean over problems of score(n, right)."""
-    return float(np.mean([score(len(row["correct"]), sum(right(row))) for row in rows]))
+def share_right(row: Row) -> float | None:
+    """Of the samples that have a verdict; None where none has."""
+    judged = right(row)
+    return sum(judged) / len(judged) if judged else None
+
+
+def share_missing(rows: list[Row]) -> float:
+    """Samples without a verdict, of all."""
+    return sum(row["correct"].count(None) for row in rows) / sum(len(row["correct"]) for row in rows)
+
+
+def averaged(rows: list[Row], size: int, score: Callable[[list[bool], Row], float]) -> float | None:
+    """Mean of score(right, row) over the problems with at least `size` verdicts; None without any."""
+    found = [score(judged, row) for row in rows if len(judged := right(row)) >= size]
+    return float(np.mean(found)) if found else None
 
 
 def summarise(
@@ -145,25 +162,46 @@ def summarise(
 ) -> dict[str, float]:
     """The numbers that are tracked: scores, their 95% intervals, and what can distort them.
 
-    `ci95` is over problems, `sampling95` over samples alone (from two samples a problem on).
+    `ci95` is over problems, `sampling95` over samples alone (from two samples a problem on). Without
+    verdicts for half of the samples there are no scores; one that needs more verdicts than any problem has is
+    absent.
     """
+    if share_missing(rows) > MOST_MISSING:
+        return health(rows)
     k = len(rows[0]["correct"])
-    means = [float(np.mean(row["correct"])) for row in rows]
-    summary = {f"avg@{k}": float(np.mean(means))}
-    intervals = {"ci95": over_problems(means), "sampling95": sampling_only([r["correct"] for r in rows])}
-    for name, interval in intervals.items():
+    judged = [row for row in rows if right(row)]
+    means = [float(np.mean(right(row))) for row in judged]
+    scores = [float(np.mean([x for x in row["scores"] if x is not None])) for row in judged]
+    summary: dict[str, float | None] = {f"avg@{k}": float(np.mean(means)), "score": float(np.mean(scores))}
+    samples = [[float(ok) for ok in right(row)] for row in judged]
+    repeated = [each for each in samples if len(each) > 1]
+    within = sampling_only(repeated) if repeated else None
+    for name, interval in {"ci95": over_problems(means), "sampling95": within}.items():
         if interval is not None:
             summary |= {f"{name}_low": interval[0], f"{name}_high": interval[1]}
-    sizes = pass_at or powers(k)
-    summary |= {f"pass@{j}": averaged(rows, lambda n, c, j=j: pass_at_k(n, c, j)) for j in sizes}  # type: ignore[misc]
+    summary |= {f"pass@{j}": passed(rows, j) for j in pass_at or powers(k)}
     if majority and k > 1:
         summary |= {f"maj@{j}": majority_at(rows, j) for j in powers(k)[1:]}
     if k > 1:
-        summary |= {
-            f"gpass@{k}_{tau}": averaged(rows, lambda n, c, t=tau: g_pass_at_k(n, c, k, t))  # type: ignore[misc]
-            for tau in TAUS
-        }
-    return summary | measured(rows) | health(rows)
+        summary |= {f"gpass@{k}_{tau}": g_passed(rows, k, tau) for tau in TAUS}
+    found = {name: value for name, value in summary.items() if value is not None}
+    return found | measured(rows) | health(rows)
+
+
+def passed(rows: list[Row], j: int) -> float | None:
+    return averaged(rows, j, lambda judged, row: pass_at_k(len(judged), sum(judged), j))
+
+
+def g_passed(rows: list[Row], j: int, tau: float) -> float | None:
+    return averaged(rows, j, lambda judged, row: g_pass_at_k(len(judged), sum(judged), j, tau))
+
+
+def majority_at(rows: list[Row], k: int) -> float | None:
+    def won(judged: list[bool], row: Row) -> float:
+        pairs = zip(row["correct"], row["extracted"], strict=True)
+        return maj_at_k(judged, [said for correct, said in pairs if correct is not None], k)
+
+    return averaged(rows, k, won)
 
 
 def measured(rows: list[Row]) -> dict[str, float]:
@@ -178,10 +216,6 @@ def measured(rows: list[Row]) -> dict[str, float]:
     return {name: got / of for name, (got, of) in points.items()}
 
 
-def majority_at(rows: list[Row], k: int) -> float:
-    return float(np.mean([maj_at_k(right(row), row["extracted"], k) for row in rows]))
-
-
 def health(rows: list[Row]) -> dict[str, float]:
     """How many, how long, and what was never judged by its content."""
     samples = sum(len(row["correct"]) for row in rows)
@@ -191,18 +225,19 @@ def health(rows: list[Row]) -> dict[str, float]:
         "response_length": sum(sum(row["lengths"]) for row in rows) / samples,
         "truncated_fraction": sum(sum(row["truncated"]) for row in rows) / samples,
         "no_answer_fraction": (reasons["no_answer"] + reasons["malformed"]) / samples,
-        "timeout_fraction": (reasons["timeout"] + reasons["crash"]) / samples,
+        "timeout_fraction": reasons["timeout"] / samples,
+        "crash_fraction": reasons["crash"] / samples,
+        "disputed_fraction": sum(sum(row.get("disputed", [])) for row in rows) / samples,
     }
 
 
 def curves(rows: list[Row]) -> dict[str, dict[str, float]]:
-    """pass@j and G-Pass@j for every j up to k."""
+    """pass@j and G-Pass@j for every j up to k; none where there is no score."""
+    if share_missing(rows) > MOST_MISSING:
+        return {}
     sizes = range(1, len(rows[0]["correct"]) + 1)
-    passes = {str(j): averaged(rows, lambda n, c, j=j: pass_at_k(n, c, j)) for j in sizes}  # type: ignore[misc]
-    found = {"pass@": passes}
-    for tau in TAUS:
-        found[f"gpass_{tau}@"] = {
-            str(j): averaged(rows, lambda n, c, j=j, t=tau: g_pass_at_k(n, c, j, t))  # type: ignore[misc]
-            for j in sizes
-        }
-    return found
+    found = {"pass@": {str(j): passed(rows, j) for j in sizes}}
+    found |= {f"gpass_{tau}@": {str(j): g_passed(rows, j, tau) for j in sizes} for tau in TAUS}
+    return {
+        name: {j: value for j, value in curve.items() if value is not None} for name, curve in found.items()
+    }

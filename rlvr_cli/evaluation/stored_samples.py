@@ -93,7 +93,7 @@ class Partial:
             self._write({"fingerprint": self.fingerprint})
 
     def _write(self, row: dict[str, Any]) -> None:
-        self._file.write(json.dumps(row, ensure_ascii=False).encode() + b"\n")
+        self._file.write(json.dumps(row).encode() + b"\n")  # as ASCII: lone surrogates too
         self._file.flush()
 
     def close(self) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterator
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any, TextIO
@@ -11,31 +13,43 @@ from typing import Any, TextIO
 from rlvr_cli.core.errors import UserError
 from rlvr_cli.core.files import write_atomically
 from rlvr_cli.core.types import Verdict
-from rlvr_cli.data.layouts import did_you_mean, gold, lookup
+from rlvr_cli.data.golds import golds
+from rlvr_cli.data.layouts import did_you_mean, lookup
 from rlvr_cli.data.readers import read
+from rlvr_cli.data.sources import Report, without_gold
 from rlvr_cli.data.sources import rows as problems_of
-from rlvr_cli.schema import Source, VerifyRecipe
+from rlvr_cli.schema import VerifyRecipe
 from rlvr_cli.tracking.verdicts import print_comparison, print_self_test, print_verdicts
+from rlvr_cli.verifiers.outage import result
 from rlvr_cli.verifiers.pool import Pool
 from rlvr_cli.verifiers.selftest import Failure, self_test
+from rlvr_cli.verifiers.several_golds import Reads, fault_of, reads
 
 Case = dict[str, Any]
 
 
 def run_cases(recipe: VerifyRecipe, terminal: TextIO, out: str | None) -> int:
-    """Score every row {response, answer, ...} by every verifier; compare them if there are several."""
+    """Score every row {response, answer, ...} by every verifier; compare them if there are several.
+
+    1 where one of them has given less than half of its verdicts.
+    """
     assert recipe.source is not None
     _writable(out)
-    cases = list(islice(read_cases(recipe.source), recipe.source.limit))
+    report = Report(name="responses")
+    cases = list(islice(read_cases(recipe, report), recipe.source.limit))
     with Pool(recipe.verifiers, recipe.verification) as pool:
         futures = [
             {
-                name: pool.submit(name, case["response"], case["answer"], case["extra"])
+                name: pool.submit(
+                    name, case["response"], [case["answer"], *case["alternatives"]], case["extra"]
+                )
                 for name in recipe.verifiers
             }
             for case in cases
         ]
-        verdicts = [{name: future.result() for name, future in each.items()} for each in futures]
+        say = partial(print, "waiting:", file=sys.stderr, flush=True)
+        verdicts = [{name: result(future, pool, say) for name, future in each.items()} for each in futures]
+    _say_left_out(terminal, report)
     if out is not None:
         lines = [
             {"id": case["id"], "verifier": name} | as_json(verdict)
@@ -43,12 +57,14 @@ def run_cases(recipe: VerifyRecipe, terminal: TextIO, out: str | None) -> int:
             for name, verdict in each.items()
         ]
         _write(out, lines)
+        _write_disputed(out, cases, verdicts)
     for name in recipe.verifiers:
         print_verdicts(terminal, name, [each[name] for each in verdicts])
     if len(recipe.verifiers) > 1:
         print_comparison(terminal, [case["id"] for case in cases], verdicts)
     _say_where(terminal, out)
-    return 0
+    lost = [sum(not each[name].scored for each in verdicts) for name in recipe.verifiers]
+    return int(2 * max(lost) > len(verdicts))
 
 
 def run_self_test(recipe: VerifyRecipe, terminal: TextIO, floor: float | None, out: str | None) -> int:
@@ -57,40 +73,81 @@ def run_self_test(recipe: VerifyRecipe, terminal: TextIO, floor: float | None, o
     _writable(out)
     floor = 1.0 if floor is None else floor
     [(name, verifier)] = recipe.verifiers.items()
-    rows = list(islice(problems_of(recipe.source, recipe.seed), recipe.source.limit))
+    report = Report(name="golds")
+    # A gold that the verifier cannot use is what a self-test is to find; only what is none is left out.
+    free = reads(verifier) is Reads.no_gold
+    found = problems_of(
+        recipe.source, recipe.seed, report, lambda row, gold: "" if gold is None and not free else None
+    )
+    rows = list(islice(found, recipe.source.limit))
+    each_gold = [row | {"answer": gold} for row in rows for gold in (row["answer"], *row["alternatives"])]
     with Pool(recipe.verifiers, recipe.verification) as pool:
-        result = self_test(pool, name, verifier, rows)
+        result = self_test(pool, name, verifier, each_gold)
     if result.golds == 0:
         raise UserError(f"'{name}' makes no responses out of these gold answers, so nothing was tested")
     if out is not None:
         kinds = {"refused_gold": result.refused, "accepted_wrong": result.accepted}
         _write(out, [failure_json(kind, one) for kind, found in kinds.items() for one in found])
+    _say_left_out(terminal, report)
     print_self_test(terminal, name, len(rows), result, floor)
     _say_where(terminal, out)
     return 0 if result.rate >= floor else 1
 
 
-def read_cases(source: Source) -> Iterator[Case]:
-    """{id, response, answer, extra}; other columns are `extra`, `source.columns` renames."""
-    names = {ours: source.columns.get(ours, ours) for ours in ("response", "answer", "id")}
+def read_cases(recipe: VerifyRecipe, report: Report) -> Iterator[Case]:
+    """{id, response, answer, alternatives, extra}; other columns are `extra`, `source.columns` renames.
+
+    Rows without a gold that all verifiers can use are left out and counted; UserError where all are so.
+    """
+    assert recipe.source is not None
+    source, names = recipe.source, list(recipe.verifiers)
+
+    def fault(row: dict[str, Any], gold: str | None) -> str | None:
+        return fault_of(recipe.verifiers, names, gold, row["extra"])
+
     for number, (where, raw) in enumerate(read(source), 1):
-        found: Case = {"id": str(number)}
-        for ours, path in names.items():
-            try:
-                found[ours] = lookup(raw, path)
-            except KeyError:
-                if ours == "id":
-                    continue
-                raise UserError(
-                    f"{where} has no column '{path}'; it has {', '.join(raw)}{did_you_mean(path, raw)}; "
-                    f"name another with source.columns.{ours}=COLUMN"
-                ) from None
-        if not isinstance(found["response"], str):
-            raise UserError(f"{where}: '{names['response']}' is {type(found['response']).__name__}, not text")
-        found["id"], found["answer"] = str(found["id"]), gold(found["answer"], names["answer"], where)
-        extra = {column: value for column, value in raw.items() if column not in names.values()}
-        renamed = {ours: path for ours, path in source.columns.items() if ours not in names}
-        yield found | {"extra": extra | {ours: lookup(raw, path) for ours, path in renamed.items()}}
+        report.rows += 1
+        case = _case(raw, source.columns, where, str(number))
+        if report.settle(case, where, fault):
+            yield case
+    if report.no_gold == report.rows:
+        raise UserError(
+            f"none of the {report.rows} rows of '{source.path}' has a gold answer that can be used: "
+            f"{'; '.join(report.no_gold_rows)}"
+        )
+
+
+def _case(raw: dict[str, Any], columns: dict[str, str], where: str, number: str) -> Case:
+    names = {ours: columns.get(ours, ours) for ours in ("response", "answer", "id")}
+    found: Case = {"id": number, "answer": None, "alternatives": [], "faults": []}
+    for ours, path in names.items():
+        try:
+            found[ours] = lookup(raw, path)
+        except KeyError:
+            missing = (
+                f"{where} has no column '{path}'; it has {', '.join(raw)}{did_you_mean(path, raw)}; "
+                f"name another with source.columns.{ours}=COLUMN"
+            )
+            if ours == "response":
+                raise UserError(missing) from None
+            found["faults"] += [missing] if ours == "answer" else []
+    if not isinstance(found["response"], str):
+        raise UserError(f"{where}: '{names['response']}' is {type(found['response']).__name__}, not text")
+    found["id"] = str(found["id"])
+    if not found["faults"]:
+        texts, faults = golds(found["answer"], names["answer"], where)
+        found |= {"answer": next(iter(texts), None), "alternatives": texts[1:]}
+        found["faults"] = [f"{where}: {fault}" for fault in faults]
+    extra = {column: value for column, value in raw.items() if column not in names.values()}
+    renamed = {ours: path for ours, path in columns.items() if ours not in names}
+    return found | {"extra": extra | {ours: lookup(raw, path) for ours, path in renamed.items()}}
+
+
+def _say_left_out(terminal: TextIO, report: Report) -> None:
+    if report.no_gold:
+        print(without_gold(report.no_gold, report.no_gold_rows), file=terminal)
+    if report.unusable_golds:
+        print(f"golds left out of rows that have others: {report.unusable_golds}", file=terminal)
 
 
 def as_json(verdict: Verdict) -> dict[str, Any]:
@@ -108,6 +165,7 @@ def failure_json(kind: str, failure: Failure) -> dict[str, Any]:
     verdict = as_json(failure.verdict) if failure.verdict is not None else {}
     return {
         "kind": kind,
+        "class": failure.kind,
         "id": failure.id,
         "answer": failure.answer,
         "response": failure.response,
@@ -123,6 +181,25 @@ def _writable(out: str | None) -> None:
 
 def _write(out: str, lines: list[dict[str, Any]]) -> None:
     write_atomically(Path(out).expanduser(), "".join(json.dumps(line) + "\n" for line in lines))
+
+
+def _write_disputed(out: str, cases: list[Case], verdicts: list[dict[str, Verdict]]) -> None:
+    """`disputed.jsonl` beside `out`: verdicts that two ways of comparing disagree on."""
+    path = Path(out).expanduser().with_name("disputed.jsonl")
+    rows = [
+        {
+            "id": case["id"],
+            "verifier": name,
+            "gold": [case["answer"], *case["alternatives"]],
+            "extracted": verdict.extracted,
+            "detail": verdict.detail,
+        }
+        for case, each in zip(cases, verdicts, strict=True)
+        for name, verdict in each.items()
+        if verdict.disputed
+    ]
+    if rows:
+        _write(str(path), rows)
 
 
 def _say_where(terminal: TextIO, out: str | None) -> None:

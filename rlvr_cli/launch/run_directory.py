@@ -18,6 +18,7 @@ from omegaconf import OmegaConf
 from rlvr_cli import compose
 from rlvr_cli.checkpoints import manifest
 from rlvr_cli.checkpoints.recipe_changes import differences
+from rlvr_cli.compose.files import load_yaml
 from rlvr_cli.core.errors import UserError
 from rlvr_cli.core.files import write_atomically
 from rlvr_cli.schema import EvalRecipe, Recipe, Resume, SFTRecipe
@@ -95,6 +96,24 @@ def prepare(recipe: compose.AnyRecipe, out: Path) -> str:
     return news
 
 
+def finished(recipe: compose.AnyRecipe, out: Path) -> str | None:
+    """What is said of a run that this same recipe has ended and that has left its model; else None."""
+    before = out / "recipe.yaml"
+    if isinstance(recipe, EvalRecipe) or recipe.resume is Resume.never:
+        return None
+    if not before.is_file() or not (out / "final").is_dir():
+        return None
+    now = OmegaConf.create(compose.dump(replace(recipe, resume=Resume.auto)))
+    same = OmegaConf.to_container(OmegaConf.load(before)) == OmegaConf.to_container(now)
+    steps = manifest.steps(out / "checkpoints")
+    if not same or not steps or _newest(out / "checkpoints")[0] < recipe.trainer.steps:
+        return None
+    return (
+        f"{out} is finished ({recipe.trainer.steps} steps), its model is {out / 'final'}; to go on, raise "
+        "trainer.steps; for a new run, set name= or out="
+    )
+
+
 def _has_content(file: Path) -> bool:
     return file.is_file() and file.stat().st_size > 0
 
@@ -105,9 +124,8 @@ def _continue(recipe: Recipe | SFTRecipe, before: Path) -> str:
     if not before.is_file():
         raise UserError(f"{out} has checkpoints but no recipe.yaml; set out= to a new directory")
     step, begun = _newest(out / "checkpoints")
-    old, new = OmegaConf.load(before), OmegaConf.create(compose.dump(recipe))
-    trees: list[Any] = [OmegaConf.to_container(tree) for tree in (old, new)]
-    differing = differences(trees[0], trees[1], step, begun)
+    new: Any = OmegaConf.to_container(OmegaConf.create(compose.dump(recipe)))
+    differing = differences(load_yaml(before), new, step, begun)
     if not differing:
         return f"continuing {out}"
     if recipe.resume is not Resume.changed:

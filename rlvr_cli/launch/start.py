@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from rlvr_cli import compose
-from rlvr_cli.core.errors import UserError
+from rlvr_cli.core.errors import UserError, told
 from rlvr_cli.core.rank_process import free_port, library_defaults, rank_environment
 from rlvr_cli.launch import prerequisites, rank, run_directory
 from rlvr_cli.launch.external_ranks import joined_ranks
@@ -36,6 +36,10 @@ def launch(recipe: compose.AnyRecipe, entry: str | None = None) -> int:
     if joined and joined["RANK"] != "0":  # rank 0 prepares the directory; all composed the same recipe
         return run_here(recipe, out, entry, joined)
     with run_directory.lock(out):
+        done = run_directory.finished(recipe, out) if entry == ENTRIES[type(recipe)] and not joined else None
+        if done is not None:
+            print(f"rlvr: {done}", file=sys.stderr, flush=True)
+            return rank.OK
         news = run_directory.prepare(recipe, out)
         print(f"rlvr: {news}; log: {rank.log_path(out, 0)}", file=sys.stderr, flush=True)
         if joined or isinstance(recipe, EvalRecipe):
@@ -58,7 +62,7 @@ def run_here(recipe: compose.AnyRecipe, out: Path, entry: str, variables: dict[s
     assert report is not None  # `run` has written it
     if code == rank.USER_ERROR:
         raise UserError(report.cause)
-    print(f"rlvr: failed: {report.cause} ({report.where}, rank {number})", file=sys.stderr)
+    print(f"rlvr: failed: {told(report.cause)} ({report.where}, rank {number})", file=sys.stderr)
     print(f"rlvr: log: {rank.log_path(out, number)}", file=sys.stderr)
     return rank.FAILED
 

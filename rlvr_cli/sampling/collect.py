@@ -9,18 +9,22 @@ from concurrent.futures import Future
 from typing import Any, Protocol
 
 from rlvr_cli.core.heartbeat import heart
-from rlvr_cli.core.types import Completion, Group, Problem, Verdict
+from rlvr_cli.core.types import Completion, Group, Problem, Reason, Verdict
 from rlvr_cli.rollout import Generator, Request, Sampling
 from rlvr_cli.schema import Unscored
 from rlvr_cli.tracking import Timer
+from rlvr_cli.verifiers.outage import result
+from rlvr_cli.verifiers.several_golds import Golds
 
 
 class Pool(Protocol):
     """What is needed of `verifiers.pool.Pool`."""
 
     def submit_group(
-        self, verifier: str, responses: list[str], answer: str, extra: dict[str, Any]
+        self, verifier: str, responses: list[str], answer: Golds, extra: dict[str, Any]
     ) -> list[Future[Verdict]]: ...
+
+    def notice(self) -> str | None: ...
 
 
 class UnscoredSample(RuntimeError):
@@ -46,12 +50,13 @@ def collect(
     gates: Collection[str] = (),
     stopped: Callable[[], bool] = lambda: False,
     finished: Callable[[Group], None] = lambda group: None,
+    say: Callable[[str], None] = lambda text: None,
 ) -> list[Group]:
     """Sample and verify `prompts` ((index, problem) pairs) on this rank; groups come back in their order.
 
     `weights`: verifier name -> weight in the score; `gates`: those that multiply it. `stopped` is asked
     between groups; when it answers yes the groups finished so far are returned. `finished` is called as
-    each group leaves the engine.
+    each group leaves the engine; `say` is told when a verifier's server begins to be waited for.
     """
     requests = [
         Request(
@@ -69,6 +74,7 @@ def collect(
         gates=gates,
         stopped=stopped,
         finished=finished,
+        say=say,
     )
 
 
@@ -83,6 +89,7 @@ def verified(
     gates: Collection[str] = (),
     stopped: Callable[[], bool] = lambda: False,
     finished: Callable[[Group], None] = lambda group: None,
+    say: Callable[[str], None] = lambda text: None,
     phase: str = "rollout",
 ) -> list[Group]:
     """Groups of what an engine yields, (place in `prompts`, completions), verified while it goes on.
@@ -96,7 +103,7 @@ def verified(
             group = Group(problem=problem, index=index, completions=completions)
             texts = [c.text for c in completions]
             futures = {
-                name: pool.submit_group(name, texts, problem.answer, problem.extra)
+                name: pool.submit_group(name, texts, problem.golds, problem.extra)
                 for name in problem.verifiers
             }
             groups[key] = group, futures
@@ -110,7 +117,7 @@ def verified(
             heart.verdicts(missing)
             missing -= sum(map(len, futures.values()))
             group.verdicts = [
-                {name: each[n].result() for name, each in futures.items()}
+                {name: result(each[n], pool, say) for name, each in futures.items()}
                 for n in range(len(group.completions))
             ]
             score(group, weights, unscored, gates)
@@ -123,7 +130,7 @@ def gates_of(verifiers: Mapping[str, Any]) -> list[str]:
 
 
 def score(group: Group, weights: dict[str, float], unscored: Unscored, gates: Collection[str] = ()) -> None:
-    """Fill a verified group's `scores` and `correct` (the first verifier's).
+    """Fill a verified group's `scores`, and `correct` and `first_scores` (the first verifier's).
 
     A score is the weighted sum over the verifiers that are no gates, times the score of each gate.
     """
@@ -131,7 +138,10 @@ def score(group: Group, weights: dict[str, float], unscored: Unscored, gates: Co
         values = {name: value_of(v, unscored, name, group) for name, v in verdicts.items()}
         total = sum(weights[name] * value for name, value in values.items() if name not in gates)
         group.scores.append(total * math.prod(value for name, value in values.items() if name in gates))
-        group.correct.append(next(iter(values.values())))
+        first = next(iter(verdicts))
+        right = float(verdicts[first].reason is Reason.correct)
+        group.correct.append(right if verdicts[first].scored else math.nan)
+        group.first_scores.append(values[first])
 
 
 def value_of(verdict: Verdict, unscored: Unscored, name: str, group: Group) -> float:

@@ -56,9 +56,12 @@ def _rl(recipe: Recipe) -> dict[str, str]:
 
 
 def _preflight(recipe: Recipe) -> dict[str, str]:
-    if not recipe.preflight.wanted(recipe.trainer.steps):
+    if recipe.preflight.enabled is False:
         return {}
-    return {"preflight": f"{recipe.preflight.prompts} prompts before the first step"}
+    said = f"{recipe.preflight.prompts} prompts before the first step"
+    if not recipe.preflight.wanted(recipe.trainer.steps):
+        said = "a brief look before the first step, where data, verifiers or model are new here"
+    return {"preflight": said}
 
 
 def _tokens(recipe: Recipe) -> tuple[int, int]:

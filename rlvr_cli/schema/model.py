@@ -49,6 +49,7 @@ class Model:
     gradient_checkpointing: bool = False
     """Recompute activations in the backward pass: less memory, about a third more time."""
     trust_remote_code: bool = False
+    """Run the Python files a model brings along, in the trainer and with your rights (docs/security.md)."""
     chat_template: str | None = None
     """Path of a Jinja file that replaces the tokenizer's chat template."""
     overrides: dict[str, Any] = field(default_factory=dict)

@@ -95,7 +95,7 @@ class Verification:
     workers: int = 2
     """Worker processes per rank."""
     timeout_s: float = 6.0
-    """Seconds after which the worker of a verdict is killed."""
+    """Seconds of computing after which a verdict is `refused`; by the clock, twice that is the end."""
     start_s: float = 120.0
     """Seconds a worker has to start and to load what its verifiers need."""
     memory_mb: int = 2048

@@ -30,7 +30,8 @@ class Preflight:
     """A look at what the start model makes of the problems before the first step; hopeless is refused."""
 
     enabled: bool | None = None
-    """null: where `trainer.steps` is 200 or more."""
+    """null: where `trainer.steps` is 200 or more; a shorter run has a brief first look at problems, verifiers
+    and a model that no run beside it has passed with, and says what is hopeless instead of refusing it."""
     prompts: int = 32
     """Prompts sampled, each as often as `batch.group_size` says but at most 16 times; of a recipe that seems
     hopeless four times as many."""

@@ -62,6 +62,7 @@ COLUMNS = {
     "rl": (
         Column("reward/mean", "reward ", "{:5.2f}"),
         Column("reward/correct_fraction", "correct ", "{:4.2f}"),
+        Column("reward/score", "score ", "{:4.2f}"),
         Column("actor/entropy", "entropy ", "{:5.2f}"),
         Column("actor/grad_norm", "grad ", "{:6.2f}"),
         Column("response_length/mean", "len ", "{:7.1f}"),

@@ -8,7 +8,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Any, TextIO
 
-from rlvr_cli.core.files import write_atomically
+from rlvr_cli.core.files import encodable, from_json, write_atomically
 
 
 def jsonable(value: Any) -> Any:
@@ -25,18 +25,18 @@ def jsonable(value: Any) -> Any:
 
 
 def to_line(row: dict[str, Any]) -> str:
-    # Lone surrogates (a data set may hold the escape "\ud800") cannot be encoded as UTF-8;
-    # backslashreplace turns them back into that JSON escape.
-    text = json.dumps(jsonable(row), ensure_ascii=False, allow_nan=False, default=str)
-    return text.encode("utf-8", "backslashreplace").decode("utf-8") + "\n"
+    return encodable(json.dumps(jsonable(row), ensure_ascii=False, allow_nan=False, default=str)) + "\n"
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:
-    """Rows of a JSONL file; what follows the last newline was torn by a kill and is left out."""
+    """Rows of a JSONL file; what follows the last newline was torn by a kill and is left out.
+
+    ValueError where a line is no JSON.
+    """
     if not path.exists():
         return []
     # Split at the newline byte only: str.splitlines would also split at U+2028 inside a string.
-    return [json.loads(line) for line in path.read_bytes().split(b"\n")[:-1] if line.strip()]
+    return [from_json(line) for line in path.read_bytes().split(b"\n")[:-1] if line.strip()]
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:

@@ -39,6 +39,9 @@ class NullTracker:
     def gradient(self, *details: Any) -> None:
         pass
 
+    def disputed(self, step: int, rows: list[dict[str, Any]]) -> None:
+        pass
+
     def resume_at(self, step: int | None) -> None:
         pass
 

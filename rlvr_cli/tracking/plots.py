@@ -121,7 +121,8 @@ def intervals(axes: Axes, rows: Rows, bench: str, name: str, label: str, colour:
 def _reward(axes: Axes, rows: Rows) -> None:
     line(axes, rows, "reward/mean", "reward", COLOURS[0])
     line(axes, rows, "reward/correct_fraction", "correct", COLOURS[1])
-    for colour, (bench, name) in zip(COLOURS[2:], benches(rows).items(), strict=False):
+    line(axes, rows, "reward/score", "score", COLOURS[2])
+    for colour, (bench, name) in zip(COLOURS[3:], benches(rows).items(), strict=False):
         intervals(axes, rows, bench, name, f"eval {bench}", colour)
     axes.set_title("reward")
     legend(axes)

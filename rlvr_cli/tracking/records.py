@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -80,11 +81,12 @@ class RolloutRecords:
             group.verdicts,
             group.scores,
             group.correct,
+            group.first_scores,
             rewards,
             advantages,
             strict=True,
         )
-        for sample, (completion, verdicts, score, correct, reward, advantage) in enumerate(samples):
+        for sample, (completion, verdicts, total, correct, score, reward, advantage) in enumerate(samples):
             yield {
                 "step": step,
                 "index": group.index,
@@ -94,11 +96,13 @@ class RolloutRecords:
                 "prompt": group.problem.prompt,
                 "response": completion.text,
                 "answer": group.problem.answer,
+                **({"alternatives": group.problem.alternatives} if group.problem.alternatives else {}),
                 "finished": completion.finished,
                 "length": len(completion.tokens),
                 "verdicts": {name: _verdict_row(verdict) for name, verdict in verdicts.items()},
+                "total": float(total),
                 "score": float(score),
-                "correct": float(correct),
+                "correct": None if math.isnan(correct) else correct == 1,
                 "reward": float(reward),
                 "advantage": None if advantage is None else float(advantage),
                 "kept": bool(kept),

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 COLUMNS = (
     "bench",
-    "score",
+    "correct",
     "95% problems",
     "95% samples",
     "pass",
@@ -22,8 +22,8 @@ COLUMNS = (
     "no answer",
     "time",
 )
-
-
+SHARES = ("timeout", "crash", "disputed")
+"""Columns of a second table, where any bench has such verdicts."""
 LONGEST = 25
 """Rows of a table by subject that are shown; longer ones are in the file alone."""
 
@@ -39,10 +39,16 @@ def print_results(
 
     console = Console(file=terminal, width=None if terminal.isatty() else 120)
     console.print(_overview(results))
+    if (more := _more(results)) is not None:
+        console.print(more)
     for path, summary in results.items():
         for column, parts in tables[path].items():
             if len(parts) <= LONGEST:
                 console.print(_by_subject(f"{summary['bench']} by {column}", column, parts))
+    for summary in results.values():
+        if summary["cause"]:
+            said = f"{summary['bench']}: no verdict, mostly {printable(summary['cause'])}"
+            console.print(said, soft_wrap=True, highlight=False, markup=False)
     for path in results:
         console.print(f"numbers and every sample: {path}", soft_wrap=True, highlight=False)
 
@@ -76,8 +82,26 @@ def _overview(results: dict[str, dict[str, Any]]) -> Table:
     return table
 
 
+def _more(results: dict[str, dict[str, Any]]) -> Table | None:
+    """What not every evaluation has: verdicts that are missing or disputed, partial credit."""
+    shares = [name for name in SHARES if any(each[f"{name}_fraction"] for each in results.values())]
+    partial = any(each.get("score") != _correct(each) for each in results.values())
+    if not shares and not partial:
+        return None
+    table = _table(("bench", *(["mean score"] if partial else []), *shares))
+    for summary in results.values():
+        score = f"{summary['score']:.1%}" if "score" in summary else "-"
+        fractions = (f"{summary[f'{name}_fraction']:.1%}" for name in shares)
+        table.add_row(summary["bench"], *([score] if partial else []), *fractions)
+    return table
+
+
+def _correct(summary: dict[str, Any]) -> float | None:
+    return next((value for name, value in summary.items() if name.startswith("avg@")), None)
+
+
 def _by_subject(title: str, column: str, parts: dict[str, dict[str, float]]) -> Table:
-    table = _table((column, "score", "pass", "n", "cut"), title=title, title_justify="left")
+    table = _table((column, "correct", "pass", "n", "cut"), title=title, title_justify="left")
     for name, part in parts.items():
         shares = [f"{part[key]:.1%}" for key in ("avg", "pass", "truncated_fraction")]
         table.add_row(printable(name), *shares[:2], f"{part['problems']:.0f}", shares[2])

@@ -21,8 +21,10 @@ if TYPE_CHECKING:
 PER_SAMPLE = {
     "responses": "response",
     "extracted": "extracted",
-    "correct": "score",
+    "correct": "correct",
+    "scores": "score",
     "reasons": "reason",
+    "details": "detail",
     "lengths": "tokens",
     "truncated": "truncated",
 }

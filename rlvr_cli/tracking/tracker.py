@@ -48,6 +48,7 @@ class Tracker:
         self._metrics = Journal(out / "metrics.jsonl")
         self._events = Journal(out / "events.jsonl")
         self._gradients = Journal(out / "gradients.jsonl")
+        self._disputed = Journal(out / "disputed.jsonl")
         self._view = open_view(
             settings.console,
             terminal,
@@ -113,6 +114,11 @@ class Tracker:
         """Record a token behind a spike of the gradient."""
         self._gradients.append({"step": step} | row)
 
+    def disputed(self, step: int, rows: list[dict[str, Any]]) -> None:
+        """Record verdicts that two ways of comparing disagree on, for somebody to look at."""
+        for row in rows:
+            self._disputed.append({"step": step} | row)
+
     def resume_at(self, step: int | None) -> None:
         """Drop what was recorded past the checkpoint of `step`: those steps are done again.
 
@@ -122,6 +128,7 @@ class Tracker:
         self._view.restore(reached, self._metrics.drop_after(-1 if step is None else step))
         self._events.drop_after(reached)
         self._gradients.drop_after(reached)
+        self._disputed.drop_after(reached)
         drop_records_after(self._out / "rollouts", reached)
         self._step = reached
         self._recall_failures()
@@ -153,6 +160,7 @@ class Tracker:
         plots.curves(self._out)
         self._events.close()
         self._gradients.close()
+        self._disputed.close()
 
     def __enter__(self) -> Self:
         return self
@@ -186,16 +194,19 @@ def _evaluation_text(bench: str | None, summary: dict[str, float]) -> str:
     Counts, and shares that are 0, are left to the files, and pass@j for all j but the largest.
     """
     low, high = summary.get("ci95_low"), summary.get("ci95_high")
-    hidden = {"problems", "left_out", "response_length"} | smaller(summary)
+    hidden = {"problems", "left_out", "no_gold", "response_length"} | smaller(summary)
     shown = [
         f"{name} {value:.3f}"
         for name, value in summary.items()
         if name not in hidden
+        and not (name == "score" and value == next(iter(summary.values())))
         and not name.startswith(("ci95_", "sampling95_", "gpass@"))
         and (value or not name.endswith("_fraction"))
     ]
     if shown and low is not None and high is not None:
         shown[0] += f" [{low:.3f}, {high:.3f}]"
+    if "crash_fraction" in summary and "score" not in summary:
+        shown.insert(0, "no score: more than half of the samples have no verdict")
     return "  ".join([bench, *shown] if bench else shown)
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 import numpy as np
 
+from rlvr_cli.core.causes import causes, commonest
 from rlvr_cli.core.types import Verdict
 
 if TYPE_CHECKING:
@@ -28,8 +29,12 @@ def print_verdicts(terminal: TextIO, name: str, verdicts: list[Verdict]) -> None
     for reason, count in reasons.most_common():
         table.add_row(f"  {reason}", f"{count:,}  ({count / len(verdicts):.1%})")
     table.add_row("without a score", f"{len(verdicts) - len(scores):,}  (timeout, crash)")
+    if disputed := sum(verdict.disputed for verdict in verdicts):
+        table.add_row("disputed", f"{disputed:,}  (in disputed.jsonl with --out)")
     table.add_row("latency", latency(verdicts))
     console.print(table)
+    if cause := commonest(causes((verdict.reason.value, verdict.detail) for verdict in verdicts)):
+        console.print(_text(f"no verdict, mostly {cause}"), soft_wrap=True)
 
 
 def latency(verdicts: list[Verdict]) -> str:
@@ -75,7 +80,7 @@ def print_self_test(terminal: TextIO, name: str, rows: int, result: Any, floor: 
     console, table = _console(terminal), _table(f"self-test of {name}", "")
     table.add_row("rows", f"{rows:,}")
     for what, bad, count, rate in (
-        ("gold answers refused", result.refused, result.golds, result.false_negative_rate),
+        ("right answers refused", result.refused, result.golds, result.false_negative_rate),
         ("wrong answers accepted", result.accepted, result.mutants, result.false_positive_rate),
     ):
         table.add_row(what, f"{len(bad):,} of {count:,}  ({rate:.2%})")
@@ -84,14 +89,25 @@ def print_self_test(terminal: TextIO, name: str, rows: int, result: Any, floor: 
     reached = "reached" if result.rate >= floor else "missed"
     table.add_row("floor", f"{floor:g} {reached}: {result.rate:.4f}")
     console.print(table)
+    if len(result.right) > 1 or len(result.wrong) > 1:
+        console.print(_classes(result))
     failures = [("refused", one) for one in result.refused] + [("accepted", one) for one in result.accepted]
     if failures:
-        found = _table("row", "", "gold", "response", "verdict")
+        found = _table("row", "", "class", "gold", "response", "verdict")
         for kind, one in failures[:SHOWN]:
             said = _verdict(one.verdict) if one.verdict is not None else "the gold answer cannot be used"
-            found.add_row(_text(one.id), kind, _text(one.answer), _text(one.response[-80:]), _text(said))
+            shown = (one.kind, one.answer, one.response[-80:], said)
+            found.add_row(_text(one.id), kind, *map(_text, shown))
         console.print(found)
         _more(console, len(failures))
+
+
+def _classes(result: Any) -> Any:
+    table = _table("class", "", "responses", "judged wrongly")
+    for what, classes in (("right", result.right), ("wrong", result.wrong)):
+        for kind, tally in classes.items():
+            table.add_row(_text(kind or "all"), what, f"{tally.responses:,}", f"{tally.failed:,}")
+    return table
 
 
 def _verdict(verdict: Verdict) -> str:

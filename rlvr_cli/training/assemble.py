@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from rlvr_cli.algorithms.check import doubts
 from rlvr_cli.checkpoints.checkpoint import Checkpoints
 from rlvr_cli.core import distributed
 from rlvr_cli.core.errors import UserError
+from rlvr_cli.data.sampler import Sampler
 from rlvr_cli.engine.critic import Critic
 from rlvr_cli.engine.layers import LayerRule
 from rlvr_cli.engine.model import context_length, load_tokenizer
@@ -99,9 +101,22 @@ def assemble(recipe: Recipe, tracker: Tracker | NullTracker) -> Parts:
         watch=make_watch(stages),
     )
     warn(recipe, tracker)
+    for line in repeats(sampler, recipe.batch.prompts_per_step):
+        tracker.event("warning", line)
     self_check(parts)
     restore(parts)
     return parts
+
+
+def repeats(sampler: Sampler[Any], prompts: int) -> Iterator[str]:
+    """Sources that give the same problem to a step more than once."""
+    for name, items in sampler.items.items():
+        share = prompts * sampler.share[name]
+        if share > len(items):
+            yield (
+                f"batch.prompts_per_step takes {share:.0f} prompts a step from data.{name}, which has "
+                f"{len(items)} problems: each comes about {share / len(items):.1f} times in a step"
+            )
 
 
 def _records(recipe: Recipe, out: Path) -> RolloutRecords | None:

@@ -51,7 +51,7 @@ def make_batches(parts: Parts, groups: list[Group]) -> list[Batch]:
         logprobs_N=rollout_N,
         state_values_N=state_values(groups),
     )
-    correct_PG = torch.tensor([g.correct for g in groups], dtype=torch.float64)
+    correct_PG = torch.tensor([g.first_scores for g in groups], dtype=torch.float64)
     estimated_N = algorithm.advantage(inputs)
     advantages_N = algorithm.reweight(estimated_N, rewards_PG, correct_PG, lengths_B)
     if advantages_N is not estimated_N:

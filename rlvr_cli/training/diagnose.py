@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from rlvr_cli.core import distributed
-from rlvr_cli.diagnosis.history import Context
+from rlvr_cli.diagnosis.history import context_of
 from rlvr_cli.diagnosis.watch import Watch
+from rlvr_cli.evaluation.stored_results import problems_of
 from rlvr_cli.schema import Recipe
 from rlvr_cli.tracking import Tracker, read_metrics
 from rlvr_cli.tracking.null_tracker import NullTracker
@@ -18,24 +19,22 @@ def make_watch(stages: list[Recipe]) -> Watch | None:
     """The rules' memory; rank 0 has it, as it has the metrics."""
     if distributed.rank() != 0 or not stages[0].diagnosis.enabled:
         return None
-    return Watch(stages[0].diagnosis, [context(stage) for stage in stages])
+    return Watch(stages[0].diagnosis, [context_of(stage) for stage in stages])
 
 
-def context(recipe: Recipe) -> Context:
-    first = next((source.verifiers[0] for source in recipe.data.values() if source.verifiers), None)
-    return Context(
-        max_tokens=recipe.rollout.max_tokens,
-        grouped=recipe.algorithm.advantage.needs_group,
-        first_verifier=first or "the first verifier",
-        second_verifier=recipe.diagnosis.second_verifier,
-    )
+def diagnose(
+    watch: Watch | None,
+    tracker: Tracker | NullTracker,
+    row: dict[str, Any],
+    problems: dict[str, float] | None = None,
+) -> None:
+    """Right after a row is recorded: say which findings begin or end with it.
 
-
-def diagnose(watch: Watch | None, tracker: Tracker | NullTracker, row: dict[str, Any]) -> None:
-    """Right after a row is recorded: say which findings begin or end with it."""
+    `problems`: of an evaluation, problem -> share of its samples that are correct.
+    """
     if watch is None:
         return
-    for finding in watch.add(row):
+    for finding in watch.add(row, problems):
         fields = asdict(finding)
         tracker.event("diagnosis", fields.pop("message"), **fields)
 
@@ -44,5 +43,5 @@ def recalled(stages: list[Recipe], out: Path) -> Watch | None:
     """The rules' memory of a run that goes on, from the rows that `tracker.resume_at` has left."""
     watch = make_watch(stages)
     if watch is not None:
-        watch.replay(read_metrics(out))
+        watch.replay(read_metrics(out), problems_of(out))
     return watch

@@ -19,6 +19,7 @@ from rlvr_cli.training.parts import Parts
 from rlvr_cli.training.second_verifier import Audit
 from rlvr_cli.training.state_values import measure_states
 from rlvr_cli.training.stop import Interrupted, Stop
+from rlvr_cli.training.unjudged import cause_of
 
 
 @dataclass(slots=True, kw_only=True)
@@ -33,6 +34,8 @@ class Rollouts:
     """This rank's groups with text and verdicts, trained on or not."""
     refills: int
     """Rounds of generation after the first."""
+    unjudged: str | None = None
+    """Why no sample has a verdict; then nothing trains, and the prompts come again after a resume."""
     state_tokens: int = 0
     """Sampled to measure the values of states (advantage=segment)."""
 
@@ -55,12 +58,18 @@ def sample_groups(parts: Parts, step: int) -> Rollouts:
         prompts = parts.sampler.take(wanted)
         mine = collect_share(parts, prompts, recipe)
         leave_if_asked(parts.stop, parts.sampler, start)
+        if out.refills == 0:
+            out.unjudged = cause_of(mine)
         shares = distributed.gather([slim(g) for g in mine])
         groups = sorted((g for share in shares for g in share), key=lambda g: g.index)
         keep = judge(groups, recipe.algorithm, step)
         out.kept += [g for g, k in zip(groups, keep, strict=True) if k]
         out.sampled += groups
         out.mine += mine
+        if out.unjudged is not None:
+            out.kept = []
+            put_back(parts.sampler, start)
+            return out
         if len(out.kept) >= recipe.batch.prompts_per_step:
             break
     out.kept = out.kept[: recipe.batch.prompts_per_step]
@@ -77,9 +86,13 @@ def sample_groups(parts: Parts, step: int) -> Rollouts:
 def leave_if_asked(stop: Stop, sampler: Sampler, start: tuple[Any, Any]) -> None:
     """Where a stop was asked for: the prompts of the unfinished step come again after a resume."""
     if stop.agreed():
-        sampler.load(start[0])
-        rng.load(start[1])  # which unseeded sampling draws from
+        put_back(sampler, start)
         raise Interrupted
+
+
+def put_back(sampler: Sampler, start: tuple[Any, Any]) -> None:
+    sampler.load(start[0])
+    rng.load(start[1])  # which unseeded sampling draws from
 
 
 def collect_share(parts: Parts, prompts: list[tuple[int, Any]], recipe: Recipe) -> list[Group]:
@@ -98,6 +111,7 @@ def collect_share(parts: Parts, prompts: list[tuple[int, Any]], recipe: Recipe) 
         timer=parts.timer,
         stopped=lambda: parts.stop.asked,
         finished=audit.submit,
+        say=lambda text: parts.tracker.event("waiting", text),
     )
     audit.settle(parts.timer)
     return groups
@@ -107,7 +121,7 @@ def judge(groups: list[Group], algorithm: Any, step: int) -> list[bool]:
     """Fill every group's shaped rewards; which groups train."""
     if not groups:
         return []
-    correct_PG = torch.tensor([g.correct for g in groups], dtype=torch.float64)
+    correct_PG = torch.tensor([g.first_scores for g in groups], dtype=torch.float64)
     scores_PG = torch.tensor([g.scores for g in groups], dtype=torch.float64)
     lengths_PG = torch.tensor([[len(c.tokens) for c in g.completions] for g in groups])
     truncated_PG = torch.tensor([[not c.finished for c in g.completions] for g in groups])

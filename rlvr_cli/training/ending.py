@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from rlvr_cli.core import distributed
+from rlvr_cli.diagnosis.told import in_short
 from rlvr_cli.engine.model import export
+from rlvr_cli.training.account import account_of
 from rlvr_cli.training.parts import Parts
 from rlvr_cli.training.resume import save
 from rlvr_cli.training.tracker import tell_stop
@@ -12,6 +14,7 @@ from rlvr_cli.training.tracker import tell_stop
 def interrupted(parts: Parts) -> None:
     """Save what is finished and say how to go on."""
     save(parts, last=True)
+    tell_why(parts)
     tell_stop(parts.tracker, parts.step, parts.stop, parts.out)
     parts.tracker.close("interrupted")
 
@@ -29,8 +32,27 @@ def conclude(parts: Parts) -> None:
             export(parts.out / "critic", parts.critic.hf, state, parts.tokenizer, note)
     for line in gains(parts):
         parts.tracker.event("result", line)
+    best = parts.state.get("best")
+    if best is not None and best["step"] == 0 and parts.step:
+        said = (
+            f"{parts.recipe.checkpoint.best} of the start model, {best['value']:.4f}, was not reached again"
+        )
+        parts.tracker.event("best", f"{said}: there is no best/")
     parts.tracker.event("export", f"model: {parts.out / 'final'}")
+    tell_why(parts)
     distributed.barrier()
+
+
+def tell_why(parts: Parts) -> None:
+    """The last lines: what the rules make of the run, in short."""
+    if distributed.rank() != 0 or not parts.recipe.diagnosis.enabled:
+        return
+    try:
+        lines = in_short(account_of(parts.out, parts.stages), str(parts.out))
+    except Exception as error:  # whatever is wrong with the records: the run itself is fine
+        lines = [f"rlvr why {parts.out} cannot tell: {error}"]
+    for line in lines:
+        parts.tracker.event("why", line)
 
 
 def gains(parts: Parts) -> list[str]:

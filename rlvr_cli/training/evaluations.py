@@ -6,12 +6,21 @@ from typing import Any
 
 from rlvr_cli.core import distributed
 from rlvr_cli.engine.model import export
-from rlvr_cli.evaluation.bench import prompt_limit, questions, run_bench, shortfalls
+from rlvr_cli.evaluation.bench import (
+    disputed_rows,
+    prompt_limit,
+    questions,
+    run_bench,
+    shortfalls,
+    unjudged,
+)
 from rlvr_cli.evaluation.outputs import write_result
+from rlvr_cli.evaluation.stored_results import shares_right
 from rlvr_cli.training.diagnose import diagnose
 from rlvr_cli.training.parts import Parts
 from rlvr_cli.training.resets import observe_validation
 from rlvr_cli.training.resume import save
+from rlvr_cli.training.unjudged import NoVerdict
 
 
 def evaluation_due(parts: Parts) -> bool:
@@ -21,7 +30,11 @@ def evaluation_due(parts: Parts) -> bool:
 
 
 def evaluate_benches(parts: Parts) -> None:
-    """Run every bench of the recipe on the current policy; all ranks must call it."""
+    """Run every bench of the recipe on the current policy; all ranks must call it.
+
+    NoVerdict where one has no score: after a resume it is evaluated again.
+    """
+    lost: list[str] = []
     for name, bench in parts.recipe.eval.benches.items():
         limit, first = prompt_limit(bench, parts.recipe.rollout), name not in parts.questions
         with parts.timer("eval"):
@@ -36,20 +49,32 @@ def evaluate_benches(parts: Parts) -> None:
                 timer=parts.timer,
                 stopped=lambda: parts.stop.asked,
                 check=parts.stop.check,
+                say=lambda text: parts.tracker.event("waiting", text),
             )
         parts.tracker.evaluation(parts.step, name, result.summary)
+        parts.tracker.disputed(parts.step, disputed_rows(name, result.rows))
+        said, has_score = unjudged(name, result)
+        if said is not None:
+            parts.tracker.event("warning", said)
+            lost += [] if has_score else [said]
         if first:
+            for line in parts.questions[name].warnings(name):
+                parts.tracker.event("warning", line)
             for line in shortfalls("eval.benches", name, bench, limit, result.summary):
                 parts.tracker.event("warning", line)
         values = {f"eval/{name}/{metric}": value for metric, value in result.summary.items()}
-        diagnose(parts.watch, parts.tracker, {"step": parts.step, "event": "eval", "bench": name} | values)
-        parts.state["first_eval"].setdefault(name, {"step": parts.step} | result.summary)
+        row = {"step": parts.step, "event": "eval", "bench": name} | values
+        diagnose(parts.watch, parts.tracker, row, shares_right(result.rows))
+        if has_score:
+            parts.state["first_eval"].setdefault(name, {"step": parts.step} | result.summary)
         parts.last_eval[name] = result.summary
         if distributed.rank() == 0:
             folder = parts.out / "eval"
             context: dict[str, Any] = {"step": parts.step, "run": parts.recipe.name}
             write_result(folder, name, bench, result, **context)
             write_result(folder / f"step_{parts.step}", name, bench, result, **context)
+    if lost:
+        raise NoVerdict("; ".join(lost))
     parts.state["evaluated"] = parts.step
     observe_validation(parts)
     keep_best(parts)  # last: its checkpoint holds what `observe_validation` has seen and done
@@ -61,7 +86,10 @@ def keep_best(parts: Parts) -> None:
     if (wanted := parts.recipe.checkpoint.best) is None:
         return
     bench, _, metric = wanted.partition("/")
-    value, best = parts.last_eval[bench][metric], parts.state.get("best")
+    value, best = parts.last_eval[bench].get(metric), parts.state.get("best")
+    if value is None:
+        parts.tracker.event("warning", f"checkpoint.best: verdicts are missing, so there is no {wanted}")
+        return
     if best is not None and value <= best["value"]:
         return
     parts.state["best"] = {"step": parts.step, "value": value}

@@ -24,13 +24,14 @@ from rlvr_cli.training.ending import conclude, interrupted
 from rlvr_cli.training.evaluations import evaluate_benches, evaluation_due
 from rlvr_cli.training.metrics import mean
 from rlvr_cli.training.parts import Parts
-from rlvr_cli.training.record import record
+from rlvr_cli.training.record import record, record_unjudged
 from rlvr_cli.training.resets import renew_reference
 from rlvr_cli.training.resume import save
 from rlvr_cli.training.stage_changes import enter_stage
 from rlvr_cli.training.stop import Interrupted
 from rlvr_cli.training.token_records import noted
 from rlvr_cli.training.tracker import open_tracker
+from rlvr_cli.training.unjudged import NoVerdict, keep_and_tell
 from rlvr_cli.training.weight_sync import sync
 
 
@@ -61,6 +62,9 @@ def rl(recipe: Recipe, terminal: TextIO) -> None:
                 evaluate_benches(parts)
         except Interrupted:
             interrupted(parts)
+        except NoVerdict as error:
+            keep_and_tell(parts, error)
+            raise
         else:
             conclude(parts)
 
@@ -71,6 +75,8 @@ def train_step(parts: Parts) -> None:
 
     rollouts = sample_groups(parts, step)
     parts.engine.sleep()
+    if rollouts.unjudged is not None:
+        record_unjudged(parts, rollouts)
     with timer("advantage"):
         batches = make_batches(parts, rollouts.kept) if rollouts.kept else []
 
@@ -88,7 +94,7 @@ def train_step(parts: Parts) -> None:
             for batch in ([] if waiting else batches)
         ]
         updates = [update for update in made if update]
-    algorithm.reweight.observe(mean(c for g in rollouts.sampled for c in g.correct))
+    algorithm.reweight.observe(mean(x for g in rollouts.sampled for x in g.first_scores))
     algorithm.entropy.observe(mean(u["entropy"] for u in updates))
 
     with timer("sync"):

@@ -31,17 +31,24 @@ def reward_metrics(sampled: list[Group], kept: list[Group]) -> dict[str, float]:
     rewards = [r for g in sampled for r in g.rewards]
     correct = [c for g in sampled for c in g.correct]
     known = [[c for c in g.correct if not math.isnan(c)] for g in sampled]
+    scores = [judged_scores(g) for g in sampled]
     count = len(sampled)
     return {
         "reward/mean": mean(rewards),
         "reward/std": float(np.nanstd(rewards)),
         "reward/correct_fraction": mean(correct),
+        "reward/score": mean(x for each in scores for x in each),
         "reward/unscored_fraction": sum(map(math.isnan, correct)) / len(correct),
-        "group/zero_signal_fraction": sum(len(set(c)) <= 1 for c in known) / count,
+        "group/zero_signal_fraction": sum(len(set(x)) <= 1 for x in scores) / count,
         "group/all_correct_fraction": sum(bool(c) and min(c) >= 1 for c in known) / count,
         "group/all_wrong_fraction": sum(bool(c) and max(c) <= 0 for c in known) / count,
         "group/kept_fraction": len(kept) / count,
     }
+
+
+def judged_scores(group: Group) -> list[float]:
+    """The first verifier's scores of the samples it has judged."""
+    return [x for x, c in zip(group.first_scores, group.correct, strict=True) if not math.isnan(c)]
 
 
 def length_metrics(sampled: list[Group]) -> dict[str, float]:
@@ -68,6 +75,8 @@ def verifier_metrics(mine: list[Group]) -> dict[str, float]:
         for correct in group.correct:
             if not math.isnan(correct):
                 add(f"reward/source/{group.problem.source}/correct_fraction", correct)
+        for score in judged_scores(group):
+            add(f"reward/source/{group.problem.source}/score", score)
         for reward in group.rewards:
             if not math.isnan(reward):
                 add(f"reward/source/{group.problem.source}/mean", reward)
@@ -75,6 +84,8 @@ def verifier_metrics(mine: list[Group]) -> dict[str, float]:
             for name, verdict in verdicts.items():
                 add("reward/timeout_fraction", float(verdict.reason is Reason.timeout))
                 add("reward/crash_fraction", float(verdict.reason is Reason.crash))
+                add("reward/refused_fraction", float(verdict.reason is Reason.refused))
+                add("reward/disputed_fraction", float(verdict.disputed))
                 add(
                     "reward/no_answer_fraction", float(verdict.reason in (Reason.no_answer, Reason.malformed))
                 )
@@ -91,7 +102,7 @@ def answer_metrics(mine: list[Group]) -> dict[str, float]:
     """Share of the commonest extracted answer over all samples, and of the commonest gold answer over all
     problems (all ranks must call it). Absent where verifiers extract nothing."""
     said = [next(iter(verdicts.values())).extracted for group in mine for verdicts in group.verdicts]
-    gold = [group.problem.answer for group in mine]
+    gold = [answer for group in mine for answer in group.problem.golds]
     # Checksums, because gold answers may be long programs.
     counts = [
         Counter(crc32(a.encode("utf-8", "surrogatepass")) for a in x if a is not None) for x in (said, gold)
@@ -211,7 +222,7 @@ def example(mine: list[Group]) -> Sample | None:
         return Sample(
             prompt=group.problem.prompt,
             response=group.completions[0].text,
-            score=group.scores[0],
+            score=group.first_scores[0],
             reason=verdict.reason.value,
         )
     return None

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
-from itertools import islice
+from functools import partial
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -13,16 +14,21 @@ from rlvr_cli.core.errors import UserError, hint
 from rlvr_cli.core.files import write_atomically
 from rlvr_cli.core.types import Problem
 from rlvr_cli.data.hygiene import GOLD, Checker
-from rlvr_cli.data.prompts import problems
+from rlvr_cli.data.layouts import PROBLEMS
+from rlvr_cli.data.prompts import guesses_read, problems
 from rlvr_cli.data.sampler import Sampler
-from rlvr_cli.data.sources import Report, rows
+from rlvr_cli.data.sources import Report, normalised
 from rlvr_cli.schema import Recipe
 from rlvr_cli.tracking import Tracker
 from rlvr_cli.tracking.null_tracker import NullTracker
 from rlvr_cli.verifiers.pool import Pool
 from rlvr_cli.verifiers.selftest import SelfTest, self_test
+from rlvr_cli.verifiers.several_golds import fault_of
 
+Row = dict[str, Any]
 REPORT = "data_report.json"
+MOST_GOLDS = 1000
+"""So many of a source, the first, are asked what of them is not compared: up to a millisecond each."""
 
 
 def load_problems(recipe: Recipe, tokenizer: Any, tracker: Tracker | NullTracker) -> Sampler:
@@ -34,22 +40,43 @@ def load_problems(recipe: Recipe, tokenizer: Any, tracker: Tracker | NullTracker
     looks = recipe.hygiene.enabled and distributed.rank() == 0
     checker = Checker(recipe.hygiene) if looks else None
     for name, bench in recipe.eval.benches.items() if checker else ():
-        checker.bench(name, rows(bench.source, bench.seed))  # type: ignore[union-attr]
-    by_source, reports = {}, {}
+        asked = list(normalised(bench.source, bench.seed, PROBLEMS))
+        checker.bench(name, asked)  # type: ignore[union-attr]
+    by_source, reports, refused = {}, {}, dict[str, list[Row]]()
     for name, source in recipe.data.items():
-        look = (lambda row, name=name: checker.row(name, row)) if checker else None
-        by_source[name], report = problems(
-            name, source, tokenizer, recipe.rollout.max_prompt_tokens, recipe.seed, look=look
+        by_source[name], reports[name] = problems(
+            name,
+            source,
+            tokenizer,
+            recipe.rollout.max_prompt_tokens,
+            recipe.seed,
+            look=partial(checker.row, name) if checker else None,
+            ask=partial(fault_of, recipe.verifiers),
+            refused=partial(note_refused, name, checker, refused.setdefault(name, [])),
         )
         check_routes(by_source[name], recipe.verifiers)
-        reports[name] = report
-        tracker.event("data", str(report))
+        tracker.event("data", str(reports[name]))
+        for verifier in dict.fromkeys(each for p in by_source[name] for each in p.verifiers):
+            own = [p for p in by_source[name] if verifier in p.verifiers]
+            if said := guesses_read(own, recipe.verifiers[verifier], f"verifiers.{verifier}"):
+                tracker.event("warning", f"data.{name}: {said}")
     if checker is not None:
-        check_golds(checker, by_source, recipe.verifiers)
-        conclude(recipe, checker, reports, tracker)
+        notes = {name: uncompared(found, recipe.verifiers) for name, found in by_source.items()}
+        conclude(recipe, checker, reports, notes, tracker)
     if recipe.verification.self_test_floor is not None and distributed.rank() == 0:
-        test_verifiers(recipe, by_source, tracker)
+        test_verifiers(recipe, by_source, refused, tracker)
     return Sampler(by_source, {n: s.weight for n, s in recipe.data.items()}, seed=recipe.seed)
+
+
+def note_refused(
+    source: str, checker: Checker | None, rows: list[Row], row: Row, gold: str | None, why: str
+) -> None:
+    """A gold that its verifiers cannot use: for the data report and, where it is there, for the self-test."""
+    if checker is not None:
+        why = why or row["faults"][0]
+        checker.found(source, GOLD, id=row["id"], answer=(gold or "")[:200], fault=why)
+    if gold is not None:
+        rows.append({"id": row["id"], "answer": gold, "extra": row["extra"] | {"prompt": row["prompt"]}})
 
 
 def check_routes(found: list[Problem], verifiers: dict[str, Any]) -> None:
@@ -66,28 +93,46 @@ def check_routes(found: list[Problem], verifiers: dict[str, Any]) -> None:
             )
 
 
-def check_golds(checker: Checker, by_source: dict[str, list[Problem]], verifiers: dict[str, Any]) -> None:
-    """Ask the verifiers of each problem whether they can use its gold answer."""
-    for name, found in by_source.items():
-        for problem in found:
-            for verifier in problem.verifiers:
-                check = getattr(verifiers[verifier], "check_gold", None)
-                fault = check(problem.answer, problem.extra) if check else None
-                if fault is not None:
-                    answer = problem.answer[:200]
-                    checker.found(name, GOLD, id=problem.id, verifier=verifier, answer=answer, fault=fault)
+def uncompared(found: list[Problem], verifiers: dict[str, Any]) -> list[str]:
+    """What to say of golds of which a verifier does not compare all, a line for each verifier."""
+    said = []
+    for name in dict.fromkeys(each for problem in found for each in problem.verifiers):
+        if (note_of := getattr(verifiers[name], "gold_note", None)) is None:
+            continue
+        looked = [(p.id, gold) for p in found if name in p.verifiers for gold in p.golds][:MOST_GOLDS]
+        notes = [(row, note) for row, gold in looked if (note := note_of(gold)) is not None]
+        if notes:
+            row, first = notes[0]
+            said.append(
+                f"{len(notes)} of {len(looked)} gold answers say more than verifiers.{name} compares "
+                f"(first: {first}, row {row}); its options are in docs/verifiers/{verifiers[name].name}.md"
+            )
+    return said
 
 
 def conclude(
-    recipe: Recipe, checker: Checker, reports: dict[str, Report], tracker: Tracker | NullTracker
+    recipe: Recipe,
+    checker: Checker,
+    reports: dict[str, Report],
+    notes: dict[str, list[str]],
+    tracker: Tracker | NullTracker,
 ) -> None:
-    """Write `data_report.json`, say what was found, and refuse it where that is asked."""
+    """Write `data_report.json`, say what was found, and refuse it where that is asked.
+
+    `notes`: source -> what is said of its golds; nothing to refuse, as most sets are meant so.
+    """
     content = {
-        name: {"rows": asdict(report), "found": {k: asdict(f) for k, f in checker.findings[name].items()}}
+        name: {
+            "rows": asdict(report),
+            "found": {kind: asdict(finding) for kind, finding in checker.findings[name].items()},
+            "uncompared": notes[name],
+        }
         for name, report in reports.items()
     }
     path = Path(recipe.out) / REPORT
     write_atomically(path, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
+    for name, line in ((name, line) for name, lines in notes.items() for line in lines):
+        tracker.event("data_check", f"{name}: {line}")
     said = [text for text in map(checker.summary, reports) if text]
     for text in said:
         tracker.event("data_check", f"{text}; examples in {REPORT}")
@@ -99,20 +144,30 @@ def conclude(
 
 
 def test_verifiers(
-    recipe: Recipe, by_source: dict[str, list[Problem]], tracker: Tracker | NullTracker
+    recipe: Recipe,
+    by_source: dict[str, list[Problem]],
+    refused: dict[str, list[Row]],
+    tracker: Tracker | NullTracker,
 ) -> None:
-    """The self-test of each source's first verifier, before anything large is built."""
+    """The self-test of each source's first verifier, before anything large is built.
+
+    `refused`: source -> golds that its verifiers cannot use, which count as refused.
+    """
     floor = recipe.verification.self_test_floor
     assert floor is not None
     firsts = {name: (recipe.data[name].verifiers or p[0].verifiers)[0] for name, p in by_source.items()}
     with Pool({name: recipe.verifiers[name] for name in firsts.values()}, recipe.verification) as pool:
         for name, found in by_source.items():
             verifier = firsts[name]
-            taken = (p for p in found if p.verifiers[0] == verifier)
-            tested = [
-                {"id": p.id, "answer": p.answer, "extra": p.extra}
-                for p in islice(taken, recipe.verification.self_test_rows)
-            ]
+            taken = (
+                {"id": p.id, "answer": gold, "extra": p.extra}
+                for p in found
+                if p.verifiers[0] == verifier
+                for gold in p.golds
+            )
+            most, faulty = recipe.verification.self_test_rows, refused[name]
+            share = len(faulty) / (len(faulty) + sum(len(p.golds) for p in found))
+            tested = islice(chain(faulty[: int(share * most)], taken), most)
             result = self_test(pool, verifier, recipe.verifiers[verifier], tested)
             tracker.event("self_test", f"{name}: {describe(verifier, result)}")
             if result.rate < floor:
@@ -126,6 +181,6 @@ def test_verifiers(
 
 def describe(verifier: str, result: SelfTest) -> str:
     return (
-        f"'{verifier}' refuses {len(result.refused)} of {result.golds} gold answers "
+        f"'{verifier}' refuses {len(result.refused)} of {result.golds} right answers "
         f"and accepts {len(result.accepted)} of {result.mutants} wrong ones"
     )

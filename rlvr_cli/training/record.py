@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any, NoReturn
+
+from rlvr_cli.core import distributed
 from rlvr_cli.core.errors import Hopeless
 from rlvr_cli.core.heartbeat import heart
-from rlvr_cli.core.types import Batch
+from rlvr_cli.core.types import Batch, Group
 from rlvr_cli.training import metrics
 from rlvr_cli.training.careful_update import skipped_metrics
 from rlvr_cli.training.diagnose import diagnose
@@ -12,6 +15,7 @@ from rlvr_cli.training.dynamic_sampling import Rollouts
 from rlvr_cli.training.parts import Parts
 from rlvr_cli.training.second_verifier import audit_metrics
 from rlvr_cli.training.token_records import token_notes
+from rlvr_cli.training.unjudged import NoVerdict, tell_missing
 
 MAX_EMPTY_STEPS = 3
 
@@ -67,9 +71,41 @@ def record(
         | timing
     )
     parts.tracker.step(parts.step, row, metrics.example(rollouts.mine))
+    parts.tracker.disputed(parts.step, disputed_rows(rollouts.mine))
+    tell_missing(parts, rollouts.mine)
     diagnose(parts.watch, parts.tracker, {"step": parts.step} | row)
     parts.checkpoints.poll()
-    warn_of_missing_groups(parts, rollouts)
+    if rollouts.unjudged is None:
+        warn_of_missing_groups(parts, rollouts)
+
+
+def disputed_rows(mine: list[Group]) -> list[dict[str, Any]]:
+    """Verdicts that two ways of comparing disagree on, of all ranks; all ranks must call it."""
+    found = [
+        {
+            "problem": group.problem.id,
+            "source": group.problem.source,
+            "verifier": name,
+            "gold": group.problem.golds,
+            "extracted": verdict.extracted,
+            "detail": verdict.detail,
+        }
+        for group in mine
+        for verdicts in group.verdicts
+        for name, verdict in verdicts.items()
+        if verdict.disputed
+    ]
+    return [row for share in distributed.gather(found) for row in share]
+
+
+def record_unjudged(parts: Parts, rollouts: Rollouts) -> NoReturn:
+    """Write a step without verdicts, which changes nothing, and end the run. All ranks must call it."""
+    tokens = parts.state["response_tokens"]
+    parts.step += 1
+    record(parts, rollouts, [], [], 0.0, [])
+    parts.step -= 1
+    parts.state["response_tokens"] = tokens
+    raise NoVerdict(f"no sample of step {parts.step + 1} has a verdict: {rollouts.unjudged}")
 
 
 def stage_metrics(parts: Parts) -> dict[str, float]:
@@ -96,5 +132,6 @@ def warn_of_missing_groups(parts: Parts, rollouts: Rollouts) -> None:
     if parts.state["empty_steps"] >= MAX_EMPTY_STEPS:
         raise NoSignal(
             f"{MAX_EMPTY_STEPS} steps in a row had no group with a signal (the last: 0 of {seen} groups); "
-            "the problems are too easy or too hard for this model: change data, model or rollout.max_tokens"
+            "the problems are too easy or too hard for this model, or its answers are not read: "
+            f"rlvr why {parts.out} tells which"
         )

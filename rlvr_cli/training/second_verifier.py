@@ -6,13 +6,10 @@ from concurrent.futures import Future
 from random import Random
 
 from rlvr_cli.core import distributed
-from rlvr_cli.core.types import Group, Verdict
+from rlvr_cli.core.types import Group, Reason, Verdict
 from rlvr_cli.sampling.collect import Pool
 from rlvr_cli.schema import Diagnosis
 from rlvr_cli.tracking import Timer
-
-RIGHT = 0.5
-"""Least score that counts as accepted."""
 
 
 class Audit:
@@ -33,7 +30,7 @@ class Audit:
         for sample, completion in enumerate(group.completions):
             if random.random() < self._share:
                 futures = self._pool.submit_group(
-                    self._verifier, [completion.text], problem.answer, problem.extra
+                    self._verifier, [completion.text], problem.golds, problem.extra
                 )
                 self._waiting.append((group, sample, futures[0]))
 
@@ -52,7 +49,7 @@ def audit_metrics(mine: list[Group], settings: Diagnosis) -> dict[str, float]:
     if settings.second_verifier is None:
         return {}
     pairs = [
-        (group.correct[sample] >= RIGHT, verdict.score >= RIGHT)
+        (group.correct[sample] == 1, verdict.reason is Reason.correct)
         for group in mine
         for sample, verdict in group.audits.items()
         if verdict.scored and group.correct[sample] == group.correct[sample]  # NaN: the first has no verdict

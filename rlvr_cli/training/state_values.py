@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -85,7 +86,7 @@ def continue_from(parts: Parts, states: list[State]) -> list[Group]:
     ]
     generated = parts.engine.generate(requests, parts.sampling)
     return verified(
-        ((key, [join(states[key].prefix, c, parts.tokenizer) for c in found]) for key, found in generated),
+        ((key, [join(states[key].prefix, c, parts.engine.text) for c in found]) for key, found in generated),
         parts.pool,
         [(state.group.index, state.group.problem) for state in states],
         weights=parts.verifier_weights,
@@ -97,11 +98,11 @@ def continue_from(parts: Parts, states: list[State]) -> list[Group]:
     )
 
 
-def join(prefix: tuple[int, ...], continuation: Completion, tokenizer: Any) -> Completion:
+def join(prefix: tuple[int, ...], continuation: Completion, text: Callable[[list[int]], str]) -> Completion:
     tokens = np.concatenate([np.asarray(prefix, np.int32), continuation.tokens])
     return Completion(
         tokens=tokens,
         logprobs=np.concatenate([np.full(len(prefix), np.nan, np.float32), continuation.logprobs]),
-        text=tokenizer.decode(tokens.tolist(), skip_special_tokens=True),
+        text=text(tokens.tolist()),
         finished=continuation.finished,
     )

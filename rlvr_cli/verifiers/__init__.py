@@ -22,9 +22,18 @@ A verifier may also have
     verify_group(responses, answer, extra) -> list[Verdict]   in the parent, all samples of a problem at once
     needs_s -> float                                    seconds its own deadlines take; verification.timeout_s
                                                         must be as long, or the pool's alarm comes first
-    check_gold(answer, extra) -> str | None             why a gold answer cannot be used
+    check_gold(answer, extra) -> str | None             why a gold answer cannot be used: such golds are left
+                                                        out before anything is judged by them
+    gold_note(answer) -> str | None                     what of a gold answer it does not compare
+    reads: Reads                                        what it does with golds (several_golds.py); no_gold:
+                                                        rows need no `answer`, and "" stands for it
     limits(config) -> Verification                      pool settings of its own: it gets workers to itself;
                                                         UserError where something it needs is missing
+    waits: bool                                         with `limits`: its time is that of a server or a model
+                                                        and no response's doing, so what is late or fails is
+                                                        no verdict; else it is `refused` (worker.py)
+    wait_s: float                                       with `waits`: how long the pool waits for a server
+                                                        after `verify` has raised `answer.Unreachable`
     batch: int, verify_batch(items) -> list[Verdict]    with `limits`: several (response, answer, extra) at
                                                         a time, as many as wait, at most `batch`
     gold_responses(answer, extra) -> list[str]          responses that must score 1, for self-tests
@@ -32,8 +41,10 @@ A verifier may also have
                                                         changed in value, never in spelling only
 
 The last two come together (`rlvr verify --self-test`, `verification.self_test_floor`); they are asked
-only about gold answers that `check_gold` accepts. A verifier without `gate` never is one.
+only about gold answers that `check_gold` accepts. Both may give a dict[str, list[str]] instead: class of
+spelling or of mistake -> responses, told apart in the report. A verifier without `gate` never is one.
 
+`answer` is one gold: of several the pool asks for a verdict by each, and any counts.
 `extra` holds the other columns of the row, and under `prompt` the problem as the data set has it.
 Verifiers import no torch; one with `limits` may, inside functions that only its worker calls.
 """

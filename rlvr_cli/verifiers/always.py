@@ -6,10 +6,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from rlvr_cli.core.types import Reason, Verdict
+from rlvr_cli.verifiers.several_golds import Reads
 
 
 @dataclass(kw_only=True)
 class Always:
+    reads = Reads.no_gold
     name: str = "always"
     weight: float = 1.0
     gate: bool = False

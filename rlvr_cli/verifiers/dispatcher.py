@@ -1,8 +1,10 @@
 """The thread behind a pool: it starts the workers, gives them items, and owns their deadlines.
 
 It gives a worker one item at a time, so waiting in the queue does not count, and kills a worker that is
-late. An item whose worker died is tried once more, since it may be another's victim; if that worker
-dies as well, the verdict is `crash`. A batch that brings no verdicts is tried again item by item.
+late. An item whose worker died is tried once more, since it may be another's victim; if that worker dies as
+well, the verdict is `refused` where both died by a fault of their own and others are judged, else `crash`. A
+batch that brings no verdicts is tried again item by item. While a verifier's server is down, one item at a
+time asks for it (outage.py) and the others wait.
 
 The thread starts the workers itself, because the kernel's "die with your parent" means the thread
 that started you.
@@ -23,16 +25,19 @@ from typing import Any
 
 from rlvr_cli.core.types import Reason, Verdict
 from rlvr_cli.schema import Verification
+from rlvr_cli.verifiers.answer import MEMORY, Answer
+from rlvr_cli.verifiers.outage import Outage
 from rlvr_cli.verifiers.process import Item, Worker, next_item
 
 FAILED_STARTS = 3
-"""In a row, without a worker that comes up in between: the fault is not chance."""
+"""Workers in a row that end before they have judged anything: the fault is not chance."""
 KILLED_STARTS = 30
 """The same, where somebody else has killed them: a machine short of memory may have more to give later."""
 
 
 class Dispatcher:
-    """`payload`: the pickled verifiers; `batch`: items a worker takes at a time, at most.
+    """`payload`: the pickled verifiers; `batch`: items a worker takes at a time, at most; `waits`: what they
+    wait for is no response's doing; `patience_s`: how long a server that is down is waited for.
 
     `finish` is called once for every item: with its verdict, or with the fault that has ended the pool.
     """
@@ -43,6 +48,9 @@ class Dispatcher:
         payload: bytes,
         batch: int,
         finish: Callable[[Item, Verdict | RuntimeError], None],
+        *,
+        waits: bool = False,
+        patience_s: float = 0.0,
     ) -> None:
         self._config, self._payload, self._batch, self._finish = config, payload, batch, finish
         self.fault: str | None = None
@@ -51,7 +59,12 @@ class Dispatcher:
         self._queue: deque[Item] = deque()
         self._closed = False
         self._workers: list[Worker] = []
+        self._waits = waits
+        self._clock_s = config.timeout_s if waits else 2 * config.timeout_s
         self._failed_starts = 0
+        self._proven = False
+        """Something has been judged: the verifiers work on this machine."""
+        self.outage = Outage(patience_s)
         self._waker, self._woken = Pipe()
         self._thread = threading.Thread(target=self._run, name="verifiers", daemon=True)
         self._thread.start()
@@ -82,8 +95,10 @@ class Dispatcher:
             while not self._closed:
                 self._staff()
                 self._assign()
-                deadlines = [worker.deadline for worker in self._workers]
-                pause = max(0.0, min(deadlines) - monotonic())
+                moments = [worker.deadline for worker in self._workers]
+                if self.outage.going_on and self._queue and not any(w.item for w in self._workers):
+                    moments.append(max(self.outage.again_at, monotonic() + 0.05))
+                pause = max(0.0, min(moments) - monotonic())
                 by_connection: dict[Any, Worker] = {worker.connection: worker for worker in self._workers}
                 for heard in wait([self._woken, *by_connection], min(pause, 3600)):
                     if heard is self._woken:
@@ -100,7 +115,7 @@ class Dispatcher:
         """Replace the dead and the spent; a spent worker serves until its successor is ready."""
         spent = [worker for worker in self._workers if worker.served >= self._config.recycle_after]
         for _ in range(len(self._workers) - len(spent), max(1, self._config.workers)):
-            self._workers.append(Worker(self._config, self._payload))
+            self._workers.append(Worker(self._config, self._payload, self._clock_s))
         surplus = sum(worker.ready for worker in self._workers) - self._config.workers
         for worker in [worker for worker in spent if worker.item is None][: max(0, surplus)]:
             self._remove(worker)
@@ -108,16 +123,19 @@ class Dispatcher:
     def _assign(self) -> None:
         idle = [worker for worker in self._workers if worker.ready and worker.item is None]
         idle.sort(key=lambda worker: worker.served)
+        if self.outage.going_on:
+            busy = any(worker.item for worker in self._workers)
+            idle = [] if busy or monotonic() < self.outage.again_at else idle[:1]
         for worker in idle:
             with self._lock:
                 if not self._queue:
                     return
-                worker.item = next_item(self._queue, self._batch)
-            worker.deadline = monotonic() + self._config.timeout_s
+                item = next_item(self._queue, self._batch)
             try:
-                worker.connection.send_bytes(worker.item.message)
-                worker.item.attempts += 1
-            except OSError:
+                worker.begin(item)
+            except OSError:  # it died before it had it
+                worker.item = None
+                self._retry(item)
                 self._died(worker)
 
     def _hear(self, worker: Worker) -> None:
@@ -127,7 +145,6 @@ class Dispatcher:
             self._died(worker)
             return
         worker.deadline = float("inf")
-        self._failed_starts = 0
         if not worker.ready:
             if message != "ready":
                 self.fault = f"a verifier cannot start:\n{message}"
@@ -136,16 +153,44 @@ class Dispatcher:
             return
         item, worker.item = worker.item, None
         assert item is not None
-        # After a timeout or a crash nobody knows what its memory holds.
-        scored = all(verdict.scored for verdict in message)
-        worker.served = worker.served + len(message) if scored else self._config.recycle_after
-        again = []
-        for part, verdict in zip(item.parts or [item], message, strict=True):
-            if item.parts and not verdict.scored:
-                again.append(part)
-            else:
-                self._finish(part, verdict)
-        self._alone(again)
+        self._failed_starts = 0
+        self._answered(worker, item, message)
+
+    def _answered(self, worker: Worker, item: Item, answer: Answer) -> None:
+        spent = answer.spent or not all(verdict.scored for verdict in answer.verdicts)
+        worker.served = self._config.recycle_after if spent else worker.served + len(answer.verdicts)
+        if answer.unreachable is not None:
+            self._unreachable(item.parts or [item], answer.unreachable)
+        elif answer.again and item.attempts < 2:
+            self._retry(item)
+        elif answer.again:
+            self._finish_all(item.parts or [item], Reason.refused, MEMORY)
+        else:
+            self.outage.over()
+            self._proven = self._proven or not spent
+            again = []
+            for part, verdict in zip(item.parts or [item], answer.verdicts, strict=True):
+                if item.parts and not verdict.scored:
+                    again.append(part)
+                else:
+                    self._finish(part, verdict)
+            self._alone(again)
+
+    def _unreachable(self, items: list[Item], cause: str) -> None:
+        """The server of an item is down: wait for it, or where that has taken too long, give all up."""
+        self.outage.failed(cause)
+        with self._lock:
+            self._queue.extendleft(reversed(items))
+            lost = list(self._queue) if self.outage.hopeless else []
+            if lost:
+                self._queue.clear()
+        for item in items:
+            item.attempts = 0
+        self._finish_all(lost, Reason.crash, self.outage.detail)
+
+    def _finish_all(self, items: list[Item], reason: Reason, detail: str) -> None:
+        for item in items:
+            self._finish(item, Verdict(score=0.0, reason=reason, detail=detail))
 
     def _enforce(self) -> None:
         """Kill who is late, unless the verdict has come while this process was not looking."""
@@ -153,17 +198,23 @@ class Dispatcher:
         for worker in [worker for worker in self._workers if worker.deadline <= now]:
             if worker.connection.poll():
                 continue
-            item, worker.item = worker.item, None
-            if item is None:
+            if worker.item is None:
                 self._died(worker, late=True)
-                continue
-            self._remove(worker)
-            if item.parts:
-                self._alone(item.parts)
-                continue
-            limit = self._config.timeout_s
-            detail = f"worker killed after {limit:g} s"
-            self._finish(item, Verdict(score=0.0, reason=Reason.timeout, detail=detail, ms=limit * 1000))
+            elif (computed := not self._waits and worker.has_computed()) or worker.killed_at <= now:
+                self._late(worker, computed)
+
+    def _late(self, worker: Worker, computed: bool) -> None:
+        """Kill a worker that does not hear its clocks: of its item's doing if it has `computed` all along."""
+        item = worker.item
+        assert item is not None
+        self._remove(worker)
+        if item.parts:
+            self._alone(item.parts)
+            return
+        reason = Reason.refused if computed else Reason.timeout
+        limit = self._config.timeout_s if computed else self._clock_s
+        detail = f"worker killed after {limit:g} s" + (" of computing" if computed else "")
+        self._finish(item, Verdict(score=0.0, reason=reason, detail=detail, ms=limit * 1000))
 
     def _died(self, worker: Worker, late: bool = False) -> None:
         item = worker.item
@@ -171,23 +222,33 @@ class Dispatcher:
             worker.process.wait(0 if late else 1.0)
         self._remove(worker)
         code = worker.process.returncode
-        if not worker.ready:
+        killed = code == -signal.SIGKILL and not late
+        if item is None or not self._proven:
             self._failed_starts += 1
-            killed = code == -signal.SIGKILL and not late
             if self._failed_starts >= (KILLED_STARTS if killed else FAILED_STARTS):
+                if item is not None:
+                    self._retry(item)  # for `_end` to find
                 self.fault = (
                     f"verifier workers do not start (exit code {code}); "
                     f"is verification.memory_mb={self._config.memory_mb} enough?"
                 )
                 raise RuntimeError(self.fault)
-        elif item is not None and item.parts:
+        for part in [] if item is None else item.parts or [item]:
+            part.deaths += not killed
+        if item is None:
+            return
+        if item.parts:
             self._alone(item.parts)
-        elif item is not None and item.attempts < 2:
-            with self._lock:
-                self._queue.appendleft(item)
-        elif item is not None:
-            detail = f"worker died (exit code {code})"
-            self._finish(item, Verdict(score=0.0, reason=Reason.crash, detail=detail))
+        elif item.attempts < 2:
+            self._retry(item)
+        else:
+            caused = item.deaths > 1 and self._proven
+            reason = Reason.refused if caused else Reason.crash
+            self._finish_all([item], reason, f"worker died (exit code {code})")
+
+    def _retry(self, item: Item) -> None:
+        with self._lock:
+            self._queue.appendleft(item)
 
     def _alone(self, parts: list[Item]) -> None:
         """Try items of a batch again, each by itself: what one of them does is no other's verdict."""

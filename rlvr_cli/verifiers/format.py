@@ -8,10 +8,12 @@ from typing import Any
 
 from rlvr_cli.core.types import Reason, Verdict
 from rlvr_cli.verifiers.extract import Rejected, boxed
+from rlvr_cli.verifiers.several_golds import Reads
 
 
 @dataclass(kw_only=True)
 class Format:
+    reads = Reads.no_gold
     name: str = "format"
     weight: float = 1.0
     gate: bool = False

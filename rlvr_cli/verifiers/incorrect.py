@@ -10,14 +10,17 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from rlvr_cli.core.types import Reason, Verdict
-from rlvr_cli.verifiers.golds import hedges, wrapped, wrong_math
-from rlvr_cli.verifiers.math import Math, gold_of
+from rlvr_cli.verifiers.math import Math
+from rlvr_cli.verifiers.several_golds import Reads
 
 _INVERSE = {Reason.correct: (0.0, Reason.wrong), Reason.wrong: (1.0, Reason.correct)}
+_NO_ANSWERS = ("no answer", "hedged", "universal")
+"""Classes of wrong answers that may be refused: worth nothing to anybody."""
 
 
 @dataclass(kw_only=True)
 class Incorrect(Math):
+    reads = Reads.every_gold
     name: str = "incorrect"
 
     def verify(self, response: str, answer: str, extra: dict[str, Any]) -> Verdict:
@@ -27,16 +30,20 @@ class Incorrect(Math):
         verdict = super().inline(response, answer, extra)
         return None if verdict is None else _inverse(verdict)
 
-    def gold_responses(self, answer: str, extra: dict[str, Any]) -> list[str]:
+    def gold_responses(self, answer: str, extra: dict[str, Any]) -> dict[str, list[str]]:
         """Wrong answers; none where no change of the gold answer is certain to change its value."""
-        opening = "</think>\n" if self.thinking else ""
-        return [opening + wrapped(wrong, self.extraction) for wrong in wrong_math(gold_of(answer))]
+        return {
+            kind: found for kind, found in super().mutate(answer, extra).items() if kind not in _NO_ANSWERS
+        }
 
-    def mutate(self, answer: str, extra: dict[str, Any]) -> list[str]:
+    def mutate(self, answer: str, extra: dict[str, Any]) -> dict[str, list[str]]:
         """Right answers, no answer, and where it asks for one value, two of them."""
-        gold, opening = gold_of(answer), "</think>\n" if self.thinking else ""
-        both = [wrapped(text, self.extraction) for text in hedges(gold, wrong_math(gold), self.extraction)]
-        return ["", *super().gold_responses(answer, extra), *(opening + text for text in both)]
+        none = {
+            kind: found
+            for kind, found in super().mutate(answer, extra).items()
+            if kind in ("no answer", "hedged")
+        }
+        return super().gold_responses(answer, extra) | none
 
 
 def _inverse(verdict: Verdict) -> Verdict:

@@ -13,11 +13,12 @@ import re
 import time
 from dataclasses import dataclass, replace
 from functools import cache
-from typing import Any
+from typing import Any, ClassVar
 
 from rlvr_cli.core.errors import UserError
 from rlvr_cli.core.types import Reason, Verdict
 from rlvr_cli.schema import Verification
+from rlvr_cli.verifiers.answer import Unreachable
 from rlvr_cli.verifiers.extract import Rejected, after_reasoning
 
 BACKOFF_S = 0.5
@@ -47,8 +48,12 @@ class NoAnswer(Exception):
         self.pause_s = pause_s
 
 
-class OutOfTime(NoAnswer):
-    """There is no time left for another attempt."""
+class Late(NoAnswer):
+    """The server is there, and has not answered in time."""
+
+
+class NotUnderstood(NoAnswer):
+    """The server refuses this request: 400, 413 or 422."""
 
 
 @dataclass(kw_only=True)
@@ -84,6 +89,9 @@ class Judge:
     """Further attempts after a failed connection, 429 or 5xx."""
     timeout_s: float = 60.0
     """Seconds for a verdict, retries included."""
+    wait_s: float = 120.0
+    """Seconds a server that is down or too busy is waited for after that, before verdicts are given up."""
+    waits: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         if not re.match(r"https?://[^/\s]", self.base_url):
@@ -101,8 +109,9 @@ class Judge:
         for key in ("max_tokens", "max_chars", "concurrency", "timeout_s"):
             if getattr(self, key) <= 0:
                 raise ValueError(f"{key} is {getattr(self, key)}; it must be above 0")
-        if self.retries < 0:
-            raise ValueError(f"retries is {self.retries}; it must be at least 0")
+        for key in ("retries", "wait_s"):
+            if getattr(self, key) < 0:
+                raise ValueError(f"{key} is {getattr(self, key)}; it must be at least 0")
 
     def limits(self, config: Verification) -> Verification:
         if self.api_key_env is not None and not os.environ.get(self.api_key_env):
@@ -117,13 +126,28 @@ class Judge:
         if not text:
             return Verdict(score=0.0, reason=Reason.no_answer, detail="the response is empty")
         values = {"question": question(extra), "answer": answer, "response": text[-self.max_chars :]}
-        deadline = time.monotonic() + self.timeout_s
         try:
-            said = self._ask(_fill(self.template, values), deadline)
+            said = self._ask(values)
+        except Late as error:
+            reason, detail = Reason.timeout, str(error)
+        except NotUnderstood as error:
+            reason, detail = self._who_caused(values), str(error)
         except NoAnswer as error:
-            reason = Reason.timeout if isinstance(error, OutOfTime) else Reason.crash
-            return Verdict(score=0.0, reason=reason, detail=self._without_key(str(error))[:300])
-        return self._read(said)
+            if error.pause_s >= 0:
+                said_last = self._without_key(str(error))
+                raise Unreachable(f"the judge at {self.base_url}: {said_last}") from error
+            reason, detail = Reason.crash, str(error)
+        else:
+            return self._read(said)
+        return Verdict(score=0.0, reason=reason, detail=self._without_key(detail)[:300])
+
+    def _who_caused(self, values: dict[str, str]) -> Reason:
+        """Of a refused request: the response, if the judge answers the same with a short one."""
+        try:
+            self._ask(values | {"response": "-"})
+        except NoAnswer:
+            return Reason.crash
+        return Reason.refused
 
     def _read(self, said: str) -> Verdict:
         found = re.findall(self.pattern, said)
@@ -139,8 +163,9 @@ class Judge:
         reason = Reason.correct if score >= self.correct_from else Reason.wrong
         return Verdict(score=score, reason=reason, extracted=found[-1], detail=said[-300:])
 
-    def _ask(self, prompt: str, deadline: float) -> str:
+    def _ask(self, values: dict[str, str]) -> str:
         """The judge's answer; NoAnswer where there is none in time and after all attempts."""
+        prompt, deadline = _fill(self.template, values), time.monotonic() + self.timeout_s
         pause = BACKOFF_S
         for attempt in range(self.retries + 1):
             try:
@@ -149,9 +174,7 @@ class Judge:
                 wait = max(pause * (1 + random.random() / 2), error.pause_s)
                 if error.pause_s < 0:
                     raise
-                if time.monotonic() + wait >= deadline:
-                    raise OutOfTime(f"no verdict within {self.timeout_s:g} s: {error}") from error
-                if attempt == self.retries:
+                if attempt == self.retries or time.monotonic() + wait >= deadline:
                     raise
             time.sleep(wait)
             pause *= 2
@@ -174,10 +197,14 @@ class Judge:
                 headers={"Authorization": f"Bearer {key}"} if key else {},
                 timeout=max(0.05, deadline - time.monotonic()),
             )
+        except (httpx.ReadTimeout, httpx.WriteTimeout) as error:
+            raise Late(f"no verdict within {self.timeout_s:g} s") from error
         except httpx.HTTPError as error:
             raise NoAnswer(f"{type(error).__name__}: {error}") from error
         if reply.status_code == 429 or reply.status_code >= 500:
             raise NoAnswer(_status(reply), _seconds(reply.headers.get("Retry-After")))
+        if reply.status_code in (400, 413, 422):
+            raise NotUnderstood(_status(reply), -1.0)
         if reply.status_code != 200:  # a wrong key, a wrong model: asking again changes nothing
             raise NoAnswer(_status(reply), -1.0)
         try:

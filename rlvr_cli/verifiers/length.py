@@ -10,6 +10,7 @@ from typing import Any
 
 from rlvr_cli.core.errors import UserError
 from rlvr_cli.core.types import Reason, Verdict
+from rlvr_cli.verifiers.several_golds import Reads
 
 
 class Unit(Enum):
@@ -30,6 +31,7 @@ class Part(Enum):
 
 @dataclass(kw_only=True)
 class Length:
+    reads = Reads.no_gold
     name: str = "length"
     weight: float = 1.0
     gate: bool = False

@@ -23,6 +23,7 @@ from rlvr_cli.schema import Verification
 from rlvr_cli.verifiers.backpressure import Room
 from rlvr_cli.verifiers.dispatcher import Dispatcher
 from rlvr_cli.verifiers.process import Item
+from rlvr_cli.verifiers.several_golds import Golds, Together, judged_by, reads, settles, together
 
 OUTSTANDING_PER_WORKER = 128
 """Items waiting or in work; `submit` blocks above it."""
@@ -50,7 +51,15 @@ class Pool:
         self._room = Room(OUTSTANDING_PER_WORKER * max(1, config.workers), OUTSTANDING_BYTES)
         self._lock = threading.Lock()  # guards the cache
         self._cache: OrderedDict[Hashable, Future[Verdict]] = OrderedDict()
-        self._dispatcher = Dispatcher(config, pickle.dumps(self._verifiers), batch, self._finish)
+        only = next(iter(verifiers.values())) if inner else None
+        self._dispatcher = Dispatcher(
+            config,
+            pickle.dumps(self._verifiers),
+            batch,
+            self._finish,
+            waits=getattr(only, "waits", False),
+            patience_s=getattr(only, "wait_s", 0.0),
+        )
 
     def __enter__(self) -> Pool:
         return self
@@ -58,53 +67,72 @@ class Pool:
     def __exit__(self, *error: object) -> None:
         self.close()
 
-    def submit(self, verifier: str, response: str, answer: str, extra: dict[str, Any]) -> Future[Verdict]:
-        """The verdict to come. Model text never makes it raise.
+    def submit(self, verifier: str, response: str, answer: Golds, extra: dict[str, Any]) -> Future[Verdict]:
+        """The verdict to come; of several golds any counts. Model text never makes it raise.
 
         Blocks while too much is outstanding, so do not call it from a future's callback.
         """
         if verifier in self._apart:
             return self._apart[verifier].submit(verifier, response, answer, extra)
         chosen = self._verifiers[verifier]
-        future: Future[Verdict] = Future()
-        future.set_running_or_notify_cancel()  # cached futures are shared: nobody may cancel one
-        key = None
+        use, golds = reads(chosen), judged_by(chosen, answer)
+        known: list[Verdict] = []
+        waiting: list[tuple[str, Hashable]] = []
+        for gold in golds:
+            verdict, key = self._at_once(verifier, response, gold, extra)
+            if verdict is None:
+                waiting.append((gold, key))
+            elif len(golds) == 1 or settles(verdict, use):
+                return _done(verdict)
+            else:
+                known.append(verdict)
+        futures = [
+            self._enqueue(Item(pickle.dumps((verifier, response, gold, extra)), _running(), key))
+            for gold, key in waiting
+        ]
+        if not futures:
+            return _done(together(known, use))
+        return futures[0] if len(golds) == 1 else Together(known, futures, use).future
+
+    def _at_once(
+        self, verifier: str, response: str, gold: str, extra: dict[str, Any]
+    ) -> tuple[Verdict | None, Hashable]:
+        """A verdict that needs no worker; or else what it may be remembered by, if anything."""
+        chosen, key = self._verifiers[verifier], None
         try:
             started = perf_counter()
-            verdict = chosen.inline(response, answer, extra) if hasattr(chosen, "inline") else None
+            verdict = chosen.inline(response, gold, extra) if hasattr(chosen, "inline") else None
             if verdict is not None:
                 verdict.ms = (perf_counter() - started) * 1000
             elif hasattr(chosen, "key"):
-                key = (verifier, chosen.key(response, answer, extra))
-        except Exception as error:  # the input is hostile; the run must know and go on
-            verdict = Verdict(score=0.0, reason=Reason.crash, detail=f"{type(error).__name__}: {error}"[:300])
-        if verdict is not None:
-            future.set_result(verdict)
-            return future
-        return self._enqueue(Item(pickle.dumps((verifier, response, answer, extra)), future, key))
+                key = (verifier, chosen.key(response, gold, extra))
+        except Exception:  # the input is hostile; a worker finds out what has caused it
+            return None, None
+        return verdict, key
 
     def submit_group(
-        self, verifier: str, responses: list[str], answer: str, extra: dict[str, Any]
+        self, verifier: str, responses: list[str], answer: Golds, extra: dict[str, Any]
     ) -> list[Future[Verdict]]:
         """The verdicts of all samples of a problem; a verifier with `verify_group` sees them together."""
         chosen: Any = self._verifiers.get(verifier)
         if not hasattr(chosen, "verify_group"):
             return [self.submit(verifier, response, answer, extra) for response in responses]
         try:
-            verdicts = chosen.verify_group(responses, answer, extra)
+            by_gold = [chosen.verify_group(responses, g, extra) for g in judged_by(chosen, answer)]
         except Exception as error:  # the input is hostile; the run must know and go on
-            detail = f"{type(error).__name__}: {error}"[:300]
-            verdicts = [Verdict(score=0.0, reason=Reason.crash, detail=detail) for _ in responses]
-        futures: list[Future[Verdict]] = [Future() for _ in responses]
-        for future, verdict in zip(futures, verdicts, strict=True):
-            future.set_result(verdict)
-        return futures
+            by_gold = [[_crash(error) for _ in responses]]
+        return [_done(together(list(each), reads(chosen))) for each in zip(*by_gold, strict=True)]
 
     @property
     def fault(self) -> str | None:
         """Why the pool has ended by itself, if it has."""
         faults = [self._dispatcher.fault, *(pool.fault for pool in self._apart.values())]
         return next(filter(None, faults), None)
+
+    def notice(self) -> str | None:
+        """That a verifier's server has begun to be waited for; once for each time."""
+        notices = [self._dispatcher.outage.notice(), *(pool.notice() for pool in self._apart.values())]
+        return next(filter(None, notices), None)
 
     def close(self) -> None:
         """Stop at once. Items without a verdict get `crash`."""
@@ -141,7 +169,24 @@ class Pool:
         if isinstance(outcome, RuntimeError):
             item.future.set_exception(outcome)
         else:
-            if outcome.reason is Reason.crash:  # chance, perhaps: the next one may try again
+            if not outcome.scored:  # chance, perhaps: the next one may try again
                 self._forget(item)
             item.future.set_result(outcome)
         self._room.leave(len(item.message))
+
+
+def _running() -> Future[Verdict]:
+    """Cached futures are shared: nobody may cancel one."""
+    future: Future[Verdict] = Future()
+    future.set_running_or_notify_cancel()
+    return future
+
+
+def _done(verdict: Verdict) -> Future[Verdict]:
+    future = _running()
+    future.set_result(verdict)
+    return future
+
+
+def _crash(error: Exception) -> Verdict:
+    return Verdict(score=0.0, reason=Reason.crash, detail=f"{type(error).__name__}: {error}"[:300])

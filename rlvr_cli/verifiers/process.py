@@ -17,6 +17,10 @@ from time import monotonic
 
 from rlvr_cli.core.types import Verdict
 from rlvr_cli.schema import Verification
+from rlvr_cli.verifiers.deadline import Counters, Wants
+
+TICKS = os.sysconf("SC_CLK_TCK")
+"""Of /proc, a second."""
 
 
 @dataclass(slots=True, eq=False)
@@ -28,6 +32,8 @@ class Item:
     future: Future[Verdict]
     key: Hashable
     attempts: int = 0
+    deaths: int = 0
+    """Workers that have died of it, or of a batch it was in, by a fault of their own."""
     parts: list[Item] = field(default_factory=list)
     """The items of a batch, which travels as one."""
 
@@ -45,10 +51,11 @@ def next_item(queue: deque[Item], batch: int) -> Item:
 class Worker:
     """Created in the pool's dispatcher thread, whose end it would not survive.
 
-    `payload`: the pickled verifiers.
+    `payload`: the pickled verifiers; `clock_s`: seconds by the clock after which it is killed, `timeout_s` of
+    computing being its limit otherwise.
     """
 
-    def __init__(self, config: Verification, payload: bytes) -> None:
+    def __init__(self, config: Verification, payload: bytes, clock_s: float) -> None:
         self.connection, theirs = Pipe()
         root = str(Path(__file__).parents[2])
         path = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
@@ -67,12 +74,41 @@ class Worker:
         self.item: Item | None = None
         self.served = 0
         self.deadline = monotonic() + config.start_s
-        soft_s = config.timeout_s - min(1.0, config.timeout_s / 4)
+        self.killed_at = self.deadline
+        self._limit_s, self._clock_s = config.timeout_s, clock_s
+        self._used_s = 0.0
+        self._times, self._wants = Counters(f"/proc/{self.process.pid}/stat"), Wants(self.process.pid)
+        margin = min(1.0, config.timeout_s / 4)
         with suppress(OSError):  # it is dead already; the dispatcher will read the end of file
-            self.connection.send_bytes(pickle.dumps((sys.path, soft_s)))
+            self.connection.send_bytes(pickle.dumps((sys.path, config.timeout_s - margin, clock_s - margin)))
             self.connection.send_bytes(payload)
+
+    def begin(self, item: Item) -> None:
+        """Give it an item. OSError where it is dead."""
+        self.item, self._used_s = item, self._computed()
+        now = monotonic()
+        self.deadline, self.killed_at = now + self._limit_s, now + self._clock_s
+        self._wants.begin(self._clock_s)
+        self.connection.send_bytes(item.message)
+        item.attempts += 1
+
+    def has_computed(self) -> bool:
+        """Whether its item has used up its time by computing; if not, `deadline` is when it may have."""
+        left = self._limit_s - min(1.0, self._limit_s / 4) - (self._computed() - self._used_s)
+        now = monotonic()
+        if self.killed_at <= now and self._wants():
+            self.killed_at = now + 1.0
+        self.deadline = min(self.killed_at, now + max(0.05, left))
+        return left <= 0
+
+    def _computed(self) -> float:
+        """Seconds of computing since it was started; of its own, not of programs it has started."""
+        words = self._times.read().rpartition(b")")[2].split()  # behind the program's name
+        return (int(words[11]) + int(words[12])) / TICKS if words else self._used_s
 
     def stop(self) -> None:
         self.process.kill()
         self.process.wait()
         self.connection.close()
+        self._times.close()
+        self._wants.close()

@@ -7,10 +7,12 @@ from hashlib import blake2b
 from typing import Any
 
 from rlvr_cli.core.types import Reason, Verdict
+from rlvr_cli.verifiers.several_golds import Reads
 
 
 @dataclass(kw_only=True)
 class Random:
+    reads = Reads.no_gold
     name: str = "random"
     weight: float = 1.0
     gate: bool = False

@@ -14,6 +14,7 @@ from rlvr_cli import gym
 from rlvr_cli.core.types import Reason, Verdict
 from rlvr_cli.gym.scores import score
 from rlvr_cli.verifiers.extract import Extraction, Rejected, extract
+from rlvr_cli.verifiers.several_golds import Reads
 
 # Distances to a number that is none come out as full marks in some scorers; 1e999999999 takes hours to read.
 _NO_NUMBER = re.compile(r"(?<![a-z])(?:nan|inf|infinity)(?![a-z])|[0-9.]e[-+]?[0-9_]{4}", re.IGNORECASE)
@@ -21,6 +22,7 @@ _NO_NUMBER = re.compile(r"(?<![a-z])(?:nan|inf|infinity)(?![a-z])|[0-9.]e[-+]?[0
 
 @dataclass(kw_only=True)
 class ReasoningGym:
+    reads = Reads.no_gold
     name: str = "reasoning_gym"
     weight: float = 1.0
     gate: bool = False

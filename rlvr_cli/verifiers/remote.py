@@ -1,7 +1,7 @@
 """A verifier on another machine: asks a server started with `rlvr serve-verifier`.
 
-The request is made by a worker of the pool, so what blocks is a worker and never the trainer. An answer
-that does not come, after retries, raises: the pool makes a `crash` of it, which is no score.
+The request is made by a worker of the pool, so what blocks is a worker and never the trainer. A server that
+cannot be reached, after retries, is waited for by the pool; one that refuses gives a `crash`.
 """
 
 from __future__ import annotations
@@ -11,11 +11,12 @@ import os
 import time
 from dataclasses import dataclass, replace
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
-from typing import Any
+from typing import Any, ClassVar
 from urllib.parse import SplitResult, urlsplit
 
 from rlvr_cli.core.types import Reason, Verdict
 from rlvr_cli.schema import Verification
+from rlvr_cli.verifiers.answer import Unreachable
 
 BACKOFF_S = 0.1
 """Pause before the first retry; it doubles with each."""
@@ -24,12 +25,20 @@ MARGIN_S = 5.0
 BUSY = (429, 502, 503, 504)
 
 
-class Unavailable(Exception):
+class Busy(Exception):
     """The server gave no verdict, and why."""
 
     def __init__(self, message: str, pause_s: float = 0.0) -> None:
         super().__init__(message)
         self.pause_s = pause_s
+
+
+class Late(Exception):
+    """The server is there, and has not answered in time."""
+
+
+class NotUnderstood(ValueError):
+    """The server refuses this request: 400 or 413."""
 
 
 @dataclass(kw_only=True)
@@ -50,6 +59,9 @@ class Remote:
     """Requests at once: workers of its own, which do nothing but wait."""
     retries: int = 3
     """Further attempts when the server cannot be reached or is busy."""
+    wait_s: float = 120.0
+    """Seconds a server that is down or too busy is waited for after that, before verdicts are given up."""
+    waits: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         parts = urlsplit(self.url)
@@ -59,8 +71,9 @@ class Remote:
             raise ValueError(f"timeout_s is {self.timeout_s}; it must be above 0")
         if self.connections < 1:
             raise ValueError(f"connections is {self.connections}; it must be at least 1")
-        if self.retries < 0:
-            raise ValueError(f"retries is {self.retries}; it must not be negative")
+        for key in ("retries", "wait_s"):
+            if getattr(self, key) < 0:
+                raise ValueError(f"{key} is {getattr(self, key)}; it must not be negative")
 
     def limits(self, config: Verification) -> Verification:
         return replace(config, workers=self.connections, timeout_s=self.timeout_s + MARGIN_S)
@@ -68,6 +81,15 @@ class Remote:
     def verify(self, response: str, answer: str, extra: dict[str, Any]) -> Verdict:
         """Raises where there is no verdict: see the module's docstring."""
         item = {"response": response, "answer": answer, "extra": extra, "verifier": self.verifier}
+        try:
+            return self._verdict(item)
+        except Late as error:
+            return Verdict(score=0.0, reason=Reason.timeout, detail=str(error))
+        except NotUnderstood as error:
+            self._verdict(item | {"response": ""})  # raises where it was not the response's doing
+            return Verdict(score=0.0, reason=Reason.refused, detail=str(error))
+
+    def _verdict(self, item: dict[str, Any]) -> Verdict:
         # default: dates and decimals out of a parquet file, which JSON does not know, travel as text.
         body = json.dumps(item, default=str).encode()
         deadline = time.monotonic() + self.timeout_s
@@ -75,10 +97,10 @@ class Remote:
         for attempt in range(self.retries + 1):
             try:
                 return self._ask(body, deadline)
-            except (OSError, HTTPException, Unavailable) as error:
+            except (OSError, HTTPException, Busy) as error:
                 wait = max(pause, getattr(error, "pause_s", 0.0))
                 if attempt == self.retries or time.monotonic() + wait >= deadline:
-                    raise ConnectionError(f"no verdict from {self.url}: {error}") from error
+                    raise Unreachable(f"no verdict from {self.url}: {error}") from error
             time.sleep(wait)
             pause *= 2
         raise AssertionError("the last attempt returns or raises")
@@ -86,15 +108,22 @@ class Remote:
     def _ask(self, body: bytes, deadline: float) -> Verdict:
         parts = urlsplit(self.url)
         connection = _connection(parts, max(0.05, deadline - time.monotonic()))
+        headers = self._headers()
         try:
-            connection.request("POST", f"{parts.path.rstrip('/')}/verify", body, self._headers())
-            reply = connection.getresponse()
-            text = reply.read()
+            connection.connect()
+            try:
+                connection.request("POST", f"{parts.path.rstrip('/')}/verify", body, headers)
+                reply = connection.getresponse()
+                text = reply.read()
+            except TimeoutError as error:
+                raise Late(f"no verdict from {self.url} within {self.timeout_s:g} s") from error
         finally:
             connection.close()
         if reply.status in BUSY:
-            raise Unavailable(f"{reply.status} {reply.reason}", _seconds(reply.getheader("Retry-After")))
-        if reply.status != 200:  # 400, 401, 413, ...: it will not change by asking again
+            raise Busy(f"{reply.status} {reply.reason}", _seconds(reply.getheader("Retry-After")))
+        if reply.status in (400, 413):
+            raise NotUnderstood(f"{self.url} answers {reply.status}: {text.decode(errors='replace')[:200]}")
+        if reply.status != 200:  # 401, 404, ...: it will not change by asking again
             raise ValueError(f"{self.url} answers {reply.status}: {text.decode(errors='replace')[:200]}")
         found = json.loads(text)
         return Verdict(

@@ -11,11 +11,12 @@ import os
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from rlvr_cli.core.errors import UserError
 from rlvr_cli.core.types import Reason, Verdict
 from rlvr_cli.schema import Verification
+from rlvr_cli.verifiers.several_golds import Reads
 
 NEVER = 1 << 60
 """Verdicts after which the worker is replaced: loading a model again helps nobody."""
@@ -23,6 +24,7 @@ NEVER = 1 << 60
 
 @dataclass(kw_only=True)
 class RewardModel:
+    reads = Reads.no_gold
     name: str = "reward_model"
     weight: float = 1.0
     gate: bool = False
@@ -49,6 +51,7 @@ class RewardModel:
     """Seconds for a batch."""
     start_s: float = 600.0
     """Seconds for loading the model."""
+    waits: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         for key in ("max_tokens", "batch", "threads", "timeout_s", "start_s"):

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from rlvr_cli.core.errors import UserError
-from rlvr_cli.evaluation.compare import compare, differences, report, sign_flips
+from rlvr_cli.core.paired import sign_flips
+from rlvr_cli.evaluation.compare import compare, differences, report
 
 
 def result(scores, **protocol):
@@ -16,7 +17,10 @@ def result(scores, **protocol):
         "protocol": {"k": 2, "temperature": 1.0, "seed": 0, "note": ""} | protocol,
         "source": {"path": "synthetic:addition"},
         "verifier": {"name": "math"},
-        "problems": [{"id": f"p{n}", "answer": "7", "correct": each} for n, each in enumerate(scores)],
+        "problems": [
+            {"id": f"p{n}", "answer": "7", "correct": [x == 1 for x in each], "scores": each}
+            for n, each in enumerate(scores)
+        ],
     }
 
 

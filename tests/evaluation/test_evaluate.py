@@ -12,6 +12,7 @@ import threading
 import time
 from concurrent.futures import Future
 from contextlib import suppress
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, ClassVar
@@ -24,12 +25,22 @@ from rlvr_cli import compose
 from rlvr_cli.commands.main import main
 from rlvr_cli.core import distributed
 from rlvr_cli.core.errors import UserError
+from rlvr_cli.core.result_files import read_result
 from rlvr_cli.core.types import Completion, Group, Problem, Reason, Verdict
 from rlvr_cli.engine.model import load_tokenizer
 from rlvr_cli.engine.tiny import make_tiny
 from rlvr_cli.evaluation import contamination, evaluate
-from rlvr_cli.evaluation.bench import Evaluation, gathered, positions, questions, run_bench, verifier_key
-from rlvr_cli.evaluation.outputs import write_lm_eval, write_result, write_samples
+from rlvr_cli.evaluation.bench import (
+    Evaluation,
+    disputed_rows,
+    gathered,
+    positions,
+    questions,
+    run_bench,
+    unjudged,
+    verifier_key,
+)
+from rlvr_cli.evaluation.outputs import write_disputed, write_lm_eval, write_result, write_samples
 from rlvr_cli.evaluation.stored_samples import Partial
 from rlvr_cli.rollout import Request, Sampling
 from rlvr_cli.rollout.server import ServerEngine
@@ -96,11 +107,12 @@ class Here:
         self.verifiers = verifiers
 
     def submit_group(
-        self, verifier: str, responses: list[str], answer: str, extra: dict[str, Any]
+        self, verifier: str, responses: list[str], answer: list[str], extra: dict[str, Any]
     ) -> list[Future[Verdict]]:
+        [gold] = answer
         futures: list[Future[Verdict]] = [Future() for _ in responses]
         for future, response in zip(futures, responses, strict=True):
-            future.set_result(self.verifiers[verifier].verify(response, answer, extra))
+            future.set_result(self.verifiers[verifier].verify(response, gold, extra))
         return futures
 
 
@@ -149,19 +161,88 @@ def test_scripted_answers_give_hand_computed_scores(bench, tokenizer, tmp_path):
     assert one.read_bytes() == again.read_bytes()
 
 
-def test_a_sample_without_a_verdict_counts_as_wrong_and_leaves_a_score(bench, tokenizer):
-    class Late(Math):
-        def verify(self, response, answer, extra):
-            if response == "late":
-                return Verdict(score=0.0, reason=Reason.timeout)
-            return super().verify(response, answer, extra)
+class Late(Math):
+    def verify(self, response, answer, extra):
+        if response == "late":
+            return Verdict(score=0.0, reason=Reason.timeout, detail="no verdict within 3 s")
+        return super().verify(response, answer, extra)
 
-    late = sample("late")
-    responses = [[sample("\\boxed{0}"), late, late, late], [late] * 4, [sample("\\boxed{4}")] * 3 + [late]]
+
+def judged_late(bench, tokenizer, responses):
     pool, asked = Here({verifier_key("sums"): Late()}), questions("sums", bench, tokenizer, 40)
-    summary = run_bench("sums", bench, Scripted(responses, tokenizer), pool, asked, timer=Timer()).summary
-    assert summary["avg@4"] == pytest.approx((1 / 4 + 0 + 3 / 4) / 3)
-    assert summary["pass@4"] == pytest.approx(2 / 3)
+    return run_bench("sums", bench, Scripted(responses, tokenizer), pool, asked, timer=Timer())
+
+
+def test_a_sample_without_a_verdict_is_no_part_of_the_score(bench, tokenizer):
+    right, wrong, late = sample("\\boxed{0}"), sample("\\boxed{9}"), sample("late")
+    responses = [[right, late, late, late], [wrong] * 4, [sample("\\boxed{4}")] * 3 + [wrong]]
+    found = judged_late(bench, tokenizer, responses)
+    assert found.summary["avg@4"] == pytest.approx((1 + 0 + 3 / 4) / 3)
+    assert found.summary["pass@4"] == pytest.approx(1 / 2), "of the problems with four verdicts"
+    assert found.summary["timeout_fraction"] == 3 / 12 and found.summary["crash_fraction"] == 0
+    assert found.rows[0]["correct"] == [True, None, None, None] and found.rows[0]["scores"][1] is None
+    assert unjudged("sums", found) == (
+        "sums: 25.0% of the samples have no verdict (timeout: no verdict within 3 s); they are no part of "
+        "the score",
+        True,
+    )
+
+
+def test_without_half_of_the_verdicts_there_is_no_score(bench, tokenizer, tmp_path):
+    late = sample("late")
+    found = judged_late(bench, tokenizer, [[sample("\\boxed{0}")] * 4, [late] * 4, [late] * 4])
+    assert unjudged("sums", found) == (
+        "sums: 66.7% of the samples have no verdict (timeout: no verdict within 3 s): there is no score",
+        False,
+    )
+    path = write_result(tmp_path, "sums", bench, found)
+    stored = read_result(path)
+    assert not [name for name in stored["summary"] if "@" in name] and stored["curves"] == {}
+    assert stored["missing"] == {"timeout: no verdict within 3 s": 8}
+    assert stored["problems"][1]["details"] == ["no verdict within 3 s"] * 4
+    written = write_lm_eval(tmp_path, EvalRecipe(model=Model(path="m")), [str(path)])
+    acc = json.loads(written.read_text())["results"]["sums"]
+    assert acc["acc,none"] == "N/A" and acc["timeout_fraction,none"] == pytest.approx(2 / 3)
+
+
+def test_results_of_earlier_versions_are_read_as_those_of_today(bench, tokenizer, tmp_path):
+    path = write_result(tmp_path, "sums", bench, judged_late(bench, tokenizer, RESPONSES))
+    earlier = json.loads(path.read_text())
+    for row in earlier["problems"]:
+        del row["scores"], row["details"]
+        row["correct"], row["reasons"] = [1.0, 0.5, 0.0, 0.0], ["correct", "wrong", "crash", "no_answer"]
+    path.write_text(json.dumps(earlier))
+    row = read_result(path)["problems"][0]
+    assert row["correct"] == [True, False, None, False] and row["scores"] == [1.0, 0.5, None, 0.0]
+
+
+def test_a_lone_surrogate_in_a_data_set_is_written_and_read_back(bench, tokenizer, tmp_path):
+    result = measure(bench, Scripted(RESPONSES, tokenizer), tokenizer, Partial(tmp_path, "sums", "f", 0))
+    result.rows[0]["answer"] = "\ud800"
+    result.rows[0]["responses"][0] = "it is \udfff"
+    stored = read_result(write_result(tmp_path, "sums", bench, result))
+    assert stored["problems"][0]["answer"] == "\ud800"
+    lines = write_samples(tmp_path, "sums", result.rows, SampleFile.jsonl).read_text().splitlines()
+    assert json.loads(lines[0])["response"] == "it is \udfff"
+    assert write_samples(tmp_path, "sums", result.rows, SampleFile.parquet) is not None
+
+
+def test_disputed_samples_are_counted_and_written_beside_the_results(bench, tokenizer, tmp_path):
+    class Doubtful(Math):
+        def verify(self, response, answer, extra):
+            verdict = super().verify(response, answer, extra)
+            return replace(verdict, disputed=response == "\\boxed{5}", detail="doubtful")
+
+    pool, asked = Here({verifier_key("sums"): Doubtful()}), questions("sums", bench, tokenizer, 40)
+    found = run_bench("sums", bench, Scripted(RESPONSES, tokenizer), pool, asked, timer=Timer())
+    rows = disputed_rows("sums", found.rows)
+    said = sum(each.text == "\\boxed{5}" for samples in RESPONSES for each in samples)
+    assert len(rows) == said > 0 and found.summary["disputed_fraction"] == said / 12
+    write_disputed(tmp_path, rows)
+    stored = [json.loads(line) for line in (tmp_path / "disputed.jsonl").read_text().splitlines()]
+    assert stored == rows and stored[0]["extracted"] == "5" and stored[0]["detail"] == "doubtful"
+    write_disputed(tmp_path, [])
+    assert not (tmp_path / "disputed.jsonl").exists()
 
 
 def test_pass_at_and_majority_are_obeyed(bench, tokenizer):
@@ -284,11 +365,20 @@ def test_rows_of_two_ranks_are_in_the_order_of_the_problems(monkeypatch):
 
 def test_the_standard_error_for_lm_eval_is_half_the_interval_over_1_96(bench, tmp_path):
     rows = [
-        {"id": f"p{n}", "correct": [score], "extracted": ["7"], "lengths": [9], "truncated": [False]}
+        {
+            "id": f"p{n}",
+            "correct": [score == 1],
+            "extracted": ["7"],
+            "reasons": ["correct"],
+            "details": [""],
+            "lengths": [9],
+            "truncated": [False],
+        }
         for n, score in enumerate((0.0, 1.0))
     ]
     bench.k = 1
     summary = {"avg@1": 0.5, "pass@1": 0.5, "problems": 2.0, "left_out": 0.0}
+    summary |= {"timeout_fraction": 0.0, "crash_fraction": 0.0}
     known = Evaluation(summary=summary | {"ci95_low": 0.304, "ci95_high": 0.696}, rows=rows)
     paths = [
         str(write_result(tmp_path, "known", bench, known)),
@@ -473,6 +563,7 @@ def test_evaluation_of_a_server(server, model, tmp_path):
     assert done.returncode == 0, done.stderr
     result = json.loads((out / "addition.json").read_text())
     assert result["engine"] == server and result["summary"]["response_length"] == 9
+    assert {body["skip_special_tokens"] for body in Handler.bodies} == {False}, "`</think>` may be one"
     assert result["problems"][0]["responses"][0].startswith("\\boxed{")
 
 

@@ -16,9 +16,11 @@ from rlvr_cli.evaluation.scores import g_pass_at_k, maj_at_k, pass_at_k, summari
 def row(correct, extracted=None, reasons=None, lengths=None, **more):
     n = len(correct)
     return {
-        "correct": correct,
+        "correct": [None if x is None else x == 1 for x in correct],
+        "scores": correct,
         "extracted": extracted or ["7" if c else None for c in correct],
-        "reasons": reasons or ["correct" if c else "wrong" for c in correct],
+        "reasons": reasons or ["correct" if c == 1 else "wrong" for c in correct],
+        "details": [""] * n,
         "lengths": lengths or [10] * n,
         "truncated": [False] * n,
         **more,
@@ -137,14 +139,43 @@ def test_coverage_of_both_intervals():
 
 def test_what_distorts_a_score_is_counted():
     rows = [
-        row([0.0, 0.0], reasons=["no_answer", "timeout"]),
+        row([0.0, None], reasons=["no_answer", "timeout"]),
         row([1.0, 0.0], reasons=["correct", "malformed"]),
+        row([1.0, None], reasons=["correct", "crash"], disputed=[True, False]),
+        row([0.5, 0.5]),
     ]
     rows[0]["truncated"] = [True, False]
     summary = summarise(rows)
-    assert summary["no_answer_fraction"] == 0.5
-    assert summary["timeout_fraction"] == 0.25
-    assert summary["truncated_fraction"] == 0.25
+    assert summary["no_answer_fraction"] == 2 / 8
+    assert (summary["timeout_fraction"], summary["crash_fraction"]) == (1 / 8, 1 / 8)
+    assert summary["disputed_fraction"] == summary["truncated_fraction"] == 1 / 8
+
+
+def test_samples_without_a_verdict_are_no_part_of_a_score():
+    """Three problems: right of 1 and 1 missing, half of 2, none of 0 and 2 missing."""
+    nothing = row([None, None], reasons=["crash", "timeout"])
+    rows = [row([1.0, None], reasons=["correct", "crash"]), row([1.0, 0.0]), nothing]
+    summary = summarise(rows)
+    assert summary["avg@2"] == pytest.approx((1 + 1 / 2) / 2)
+    assert summary["pass@1"] == pytest.approx((1 + 1 / 2) / 2)
+    assert summary["pass@2"] == summary["maj@2"] == 1.0, "of the one problem with two verdicts"
+    assert summary["problems"] == 3 and summary["crash_fraction"] == pytest.approx(2 / 6)
+    one_more = summarise([*rows[:2], nothing, nothing])
+    assert "crash_fraction" in one_more and not any("@" in name or name == "score" for name in one_more)
+    assert scores.curves([*rows[:2], nothing, nothing]) == {}
+    assert breakdown.by_subject([r | {"extra": {"level": n}} for n, r in enumerate(rows)])[
+        "level"
+    ].keys() == {
+        "0",
+        "1",
+    }
+
+
+def test_partial_credit_is_a_score_and_not_correct():
+    """A judge that calls 0.8 correct, and 0.5 for a wrong answer."""
+    summary = summarise([row([0.8, 0.5]) | {"correct": [True, False]}, row([0.0, 0.5])])
+    assert (summary["avg@2"], summary["pass@2"]) == (0.25, 0.5)
+    assert summary["score"] == pytest.approx((0.65 + 0.25) / 2)
 
 
 def test_tables_and_distributions():

@@ -64,6 +64,52 @@ def test_options_limits_and_columns_reach_their_places(capsys: pytest.CaptureFix
     assert len(lines("v.jsonl")) == 1
 
 
+def write(*rows: object) -> None:
+    Path("golds.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+
+def test_several_golds_and_none(capsys: pytest.CaptureFixture[str]) -> None:
+    """Any of several counts; rows without one are left out and named."""
+    boxed = {"response": "\\boxed{2}"}
+    write(
+        boxed | {"answer": ["1", "2"]},
+        boxed | {"answer": None},
+        boxed | {"answer": {"target": ["3", "4"]}},
+        boxed,
+        boxed | {"answer": ["print(1)", "2"]},
+        boxed | {"answer": "print(1)"},
+        boxed | {"answer": ""},
+    )
+    code, out, err = rlvr(capsys, "golds.jsonl", "--verifier", "math", "--out", "v.jsonl")
+    assert (code, err) == (0, "")
+    assert [(row["id"], row["score"]) for row in lines("v.jsonl")] == [("1", 1.0), ("3", 0.0), ("5", 1.0)]
+    assert (
+        "4 without a usable gold left out (golds.jsonl row 2: 'answer' is null; golds.jsonl row 4 has" in out
+    )
+    assert "row 6: 'print(1)' cannot be used, math: not a mathematical answer; ...)" in out
+    assert "golds left out of rows that have others: 1" in out
+    write(boxed, boxed | {"answer": None})
+    code, out, err = rlvr(capsys, "golds.jsonl", "--verifier", "math")
+    assert code == 2 and out == "" and "none of the 2 rows of 'golds.jsonl' has a gold answer" in err
+
+
+def test_a_self_test_is_of_each_gold(capsys: pytest.CaptureFixture[str]) -> None:
+    """By itself: one more than a gold may be another of them."""
+    problem = {"problem": "a", "answer": ["12", "13"]}
+    write(problem, problem | {"answer": None})
+    code, out, _ = rlvr(capsys, "golds.jsonl", "--self-test", "--verifier", "math")
+    assert code == 0 and "right answers refused    0 of " in out and "wrong answers accepted   0 of " in out
+    assert "1 without a usable gold left out (golds.jsonl row 2: 'answer' is null)" in out
+
+
+@pytest.mark.parametrize("verifier", ["ifeval", "format", "always", "length"])
+def test_a_verifier_that_reads_no_gold_needs_none(verifier: str, capsys: pytest.CaptureFixture[str]) -> None:
+    row = {"response": "\\boxed{Yes}", "instruction_id_list": ["punctuation:no_comma"], "kwargs": [{}]}
+    write(row)
+    code, _, err = rlvr(capsys, "golds.jsonl", "--verifier", verifier, "--out", "v.jsonl")
+    assert (code, err) == (0, "") and [row["score"] for row in lines("v.jsonl")] == [1.0]
+
+
 def test_comparison(capsys: pytest.CaptureFixture[str]) -> None:
     code, out, _ = rlvr(
         capsys,
@@ -85,19 +131,21 @@ def test_self_test_and_its_floor(capsys: pytest.CaptureFixture[str]) -> None:
     arguments = ["problems.jsonl", "--self-test", "--verifier", "match", "--option", "extraction=choice"]
     code, out, err = rlvr(capsys, *arguments, "--out", "failures.jsonl")
     # `12` is no choice, and `C or D` is two: both golds are refused
-    assert (code, err) == (1, "") and "gold answers refused     2 of 2  (100.00%)" in out
+    assert (code, err) == (1, "") and "right answers refused    2 of 2  (100.00%)" in out
     assert "1 missed: 0.0000" in out
     assert [(row["kind"], row["id"]) for row in lines("failures.jsonl")][:2] == [
         *(("refused_gold", "1"), ("refused_gold", "2"))
     ]
     assert rlvr(capsys, *arguments, "--floor", "0")[0] == 0
     code, out, _ = rlvr(capsys, "problems.jsonl", "--self-test", "--verifier", "math", "source.limit=1")
-    assert code == 0 and "wrong answers accepted   0 of 8" in out and "1 reached: 1.0000" in out
+    assert code == 0 and "wrong answers accepted   0 of 12" in out and "1 reached: 1.0000" in out
+    classes = {line.split("  ")[1]: line.split()[-3:] for line in out.splitlines() if " wrong " in line}
+    assert classes["one off"] == ["wrong", "2", "0"] and classes["letter added"] == ["wrong", "1", "0"]
 
 
 def test_a_bench_brings_its_verifier(capsys: pytest.CaptureFixture[str]) -> None:
     code, out, _ = rlvr(capsys, "addition", "--self-test", "source.limit=5")
-    assert code == 0 and "self-test of math" in out and "0 of 10 " in out
+    assert code == 0 and "self-test of math" in out and "right answers refused    0 of " in out
 
 
 @pytest.mark.parametrize(

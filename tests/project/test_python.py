@@ -271,6 +271,7 @@ def group(index: int) -> Group:
         verdicts=[{"exact": Verdict(score=s, reason=Reason.correct if s else Reason.wrong)} for s in scores],
         scores=scores,
         correct=scores,
+        first_scores=scores,
     )
 
 
@@ -403,9 +404,11 @@ def result(bench: str, score: float) -> dict[str, Any]:
         "id": "a",
         "answer": "2",
         "prompt": "1+1=",
-        "correct": [score, 0.0],
+        "correct": [score == 1, False],
+        "scores": [score, 0.0],
         "extracted": ["2", None],
         "reasons": ["correct", "no_answer"],
+        "details": ["", ""],
         "lengths": [3, 4],
         "truncated": [False, True],
         "responses": ["two", "dunno"],
@@ -431,8 +434,10 @@ def test_results_as_numbers_and_tables(folder: Path) -> None:
         "answer": "2",
         "sample": 1,
         "response": "dunno",
+        "correct": False,
         "score": 0.0,
         "reason": "no_answer",
+        "detail": "",
         "tokens": 4,
         "truncated": True,
     }
@@ -592,7 +597,7 @@ def test_nothing_of_a_run_outlives_the_caller(tmp_path: Path) -> None:
 
 
 def execute(text: str, names: dict[str, Any]) -> int:
-    """Run the blocks of a page; what stands behind `# ->` is what the statement gives. Returns how many did."""
+    """Run a page's blocks; what stands behind `# ->` is what the statement gives. Returns how many did."""
     checked = 0
     for block in re.findall(r"```python\n(.*?)```", text, re.DOTALL):
         for statement in ast.parse(block).body:

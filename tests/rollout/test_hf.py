@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
 from rlvr_cli import schema
+from rlvr_cli.core.types import Reason
 from rlvr_cli.engine.model import load_tokenizer
 from rlvr_cli.rollout import Engine, Request, Sampling, make_engine
+from rlvr_cli.rollout.text import ResponseText
+from rlvr_cli.verifiers.math import Math
 
 SAMPLED = Sampling(temperature=1.0, top_p=1.0, max_tokens=6)
 
@@ -93,3 +97,53 @@ def test_a_batch_has_no_more_sequences_than_max_num_seqs(engine: Engine) -> None
     found = dict(engine.generate(requests, SAMPLED))
     assert {key: len(completions) for key, completions in found.items()} == dict.fromkeys(range(1, 6), 2)
     assert engine.model.batches == [6, 4]
+
+
+THOUGHT = "<think>ok</think>\\boxed{2}"
+
+
+def thinking_tokenizer(folder: Path) -> Any:
+    """The tiny tokenizer with `<think>` and `</think>` as special tokens, beside `<end>` and `<turn>`."""
+    tokenizer = load_tokenizer(schema.Model(path=str(folder)))
+    added = ["<think>", "</think>", "<end>", "<turn>"]
+    assert tokenizer.add_special_tokens({"additional_special_tokens": added}) == 4
+    return tokenizer
+
+
+class Writes:
+    """A model that writes these tokens, whatever the prompt."""
+
+    def __init__(self, tokens: list[int], vocabulary: int) -> None:
+        self.tokens, self.vocabulary = tokens, vocabulary
+
+    def __call__(self, *, past_key_values: int | None, **_: object) -> SimpleNamespace:
+        place = past_key_values or 0
+        logits = torch.full((1, 1, self.vocabulary), -1e9)
+        logits[0, 0, self.tokens[place]] = 0.0
+        return SimpleNamespace(logits=logits, past_key_values=place + 1)
+
+
+@pytest.mark.parametrize("ending", ["<eos>", "<end>", "<pad><eos>"])
+def test_special_tokens_are_text_but_those_that_end_and_pad(engine: Engine, ending: str) -> None:
+    tokenizer = thinking_tokenizer(Path(engine.text.tokenizer.name_or_path))
+    end = tokenizer.convert_tokens_to_ids("<end>")
+    tokens = tokenizer(f"<bos>{THOUGHT}<turn><unk>{ending}", add_special_tokens=False)["input_ids"]
+    assert tokenizer.decode(tokens, skip_special_tokens=True) == "ok\\boxed{2}", "they are special"
+    engine.text, engine.eos = ResponseText(tokenizer, [1, end]), torch.tensor([1, end])
+    engine.model = Writes(tokens, len(tokenizer))
+    request = Request(key=0, tokens=[9], samples=1, seed=0)
+    [(_, [found])] = engine.generate([request], Sampling(temperature=0.0, top_p=1.0, max_tokens=64))
+    assert found.finished and found.text == f"{THOUGHT}<turn>" and found.tokens.tolist() == tokens
+    assert Math(thinking=True).verify(found.text, "2", {}).reason is Reason.correct
+    sampling = Sampling(temperature=0.0, top_p=1.0, max_tokens=64, stop=["</think>"])
+    [(_, [found])] = engine.generate([request], sampling)
+    assert found.finished and found.text == "<think>ok</think>"
+
+
+def test_text_of_an_ordinary_model_is_the_tokenizers(tiny_path: Path) -> None:
+    tokenizer = load_tokenizer(schema.Model(path=str(tiny_path)))
+    text = ResponseText(tokenizer, [1])
+    for seed in range(20):
+        tokens = np.random.default_rng(seed).integers(0, len(tokenizer), 40).tolist()
+        assert text(tokens) == tokenizer.decode(tokens, skip_special_tokens=True)
+    assert text.trimmed("so \\boxed{2}<eos><pad><eos>") == "so \\boxed{2}" and text.trimmed("") == ""

@@ -1,5 +1,6 @@
 import math
 from concurrent.futures import Future
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -55,17 +56,17 @@ class Judge:
         if response == self.broken and verifier == "exact":
             future.set_result(Verdict(score=0.0, reason=Reason.timeout))
         else:
-            right = response.startswith(answer) and int(response.split(".")[1]) % 2 == 0
+            right = response.startswith(tuple(answer)) and int(response.split(".")[1]) % 2 == 0
             score = float(right) if verifier == "exact" else 0.5
             future.set_result(Verdict(score=score, reason=Reason.correct if right else Reason.wrong))
         return future
 
 
-def run(judge, unscored=Unscored.drop, engine=None, start=10, **options):
+def run(judge, unscored=Unscored.drop, engine=None, start=10, prompts=None, **options):
     return collect(
         engine or Scripted(),
         judge,
-        [(start, problem(7)), (start + 1, problem(8))],
+        prompts or [(start, problem(7)), (start + 1, problem(8))],
         samples=2,
         sampling=Sampling(temperature=1.0, top_p=1.0, max_tokens=4),
         seed=0,
@@ -79,7 +80,15 @@ def run(judge, unscored=Unscored.drop, engine=None, start=10, **options):
 def test_groups_come_back_in_order_with_weighted_scores_and_first_verifier_correctness():
     first, second = run(Judge())
     assert (first.index, second.index) == (10, 11)
-    assert first.scores == pytest.approx([1.1, 0.1]) and first.correct == [1.0, 0.0]
+    assert first.scores == pytest.approx([1.1, 0.1])
+    assert first.correct == first.first_scores == [1.0, 0.0]
+
+
+def test_partial_credit_is_a_score_and_not_correct():
+    """`form` gives 0.5 and calls it wrong in the second sample, right in the first."""
+    prompts = [(0, replace(problem(7), verifiers=["form"]))]
+    [group] = run(Judge(), prompts=prompts)
+    assert (group.first_scores, group.correct) == ([0.5, 0.5], [1.0, 0.0])
 
 
 def test_a_gate_multiplies_the_score_and_adds_nothing_to_it():
@@ -98,7 +107,9 @@ def test_verification_starts_with_the_first_finished_group():
 def test_a_missing_verdict_is_nan_zero_or_fatal_as_the_recipe_says():
     dropped = run(Judge(broken="7.0"))[0]
     assert math.isnan(dropped.scores[0]) and math.isnan(dropped.correct[0]) and dropped.correct[1] == 0.0
-    assert run(Judge(broken="7.0"), Unscored.zero)[0].scores[0] == pytest.approx(0.1)
+    zero = run(Judge(broken="7.0"), Unscored.zero)[0]
+    assert zero.scores[0] == pytest.approx(0.1) and zero.first_scores[0] == 0.0
+    assert math.isnan(zero.correct[0]), "what the reward is does not make a verdict"
     with pytest.raises(UnscoredSample, match="timeout"):
         run(Judge(broken="7.0"), Unscored.fail)
 

@@ -30,16 +30,6 @@ SEVEN = [
 SEVEN += ["verifiers.seven.pattern='.*7.*'", "verifiers.seven.weight=1"]
 ONCE = ["+verifier@verifiers.once=format", "verifiers.once.require_box=false"]
 ONCE += ["verifiers.once.pattern='[^7]*7[^7]*'"]
-# Backtracks until its worker is killed on every response with one of these in it, and accepts all others.
-STUCK = [
-    "+verifier@verifiers.stuck=format",
-    "data.train.verifiers=[stuck]",
-    "verifiers.stuck.require_box=false",
-]
-STUCK += [
-    r"verifiers.stuck.pattern='(?=.*[0-3])(.*.*)*(.*.*)*(.*.*)*\x00|[^0-3]*'",
-    "verifiers.stuck.weight=1",
-]
 RASH = ["trainer.lr=0.05"]
 CONTROLLED = [
     *RASH,
@@ -52,7 +42,6 @@ STAGED: dict[str, list[str]] = {
     "rash": [*RASH, "trainer.steps=20"],
     "cut": ["rollout.max_tokens=3"],
     "impossible": MATH,
-    "stuck": [*STUCK, "verification.timeout_s=0.3", "trainer.steps=5"],
     "hacked": [
         *SEVEN,
         *ONCE,

@@ -47,6 +47,7 @@ def group(index: int = 3) -> Group:
         verdicts=[{"exact": right, "form": right}, {"exact": late, "form": right}],
         scores=[1.0, math.nan],
         correct=[1.0, math.nan],
+        first_scores=[1.0, math.nan],
     )
 
 
@@ -187,8 +188,9 @@ def test_records_round_trip(tmp_path: Path) -> None:
             name: {"score": 1.0, "reason": "correct", "extracted": "2", "detail": "", "ms": 1.25}
             for name in ("exact", "form")
         },
+        "total": 1.0,
         "score": 1.0,
-        "correct": 1.0,
+        "correct": True,
         "reward": 1.0,
         "advantage": 0.7,
         "kept": True,
@@ -199,7 +201,7 @@ def test_records_round_trip(tmp_path: Path) -> None:
     }
     # No verdict, no score: a timeout is not a wrong answer.
     assert late["verdicts"]["exact"]["reason"] == "timeout" and late["verdicts"]["exact"]["score"] is None
-    assert late["score"] is None and late["advantage"] is None
+    assert late["score"] is None and late["correct"] is None and late["advantage"] is None
     # Characters that break lines or encodings come back as they were.
     assert late["response"] == "2 2\u2028\ud800"
     assert late["logprobs"] == [0.0, -0.5, -1.0, -1.5, -2.0]

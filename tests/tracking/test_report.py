@@ -55,6 +55,7 @@ def group(index: int, prompt: str, responses: list[tuple[str, Reason]]) -> Group
         verdicts=[{"math": Verdict(score=s, reason=r)} for s, (_, r) in zip(right, responses, strict=True)],
         scores=right,
         correct=right,
+        first_scores=right,
     )
 
 

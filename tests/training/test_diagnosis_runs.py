@@ -19,8 +19,7 @@ ENTRIES = SUPPORT / "diagnosis_entries.py"
 SAID = {
     "rash": ("kl_drift", "times the entropy at the start), while the mean reward went from"),
     "cut": ("truncation", "were cut off at rollout.max_tokens (3)"),
-    "impossible": ("all_wrong", "had not one correct sample"),
-    "stuck": ("verdicts_lost", "have no verdict (of all verdicts"),
+    "impossible": ("cut_off", "are cut off at rollout.max_tokens (12)"),
     "hacked": ("reward_hacking", "of the samples 'seven' accepts, 'once' rejects"),
     "slow": ("slow_phase", "the phase 'rollout' takes"),
 }

@@ -21,7 +21,14 @@ def group(correct: list[float]) -> Group:
     problem = Problem(id="1", prompt="", tokens=[1], answer="", source="s", verifiers=["v"])
     one = Completion(tokens=np.zeros(2, np.int32), logprobs=np.zeros(2, np.float32), text="", finished=True)
     rewards = [2 * c - 1 for c in correct]
-    return Group(problem=problem, index=0, completions=[one] * len(correct), correct=correct, rewards=rewards)
+    return Group(
+        problem=problem,
+        index=0,
+        completions=[one] * len(correct),
+        correct=correct,
+        first_scores=correct,
+        rewards=rewards,
+    )
 
 
 def corrections(groups: list[Group], anchor: float) -> dict[str, float]:

@@ -12,17 +12,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 from run_helpers import RECIPE, rlvr, steps_of
 
+from rlvr_cli import compose
 from rlvr_cli.core.errors import UserError
 from rlvr_cli.core.types import Group, Problem, Reason, Verdict
 from rlvr_cli.data.hygiene import Checker
 from rlvr_cli.engine.tiny import tiny_tokenizer
+from rlvr_cli.evaluation.bench import questions
 from rlvr_cli.sampling.collect import gates_of, score
 from rlvr_cli.schema import Bench, Eval, Hygiene, Recipe, Source, Unscored, Verification
 from rlvr_cli.training.problems import load_problems
 from rlvr_cli.verifiers.always import Always
 from rlvr_cli.verifiers.format import Format
 from rlvr_cli.verifiers.match import Match
-from rlvr_cli.verifiers.math import Math
+from rlvr_cli.verifiers.math import Math, Units
 
 pytestmark = pytest.mark.slow
 
@@ -99,10 +101,12 @@ def test_what_is_found(tmp_path: Path) -> None:
     assert (apples["id"], apples["bench"], apples["problem"]) == ("6", "fruit", "apples")
     assert apples["shared"].startswith("ann has three red apples") and len(apples["shared"].split()) == 13
     assert (nines["id"], nines["problem"], nines["shared"]) == ("7", "nines", "9+9=")
-    assert report["train"]["found"]["unusable_golds"]["examples"][0]["fault"] == "not a mathematical answer"
+    assert report["train"]["found"]["unusable_golds"]["examples"][0]["fault"] == (
+        "math: not a mathematical answer"
+    )
     [across] = report["other"]["found"]["prompts_of_another_source"]["examples"]
     assert across["first"] == "train 2"
-    assert report["train"]["rows"]["kept"] == 7
+    assert (report["train"]["rows"]["kept"], report["train"]["rows"]["no_gold"]) == (6, 1)
     said = [message for kind, message in events if kind == "data_check"]
     assert len(said) == 2 and "2 prompts that another row has (first: row 3)" in said[0]
 
@@ -195,14 +199,78 @@ def test_rows_name_their_verifiers(tmp_path: Path) -> None:
         load(recipe(tmp_path, train=routed))
 
 
+def test_shipped_recipes_of_reasoning_models_read_no_guesses() -> None:
+    """R1's template opens `<think>`; evaluation within a run has the length that training has."""
+    made = compose.load("prorl_qwen1.5b", [])
+    assert isinstance(made, Recipe) and "R1" in made.model.path
+    judges = [*made.verifiers.values(), *(bench.verifier for bench in made.eval.benches.values())]
+    assert [judge.thinking for judge in judges] == [True] * len(judges)
+    assert {bench.max_tokens for bench in made.eval.benches.values()} == {made.rollout.max_tokens}
+
+
+def test_units_that_are_not_compared_are_spoken_of(tmp_path: Path) -> None:
+    rows = [{"prompt": f"{n}", "answer": gold} for n, gold in enumerate(("10 km", "7", "3 \\text{ m}"))]
+    made = recipe(tmp_path, train=source(write(tmp_path / "a.jsonl", rows), verifiers=["math", "match"]))
+    made.hygiene = Hygiene(strict=True)  # nothing to refuse
+    _, events, report = load(made)
+    [said] = [message for kind, message in events if kind == "data_check"]
+    assert said.startswith(
+        "train: 2 of 3 gold answers say more than verifiers.math compares (first: the unit km"
+    )
+    assert report["train"]["uncompared"] == [said.removeprefix("train: ")]
+    made.verifiers["math"] = Math(units=Units.require)
+    _, events, report = load(made)
+    assert report["train"]["uncompared"] == [] and not [kind for kind, _ in events if kind == "data_check"]
+
+
+def test_prompts_that_open_the_reasoning_are_spoken_of(tmp_path: Path) -> None:
+    """A verifier that is not told so takes a guess inside the reasoning for the answer."""
+    path = write(tmp_path / "a.jsonl", [{"prompt": "1+1=", "answer": "2"}] * 2)
+    made = recipe(tmp_path, train=source(path, prompt="{prompt}<think>\n", verifiers=["math", "match"]))
+
+    def warned() -> list[str]:
+        return [message for kind, message in load(made)[1] if kind == "warning"]
+
+    [said] = warned()
+    assert said.startswith("data.train: 2 of 2 prompts end in <think> and verifiers.math.thinking is false")
+    made.verifiers["math"].thinking = True
+    assert warned() == []
+    bench = Bench(source=made.data["train"], verifier=Math())
+    [said] = questions("b", bench, tokenizer(), 64).warnings("b")
+    assert said.startswith("b: 2 of 2 prompts") and said.endswith("set benches.b.verifier.thinking=true")
+
+
+def test_unusable_golds_are_left_out_of_training_and_evaluation(tmp_path: Path) -> None:
+    rows = [
+        {"prompt": "1+1=", "answer": None},
+        {"prompt": "1+2=", "answer": ["3", "print(1)"]},
+        {"prompt": "1+3=", "answer": "print(1)"},
+    ]
+    made = recipe(tmp_path, train=source(write(tmp_path / "a.jsonl", rows)))
+    problems, events, report = load(made)
+    assert [(p.id, p.golds) for p in problems["train"]] == [("2", ["3"])]
+    counts = report["train"]["rows"]
+    assert (counts["rows"], counts["kept"], counts["no_gold"], counts["unusable_golds"]) == (3, 1, 2, 1)
+    assert report["train"]["found"]["unusable_golds"]["count"] == 3
+    [said] = [message for kind, message in events if kind == "data"]
+    assert "2 without a usable gold left out (" in said and "a.jsonl row 1: 'answer' is null; " in said
+    asked = questions("b", Bench(source=made.data["train"], verifier=Math()), tokenizer(), 64)
+    assert (len(asked.problems), asked.no_gold) == (1, 2)
+    [line] = asked.warnings("b")
+    assert line.startswith("b: 2 without a usable gold left out") and "row 3: 'print(1)'" in line
+    made.data["train"].verifiers = ["form"]  # reads no gold: nothing to leave out, and only a gate
+    with pytest.raises(UserError, match="row 1 has no verifier that scores it"):
+        load(made)
+
+
 def test_the_floor_of_the_self_test(tmp_path: Path) -> None:
     rows = [{"prompt": str(n), "answer": "12"} for n in range(3)] + [{"prompt": "x", "answer": "print(1)"}]
     made = recipe(tmp_path, train=source(write(tmp_path / "a.jsonl", rows)))
     made.verification.self_test_floor = 1.0
-    with pytest.raises(UserError, match=r"'math' refuses 1 of 7 gold answers .* first rows: 4; see them"):
+    with pytest.raises(UserError, match=r"'math' refuses 1 of \d+ right answers .* first rows: 4; see them"):
         load(made)
-    made.verification.self_test_floor = 0.85  # 6 of 7
-    assert any("refuses 1 of 7" in message for kind, message in load(made)[1] if kind == "self_test")
+    made.verification.self_test_floor = 0.8  # a gold has several responses
+    assert any("refuses 1 of " in message for kind, message in load(made)[1] if kind == "self_test")
     made.verification = Verification(workers=1, self_test_floor=1.0, self_test_rows=3)
     load(made)
     made.verifiers["math"] = Always()

@@ -27,6 +27,9 @@ class Continues:
     def __init__(self) -> None:
         self.asked: list[Request] = []
 
+    def text(self, tokens: list[int]) -> str:
+        return " ".join(map(str, tokens))
+
     def generate(self, requests: list[Request], sampling: Sampling) -> Any:
         self.asked = requests
         for r in reversed(requests):
@@ -80,7 +83,6 @@ def measure(found: Group, pool: Any, **shaping: Any) -> tuple[Any, int]:
         engine=Continues(),
         pool=pool,
         sampling=Sampling(temperature=1.0, top_p=1.0, max_tokens=6),
-        tokenizer=SimpleNamespace(decode=lambda ids, **_: " ".join(map(str, ids))),
         verifier_weights={"v": 1.0},
         timer=Timer(),
         stop=SimpleNamespace(asked=False, agreed=lambda: False),

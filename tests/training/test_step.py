@@ -81,6 +81,9 @@ class Counting(Counts):
 
     sampled = 0
 
+    def text(self, tokens: list[int]) -> str:
+        return str(tokens[-2] - 4)
+
     def generate(self, requests: list[Request], sampling: Sampling) -> Iterator[tuple[int, list[Completion]]]:
         for key, found in super().generate(requests, sampling):
             self.sampled += sum(len(completion.tokens) for completion in found)

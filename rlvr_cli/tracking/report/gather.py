@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import json
 import os
 import re
 import socket
@@ -15,7 +14,9 @@ from typing import Any
 import yaml
 
 from rlvr_cli.core.errors import UserError
+from rlvr_cli.core.files import from_json
 from rlvr_cli.core.flatten import flatten
+from rlvr_cli.core.yaml_bounds import check_yaml
 from rlvr_cli.tracking.journal import read_rows
 from rlvr_cli.tracking.records import record_steps
 
@@ -95,8 +96,10 @@ def _recipe(path: Path) -> dict[str, Any]:
     if not path.is_file():
         return {}
     try:
-        recipe = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, yaml.YAMLError) as error:
+        text = path.read_text(encoding="utf-8")
+        check_yaml(text)
+        recipe = yaml.safe_load(text)
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
         raise UserError(f"{path} cannot be read: {error}; mend or remove it") from error
     if not isinstance(recipe, dict):
         raise UserError(f"{path} is no recipe: it holds no keys; mend or remove it")
@@ -105,7 +108,7 @@ def _recipe(path: Path) -> dict[str, Any]:
 
 def _environment(path: Path) -> dict[str, Any]:
     try:
-        return dict(json.loads(path.read_bytes())) if path.is_file() else {}
+        return dict(from_json(path.read_bytes())) if path.is_file() else {}
     except (OSError, ValueError) as error:
         raise UserError(f"{path} cannot be read: {error}; mend or remove it") from error
 

@@ -1,7 +1,7 @@
 // The sections of the page.
 
 const MAIN = {
-  rl: ["reward/mean", "reward/correct_fraction", "actor/entropy", "actor/grad_norm", "response_length/mean",
+  rl: ["reward/mean", "reward/correct_fraction", "reward/score", "actor/entropy", "actor/grad_norm", "response_length/mean",
     "response_length/truncated_fraction", "group/zero_signal_fraction", "actor/ref_kl", "mismatch/k3",
     "critic/explained_variance", "perf/tokens_per_second", "actor/lr"],
   sft: ["train/loss", "eval/loss", "train/token_accuracy", "eval/token_accuracy", "train/grad_norm",

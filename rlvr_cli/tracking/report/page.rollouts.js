@@ -10,7 +10,9 @@ function load(chunk) {
 
 function standing(sample) {
   if (sample.correct === null || sample.correct === undefined) return "none";
-  return sample.correct >= 1 ? "right" : sample.correct > 0 ? "part" : "wrong";
+  if (sample.correct >= 1) return "right";
+  // Runs of earlier versions have the share of the credit in `correct`, as a number.
+  return (sample.correct === false ? sample.score : sample.correct) > 0 ? "part" : "wrong";
 }
 const reasons = (sample) => Object.values(sample.verdicts).map((verdict) => verdict.reason);
 const holds = (value, word) => value !== null && value !== undefined && String(value).toLowerCase().includes(word);
@@ -98,7 +100,7 @@ function groupNode(group, wanted, heated) {
   const prompt = visible(group.prompt).replace(/\s+/g, " ").trim();
   const excerpt = prompt.length > 110 ? `${prompt.slice(0, 40)} … ${prompt.slice(-68)}` : prompt;
   const pips = group.samples.map((sample) =>
-    el("span", { class: `pip ${standing(sample)}`, title: `reward ${number(sample.reward ?? sample.correct)}` }));
+    el("span", { class: `pip ${standing(sample)}`, title: `reward ${number(sample.reward ?? sample.score)}` }));
   const node = el("details", {
     ontoggle: () => {
       if (!node.open || body.childNodes.length) return;

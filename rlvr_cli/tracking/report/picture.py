@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 RL = (
     "reward/mean",
     "reward/correct_fraction",
+    "reward/score",
     "actor/entropy",
     "actor/grad_norm",
     "response_length/mean",

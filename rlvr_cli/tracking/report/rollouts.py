@@ -18,6 +18,8 @@ from rlvr_cli.tracking.report.gather import Run, short
 from rlvr_cli.tracking.report.tokens import Texts
 
 Rows = list[dict[str, Any]]
+PER_SAMPLE = ("responses", "correct", "scores", "extracted", "reasons", "details", "lengths", "truncated")
+"""Lists of a problem in a result file."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -128,12 +130,18 @@ def _step(run: Path, step: int, texts: Texts) -> Chunk:
 
 def _head(row: dict[str, Any]) -> dict[str, Any]:
     names = ("step", "index", "problem", "source", "prompt", "answer", "kept", "policy_version")
-    return {name: row[name] for name in names} | {"samples": []}
+    return {name: row[name] for name in names} | {"answer": _golds(row), "samples": []}
+
+
+def _golds(row: dict[str, Any]) -> str:
+    """What is wanted, for people: any of several golds."""
+    return " or ".join([row["answer"], *row.get("alternatives", [])])
 
 
 def _sample(row: dict[str, Any], texts: Texts) -> dict[str, Any]:
     sample = {name: row[name] for name in ("response", "length", "finished", "verdicts")}
-    sample |= {name: short(row[name]) for name in ("score", "correct", "reward", "advantage")}
+    sample |= {"correct": row["correct"]}
+    sample |= {name: short(row[name]) for name in ("score", "reward", "advantage")}
     if "logprobs" in row:
         sample["tokens"] = texts(row["response_tokens"])
         sample["logprobs"] = _rounded(row["logprobs"], 3)
@@ -156,18 +164,20 @@ def _evaluation(path: Path) -> Chunk:
     verifier = result["verifier"].get("name", "verifier")
     groups = []
     for problem in result["problems"]:
-        columns = ("responses", "correct", "extracted", "reasons", "lengths", "truncated")
-        rows = zip(*(problem[name] for name in columns), strict=True)
+        rows = zip(*(problem[name] for name in PER_SAMPLE), strict=True)
         samples = [
             {
                 "response": response,
                 "correct": correct,
+                "score": score,
                 "length": length,
                 "finished": not cut,
-                "verdicts": {verifier: {"score": correct, "reason": reason, "extracted": extracted}},
+                "verdicts": {
+                    verifier: {"score": score, "reason": reason, "extracted": extracted, "detail": detail}
+                },
             }
-            for response, correct, extracted, reason, length, cut in rows
+            for response, correct, score, extracted, reason, detail, length, cut in rows
         ]
         head = {"step": step, "index": problem["index"], "problem": problem["id"], "source": bench}
-        groups.append({**head, "prompt": problem["prompt"], "answer": problem["answer"], "samples": samples})
+        groups.append({**head, "prompt": problem["prompt"], "answer": _golds(problem), "samples": samples})
     return _chunk(f"eval {bench}" + (f", step {step}" if step else ""), step, groups)

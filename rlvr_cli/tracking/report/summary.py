@@ -9,7 +9,7 @@ from rlvr_cli.tracking.report.gather import Run, differences, phases
 from rlvr_cli.tracking.text import clock, number, one_line
 
 MAIN = {
-    "rl": ("reward/mean", "reward/correct_fraction", "actor/entropy", "response_length/mean"),
+    "rl": ("reward/mean", "reward/correct_fraction", "reward/score", "actor/entropy", "response_length/mean"),
     "sft": ("train/loss", "train/token_accuracy"),
     "eval": (),
 }
