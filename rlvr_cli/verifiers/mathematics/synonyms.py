@@ -45,8 +45,8 @@ SPACES = names(r"""
 """)
 NOTHING = names(r"""
 \left \right \large \Large \displaystyle \textstyle \scriptstyle \limits \nolimits \! \( \) \[ \] \big \Big
-\bigg \Bigg \bigl \bigr \Bigl \Bigr \biggl \biggr \Biggl \Biggr \middle \mathstrut \strut \ensuremath \phantom \bigm
-\color \textcolor \bf \rm \it \mathopen \mathclose \negthinspace \allowbreak \protect \relax
+\bigg \Bigg \phantom \bigl \bigr \Bigl \Bigr \biggl \biggr \Biggl \Biggr \middle \mathstrut \strut
+\ensuremath \bigm \color \textcolor \bf \rm \it \mathopen \mathclose \negthinspace \allowbreak \protect \relax
 """)
 TEXTS = names(r"""
 \text \textbf \textit \textrm \textsf \texttt \textnormal \textup \emph \mbox \hbox \mathrm \mathbf
