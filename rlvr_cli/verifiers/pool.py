@@ -51,14 +51,14 @@ class Pool:
         self._room = Room(OUTSTANDING_PER_WORKER * max(1, config.workers), OUTSTANDING_BYTES)
         self._lock = threading.Lock()  # guards the cache
         self._cache: OrderedDict[Hashable, Future[Verdict]] = OrderedDict()
-        only = next(iter(verifiers.values())) if inner else None
+        verifier = next(iter(verifiers.values())) if inner else None
         self._dispatcher = Dispatcher(
             config,
             pickle.dumps(self._verifiers),
             batch,
             self._finish,
-            waits=getattr(only, "waits", False),
-            patience_s=getattr(only, "wait_s", 0.0),
+            waits=getattr(verifier, "waits", False),
+            patience_s=verifier.wait_s if hasattr(verifier, "wait_s") else 0.0,
         )
 
     def __enter__(self) -> Pool:

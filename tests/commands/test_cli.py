@@ -85,7 +85,7 @@ def test_dry_run_prints_a_valid_recipe_and_writes_nothing(
     code, out, err = rlvr(capsys, "dapo", "trainer.steps=5", "--dry-run", "seed=3")
     assert (code, err) == (0, "")
     assert "# samples per step: 32 prompts x 8 = 256\n" in out and "# run directory: runs/tiny_dapo\n" in out
-    assert "# preflight" not in out  # a short run
+    assert "# preflight: a brief look before the first step" in out  # a short run
     assert (
         "# preflight: 32 prompts before the first step"
         in rlvr(capsys, "dapo", "--dry-run", "trainer.steps=200")[1]

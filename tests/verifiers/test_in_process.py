@@ -16,6 +16,7 @@ import pytest
 from rlvr_cli.core.types import Reason, Verdict
 from rlvr_cli.schema import Verification
 from rlvr_cli.verifiers import code_judge, code_tests, dispatcher, pool
+from rlvr_cli.verifiers.answer import Answer
 from rlvr_cli.verifiers.code import Code, Scoring
 from rlvr_cli.verifiers.process import Item
 from rlvr_cli.verifiers.sandbox.running import Outcome
@@ -28,20 +29,22 @@ class Worker:
     deaths = 0
     handed = 0
 
-    def __init__(self, config: Verification, payload: bytes) -> None:
+    def __init__(self, config: Verification, payload: bytes, clock_s: float) -> None:
         self.connection = self.process = self
         self.ready, self.served, self.deadline, self.returncode = True, 0, math.inf, 3
         self.item: Item | None = None
         self._ours, self._theirs = Pipe()
         self.fileno, self.recv, self.poll = self._ours.fileno, self._ours.recv, self._ours.poll
 
-    def send_bytes(self, message: bytes) -> None:
+    def begin(self, item: Item) -> None:
+        self.item = item
+        item.attempts += 1
         Worker.handed += 1
         if Worker.deaths:
             Worker.deaths -= 1
             self._theirs.close()
         else:
-            self._theirs.send([Verdict(score=1.0, reason=Reason.correct)])
+            self._theirs.send(Answer(verdicts=[Verdict(score=1.0, reason=Reason.correct)]))
 
     def wait(self, seconds: float) -> int:
         return self.returncode
@@ -78,7 +81,14 @@ class Here:
     """A dispatcher that judges in this process, at once."""
 
     def __init__(
-        self, config: Verification, payload: bytes, batch: int, finish: Callable[[Item, Verdict], None]
+        self,
+        config: Verification,
+        payload: bytes,
+        batch: int,
+        finish: Callable[[Item, Verdict], None],
+        *,
+        waits: bool,
+        patience_s: float,
     ) -> None:
         self.verifiers, self.finish, self.fault = pickle.loads(payload), finish, None
 
