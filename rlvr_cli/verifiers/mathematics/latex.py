@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from rlvr_cli.verifiers.mathematics.nodes import Call, Const, Node, Num, Power, Product, Sum, Sym
+from rlvr_cli.verifiers.mathematics.synonyms import FUNCTIONS, names
 from rlvr_cli.verifiers.mathematics.values import (
     Based,
     Expression,
@@ -27,22 +28,7 @@ from rlvr_cli.verifiers.mathematics.values import (
 )
 
 _CONSTANTS = {"pi": r"\pi", "e": "e", "i": "i", "infinity": r"\infty"}
-_FUNCTIONS = [
-    "sin",
-    "cos",
-    "tan",
-    "cot",
-    "sec",
-    "csc",
-    "arcsin",
-    "arccos",
-    "arctan",
-    "sinh",
-    "cosh",
-    "tanh",
-    "coth",
-]
-_FUNCTIONS += ["ln", "log", "lg", "exp", "det", "gcd", "max", "min", "arg"]
+_FUNCTIONS = FUNCTIONS | names("coth lg det gcd max min arg")
 _SIGNS = {"=": "=", "<": "<", ">": ">", "<=": r"\le", ">=": r"\ge", "!=": r"\ne", "~": r"\approx"}
 _MARKS = {"∠": r"\angle ", "△": r"\triangle ", "→": r"\overrightarrow ", "↔": r"\overleftrightarrow "}
 

@@ -89,27 +89,10 @@ SAME = {
     },
 }
 MONEY = {r"\$": "$", "€": "€", "£": "£", "¥": "¥", r"\euro": "€"}
+FUNCTIONS = names("sin cos tan cot sec csc arcsin arccos arctan sinh cosh tanh ln log exp")
+"""Those that are written without a backslash too."""
 BARE = {
-    **{
-        name: f"\\{name}"
-        for name in [
-            "sin",
-            "cos",
-            "tan",
-            "cot",
-            "sec",
-            "csc",
-            "arcsin",
-            "arccos",
-            "arctan",
-            "sinh",
-            "cosh",
-            "tanh",
-            "ln",
-            "log",
-            "exp",
-        ]
-    },
+    **{name: f"\\{name}" for name in FUNCTIONS},
     **{name: f"\\{name}" for name in ["sqrt", "pi", "gcd", "lcm", "theta", "alpha", "beta", "lambda"]},
     **{"infinity": r"\infty", "infty": r"\infty", "inf": r"\infty", "oo": r"\infty", "Infinity": r"\infty"},
     **{
