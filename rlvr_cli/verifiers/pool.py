@@ -51,7 +51,7 @@ class Pool:
         self._room = Room(OUTSTANDING_PER_WORKER * max(1, config.workers), OUTSTANDING_BYTES)
         self._lock = threading.Lock()  # guards the cache
         self._cache: OrderedDict[Hashable, Future[Verdict]] = OrderedDict()
-        verifier = next(iter(verifiers.values())) if inner else None
+        verifier: Any = next(iter(verifiers.values())) if inner else None
         self._dispatcher = Dispatcher(
             config,
             pickle.dumps(self._verifiers),
