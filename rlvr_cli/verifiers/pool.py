@@ -41,9 +41,9 @@ class Pool:
     """
 
     def __init__(self, verifiers: dict[str, Any], config: Verification, inner: bool = False) -> None:
-        for verifier in [] if inner else verifiers.values():
-            if hasattr(verifier, "ready"):
-                verifier.ready()
+        for each in [] if inner else verifiers.values():
+            if hasattr(each, "ready"):
+                each.ready()
         apart = {} if inner else {n: v.limits(config) for n, v in verifiers.items() if hasattr(v, "limits")}
         self._apart = {n: Pool({n: verifiers[n]}, own, inner=True) for n, own in apart.items()}
         batch = max([1, *(getattr(v, "batch", 1) for v in verifiers.values())]) if inner else 1
