@@ -208,6 +208,8 @@ def kill_in_rollout(process: subprocess.Popen[bytes], done: int) -> None:
         while psutil.pid_exists(number) and (now := theirs.read()).done >= done and now.phase == "rollout":
             if time.monotonic() - now.since > 0.02:
                 psutil.Process(number).kill()
+                while psutil.pid_exists(number):  # or the next call would see it as it was, and kill it again
+                    time.sleep(0.002)
                 return
         time.sleep(0.002)
     raise AssertionError("no rollout was seen")

@@ -75,7 +75,7 @@ def build(folders: list[Path]) -> None:
     for name in DEVICES:
         bind(Path("/dev") / name, device=True)
     for name in ("tmp", "old"):
-        os.mkdir(f"/new/{name}")
+        os.makedirs(f"/new/{name}", exist_ok=True)  # Python or numpy may lie below /tmp
     os.symlink("/tmp", "/new/dev/shm")
     kernel.mount("/new", "/new", None, kernel.MS_BIND | kernel.MS_REC)
     kernel.pivot_root("/new", "/new/old")
