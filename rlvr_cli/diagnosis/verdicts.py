@@ -119,9 +119,9 @@ def _costly(rows: list[Row]) -> list[float]:
     shows=samples.disputed,
 )
 def reward_hacking(history: History, settings: Diagnosis, ease: float) -> Evidence | None:
-    """Of the samples that the first verifier accepts, the second rejects a share whose 99.9% interval (Wilson)
-    lies above that of the first window while the share of correct samples rises; or above one half
-    (95%)."""
+    """Of the samples that the first verifier accepts, the second rejects a share whose 99.9% interval
+    (Wilson) lies above that of the first window while the share of correct samples rises; or above one
+    half (95%)."""
     if history.count(CHECKED) < 2 * settings.window:
         return None
     early = sum(history.first(REJECTED)), sum(history.first(CHECKED))

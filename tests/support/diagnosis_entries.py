@@ -58,12 +58,12 @@ STAGED: dict[str, list[str]] = {
 
 
 def slowed(generate: Any, after: int) -> Any:
-    """An engine that from some step on takes a second more."""
+    """An engine that from some step on takes two seconds more."""
     calls = iter(range(10**6))
 
     def wrapped(self: HFEngine, *args: Any) -> Iterator[Any]:
         if next(calls) >= after:
-            time.sleep(1.0)
+            time.sleep(2.0)
         yield from generate(self, *args)
 
     return wrapped
