@@ -234,7 +234,7 @@ def test_every_rule_over_steps_has_a_sick_run_here() -> None:
     assert set(SICK) == {name for name, rule in RULES.items() if rule.asked is Asked.step}
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20, deadline=None, derandomize=True)  # one run in 2,000 has a finding by chance
 @given(seed=st.integers(0, 10**6))
 def test_noise_of_small_batches_is_no_finding(seed: int) -> None:
     assert begun(run(lambda step, row: {}, steps=120, seed=seed)) == []
