@@ -112,6 +112,8 @@ SYMBOLIC = [
     (r"x=1 \text{ or } x=2", "1,2", True),
     (r"\pm 2", "2,-2", True),
     (r"\pm 2", "2", False),
+    (r"\pm\sqrt2\mp\sqrt3\mp\sqrt5", r"\sqrt2-\sqrt3-\sqrt5, -\sqrt2+\sqrt3+\sqrt5", True),
+    (r"\pm\sqrt2\mp\sqrt3\mp\sqrt5", r"\sqrt2+\sqrt3-\sqrt5, -\sqrt2-\sqrt3+\sqrt5", False),
     ("5, 6", "5", False),
     (r"\begin{bmatrix}1\\2\end{bmatrix}", r"\begin{pmatrix}1\\2\end{pmatrix}", True),
     ("(x+1)^2", "x^2+2x+1", True),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -96,47 +96,37 @@ def inverse(node: Node) -> Node:
     return Power(node, Num(Fraction(-1)))
 
 
+def rebuilt(node: Node, change: Callable[[Node], Node]) -> Node:
+    """The tree with `change` made at every node, those below a node first."""
+    match node:
+        case Sum(parts):
+            node = Sum(tuple(rebuilt(part, change) for part in parts))
+        case Product(parts):
+            node = Product(tuple(rebuilt(part, change) for part in parts))
+        case Power(base, exponent):
+            node = Power(rebuilt(base, change), rebuilt(exponent, change))
+        case Call(name, parts):
+            node = Call(name, tuple(rebuilt(part, change) for part in parts))
+    return change(node)
+
+
 def lowered(node: Node) -> Node:
     """The tree with the letters of its symbols in lower case."""
-    match node:
-        case Sym(name):
-            return Sym(name.lower())
-        case Sum(parts):
-            return Sum(tuple(map(lowered, parts)))
-        case Product(parts):
-            return Product(tuple(map(lowered, parts)))
-        case Power(base, exponent):
-            return Power(lowered(base), lowered(exponent))
-        case Call(name, parts):
-            return Call(name, tuple(map(lowered, parts)))
-    return node
+    return rebuilt(node, lambda here: Sym(here.name.lower()) if isinstance(here, Sym) else here)
 
 
 def decimal(node: Node) -> Node:
     """The tree with `\\log` without a base read as the logarithm to base 10."""
-    match node:
-        case Sum(parts):
-            return Sum(tuple(map(decimal, parts)))
-        case Product(parts):
-            return Product(tuple(map(decimal, parts)))
-        case Power(base, exponent):
-            return Power(decimal(base), decimal(exponent))
-        case Call(name, parts):
-            return Call("lg" if name == "log" and len(parts) == 1 else name, tuple(map(decimal, parts)))
-    return node
+
+    def change(here: Node) -> Node:
+        match here:
+            case Call("log", (argument,)):
+                return Call("lg", (argument,))
+        return here
+
+    return rebuilt(node, change)
 
 
 def substituted(node: Node, name: str, value: Node) -> Node:
     """The tree with `value` in the place of a symbol (`e` and `i` may be bound symbols too)."""
-    match node:
-        case Sym(here) | Const(here) if here == name:
-            return value
-        case Sum(parts):
-            return Sum(tuple(substituted(part, name, value) for part in parts))
-        case Product(parts):
-            return Product(tuple(substituted(part, name, value) for part in parts))
-        case Power(base, exponent):
-            return Power(substituted(base, name, value), substituted(exponent, name, value))
-        case Call(called, parts):
-            return Call(called, tuple(substituted(part, name, value) for part in parts))
-    return node
+    return rebuilt(node, lambda here: value if isinstance(here, Sym | Const) and here.name == name else here)

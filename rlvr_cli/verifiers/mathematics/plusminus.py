@@ -2,10 +2,10 @@ r"""`\pm` and `\mp` written out."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable
 from itertools import product
 
-from rlvr_cli.verifiers.mathematics.nodes import Call, Node, Power, Product, Sum, negative, walk
+from rlvr_cli.verifiers.mathematics.nodes import Call, Node, negative, rebuilt, walk
 from rlvr_cli.verifiers.mathematics.tokens import Unreadable
 
 MAX_SIGNS = 4
@@ -19,24 +19,16 @@ def variants(tree: Node) -> list[Node]:
     if len(signs) > MAX_SIGNS:
         raise Unreadable("too many double signs")
     if "mp" in signs:
-        choices = [[upper if sign == "pm" else not upper for sign in signs] for upper in (True, False)]
-    else:
-        choices = [list(choice) for choice in product((True, False), repeat=len(signs))]
-    return [_chosen(tree, iter(choice)) for choice in choices]
+        return [_chosen(tree, lambda name, upper=upper: upper == (name == "pm")) for upper in (True, False)]  # type: ignore[misc]
+    choices = (iter(choice) for choice in product((True, False), repeat=len(signs)))
+    return [_chosen(tree, lambda name, choice=choice: next(choice)) for choice in choices]  # type: ignore[misc]
 
 
-def _chosen(node: Node, choice: Iterator[bool]) -> Node:
-    match node:
-        case Call("pm" | "mp", (inner,)):
-            plus = next(choice)
-            chosen = _chosen(inner, choice)
-            return chosen if plus else negative(chosen)
-        case Sum(parts):
-            return Sum(tuple(_chosen(part, choice) for part in parts))
-        case Product(parts):
-            return Product(tuple(_chosen(part, choice) for part in parts))
-        case Call(name, parts):
-            return Call(name, tuple(_chosen(part, choice) for part in parts))
-        case Power(base, exponent):
-            return Power(_chosen(base, choice), _chosen(exponent, choice))
-    return node
+def _chosen(tree: Node, plus: Callable[[str], bool]) -> Node:
+    def change(node: Node) -> Node:
+        match node:
+            case Call("pm" | "mp" as name, (inner,)):
+                return inner if plus(name) else negative(inner)
+        return node
+
+    return rebuilt(tree, change)
