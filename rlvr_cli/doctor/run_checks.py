@@ -50,12 +50,19 @@ LIGHT = (
 )
 
 
+ON_GPUS = (
+    Check(name="driver", entry=f"{ROOM}.gpu:driver"),
+    Check(name="compiler", entry=f"{ROOM}.gpu:compiler", limit=90),
+)
+
+
 def examine(skip_vllm: bool) -> Iterator[CheckResult]:
     """Findings of all checks, cheap ones first; one at a time, so that none slows another down."""
     machine = ask(MACHINE, gpus=0)
     yield from machine
     gpus = int(machine[0].facts.get("gpus", 0))
-    for check in LIGHT:
+    there = gpus or machine[0].facts.get("driver_gpus")
+    for check in (*LIGHT, *(ON_GPUS if there else ())):
         yield from ask(check, gpus)
     for check in collectives(gpus):
         yield from ask(check, gpus)

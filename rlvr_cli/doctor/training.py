@@ -24,7 +24,8 @@ def collective() -> list[CheckResult]:
     begun = monotonic()
     process_group.initialise()
     ranks, backend = distributed.world_size(), torch.distributed.get_backend()
-    sums = distributed.sum_over_ranks(torch.full((NUMBERS,), distributed.rank() + 1.0))
+    numbers = torch.full((NUMBERS,), distributed.rank() + 1.0, device=distributed.device())
+    sums = distributed.sum_over_ranks(numbers)
     expected = ranks * (ranks + 1) / 2
     if not (sums == expected).all():
         raise RuntimeError(f"the sum over {ranks} ranks is {sums.unique()[:3].tolist()}, not {expected:g}")

@@ -27,8 +27,31 @@ def joined_ranks(environ: os._Environ[str] | dict[str, str]) -> dict[str, str] |
         "WORLD_SIZE": str(tasks),
         "LOCAL_WORLD_SIZE": environ["SLURM_STEP_TASKS_PER_NODE"].split("(")[0].split(",")[0],
         "MASTER_ADDR": first_host(nodes) if nodes else environ["SLURM_LAUNCH_NODE_IPADDR"],
-        "MASTER_PORT": str(20000 + int(environ["SLURM_JOB_ID"]) % 20000),
+        "MASTER_PORT": str(slurm_port(int(environ["SLURM_JOB_ID"]), int(environ.get("SLURM_STEP_ID", "0")))),
     }
+
+
+def slurm_port(job: int, step: int) -> int:
+    """The same for all tasks of a step, another for the other steps and for jobs of near numbers."""
+    return 20000 + (job + 97 * step) % 20000
+
+
+def on_its_gpu(ranks: dict[str, str], gpus: int) -> dict[str, str]:
+    """The rank variables with LOCAL_RANK as torch, DeepSpeed and vLLM take it: the number of the rank's GPU
+    among the `gpus` this process sees. UserError where these are too few.
+
+    Where each task is shown one GPU of its own (`srun --gpus-per-task=1`), that one has number 0.
+    """
+    local = int(ranks["LOCAL_WORLD_SIZE"])
+    if gpus == 1 < local:
+        return ranks | {"LOCAL_RANK": "0"}
+    if 0 < gpus < local:
+        raise UserError(
+            f"{local} ranks were started on this machine, but each sees {gpus} GPUs, and a rank needs one of "
+            f"its own; start {gpus} (torchrun --nproc-per-node {gpus}, srun --ntasks-per-node {gpus}), or "
+            "show each its own (srun --gpus-per-task=1)"
+        )
+    return ranks
 
 
 def first_host(nodes: str) -> str:

@@ -73,7 +73,8 @@ def count_gpus() -> int:
     return int(answer.stdout)
 
 
-def count_ranks(asked: int | None, gpus: int) -> int:
+def count_ranks(asked: int | None, gpus: int, key: str = "trainer.ranks") -> int:
+    """Ranks of this machine; `key` is the recipe's, for messages."""
     if asked is not None and gpus and asked > gpus:
-        raise UserError(f"trainer.ranks={asked} but there are {gpus} GPUs; each rank needs its own")
+        raise UserError(f"{key}={asked} but there are {gpus} GPUs; each rank needs its own")
     return asked or max(gpus, 1)

@@ -1,14 +1,9 @@
-"""The run directory at start: one process at a time, and continue only what is the same run."""
+"""The run directory at start: what is in it already, and whether it is the same run."""
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
-import shutil
-import socket
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,53 +16,9 @@ from rlvr_cli.checkpoints.recipe_changes import differences
 from rlvr_cli.compose.files import load_yaml
 from rlvr_cli.core.errors import UserError
 from rlvr_cli.core.files import write_atomically
+from rlvr_cli.launch import directory_lock
+from rlvr_cli.launch.directory_lock import writable
 from rlvr_cli.schema import EvalRecipe, Recipe, Resume, SFTRecipe
-
-
-@contextmanager
-def lock(out: Path) -> Iterator[None]:
-    """Hold `out` for this process, or say who does."""
-    made = not out.exists()
-    with _writable(out):
-        out.mkdir(parents=True, exist_ok=True)
-        file = open(out / ".lock", "a+")  # noqa: SIM115 (closed by the next line)
-    with file:
-        file.seek(0)
-        owner = file.read().strip()
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise UserError(
-                f"{out} is in use by {owner or 'another process'}; wait for it or set out="
-            ) from None
-        # The kernel drops the lock of a dead process of this machine, but on a network file system
-        # it may not know the locks of other machines: there the text is all there is to go by.
-        if owner and not owner.endswith(f" on {socket.gethostname()}"):
-            raise UserError(f"{out} is in use by {owner}; if that has ended, delete {out / '.lock'}")
-        with _writable(out):
-            file.truncate(0)
-            file.write(f"process {os.getpid()} on {socket.gethostname()}")
-            file.flush()
-        try:
-            yield
-        except UserError:  # nothing half-written: bad data, say, is only found once the tokenizer is loaded
-            if made and not (out / "checkpoints").exists() and not _has_content(out / "metrics.jsonl"):
-                shutil.rmtree(out)
-            raise
-        finally:
-            file.truncate(0)
-
-
-@contextmanager
-def _writable(out: Path) -> Iterator[None]:
-    """UserError where the block finds that `out` cannot be written."""
-    try:
-        yield
-    except OSError as error:
-        raise UserError(
-            f"out={out} cannot be written: {error.strerror} ({error.filename or out}); set out= to another "
-            "directory"
-        ) from None
 
 
 def prepare(recipe: compose.AnyRecipe, out: Path) -> str:
@@ -85,13 +36,13 @@ def prepare(recipe: compose.AnyRecipe, out: Path) -> str:
     else:
         news = f"starting {out}"
         if before.is_file():
-            with _writable(out):
+            with writable(out):
                 aside = _set_aside(out)
             news += f" (files of a run that left no checkpoint are in {aside})"
-        elif set(os.listdir(out)) - {".lock", "logs"}:
+        elif set(os.listdir(out)) - {directory_lock.NAME, "logs"}:
             raise UserError(f"{out} is not empty and not a run directory; set out= to another one")
     # How to resume is said each time: left in the file, it would also hold for the starts to come.
-    with _writable(out):
+    with writable(out):
         compose.save(replace(recipe, resume=Resume.auto), before)
     return news
 
@@ -114,10 +65,6 @@ def finished(recipe: compose.AnyRecipe, out: Path) -> str | None:
     )
 
 
-def _has_content(file: Path) -> bool:
-    return file.is_file() and file.stat().st_size > 0
-
-
 def _continue(recipe: Recipe | SFTRecipe, before: Path) -> str:
     """Refuse another recipe than that of the run, or keep the old one if that is wanted."""
     out = before.parent
@@ -134,7 +81,7 @@ def _continue(recipe: Recipe | SFTRecipe, before: Path) -> str:
             f"a new run, use the old values to continue it, or add resume=changed to continue it with the new"
         )
     kept = out / f"recipe.{step}.yaml"
-    with _writable(out):
+    with writable(out):
         write_atomically(kept, before.read_bytes())
     return f"continuing {out} with another recipe: {', '.join(differing)}; the old one is in {kept}"
 
@@ -160,6 +107,6 @@ def _set_aside(out: Path) -> Path:
     aside = out / f"attempt_{number}"
     aside.mkdir()
     for path in list(out.iterdir()):
-        if path.name != ".lock" and not path.name.startswith("attempt_"):
+        if path.name != directory_lock.NAME and not path.name.startswith("attempt_"):
             path.rename(aside / path.name)
     return aside

@@ -12,8 +12,9 @@ from rlvr_cli import compose
 from rlvr_cli.core.errors import UserError, told
 from rlvr_cli.core.rank_process import free_port, library_defaults, rank_environment
 from rlvr_cli.launch import prerequisites, rank, run_directory
-from rlvr_cli.launch.external_ranks import joined_ranks
-from rlvr_cli.launch.supervise import supervise
+from rlvr_cli.launch.directory_lock import lock
+from rlvr_cli.launch.external_ranks import joined_ranks, on_its_gpu
+from rlvr_cli.launch.supervise import run_to_end, supervise
 from rlvr_cli.schema import EvalRecipe, Recipe, SFTRecipe
 
 ENTRIES: dict[type, str] = {
@@ -29,22 +30,32 @@ def launch(recipe: compose.AnyRecipe, entry: str | None = None) -> int:
     recipe, out = resolve(recipe)
     entry = entry or ENTRIES[type(recipe)]
     gpus = prerequisites.count_gpus()
-    joined = joined_ranks(os.environ)
-    asked = 1 if isinstance(recipe, EvalRecipe) else recipe.trainer.ranks
-    local = int(joined["LOCAL_WORLD_SIZE"]) if joined else prerequisites.count_ranks(asked, gpus)
+    joined = on_its_gpu(found, gpus) if (found := joined_ranks(os.environ)) else None
+    local = int(joined["LOCAL_WORLD_SIZE"]) if joined else ranks_here(recipe, gpus)
     os.environ.update(library_defaults(local, gpus))
     if joined and joined["RANK"] != "0":  # rank 0 prepares the directory; all composed the same recipe
         return run_here(recipe, out, entry, joined)
-    with run_directory.lock(out):
+    with lock(out):
         done = run_directory.finished(recipe, out) if entry == ENTRIES[type(recipe)] and not joined else None
         if done is not None:
             print(f"rlvr: {done}", file=sys.stderr, flush=True)
             return rank.OK
         news = run_directory.prepare(recipe, out)
         print(f"rlvr: {news}; log: {rank.log_path(out, 0)}", file=sys.stderr, flush=True)
-        if joined or isinstance(recipe, EvalRecipe):
+        if joined or (isinstance(recipe, EvalRecipe) and local == 1):
             return run_here(recipe, out, entry, joined or rank_environment(0, 1, free_port()))
+        if isinstance(recipe, EvalRecipe):  # not started again: what it has sampled is kept for who does
+            return run_to_end(out, entry, local)
         return supervise(out, entry, local, recipe.faults)
+
+
+def ranks_here(recipe: compose.AnyRecipe, gpus: int) -> int:
+    """How many ranks to start on this machine."""
+    if not isinstance(recipe, EvalRecipe):
+        return prerequisites.count_ranks(recipe.trainer.ranks, gpus)
+    if recipe.server.url is not None or recipe.rescore:  # no engine
+        return 1
+    return prerequisites.count_ranks(recipe.ranks, gpus, "ranks")
 
 
 def run_here(recipe: compose.AnyRecipe, out: Path, entry: str, variables: dict[str, str]) -> int:

@@ -52,11 +52,8 @@ def supervise(out: Path, entry: str, count: int, faults: Faults) -> int:
     with signals.handled():
         for attempt in range(faults.max_restarts + 1):
             ended = run_once(out, entry, count, faults.hang_s, signals)
-            if ended is None or ended.code == rank.INTERRUPTED:
+            if ended is None or interrupted(ended, signals):
                 return rank.OK if ended is None else rank.INTERRUPTED
-            # A signal that comes before the entry point has installed its handlers ends the rank.
-            if signals.received and -ended.code in (signal.SIGINT, signal.SIGTERM):
-                return rank.INTERRUPTED
             if ended.code == rank.USER_ERROR:
                 raise UserError(ended.cause)
             step = newest_checkpoint(out)
@@ -75,6 +72,25 @@ def supervise(out: Path, entry: str, count: int, faults: Faults) -> int:
                 return rank.INTERRUPTED
             before = ended, step
     raise AssertionError("the last attempt returns")
+
+
+def run_to_end(out: Path, entry: str, count: int) -> int:
+    """Run `entry` once, without a watchdog; returns the exit code. Raises UserError where a rank did."""
+    signals = Signals()
+    with signals.handled():
+        ended = run_once(out, entry, count, None, signals)
+    if ended is None or interrupted(ended, signals):
+        return rank.OK if ended is None else rank.INTERRUPTED
+    if ended.code == rank.USER_ERROR:
+        raise UserError(ended.cause)
+    tell(out, ended)
+    return rank.FAILED
+
+
+def interrupted(ended: Failure, signals: Signals) -> bool:
+    """Whether it was asked to end, also before the entry point had handlers of its own: that ends a rank."""
+    by_signal = -ended.code in (signal.SIGINT, signal.SIGTERM)
+    return ended.code == rank.INTERRUPTED or (bool(signals.received) and by_signal)
 
 
 def run_once(out: Path, entry: str, count: int, hang_s: float | None, signals: Signals) -> Failure | None:

@@ -170,37 +170,6 @@ def test_ranks_do_not_outlive_a_killed_launcher(tmp_path: Path) -> None:
 # --- the run directory ------------------------------------------------------------------------
 
 
-def test_one_process_at_a_time(tmp_path: Path) -> None:
-    out = tmp_path / "run"
-    with (
-        run_directory.lock(out),
-        pytest.raises(UserError, match=f"run is in use by process {os.getpid()} on "),
-        run_directory.lock(out),
-    ):
-        pass
-    with run_directory.lock(out):  # released
-        (out / "kept").touch()
-    (out / ".lock").write_text("process 1 on elsewhere")
-    with (
-        pytest.raises(UserError, match="in use by process 1 on elsewhere; if that has ended, delete"),
-        run_directory.lock(out),
-    ):
-        pass
-
-
-def test_nothing_is_left_of_a_refused_start(tmp_path: Path) -> None:
-    with pytest.raises(UserError), run_directory.lock(tmp_path / "run"):
-        raise UserError
-    assert list(tmp_path.iterdir()) == []
-    with (
-        pytest.raises(UserError),
-        run_directory.lock(tmp_path / "run"),
-    ):  # a mistake found late keeps what was measured
-        (tmp_path / "run" / "metrics.jsonl").write_text("{}")
-        raise UserError
-    assert (tmp_path / "run" / "metrics.jsonl").exists()
-
-
 def test_the_same_recipe_continues_and_another_is_refused(tmp_path: Path) -> None:
     out = tmp_path / "run"
     out.mkdir()
