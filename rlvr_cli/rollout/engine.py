@@ -12,6 +12,11 @@ from rlvr_cli.rollout.text import ResponseText
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from rlvr_cli.rollout.fingerprints import Receipt
+
+CPU_SEQUENCES = 256
+"""Sequences decoded at once where `rollout.max_num_seqs` is null and there is no GPU, or no vLLM."""
+
 
 @dataclass(slots=True, kw_only=True)
 class Sampling:
@@ -56,22 +61,40 @@ class Engine(Generator, Protocol):
     text: ResponseText
     """The text of a response's tokens, as completions have it."""
 
-    def load(self, weights: Iterable[tuple[str, Tensor]]) -> None:
-        """Replace all weights and forget every cached prefix.
+    def load(self, weights: Iterable[tuple[str, Tensor]]) -> Receipt:
+        """Replace all weights, prove by fingerprints that they are there, and forget every cached prefix.
 
-        Raises SyncError when the weights received are not exactly the model's.
+        Of a sleeping engine only the memory of the weights wakes. Raises SyncError when the weights received
+        are not exactly the model's, or a parameter holds something else.
         """
 
     def probe(self, tokens: list[int]) -> list[float]:
         """Logprob (temperature 1) of tokens 1.. of a sequence given those before: compares weights."""
 
     def sleep(self) -> None:
-        """Give accelerator memory back until `wake`."""
+        """Give accelerator memory back, weights included: until `load` and, for the rest, `wake`."""
 
-    def wake(self) -> None: ...
+    def wake(self) -> None:
+        """After `load`: what else an engine needs to sample, a KV cache of vLLM's."""
 
     def close(self) -> None: ...
 
 
 class SyncError(RuntimeError):
     """The rollout engine does not hold the trainer's weights; going on would train on wrong data."""
+
+
+def demand(receipt: Receipt) -> None:
+    """SyncError unless all that was sent arrived, and everything the engine has was sent."""
+    if receipt.wrong:
+        found = _listed(receipt.wrong)
+        raise SyncError(f"weight sync: the engine holds other numbers than were sent in {found}")
+    if receipt.unsent:
+        raise SyncError(
+            f"weight sync: the trainer does not send {_listed(receipt.unsent)}, which the engine has; its "
+            "model is not the trainer's: take rollout=hf, or a model folder without these weights"
+        )
+
+
+def _listed(names: list[str]) -> str:
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more parameters" if len(names) > 3 else "")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,8 @@ from torch import Tensor
 
 from rlvr_cli.core.heartbeat import heart
 from rlvr_cli.core.types import Completion
-from rlvr_cli.rollout.engine import Request, Sampling, SyncError
+from rlvr_cli.rollout.engine import CPU_SEQUENCES, Request, Sampling, SyncError, demand
+from rlvr_cli.rollout.fingerprints import Ledger, Receipt, fingerprint
 from rlvr_cli.rollout.text import ResponseText
 from rlvr_cli.schema import Precision, Rollout
 
@@ -33,6 +35,7 @@ class HFEngine:
         revision: str | None = None,
         trust_remote_code: bool = False,
         overrides: dict[str, Any] | None = None,
+        fp32_head: bool = False,
     ) -> None:
         from transformers import AutoModelForCausalLM
 
@@ -49,10 +52,13 @@ class HFEngine:
             **(overrides or {}),
         )
         self.model = model.to(self.device).eval()
+        if fp32_head:
+            head = self.model.get_output_embeddings()
+            head.forward = partial(_fp32_linear, head)
         self.text = ResponseText(tokenizer, eos)
         self.eos = torch.tensor(eos, device=self.device)
         self.pad = int(tokenizer.pad_token_id)
-        self.max_num_seqs = rollout.max_num_seqs
+        self.max_num_seqs = rollout.max_num_seqs or CPU_SEQUENCES
         self.seed = seed
 
     def generate(self, requests: list[Request], sampling: Sampling) -> Iterator[tuple[int, list[Completion]]]:
@@ -72,7 +78,7 @@ class HFEngine:
         prompts = [r.tokens for r in requests for _ in range(r.samples)]
         # The r-th sample of a request draws from its own generator, whatever it is batched with.
         generators = [
-            torch.Generator().manual_seed((r.seed + s) % 2**63) if r.seed is not None else None
+            torch.Generator(self.device).manual_seed((r.seed + s) % 2**63) if r.seed is not None else None
             for r in requests
             for s in range(r.samples)
         ]
@@ -143,17 +149,25 @@ class HFEngine:
             finished=ended,
         )
 
-    def load(self, weights: Iterable[tuple[str, Tensor]]) -> None:
+    def load(self, weights: Iterable[tuple[str, Tensor]]) -> Receipt:
         own = dict(self.model.named_parameters())
-        received = []
+        received: dict[str, list[Tensor]] = {}
         with torch.no_grad():
             for name, tensor in weights:
-                received.append(name)
-                if name in own:
-                    own[name].copy_(tensor)
-        if sorted(received) != sorted(own):
-            missing, extra = set(own) - set(received), set(received) - set(own)
-            raise SyncError(f"weight sync: missing {sorted(missing)[:3]}, unknown {sorted(extra)[:3]}")
+                if name not in own or name in received:
+                    raise SyncError(f"weight sync: {name} is {'sent twice' if name in own else 'unknown'}")
+                received[name] = fingerprint(tensor.to(own[name].device, own[name].dtype))
+                own[name].copy_(tensor)
+        ledger = Ledger()
+        for name, sent in received.items():
+            ledger.add(name, sent, own[name])
+        receipt = Receipt(
+            compared=sum(own[name].numel() for name in received),
+            wrong=ledger.differing(),
+            unsent=[name for name in own if name not in received],
+        )
+        demand(receipt)
+        return receipt
 
     @torch.no_grad()
     def probe(self, tokens: list[int]) -> list[float]:
@@ -171,6 +185,11 @@ class HFEngine:
         pass
 
 
+def _fp32_linear(layer: Any, hidden: Tensor) -> Tensor:
+    bias = layer.bias.float() if layer.bias is not None else None
+    return torch.nn.functional.linear(hidden.float(), layer.weight.float(), bias)
+
+
 def _processed(logits: Tensor, sampling: Sampling) -> Tensor:
     """Log-probabilities of what is sampled from: temperature, then the top_p nucleus, renormalised."""
     if sampling.temperature > 0:
@@ -186,5 +205,6 @@ def _draw(log_p: Tensor, generators: list[torch.Generator | None], sampling: Sam
     """One token per row: the mode when greedy, else an exponential race with the row's own generator."""
     if sampling.temperature == 0:
         return log_p.argmax(-1)
-    noise = torch.stack([torch.empty(log_p.shape[1]).exponential_(generator=g) for g in generators])
-    return (log_p.exp() / noise.to(log_p.device)).argmax(-1)
+    rows = [torch.empty(log_p.shape[1], device=log_p.device) for _ in generators]
+    noise = torch.stack([row.exponential_(generator=g) for row, g in zip(rows, generators, strict=True)])
+    return (log_p.exp() / noise).argmax(-1)

@@ -19,6 +19,7 @@ from torch import Tensor
 from rlvr_cli.core.errors import UserError, hint
 from rlvr_cli.core.types import Completion
 from rlvr_cli.rollout.engine import Request, Sampling
+from rlvr_cli.rollout.fingerprints import Receipt
 from rlvr_cli.rollout.text import ResponseText
 from rlvr_cli.schema import Server
 
@@ -131,7 +132,7 @@ class ServerEngine:
             raise UserError(f"server.url: {self.url}{path} answers HTTP {code}: {text}")
         return content
 
-    def load(self, weights: Iterable[tuple[str, Tensor]]) -> None:
+    def load(self, weights: Iterable[tuple[str, Tensor]]) -> Receipt:
         raise NotImplementedError("a server has its own weights")
 
     def probe(self, tokens: list[int]) -> list[float]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from contextlib import nullcontext, suppress
 from typing import Any
 
 import numpy as np
@@ -12,9 +13,11 @@ from vllm import LLM, SamplingParams
 from vllm.inputs import TokensPrompt
 from vllm.sampling_params import RequestOutputKind
 
+from rlvr_cli.core.gpu_memory import peak
 from rlvr_cli.core.heartbeat import heart
 from rlvr_cli.core.types import Completion
-from rlvr_cli.rollout.engine import Request, Sampling, SyncError
+from rlvr_cli.rollout.engine import CPU_SEQUENCES, Request, Sampling, SyncError, demand
+from rlvr_cli.rollout.fingerprints import Receipt
 from rlvr_cli.rollout.text import ResponseText
 from rlvr_cli.rollout.weights import BACKEND
 from rlvr_cli.schema import Precision, Rollout
@@ -36,6 +39,7 @@ class VLLMEngine:
         revision: str | None = None,
         trust_remote_code: bool = False,
         overrides: dict[str, Any] | None = None,
+        fp32_head: bool = False,
     ) -> None:
         cuda = torch.cuda.is_available()
         several = torch.distributed.is_initialized() and torch.distributed.get_world_size() > 1
@@ -52,6 +56,7 @@ class VLLMEngine:
         self.text = ResponseText(tokenizer, eos)
         self.eos = eos
         self.sleeps = cuda and rollout.sleep
+        self._asleep: set[str] = set()
         self._names: frozenset[str] | None = None
         generator_state = torch.get_rng_state()
         self.llm = LLM(
@@ -59,10 +64,10 @@ class VLLMEngine:
             revision=revision,
             tokenizer_revision=revision,
             trust_remote_code=trust_remote_code,
-            hf_overrides=overrides or {},
+            hf_overrides=(overrides or {}) | ({"head_dtype": "float32"} if fp32_head else {}),
             dtype="float32" if precision is Precision.fp32 else "bfloat16",
             max_model_len=max_model_len,
-            max_num_seqs=rollout.max_num_seqs,
+            max_num_seqs=rollout.max_num_seqs or (None if cuda else CPU_SEQUENCES),
             enforce_eager=(not cuda) if rollout.enforce_eager is None else rollout.enforce_eager,
             # Stop strings need vLLM's own detokeniser; otherwise text is made here, from the final ids.
             skip_tokenizer_init=not rollout.stop,
@@ -123,7 +128,7 @@ class VLLMEngine:
             finished=output.finish_reason == "stop",
         )
 
-    def load(self, weights: Iterable[tuple[str, Tensor]]) -> None:
+    def load(self, weights: Iterable[tuple[str, Tensor]]) -> Receipt:
         received: list[str] = []
 
         def noted() -> Iterator[tuple[str, Tensor]]:
@@ -131,11 +136,19 @@ class VLLMEngine:
                 received.append(name)
                 yield name, tensor
 
+        self._wake("weights")  # the cache stays away: it has room only when the trainer has none to spare
+        receipt = Receipt()
         self.llm.start_weight_update()
-        self.llm.update_weights({"update_info": {"weights": noted()}})
+        self.llm.update_weights({"update_info": {"weights": noted(), "receipt": receipt}})
         self.llm.finish_weight_update()
-        self.llm.reset_prefix_cache()
-        # vLLM keeps the old tensor, silently, for a weight it is not given.
+        self._check_names(received)
+        demand(receipt)
+        if not self.llm.reset_prefix_cache():
+            raise SyncError("weight sync: vLLM keeps prefixes of the old weights, as requests still run")
+        return receipt
+
+    def _check_names(self, received: list[str]) -> None:
+        """vLLM keeps the old tensor, silently, for a weight it is not given."""
         if self._names is None:
             self._names = frozenset(received)
         if frozenset(received) != self._names or len(received) != len(self._names):
@@ -155,11 +168,20 @@ class VLLMEngine:
 
     def sleep(self) -> None:
         if self.sleeps:
-            self.llm.sleep(level=2)  # weights are thrown away: the next sync brings new ones
+            with peak.engine_changes():
+                self.llm.sleep(level=2)  # weights are thrown away: the next sync brings new ones
+            self._asleep = {"weights", "kv_cache"}
 
     def wake(self) -> None:
-        if self.sleeps:
-            self.llm.wake_up()
+        self._wake("kv_cache")
+
+    def _wake(self, tag: str) -> None:
+        if tag in self._asleep:
+            with peak.engine_changes():
+                self.llm.wake_up(tags=[tag])
+            self._asleep.remove(tag)
 
     def close(self) -> None:
-        self.llm.llm_engine.engine_core.shutdown()
+        # Asleep, vLLM frees memory that is given back already. CUDA refuses, which is the cause of nothing.
+        with suppress(RuntimeError) if self._asleep else nullcontext():
+            self.llm.llm_engine.engine_core.shutdown()

@@ -8,7 +8,7 @@ packed weights stale without a word (see `repack_cpu_weights`), and the repair u
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -18,6 +18,9 @@ from vllm.distributed.weight_transfer.base import WeightTransferInitInfo, Weight
 from vllm.model_executor.layers.utils import dispatch_cpu_unquantized_gemm
 from vllm.model_executor.model_loader.reload import finalize_layerwise_reload, initialize_layerwise_reload
 from vllm.platforms import current_platform
+
+from rlvr_cli.rollout.audit import Audit
+from rlvr_cli.rollout.fingerprints import Receipt
 
 BACKEND = "rlvr"
 
@@ -32,12 +35,15 @@ class UpdateInfo(WeightTransferUpdateInfo):
     """Handed over by reference: an in-process engine does not serialise."""
 
     weights: Any = None
+    receipt: Receipt = field(default_factory=Receipt)
+    """Filled in when the update is finished."""
 
 
 class InProcessTransfer(WeightTransferEngine[InitInfo, UpdateInfo]):
     """Loads (Hugging Face name, tensor) pairs through vLLM's own weight loaders."""
 
     init_info_cls, update_info_cls = InitInfo, UpdateInfo
+    updates = 0
 
     def init_transfer_engine(self, init_info: InitInfo) -> None:
         pass
@@ -48,11 +54,18 @@ class InProcessTransfer(WeightTransferEngine[InitInfo, UpdateInfo]):
     def receive_weights(self, update_info: UpdateInfo) -> None:
         weights: Iterable[tuple[str, Tensor]] = update_info.weights
         model: Any = self.model
-        model.load_weights((name, tensor.to(self.device)) for name, tensor in weights)
+        self.updates += 1
+        self.receipt, self.audit = update_info.receipt, Audit(model, seed=self.updates)
+        with self.audit:
+            self.loaded = model.load_weights(
+                (name, tensor.to(self.device)) for name, tensor in self.audit.outside(weights)
+            )
 
     def finish_weight_update(self) -> None:
         finalize_layerwise_reload(self.model, self.model_config)
         repack_cpu_weights(self.model)
+        self.audit.settle(self.receipt, self.loaded)
+        del self.audit, self.receipt, self.loaded
 
     def shutdown(self) -> None:
         pass

@@ -46,6 +46,7 @@ def start_engine(
         revision=model.revision,
         trust_remote_code=model.trust_remote_code,
         overrides=model.overrides,
+        fp32_head=model.fp32_head,
     )
 
 

@@ -216,13 +216,14 @@ def test_one_stale_tensor_shows_in_the_probe(engine, trainer):
     engine.load(trainer.weights())
 
 
-def test_a_stale_tied_output_layer_shows_in_the_probe(model, trainer, monkeypatch):
-    """Without the repair vLLM's CPU build keeps the old lm_head: the probe must see it."""
+def test_a_stale_tied_output_layer_shows_in_fingerprints_and_probe(model, trainer, monkeypatch):
+    """Without the repair vLLM's CPU build keeps the old lm_head."""
     from rlvr_cli.rollout import weights as module
 
     engine = start("vllm", model)
     monkeypatch.setattr(module, "repack_cpu_weights", lambda model: None)
-    engine.load(trainer.weights())
+    with pytest.raises(SyncError, match=r"lm_head\.weight \(packed copy\)"):
+        engine.load(trainer.weights())
     assert gap(engine, trainer) > 1e-3
     monkeypatch.undo()
     engine.load(trainer.weights())
