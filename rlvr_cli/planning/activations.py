@@ -5,25 +5,28 @@ Counted on transformers' decoder layers; tests/planning/ compares with the tenso
 
 from __future__ import annotations
 
-from rlvr_cli.engine.logprobs import CHUNK_ELEMENTS
+from rlvr_cli.engine.logprobs import chunk_elements
 from rlvr_cli.planning.shapes import Shape
 
 LOGIT_COPIES = {True: 5, False: 4}
 """fp32 tensors of a chunk's logits at once, with and without gradients; measured by benchmarks/memory.py."""
 
 
-def layer(shape: Shape, width: int, *, attention: str, row: int, packed: bool) -> float:
-    """Bytes that one layer keeps of one token of a row of `row` tokens; `width`: bytes of a number."""
+def layer(shape: Shape, width: int, *, attention: str, row: int) -> float:
+    """Bytes that one layer keeps of one token; `width`: bytes of a number.
+
+    attention: `Job.attention`; row: tokens of a padded row, whose scores eager attention keeps. Where prompts
+    are shared it is less: micro-batches are cut so (engine/pack.py, REPEATED).
+    """
     norms = 2 * (3 * width * shape.hidden if width == 4 else 8 * shape.hidden) + 8
-    whole = packed or attention == "eager"  # keys and values are repeated for every query head
-    heads = width * (2 * shape.queries + 2 * (shape.queries if whole else shape.keys))
+    keys = shape.queries if attention == "eager" else shape.keys  # repeated for every query head
+    heads = width * (2 * shape.queries + 2 * keys)
+    if attention == "runs":
+        heads += width * shape.queries  # the outputs of all runs in one piece
     if shape.normed_queries:
         heads += (8 if width == 4 else 6) * (shape.queries + shape.keys)
-    if attention == "eager":
-        heads += shape.heads * row * (4 if width == 4 else 6)
-    else:
-        heads += 4 * shape.heads + (width * row if packed else 0)
-    return norms + heads + width * shape.inner * (4 if shape.gated else 2)
+    scores = row * (4 if width == 4 else 6) if attention == "eager" else 4
+    return norms + heads + shape.heads * scores + width * shape.inner * (4 if shape.gated else 2)
 
 
 def ends(shape: Shape, width: int) -> float:
@@ -31,11 +34,9 @@ def ends(shape: Shape, width: int) -> float:
     return shape.hidden * (10 if width == 4 else 7) + width * shape.hidden
 
 
-def kept(
-    shape: Shape, width: int, tokens: int, *, attention: str, row: int, packed: bool, checkpointing: bool
-) -> float:
+def kept(shape: Shape, width: int, tokens: int, *, attention: str, row: int, checkpointing: bool) -> float:
     """Bytes kept of a micro-batch; recomputing, one layer at a time is held besides the layers' inputs."""
-    one = layer(shape, width, attention=attention, row=row, packed=packed)
+    one = layer(shape, width, attention=attention, row=row)
     layers = width * shape.hidden * shape.layers + one if checkpointing else one * shape.layers
     return tokens * (layers + ends(shape, width))
 
@@ -45,7 +46,7 @@ def passing(shape: Shape, width: int, tokens: int) -> float:
     return tokens * width * (4 * shape.inner + 4 * shape.hidden)
 
 
-def logits(shape: Shape, width: int, tokens: int, *, gradient: bool) -> float:
-    """Bytes of a chunk of logits while it is scored."""
-    elements = min(tokens, max(1, CHUNK_ELEMENTS // shape.vocabulary)) * shape.vocabulary
+def logits(shape: Shape, width: int, tokens: int, memory: float | None, *, gradient: bool) -> float:
+    """Bytes of a chunk of logits of `width` bytes while it is scored; memory: the GPU's, None: a CPU."""
+    elements = min(tokens, max(1, chunk_elements(memory) // shape.vocabulary)) * shape.vocabulary
     return elements * (4 * LOGIT_COPIES[gradient] + (width if width < 4 else 0))

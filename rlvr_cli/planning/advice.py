@@ -6,8 +6,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
+from rlvr_cli.planning.items import Memory
 from rlvr_cli.planning.job import Job
-from rlvr_cli.planning.memory import Memory, memory_of
+from rlvr_cli.planning.memory import memory_of
 from rlvr_cli.schema import Offload
 
 MOST_RANKS = 64
@@ -86,7 +87,11 @@ def settings(job: Job) -> Iterator[Change]:
     """What costs least time first."""
     recipe = job.recipe
     if recipe.model.attention == "eager":
-        yield change("model.attention", "sdpa")
+        yield change("model.attention", "auto")
+    if recipe.model.fp32_head:
+        yield change("model.fp32_head", False, "false")
+    if job.device.gpu and not job.sft and recipe.trainer.offload is not Offload.all:
+        yield change("trainer.sleep", True, "true")
     if job.vllm and job.device.gpu:
         yield from utilisation(job)
         if not job.rl.rollout.sleep:

@@ -10,6 +10,8 @@ import torch
 from rlvr_cli.core.errors import UserError, hint
 
 GIB = 2**30
+SEQUENCES = 256
+"""Sequences that an engine decodes at once by default, where it is not vLLM on a large GPU."""
 FILL = 0.95
 """Share of memory a plan may use: the rest is lost to fragmentation and rounding."""
 
@@ -30,6 +32,21 @@ class Device:
     link: float = 25e9
     """Bytes a second that one rank sends in an all-reduce: NVLink where there is, else PCIe."""
     gpu: bool = True
+
+    @property
+    def large(self) -> bool:
+        """What vLLM 0.32 takes for a large GPU (engine/arg_utils.py, get_batch_defaults)."""
+        return self.gpu and self.memory >= 70 * GIB and "a100" not in self.name.lower()
+
+    @property
+    def engine_sequences(self) -> int:
+        """Sequences that vLLM decodes at once where `rollout.max_num_seqs` is null."""
+        return 1024 if self.large else SEQUENCES
+
+    @property
+    def engine_tokens(self) -> int:
+        """Tokens of the pass for which vLLM keeps memory free."""
+        return 16384 if self.large else 8192
 
 
 def _gpu(name: str, gib: float, bf16: float, fp32: float, bandwidth: float, link: float = 25e9) -> Device:

@@ -6,7 +6,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
 
-from rlvr_cli.planning.gpus import Device
+from rlvr_cli.core.errors import UserError
+from rlvr_cli.engine.attention import PACKED
+from rlvr_cli.engine.model import AUTO
+from rlvr_cli.engine.pack import REPEATED, WORTH_SHARING
+from rlvr_cli.planning.gpus import SEQUENCES, Device
 from rlvr_cli.planning.shapes import Shape, plain, shape_of
 from rlvr_cli.schema import Model, Precision, Recipe, RolloutEngine, SFTRecipe
 from rlvr_cli.schema.stages import stages_of
@@ -82,9 +86,43 @@ class Job:
         return not self.sft and self.rl.rollout.engine is RolloutEngine.vllm
 
     @property
-    def packed(self) -> bool:
-        """Rows hold several sequences, kept apart by an attention mask."""
-        return isinstance(self.recipe, SFTRecipe) and self.recipe.algorithm.packing
+    def attention(self) -> str:
+        """How it is computed: `ragged` (no padding, one kernel), `runs` (no padding, a call for every run of
+        equal lengths, as on CPUs), `padded`, or `eager` (padded, and the scores are kept)."""
+        name = self._attention
+        if name == PACKED:
+            return "ragged" if self.device.gpu else "runs"
+        if name.startswith("flash_attention"):
+            return "ragged"
+        return "eager" if name == "eager" else "padded"
+
+    @property
+    def _attention(self) -> str:
+        wanted = self.recipe.model.attention
+        return (self.policy.suited or "sdpa") if wanted == AUTO else wanted
+
+    @property
+    def members(self) -> float:
+        """Sequences of a group that have their prompt in the row once; 1: it is not shared."""
+        if self.sft or self._attention != PACKED:
+            return 1
+        size = self.rl.batch.group_size
+        saved = (size - 1) * self.prompt / (size * (self.prompt + self.response))
+        if saved <= WORTH_SHARING:
+            return 1
+        again = REPEATED * self.prompt
+        room = self.recipe.batch.tokens_per_microbatch - self.prompt + again
+        return min(size, max(1, room // (self.response + again)))
+
+    @property
+    def row_tokens(self) -> float:
+        """Tokens of the rows in which one rank's sequences of a step lie."""
+        return self.sequences * (self.prompt / self.members + self.response)
+
+    @property
+    def master(self) -> bool:
+        """Whether the optimizer changes an fp32 copy of the weights; ZeRO copies fp32 ones too."""
+        return self.recipe.trainer.zero_stage >= 1 or self.recipe.trainer.precision is Precision.bf16
 
     @cached_property
     def longest(self) -> int:
@@ -109,9 +147,29 @@ class Job:
         return min(budget, self.sequences * self.longest)
 
     @property
+    def engine_sequences(self) -> int:
+        """Most sequences that the engine decodes at once."""
+        given = self.rl.rollout.max_num_seqs
+        if given is not None:
+            return given
+        return self.device.engine_sequences if self.vllm else SEQUENCES
+
+    @property
     def decoded(self) -> int:
         """Sequences that the engine decodes at once."""
-        return min(self.rl.rollout.max_num_seqs, self.sequences)
+        return min(self.engine_sequences, self.sequences)
+
+    @cached_property
+    def judges(self) -> dict[str, Shape]:
+        """Reward models on the rank's GPU by verifier. Raises UserError where one is not known."""
+        found = {}
+        for key, verifier in ({} if self.sft else self.rl.verifiers).items():
+            if getattr(verifier, "name", "") == "reward_model" and verifier.device != "cpu":
+                try:
+                    found[key] = self.shapes(Model(path=verifier.path), True)
+                except UserError as error:
+                    raise UserError(f"verifiers.{key}: {error}") from error
+        return found
 
     @property
     def needs_reference(self) -> bool:

@@ -6,10 +6,11 @@ import shutil
 import textwrap
 from collections.abc import Iterator
 
-from rlvr_cli.planning.memory import PHASES
+from rlvr_cli.planning.items import PHASES
 from rlvr_cli.planning.planner import Plan, gib
-from rlvr_cli.planning.speed import DECODING, TRAINING
+from rlvr_cli.planning.speed import DECODING, mfu
 from rlvr_cli.schema import SFTRecipe
+from rlvr_cli.schema.training import Kernels
 
 COLUMNS = 100
 WIDTH = 25
@@ -96,6 +97,8 @@ def verdict(plan: Plan) -> Iterator[str]:
         host = gib(memory.host_peak)
         yield f"host memory: {host:.1f} GiB of tensors a rank, {host * job.ranks:.1f} GiB in all"
     yield from memory.problems
+    if job.recipe.trainer.kernels is Kernels.liger:
+        yield "trainer.kernels=liger: what it saves is not counted"
     if (measured := plan.measured) is not None:
         seen, thought = measured.peak, plan.predicted
         yield (
@@ -135,9 +138,10 @@ def times(plan: Plan) -> Iterator[str]:
         )
         return
     yield "assumed:"
+    training = f"training reaches {mfu(job):.0%} of the dense peak"
     if isinstance(job.recipe, SFTRecipe):
         yield f"  examples of {job.prompt:,.0f} tokens (--prompt-tokens)"
-        yield f"  {TRAINING}; evaluations are not counted"
+        yield f"  {training}; evaluations are not counted"
     else:
         yield (
             f"  prompts of {job.prompt:,.0f} and responses of {job.response:,.0f} tokens "
@@ -145,7 +149,7 @@ def times(plan: Plan) -> Iterator[str]:
         )
         if job.recipe.algorithm.filter.drops:
             yield f"  {job.kept:.0%} of the groups pass the filter (--kept)"
-        yield f"  {TRAINING}; {DECODING}"
+        yield f"  {training}; {DECODING}"
         yield "  verification runs beside generation; evaluations are not counted"
 
 

@@ -9,8 +9,9 @@ from typing import Any
 from rlvr_cli.planning.advice import Advice, advise
 from rlvr_cli.planning.calibrate import Measured, shortened
 from rlvr_cli.planning.gpus import GIB, Device, count, find
+from rlvr_cli.planning.items import PHASES, Memory
 from rlvr_cli.planning.job import Job, cached_shapes
-from rlvr_cli.planning.memory import PHASES, Memory, memory_of
+from rlvr_cli.planning.memory import memory_of
 from rlvr_cli.planning.speed import times_of
 from rlvr_cli.schema import Recipe, SFTRecipe
 from rlvr_cli.schema.stages import stages_of
@@ -56,7 +57,7 @@ def make_plan(recipe: Recipe | SFTRecipe, wish: Wish, measured: Measured | None 
     predicted, correction = memory_of(job).peak, 0.0
     if measured is not None:  # compared with what was run: no checkpoints, the first stage alone
         short = replace(job, recipe=shortened(recipe, Path(recipe.out or "."), wish.ranks))
-        predicted = in_allocator(memory_of(short), device)
+        predicted = memory_of(short).allocated  # what `perf/peak_memory_gb` sees: on GPUs only torch's
         correction = measured.peak - predicted
     memory = memory_of(job, correction)
     jobs = stage_jobs(recipe, job, wish)
@@ -109,14 +110,6 @@ def stage_jobs(recipe: Recipe | SFTRecipe, job: Job, wish: Wish) -> list[tuple[i
         response = wish.response or stage.rollout.max_tokens / 2
         found.append((end - begin, replace(job, recipe=replace(stage, stages={}), response=response)))
     return found
-
-
-def in_allocator(memory: Memory, device: Device) -> float:
-    """The part of the peak that `perf/peak_memory_gb` sees: on GPUs only what torch allocates."""
-    if not device.gpu:
-        return memory.peak
-    outside = sum(item.phases[memory.peak_phase] for item in memory.items if item.name.startswith("CUDA"))
-    return memory.peak - outside
 
 
 def time_of(

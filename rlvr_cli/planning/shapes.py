@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from rlvr_cli.core.errors import UserError
+from rlvr_cli.engine.attention import suited
 from rlvr_cli.engine.model import add_lora, load_config
 from rlvr_cli.engine.tiny import tiny_config, tiny_tokenizer
 from rlvr_cli.planning.known_models import CONFIGS
@@ -43,6 +44,8 @@ class Shape:
     """Feed-forward with a gate (SwiGLU): three matrices instead of two."""
     normed_queries: bool
     """Queries and keys are normalised (Qwen3)."""
+    suited: str | None
+    """Implementation of attention that `model.attention: auto` takes; None: transformers' own choice."""
 
     @property
     def kv_numbers(self) -> int:
@@ -79,7 +82,8 @@ def config_of(model: Model) -> Any:
 def shape_of(model: Model, *, values: bool = False) -> Shape:
     """The policy's shape, or with `values` that of a critic: one number per token in place of logits."""
     config = config_of(model)
-    hf, text = empty(config, model, values), config.get_text_config()
+    hf: Any = empty(config, model, values)
+    text = config.get_text_config()
     sizes = {name: p.numel() for name, p in hf.named_parameters()}
     experts = sum(n for name, n in sizes.items() if ".experts." in name)
     count = int(getattr(text, "num_local_experts", None) or getattr(text, "num_experts", None) or 1)
@@ -102,6 +106,7 @@ def shape_of(model: Model, *, values: bool = False) -> Shape:
         vocabulary=int(text.vocab_size),
         gated=any("gate" in name for name in sizes),
         normed_queries=any("q_norm" in name for name in sizes),
+        suited=suited(hf.get_base_model() if hasattr(hf, "get_base_model") else hf),
     )
 
 

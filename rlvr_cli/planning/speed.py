@@ -5,11 +5,14 @@ from __future__ import annotations
 from rlvr_cli.planning.job import Job
 from rlvr_cli.planning.memory import memory_of
 from rlvr_cli.planning.shapes import Shape
+from rlvr_cli.planning.trainer_memory import ASLEEP, SUM
 from rlvr_cli.schema import Offload, Precision
 from rlvr_cli.schema.derived import needs_old_logprobs
 
 MFU = 0.40
-"""Share of the device's dense peak that forward and backward passes reach."""
+"""Share of the device's dense peak that forward and backward passes reach, recomputed ones counted."""
+MFU_SHARDED = 0.33
+"""The same under ZeRO-3 on several ranks, where a layer waits for its weights."""
 BANDWIDTH = 0.70
 """Share of the memory bandwidth that decoding and Adam reach."""
 ENGINE_STEP_S = 0.004
@@ -18,7 +21,6 @@ HOST_LINK = 20e9
 """Bytes a second between GPU and host, for offload."""
 DISK = 1e9
 """Bytes a second to disk."""
-TRAINING = f"training reaches {MFU:.0%} of the dense peak"
 DECODING = f"decoding {BANDWIDTH:.0%} of the memory bandwidth, and {ENGINE_STEP_S * 1000:.0f} ms a step"
 
 
@@ -26,22 +28,24 @@ def times_of(job: Job) -> dict[str, float] | None:
     """Phase -> seconds of one step of all ranks; None where the device's speed is not known."""
     if job.device.flops is None or job.device.fp32_flops is None or job.device.bandwidth is None:
         return None
-    tokens = job.sequences * (job.prompt + job.response)  # of one rank
     found = {}
     if not job.sft:
         found["rollout"] = rollout(job, job.device.bandwidth)
         if needs_old_logprobs(job.rl):
-            found["old_logprobs"] = forward(job, job.policy, tokens)
+            found["old_logprobs"] = forward(job, job.policy)
         if job.needs_reference:
-            found["ref_logprobs"] = forward(job, job.plain, tokens)
+            found["ref_logprobs"] = forward(job, job.plain)
         if job.critic is not None:
-            found["values"] = forward(job, job.critic, tokens)
-            found["critic"] = update(job, job.critic, tokens, job.device.bandwidth)
-    found["update"] = update(job, job.policy, tokens, job.device.bandwidth)
+            found["values"] = forward(job, job.critic)
+            found["critic"] = update(job, job.critic, job.device.bandwidth)
+    found["update"] = update(job, job.policy, job.device.bandwidth)
     if not job.sft:
         weights = job.plain.parameters * job.engine_width
-        gathered = weights / job.device.link if job.recipe.trainer.zero_stage == 3 else 0.0
+        gathered = weights / job.device.link if sharded(job) else 0.0
         found["sync"] = 3 * weights / job.device.bandwidth + gathered + 0.2
+    if job.recipe.trainer.sleep:
+        kept = next((x.phases["rollout"] for x in memory_of(job).items if x.name == ASLEEP), 0.0)
+        found["sleep"] = 2 * kept / HOST_LINK
     every = job.recipe.checkpoint.every
     if every:
         copied = (job.width + 12) * job.policy.parameters / job.ranks
@@ -49,39 +53,71 @@ def times_of(job: Job) -> dict[str, float] | None:
     return found
 
 
-def peak(job: Job) -> float:
-    """Operations a second that passes through the model reach."""
-    fp32 = job.recipe.trainer.precision is Precision.fp32
+def sharded(job: Job) -> bool:
+    return job.recipe.trainer.zero_stage == 3 and job.ranks > 1
+
+
+def mfu(job: Job) -> float:
+    return MFU_SHARDED if sharded(job) else MFU
+
+
+def operations(job: Job, fp32: bool) -> float:
+    """A second, at the device's dense peak."""
     found = job.device.fp32_flops if fp32 else job.device.flops
     assert found is not None
-    return MFU * found
+    return found
+
+
+def peak(job: Job) -> float:
+    """Operations a second that the trainer's passes through the model reach."""
+    return mfu(job) * operations(job, job.recipe.trainer.precision is Precision.fp32)
 
 
 def attention(job: Job, shape: Shape) -> float:
-    """Operations of one token's scores and sums in a forward pass: half of the row is before it."""
-    return 4 * shape.layers * shape.queries * (job.prompt + job.response) / 2
+    """Operations of scores and sums in a rank's forward passes: half of a sequence is before a token."""
+    length = job.prompt + job.response
+    return 4 * shape.layers * shape.queries * job.sequences * length * length / 2
 
 
-def forward(job: Job, shape: Shape, tokens: float) -> float:
-    gathered = shape.parameters * job.width / job.device.link if job.recipe.trainer.zero_stage == 3 else 0.0
-    return tokens * (2 * shape.active + attention(job, shape)) / peak(job) + gathered
+def head(job: Job, shape: Shape) -> float:
+    """Seconds that the output layer's forward pass, of trained tokens alone, takes longer in fp32."""
+    if not job.recipe.model.fp32_head or job.recipe.trainer.precision is Precision.fp32:
+        return 0.0
+    done = 2 * shape.vocabulary * shape.hidden * job.sequences * (job.prompt if job.sft else job.response)
+    return done / (MFU * operations(job, True)) - done / peak(job)
 
 
-def update(job: Job, shape: Shape, tokens: float, bandwidth: float) -> float:
+def forward(job: Job, shape: Shape) -> float:
+    gathered = shape.parameters * job.width / job.device.link if sharded(job) else 0.0
+    done = job.row_tokens * 2 * shape.active + attention(job, shape)
+    return done / peak(job) + head(job, shape) + gathered
+
+
+def update(job: Job, shape: Shape, bandwidth: float) -> float:
     """Forward, backward (twice a forward; of frozen weights once) and AdamW, for all updates of a step."""
-    trainer, trained = job.recipe.trainer, shape.trained
-    once = 2 * shape.active + attention(job, shape)
-    backward = once + 2 * shape.active * trained / shape.parameters + attention(job, shape)
-    passes = once * (2 if job.recipe.model.gradient_checkpointing else 1) + backward
+    trainer, trained, tokens = job.recipe.trainer, shape.trained, job.row_tokens
+    linear, scores = tokens * 2 * shape.active, attention(job, shape)
+    backward = linear * (1 + trained / shape.parameters) + 2 * scores
+    passes = (linear + scores) * (2 if job.recipe.model.gradient_checkpointing else 1) + backward
     count = 1 if job.sft else job.rl.batch.updates_per_step
     shards = job.ranks if trainer.zero_stage >= 1 else 1
     adam = 28 * trained / shards / (bandwidth * BANDWIDTH)  # reads and writes weight, moments, gradient
     if trainer.offload is not Offload.none:
         adam = trained / shards * (28 / 50e9 + 8 / HOST_LINK)  # on the host, at 50 GB/s
-    sent = trained * job.width * (3 if trainer.zero_stage == 3 else 2) if job.ranks > 1 else 0
-    micro = max(1.0, tokens / job.micro_tokens)
-    reduced = sent / job.device.link * (micro if trainer.zero_stage >= 2 else count)
-    return tokens * passes / peak(job) + count * adam + reduced
+    reduced = sent(job, shape, count) / job.device.link if job.ranks > 1 else 0.0
+    # The output layer is recomputed chunk by chunk, and its backward pass is two products more.
+    return passes / peak(job) + 4 * head(job, shape) + count * adam + reduced
+
+
+def sent(job: Job, shape: Shape, updates: int) -> float:
+    """Bytes that a rank sends in a step: gradients in fp32, and weights where ranks have parts of them."""
+    stage, gradients = job.recipe.trainer.zero_stage, SUM * shape.trained
+    micro = max(float(updates), job.row_tokens / job.micro_tokens)
+    if stage == 3:
+        return micro * (gradients + 2 * job.width * shape.parameters)
+    if stage == 2:
+        return micro * gradients + updates * job.width * shape.trained
+    return updates * (2 * gradients + (job.width * shape.trained if stage == 1 else 0))
 
 
 def rollout(job: Job, bandwidth: float) -> float:
@@ -89,7 +125,7 @@ def rollout(job: Job, bandwidth: float) -> float:
     batch, shape, width = job.rl.batch, job.plain, job.engine_width
     rounds = 1 / job.kept if job.rl.algorithm.filter.drops else 1.0
     sequences = job.sequences * rounds
-    speed = peak(job)
+    speed = MFU * operations(job, job.engine_width == 4)
     prefill = sequences / batch.group_size * job.prompt * 2 * shape.active / speed
     length = job.prompt + job.response
     fitting = (memory_of(job).cache_tokens or 0) / max(length, 1)
