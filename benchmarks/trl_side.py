@@ -61,6 +61,10 @@ def main() -> None:
     problems = settings["problems"]
     for problem in problems:  # both sides must see the same tokens
         assert tokenizer(problem["prompt"])["input_ids"] == problem["tokens"], problem["prompt"]
+    samples = settings["prompts_per_step"] * settings["group_size"]
+    rows = settings["rows"] or samples
+    if samples % rows:
+        sys.exit(f"{rows} rows at a time do not divide the {samples} samples of a step")
     steps = Steps()
     steps.reward.__func__.__name__ = "exact"
     with tempfile.TemporaryDirectory() as folder:
@@ -68,9 +72,10 @@ def main() -> None:
             output_dir=folder,
             seed=settings["seed"],
             max_steps=settings["steps"],
-            # batch: all samples of a step generated at once and trained on in one forward and backward
-            per_device_train_batch_size=settings["prompts_per_step"] * settings["group_size"],
-            gradient_accumulation_steps=1,
+            # batch: all samples of a step generated at once, and trained on in one forward and backward
+            # unless `rows` says how many at a time
+            per_device_train_batch_size=rows,
+            gradient_accumulation_steps=samples // rows,
             num_generations=settings["group_size"],
             shuffle_dataset=False,  # the problems come in our sampler's order
             # sampling

@@ -1,4 +1,8 @@
-"""Ours against TRL's GRPOTrainer: `python benchmarks/vs_trl.py --setup`, then without it.
+"""Ours against TRL's GRPOTrainer: `python benchmarks/vs_trl.py --setup`, then with `--case tiny` or `long`.
+
+`tiny` is two-digit addition with the tiny model, at most 40 tokens a response; `long` a model of 38 million
+weights whose responses have from a few tokens to 320 (long_case.py), its start model made once below
+runs/benchmarks.
 
 Same start model, problems in the same order, batch, reward (exact boxed answer), sampling, loss (token
 mean, clip-higher, no KL) and optimizer (AdamW) in fp32; one process after the other, same threads. TRL's
@@ -6,8 +10,10 @@ defaults that would slow it down here (gradient checkpointing, bf16) are off. TR
 or with --trl-vllm with vLLM in its own process, from an environment (--trl-python) that has both; compare
 against whichever is faster on the machine (docs/benchmarks.md).
 
-Measured: tokens per second, prompt and sampled tokens of all steps over their seconds, and the seconds of
-training until the mean accuracy of five steps' samples reaches the target. Start-up is shown apart.
+Measured: tokens per second, prompt and sampled tokens of all steps over their seconds; the peak memory of
+each side's largest process (ru_maxrss), without launcher and verifiers' workers, which ours has besides; in
+the tiny case the seconds of training until the mean accuracy of five steps' samples reaches the target.
+Start-up is shown apart. The ratios are medians over the seeds, of the two runs of a seed.
 """
 
 from __future__ import annotations
@@ -20,14 +26,13 @@ import sys
 import tempfile
 import time
 import venv
-from argparse import ArgumentParser, RawDescriptionHelpFormatter
-from dataclasses import asdict, dataclass
+from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from statistics import median
 from typing import Any
 
-from rich.console import Console
-from rich.table import Table
+import long_case
+from trl_results import Result, show, summarise
 
 from rlvr_cli import compose
 from rlvr_cli.launch import prerequisites
@@ -36,8 +41,6 @@ from rlvr_cli.schema import Recipe
 HERE = Path(__file__).parent
 VENV = HERE.parent / ".venv-trl"
 TRL = VENV / "bin" / "python"
-WINDOW = 5
-"""Steps whose sampled completions make up one measurement of accuracy."""
 RECIPE = [
     "algorithm/shaping=identity",
     "algorithm/filter=none",  # TRL has no dynamic sampling
@@ -53,41 +56,38 @@ RECIPE = [
 ]
 
 
-@dataclass(kw_only=True)
-class Result:
-    side: str
-    seed: int
-    start_up: float
-    """Seconds from the start of the process to the start of the first step."""
-    training: float
-    """Seconds of all steps."""
-    tokens_per_second: float
-    to_target: float
-    """Seconds of training until the target; infinite when it was not reached."""
-    accuracy: list[float]
-    """Of each step's samples."""
+FOLDER = HERE.parent / "runs" / "benchmarks"
+"""Of start models and data that benchmarks make."""
 
 
-def summarise(side: str, seed: int, start_up: float, rows: list[dict[str, float]], target: float) -> Result:
-    accuracy = [row["accuracy"] for row in rows]
-    seconds, to_target = 0.0, math.inf
-    for n, row in enumerate(rows, 1):
-        seconds += row["seconds"]
-        if n >= WINDOW and sum(accuracy[n - WINDOW : n]) / WINDOW >= target:
-            to_target = min(to_target, seconds)
-    return Result(
-        side=side,
-        seed=seed,
-        start_up=start_up,
-        training=seconds,
-        tokens_per_second=sum(row["tokens"] for row in rows) / seconds,
-        to_target=to_target,
-        accuracy=[round(a, 4) for a in accuracy],
-    )
+@dataclass(frozen=True, kw_only=True)
+class Case:
+    """What is trained; every override holds for both sides."""
+
+    steps: int
+    overrides: list[str] = field(default_factory=list)
+    target: float = math.inf
+    """Accuracy whose time is measured; infinite: none."""
 
 
-def execute(command: list[str], log: Path, threads: int) -> float:
-    """Run to the end with its output in `log`; returns when it was started."""
+CASES = {
+    "tiny": Case(steps=45, target=0.6),
+    "long": Case(
+        steps=3,
+        overrides=[
+            *long_case.TASK,
+            f"data.train.path={FOLDER / 'long.jsonl'}",
+            "batch.prompts_per_step=4",
+            "rollout.kv_cache_gb=0.5",
+            "trainer.lr=1e-5",
+            "preflight.enabled=false",
+        ],
+    ),
+}
+
+
+def execute(command: list[str], log: Path, threads: int) -> tuple[float, float]:
+    """Run with its output in `log`: when it was started, and the peak GiB of its largest process."""
     environment = {
         **os.environ,
         "OMP_NUM_THREADS": str(threads),
@@ -97,14 +97,16 @@ def execute(command: list[str], log: Path, threads: int) -> float:
     }
     started = time.time()
     with log.open("w") as output:
-        code = subprocess.run(command, env=environment, stdout=output, stderr=subprocess.STDOUT).returncode
-    if code:
-        sys.exit(f"{' '.join(command)}: exit code {code}\n{log.read_text()[-3000:]}")
-    return started
+        process = subprocess.Popen(command, env=environment, stdout=output, stderr=subprocess.STDOUT)
+        _, status, usage = os.wait4(process.pid, 0)  # with the children it has waited for
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        sys.exit(f"{' '.join(command)}: exit code {process.returncode}\n{log.read_text()[-3000:]}")
+    return started, usage.ru_maxrss / 2**20
 
 
 def ours(overrides: list[str], folder: Path, seed: int, target: float, threads: int) -> Result:
-    started = execute(
+    started, peak = execute(
         [sys.executable, "-m", "rlvr_cli", "dapo", "tiny_dapo", *overrides, f"out={folder / 'run'}"],
         folder / "ours.log",
         threads,
@@ -121,19 +123,18 @@ def ours(overrides: list[str], folder: Path, seed: int, target: float, threads: 
         for r in records
     ]
     start_up = records[0]["time"] - rows[0]["seconds"] - started
-    return summarise("rlvr", seed, start_up, rows, target)
+    return summarise("rlvr", seed, start_up, peak, rows, target)
 
 
-def theirs(
-    recipe: Recipe, folder: Path, seed: int, target: float, threads: int, python: Path, vllm: bool
-) -> Result:
+def theirs(recipe: Recipe, folder: Path, seed: int, target: float, options: Namespace) -> Result:
     settings = folder / "settings.json"
-    settings.write_text(json.dumps(trl_settings(recipe) | {"vllm": vllm}))
+    more = {"vllm": options.trl_vllm, "rows": options.trl_rows}
+    settings.write_text(json.dumps(trl_settings(recipe) | more))
     answer = folder / "trl.json"
-    command = [str(python), str(HERE / "trl_side.py"), str(settings), str(answer)]
-    started = execute(command, folder / "trl.log", threads)
+    command = [str(options.trl_python), str(HERE / "trl_side.py"), str(settings), str(answer)]
+    started, peak = execute(command, folder / "trl.log", options.threads)
     found = json.loads(answer.read_text())
-    return summarise("TRL", seed, found["began"] - started, found["rows"], target)
+    return summarise("TRL", seed, found["began"] - started, peak, found["rows"], target)
 
 
 def trl_settings(recipe: Recipe) -> dict[str, Any]:
@@ -167,72 +168,52 @@ def trl_settings(recipe: Recipe) -> dict[str, Any]:
 
 
 def setup() -> None:
-    """Make TRL's virtualenv."""
+    """Make TRL's virtualenv; on a machine without a GPU with the CPU build of torch, where there is one."""
     venv.create(VENV, with_pip=True)
     (VENV / ".gitignore").write_text("*\n")
-    subprocess.run([TRL, "-m", "pip", "install", "-r", HERE / "requirements-trl.txt"], check=True)
+    pip = [TRL, "-m", "pip", "install", "--quiet"]
+    if not prerequisites.count_gpus():
+        subprocess.run([*pip, "--no-deps", "-r", HERE.parent / "requirements" / "torch-cpu.txt"], check=False)
+    subprocess.run([*pip, "-r", HERE / "requirements-trl.txt"], check=True)
 
 
-def show(results: list[Result], target: float, generation: str) -> None:
-    def seconds(value: float) -> str:
-        return f"{value:.1f}" if math.isfinite(value) else "never"
-
-    table = Table(title=f"TRL generates with {generation}", title_justify="left")
-    goal = f"s to {target:.0%}"
-    for heading in ("", "seed", "start-up s", "training s", "tokens/s", goal, "last accuracy"):
-        table.add_column(heading, justify="right" if heading else "left")
-    medians: dict[str, tuple[float, float]] = {}
-    for side in ("rlvr", "TRL"):
-        found = [r for r in results if r.side == side]
-        for r in found:
-            table.add_row(
-                side,
-                str(r.seed),
-                f"{r.start_up:.1f}",
-                f"{r.training:.1f}",
-                f"{r.tokens_per_second:,.0f}",
-                seconds(r.to_target),
-                f"{sum(r.accuracy[-WINDOW:]) / len(r.accuracy[-WINDOW:]):.3f}",
-            )
-        medians[side] = median(r.tokens_per_second for r in found), median(r.to_target for r in found)
-        table.add_row(
-            side,
-            "median",
-            f"{median(r.start_up for r in found):.1f}",
-            f"{median(r.training for r in found):.1f}",
-            f"{medians[side][0]:,.0f}",
-            seconds(medians[side][1]),
-            style="bold",
-            end_section=True,
-        )
-    console = Console()
-    console.print(table)
-    speed, to_target = zip(medians["rlvr"], medians["TRL"], strict=True)
-    console.print(f"tokens/s, rlvr / TRL: [bold]{speed[0] / speed[1]:.2f}[/bold]")
-    if math.isfinite(to_target[0]):
-        console.print(f"seconds to {target:.0%}, TRL / rlvr: [bold]{to_target[1] / to_target[0]:.2f}[/bold]")
-
-
-def main() -> None:
+def arguments() -> Namespace:
     parser = ArgumentParser(description=__doc__, formatter_class=RawDescriptionHelpFormatter)
     parser.add_argument("--setup", action="store_true", help="make TRL's virtualenv (.venv-trl) and stop")
+    parser.add_argument("--case", choices=CASES, default="tiny")
     parser.add_argument(
         "--trl-python", type=Path, default=TRL, metavar="PATH", help="interpreter that has TRL"
     )
     parser.add_argument("--trl-vllm", action="store_true", help="TRL generates with vLLM, not transformers")
-    parser.add_argument("--model", default="runs/tiny_sft", help="model folder or run directory")
+    parser.add_argument(
+        "--trl-rows", type=int, help="rows of a padded batch that TRL trains on at once (all of a step)"
+    )
+    parser.add_argument("--no-trl", action="store_true", help="our side alone")
+    parser.add_argument("--model", help="model folder or run directory (runs/tiny_sft; long: made)")
+    parser.add_argument("--shape", choices=long_case.SHAPES, default="38M", help="of the long case's model")
+    parser.add_argument("--sft-steps", type=int, default=80, help="that make it")
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--steps", type=int, default=100)
+    parser.add_argument("--steps", type=int, help="of a run (tiny 45, long 3)")
     parser.add_argument("--threads", type=int, default=2, help="of each side")
-    parser.add_argument("--target", type=float, default=0.6, help="accuracy to reach")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the results there too")
-    options = parser.parse_args()
+    return parser.parse_args()
+
+
+def main() -> None:
+    options = arguments()
     if options.setup:
         return setup()
-    if not options.trl_python.exists():
+    if not options.no_trl and not options.trl_python.exists():
         sys.exit(f"there is no {options.trl_python}: run with --setup first")
+    case = CASES[options.case]
+    if options.case == "long":
+        long_case.data(FOLDER)
+    if options.model is None:
+        options.model = "runs/tiny_sft"
+        if options.case == "long":
+            options.model = str(long_case.start_model(FOLDER, options.shape, steps=options.sft_steps))
     model = Path(prerequisites.resolve_model(options.model)).resolve()
-    fixed = [*RECIPE, f"model.path={model}", f"trainer.steps={options.steps}"]
+    fixed = [*RECIPE, *case.overrides, f"model.path={model}", f"trainer.steps={options.steps or case.steps}"]
     results: list[Result] = []
     for seed in range(options.seeds):
         overrides = [*fixed, f"seed={seed}"]
@@ -240,13 +221,14 @@ def main() -> None:
         assert isinstance(recipe, Recipe)
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
-            results.append(ours(overrides, folder, seed, options.target, options.threads))
-            trl = options.trl_python, options.trl_vllm
-            results.append(theirs(recipe, folder, seed, options.target, options.threads, *trl))
-    show(results, options.target, "vLLM" if options.trl_vllm else "transformers")
+            results.append(ours(overrides, folder, seed, case.target, options.threads))
+            if not options.no_trl:
+                results.append(theirs(recipe, folder, seed, case.target, options))
+    ratios = show(results, case.target, "vLLM" if options.trl_vllm else "transformers")
     if options.json:
         rows = [asdict(r) | ({} if math.isfinite(r.to_target) else {"to_target": None}) for r in results]
-        options.json.write_text(json.dumps(rows, indent=1) + "\n")
+        whole = {"case": options.case, "ratios": ratios, "runs": rows}
+        options.json.write_text(json.dumps(whole, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -49,6 +49,22 @@ def doubts(algorithm: Algorithm, updates_per_step: int) -> Iterator[str]:
         )
 
 
+LONG = 4096
+"""Tokens of a response over which what two ways of rounding differ by adds up."""
+
+
+def rounding_doubt(algorithm: Algorithm, *, updates_per_step: int, max_tokens: int) -> Iterator[str]:
+    """Where weights are bf16, trainer and engine differ by more than can be left alone in some runs."""
+    if algorithm.mismatch.name != "none" or (updates_per_step == 1 and max_tokens < LONG):
+        return
+    several = updates_per_step > 1
+    why = f"{updates_per_step} updates a step" if several else f"responses of {max_tokens} tokens"
+    yield (
+        f"algorithm.mismatch=none in bf16 with {why}: engine and trainer round differently, and nothing "
+        "corrects for it; if mismatch/k3 passes 1e-3, set algorithm/mismatch=truncate or model.fp32_head=true"
+    )
+
+
 def _check_group(algorithm: Algorithm, group_size: int) -> None:
     if group_size >= 2:
         return

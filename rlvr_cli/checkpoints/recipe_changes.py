@@ -14,6 +14,8 @@ FREE = (
     "trainer.ranks",
     "trainer.zero_stage",
     "trainer.offload",
+    "trainer.sleep",
+    "trainer.kernels",
     "tracker",
     "checkpoint",
     "faults",

@@ -31,6 +31,7 @@ def check(recipe: Recipe | SFTRecipe | EvalRecipe, place: Place) -> None:
             return
         if not recipe.data:
             raise ValueError("data is empty; add e.g. `- data@data.train: addition` to the defaults list")
+        _check_sleep(recipe)
         if isinstance(recipe, Recipe):
             _check_verifiers(recipe.data, recipe.verifiers)
             _check_benches(recipe.eval.benches, "eval.benches")
@@ -43,6 +44,19 @@ def check(recipe: Recipe | SFTRecipe | EvalRecipe, place: Place) -> None:
             check_controller(recipe)
     except ValueError as error:
         raise place.complain(error) from error
+
+
+def _check_sleep(recipe: Recipe | SFTRecipe) -> None:
+    """A trainer that sleeps needs an engine that samples meanwhile, and that makes room afterwards."""
+    if not recipe.trainer.sleep:
+        return
+    if isinstance(recipe, SFTRecipe):
+        raise ValueError("trainer.sleep is for while an engine samples; sft samples nothing: leave it out")
+    if not recipe.rollout.sleep:
+        raise ValueError(
+            "trainer.sleep has no use with rollout.sleep=false: the engine's memory stays while the trainer "
+            "works; set rollout.sleep=true"
+        )
 
 
 def _check_critic(recipe: Recipe) -> None:

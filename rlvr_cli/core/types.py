@@ -44,10 +44,29 @@ class Problem:
         return [self.answer, *self.alternatives]
 
 
+@dataclass(slots=True, frozen=True)
+class Elsewhere:
+    """Stands for an array that another rank has: its length is known, and any other use of it fails."""
+
+    length: int
+
+    def __len__(self) -> int:
+        return self.length
+
+    def __array__(self, *_: Any, **__: Any) -> np.ndarray:
+        raise TypeError(f"these {self.length} numbers are on another rank")
+
+
+def elsewhere(length: int) -> Any:
+    """An `Elsewhere` in the place of an array."""
+    return Elsewhere(length)
+
+
 @dataclass(slots=True, kw_only=True)
 class Completion:
     tokens: np.ndarray
-    """int32 [T]: sampled token ids, the end-of-sequence token included."""
+    """int32 [T]: sampled token ids, the end-of-sequence token included. Once the groups of all ranks have
+    been collected tokens and logprobs are `Elsewhere` on ranks that do not train on them."""
     logprobs: np.ndarray
     """float32 [T]: log-probability of each token as sampled; empty where nobody asked."""
     text: str
@@ -118,13 +137,13 @@ class Group:
 
 @dataclass(slots=True, kw_only=True)
 class Batch:
-    """The sequences of one optimizer update, known whole to every rank (CPU tensors).
+    """The sequences of one optimizer update (CPU tensors); all but the tokens is known whole to every rank.
 
     RL: sequence = prompt + response, trained on the response. SFT: trained on the completions.
     """
 
     sequences: list[np.ndarray]
-    """int32 token ids of each sequence."""
+    """int32 token ids of each sequence; `Elsewhere` where another rank owns it."""
     trained: list[np.ndarray]
     """bool, same lengths: which tokens have a loss (never the first of a sequence)."""
     weights_N: Tensor
@@ -139,8 +158,12 @@ class Batch:
     """The critic's values at the start of the step."""
     returns_N: Tensor | None = None
     """What the critic is trained towards."""
+    idle_tokens: int = 0
+    """Tokens with a weight of sequences that were left out because all their advantages are 0."""
     samples: list[int] = field(default_factory=list)
     """Which of the step's samples each sequence is, counted through its groups in order."""
+    owners: list[int] | None = None
+    """The rank that has and computes each sequence; None: every rank has all, and they are dealt."""
     notes: Tensor | None = None
     """[kinds, N] float32: what the update saw at each token of this rank's share, 0 elsewhere."""
 

@@ -12,8 +12,10 @@ from torch import Tensor, nn
 from rlvr_cli.core import distributed
 from rlvr_cli.core.errors import UserError
 from rlvr_cli.core.types import Batch
+from rlvr_cli.engine.attention import Layout
 from rlvr_cli.engine.deepspeed_config import deepspeed_config
 from rlvr_cli.engine.interface import Objective
+from rlvr_cli.engine.logprobs import hidden_states
 from rlvr_cli.engine.model import load_sharded, value_head
 from rlvr_cli.engine.optimised import Optimised
 from rlvr_cli.engine.pack import MicroBatch
@@ -32,12 +34,11 @@ class ValueScorer(nn.Module):
         self._decoder = [base.base_model]  # in a list: not registered a second time
         self._head = [value_head(model)]
 
-    def forward(self, input_ids: Tensor, position_ids: Tensor, predictors_n: Tensor) -> Tensor:
+    def forward(
+        self, input_ids: Tensor, position_ids: Tensor, layout: Layout | None, predictors_n: Tensor
+    ) -> Tensor:
         """Values of n positions; of one placeholder where there are none (an empty share)."""
-        decoded = self._decoder[0](
-            input_ids=input_ids, position_ids=position_ids, attention_mask=None, use_cache=False
-        )
-        hidden_nD = decoded.last_hidden_state.flatten(0, 1)
+        hidden_nD = hidden_states(self._decoder[0], input_ids, position_ids, layout)
         # An empty share must still run the head: with ZeRO-3 its weights are gathered by all ranks.
         chosen_nD = hidden_nD[predictors_n] if len(predictors_n) else hidden_nD[:1]
         values_n: Tensor = self._head[0](chosen_nD)[:, 0].float()
@@ -82,14 +83,17 @@ class Critic(Optimised):
         )
 
     def forward(self, module: Any, micro: MicroBatch) -> tuple[Tensor]:
-        device = distributed.device()
-        return (
-            module(micro.input_ids.to(device), micro.position_ids.to(device), micro.predictors_n.to(device)),
-        )
+        row, device = micro.row(), distributed.device()
+        return (module(*row, micro.predictors_n.to(device)),)
 
-    def values(self, sequences: list[np.ndarray], trained: list[np.ndarray]) -> Tensor:
-        """Values of the states in which the trained tokens were chosen, flat _N on the CPU of every rank."""
-        (values_N,) = self.collect(self.engine, sequences, trained)
+    def values(
+        self, sequences: list[np.ndarray], trained: list[np.ndarray], *, owners: list[int] | None = None
+    ) -> Tensor:
+        """Values of the states in which the trained tokens were chosen, flat _N on the CPU of every rank.
+
+        `owners`: as in `Batch`.
+        """
+        (values_N,) = self.collect(self.engine, sequences, trained, owners=owners)
         return values_N
 
     def update(self, batch: Batch, objective: Objective, *, lr: float) -> dict[str, float]:

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Protocol
 import numpy as np
 from torch import Tensor
 
-from rlvr_cli.engine.pack import MicroBatch
+from rlvr_cli.engine.pack import Bundle, MicroBatch
 from rlvr_cli.schema import Trainer as Settings
 
 Objective = Callable[..., tuple[Tensor, dict[str, Tensor]]]
@@ -23,8 +23,13 @@ class ScoringModel(Protocol):
     settings: Settings
     scores: ClassVar[tuple[str, ...]]
     """What `forward` returns, for the reader."""
-    tokens_per_microbatch: int
-    row_capacity: int | None
+    padded: bool
+    """Micro-batches are padded rows of one sequence each."""
+
+    def share(
+        self, sequences: list[np.ndarray], trained: list[np.ndarray], owners: list[int] | None = None
+    ) -> list[list[Bundle]]:
+        """This rank's micro-batches of these sequences; all ranks in step."""
 
     def forward(self, module: Any, micro: MicroBatch) -> tuple[Tensor, ...]:
         """Scores of the micro-batch's trained tokens under `module`."""
@@ -35,6 +40,7 @@ class ScoringModel(Protocol):
         sequences: list[np.ndarray],
         trained: list[np.ndarray],
         forward: Callable[[Any, MicroBatch], Sequence[Tensor]] | None = None,
+        owners: list[int] | None = None,
     ) -> tuple[Tensor, ...]:
         """Scores of all trained tokens, each flat _N on the CPU of every rank."""
 

@@ -40,18 +40,19 @@ class Layers:
 
     def norm(self) -> float:
         """L2 norm of the whole gradient; the same on every rank. Infinite where a square overflows fp32."""
-        pieces = [self._piece(p) for parameters in self.groups.values() for p in parameters]
-        norms = [torch.linalg.vector_norm(x, dtype=torch.float32) for x in pieces if x is not None]
-        here = distributed.device()
+        settle()
+        found = [self._norm(p) for parameters in self.groups.values() for p in parameters]
+        norms = [x for x in found if x is not None]
         square = torch.zeros(1, dtype=torch.float64)
         if norms:
-            square += torch.stack([n.to(here) for n in norms]).double().square().sum().cpu()
+            square += torch.stack(norms).double().square().sum().cpu()
         if self.zero_stage > 0:
             square = distributed.sum_over_ranks(square).cpu()
         return float(square.sqrt())
 
     def norms(self) -> dict[str, float]:
         """L2 norm of each group's whole gradient, over shards and ranks; the same on every rank."""
+        settle()
         squares = torch.zeros(len(self.groups), dtype=torch.float64)
         for i, parameters in enumerate(self.groups.values()):
             for parameter in parameters:
@@ -75,16 +76,29 @@ class Layers:
                 if self.zero_stage == 3:  # may be a copy
                     safe_set_local_grad(parameter, piece)
 
+    def _norm(self, parameter: Any) -> Tensor | None:
+        """Of this rank's piece, which may be a copy: it is gone before the next one is made."""
+        piece = self._piece(parameter)
+        if piece is None:
+            return None
+        return torch.linalg.vector_norm(piece, dtype=torch.float32).to(distributed.device())
+
     def _piece(self, parameter: Any) -> Tensor | None:
-        """This rank's piece of the averaged gradient; None where it holds none."""
+        """This rank's piece of the averaged gradient, fp32; None where it holds none."""
         if self.zero_stage == 3:
             found: Tensor | None = safe_get_local_grad(parameter)
             return found
-        if self.zero_stage == 0:  # in bf16 DeepSpeed accumulates in fp32 beside the parameter's own
-            accumulated = getattr(parameter, "_hp_grad", None)
-            return parameter.grad if accumulated is None else accumulated
+        if self.zero_stage == 0:
+            whole: Tensor | None = parameter.grad
+            return whole
         mapping = parameter._hp_mapping
         if mapping is None:
             return None
         fragment: Tensor = mapping.get_lp_grad_fragment(parameter._index_in_param_group)
         return fragment
+
+
+def settle() -> None:
+    """Wait for what the backward pass has started: with offload it copies gradients to the CPU meanwhile."""
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()

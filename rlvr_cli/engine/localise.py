@@ -22,7 +22,7 @@ from rlvr_cli.core.types import Batch
 from rlvr_cli.engine.gradient_search import LARGEST, Found, Segment, culprits, threshold
 from rlvr_cli.engine.interface import Objective, ScoringModel
 from rlvr_cli.engine.layers import group_of
-from rlvr_cli.engine.pack import collate, plan, select
+from rlvr_cli.engine.pack import alone, collate, select
 
 T = TypeVar("T")
 Row = dict[str, Any]
@@ -58,13 +58,8 @@ class Probes:
         self.model, self.batch, self.objective = model, batch, objective
         self.counts = batch.lengths_B
         self.starts = np.concatenate([[0], np.cumsum(self.counts)[:-1]]).astype(np.int64)
-        shares = plan(
-            [len(s) for s in batch.sequences],
-            ranks=distributed.world_size(),
-            tokens_per_microbatch=model.tokens_per_microbatch,
-            capacity=model.row_capacity,
-        )
-        self.micro_batches = [[b for row in rows for b in row] for rows in shares[distributed.rank()]]
+        share = model.share(batch.sequences, batch.trained, batch.owners)
+        self.micro_batches = [[b for bundle in bundles for b in bundle.members] for bundles in share]
         named = model.engine.module.named_parameters()
         self.parameters = {name: p for name, p in named if p.requires_grad}
         self.facts: dict[Segment, Row] = {}
@@ -97,7 +92,10 @@ class Probes:
         """Of the segment's mean gradient; None: take part in the other ranks' probes."""
         heart.beat()
         chosen = () if segment is None else segment.sequences
-        micro = collate([[b] for b in chosen], self.batch.sequences, self.batch.trained, self.starts)
+        sequences = self.batch.sequences
+        micro = collate(
+            alone(sequences, chosen), sequences, self.batch.trained, self.starts, padded=self.model.padded
+        )
         scores = self.model.forward(self.model.engine.module, micro)
         if segment is None:
             self._gradients(scores[0].sum() * 0.0)

@@ -1,8 +1,7 @@
 """Log-probability, entropy and greedy hits of chosen tokens, never holding [tokens, vocabulary] in fp32.
 
-Only the positions that predict a trained token go through the output layer, a chunk at a time; with
-more than one chunk the backward pass recomputes each. The same code serves training, old and
-reference logprobs.
+Only the positions that predict a trained token go through the output layer, a chunk at a time; with more than
+one chunk the backward pass recomputes each. The same code serves training, old and reference logprobs.
 """
 
 from __future__ import annotations
@@ -11,11 +10,32 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-CHUNK_ELEMENTS = 1 << 25
-"""Logits held at once: 2^25 fp32 elements are 128 MiB; with gradients about five times that was measured."""
+from rlvr_cli.core import distributed
+from rlvr_cli.engine.attention import Layout, arguments
+
+
+def chunk_elements(memory: float | None) -> int:
+    """Logits held at once on a device of `memory` bytes; None: on a CPU.
+
+    2^25 fp32 elements are 128 MiB; with gradients about five times that was measured. A chunk's product reads
+    the whole output layer and its gradient is written and added once a chunk, so on a GPU more at once is
+    faster.
+    """
+    if memory is None:
+        return 1 << 25
+    return 1 << 28 if memory >= 44 * 2**30 else 1 << 27  # a "48 GB" device has a little less
+
+
+def here() -> int:
+    """`chunk_elements` of this process's device."""
+    device = distributed.device()
+    if device.type != "cuda":
+        return chunk_elements(None)
+    return chunk_elements(torch.cuda.get_device_properties(device).total_memory)
 
 
 Scores = tuple[Tensor, Tensor, Tensor]
@@ -37,22 +57,22 @@ def chunk_scores(logits_nV: Tensor, targets_n: Tensor, temperature: float, entro
 def token_scores(
     hidden_nD: Tensor,
     targets_n: Tensor,
-    output_layer: Callable[[Tensor], Tensor],
+    logits: Callable[[Tensor], Tensor],
     *,
     vocabulary: int,
     temperature: float,
     entropy_gradient: bool = False,
-    chunk_elements: int = CHUNK_ELEMENTS,
+    elements: int | None = None,
 ) -> Scores:
-    """Scores of n tokens from the hidden states that predict them.
+    """Scores of n tokens from hidden states, `elements` logits at a time (None: `here()`).
 
     `entropy_gradient` keeps the entropies differentiable (entropy bonus); otherwise they are constants.
     """
 
     def score(hidden_cD: Tensor, targets_c: Tensor) -> Scores:
-        return chunk_scores(output_layer(hidden_cD), targets_c, temperature, entropy_gradient)
+        return chunk_scores(logits(hidden_cD), targets_c, temperature, entropy_gradient)
 
-    size = max(1, chunk_elements // vocabulary)
+    size = max(1, (elements or here()) // vocabulary)
     parts = []
     for hidden_cD, targets_c in zip(hidden_nD.split(size), targets_n.split(size), strict=True):
         if torch.is_grad_enabled() and len(hidden_nD) > size:
@@ -66,46 +86,116 @@ def token_scores(
 class Scorer(nn.Module):
     """The module DeepSpeed wraps: a Hugging Face causal LM whose forward returns token scores."""
 
-    def __init__(self, model: Any) -> None:
+    def __init__(self, model: Any, *, fp32_head: bool = False) -> None:
         super().__init__()
         self.model = model
         causal = model.get_base_model() if hasattr(model, "get_base_model") else model  # unwrap peft
-        text = causal.config.get_text_config()
         self._decoder = [causal.get_decoder()]  # in a list: not registered a second time
-        self._output_layer = [causal.get_output_embeddings()]
-        self._softcap: float | None = getattr(text, "final_logit_softcapping", None)
-        # Cohere multiplies its logits, Granite divides them.
-        self._scale: float = getattr(text, "logit_scale", None) or 1 / (
-            getattr(text, "logits_scaling", None) or 1
-        )
-        self.vocabulary: int = text.vocab_size
-
-    def logits(self, hidden_nD: Tensor) -> Tensor:
-        """[n, D] -> [n, V], with the scalings the model's own forward applies."""
-        logits_nV = self._output_layer[0](hidden_nD) * self._scale
-        return logits_nV if self._softcap is None else self._softcap * torch.tanh(logits_nV / self._softcap)
+        self.head = OutputLayer(causal, fp32=fp32_head)
+        self.vocabulary: int = causal.config.get_text_config().vocab_size
 
     def forward(
         self,
         input_ids: Tensor,
         position_ids: Tensor,
+        layout: Layout | None,
         predictors_n: Tensor,
         targets_n: Tensor,
         temperature: float,
         entropy_gradient: bool = False,
     ) -> Scores:
         """Scores of the n trained tokens; of one placeholder token when there are none (an empty share)."""
-        decoded = self._decoder[0](
-            input_ids=input_ids, position_ids=position_ids, attention_mask=None, use_cache=False
-        )
-        hidden_nD = decoded.last_hidden_state.flatten(0, 1)
+        hidden_nD = hidden_states(self._decoder[0], input_ids, position_ids, layout)
         # An empty share must still run the output layer: with ZeRO-3 its weights are gathered by all ranks.
         empty = len(predictors_n) == 0
-        return token_scores(
+        scores: Scores = self.head(
             hidden_nD[:1] if empty else hidden_nD[predictors_n],
             input_ids.flatten()[:1] if empty else targets_n,
-            self.logits,
-            vocabulary=self.vocabulary,
+            temperature,
+            entropy_gradient,
+        )
+        return scores
+
+
+class OutputLayer(nn.Module):
+    """From hidden states to token scores through the model's output layer, in chunks.
+
+    One module for all chunks: under ZeRO-3 the weights are gathered once, however many chunks there are.
+    Ranks have different numbers of tokens, and with a gather for every chunk they would wait for each other
+    for ever.
+    """
+
+    def __init__(self, causal: Any, *, fp32: bool) -> None:
+        super().__init__()
+        layer, text = causal.get_output_embeddings(), causal.config.get_text_config()
+        self._layer = [layer]  # in a list: it stays the model's
+        import deepspeed  # here, as `rlvr plan` reads this file: its start says things on standard output
+
+        for parameter in layer.parameters():
+            deepspeed.zero.register_external_parameter(self, parameter)
+        self.fp32 = fp32
+        self._softcap: float | None = getattr(text, "final_logit_softcapping", None)
+        # Cohere multiplies its logits, Granite divides them.
+        self._scale: float = getattr(text, "logit_scale", None) or 1 / (
+            getattr(text, "logits_scaling", None) or 1
+        )
+
+    def forward(
+        self, hidden_nD: Tensor, targets_n: Tensor, temperature: float, entropy_gradient: bool
+    ) -> Scores:
+        linear = self.linear()
+        return token_scores(
+            hidden_nD,
+            targets_n,
+            lambda hidden_cD: self.scaled(linear(hidden_cD)),
+            vocabulary=getattr(self._layer[0], "base_layer", self._layer[0]).out_features,
             temperature=temperature,
             entropy_gradient=entropy_gradient,
         )
+
+    def linear(self) -> Callable[[Tensor], Tensor]:
+        """[c, D] -> [c, V]. Calls no module: its ZeRO-3 hooks would gather weights for every chunk."""
+        layer = self._layer[0]
+        base = getattr(layer, "base_layer", layer)
+        # One fp32 copy for all chunks, in which their gradients are also added up.
+        cast = (lambda x: x.float()) if self.fp32 else (lambda x: x)
+        weight, bias = cast(base.weight), None if base.bias is None else cast(base.bias)
+        names = [] if base is layer or layer.disable_adapters else layer.active_adapters
+        adapters = [
+            (
+                getattr(layer.lora_dropout[n], "p", 0.0),
+                layer.lora_A[n].weight,
+                layer.lora_B[n].weight,
+                layer.scaling[n],
+            )
+            for n in names
+        ]
+
+        def logits(hidden_cD: Tensor) -> Tensor:
+            logits_cV = F.linear(cast(hidden_cD), weight, bias)
+            for share, a, b, scaling in adapters:
+                dropped_cD = F.dropout(hidden_cD, share, layer.training)
+                logits_cV = logits_cV + cast(F.linear(F.linear(dropped_cD, a), b) * scaling)
+            return logits_cV
+
+        return logits
+
+    def scaled(self, logits_nV: Tensor) -> Tensor:
+        """With the scalings the model's own forward applies."""
+        logits_nV = logits_nV * self._scale
+        return logits_nV if self._softcap is None else self._softcap * torch.tanh(logits_nV / self._softcap)
+
+
+def hidden_states(
+    decoder: nn.Module, input_ids: Tensor, position_ids: Tensor, layout: Layout | None
+) -> Tensor:
+    """Last hidden states of the tokens of all rows laid end to end: [R * L, D]."""
+    decoded = decoder(
+        input_ids=input_ids,
+        position_ids=position_ids,
+        attention_mask=None,
+        use_cache=False,
+        **arguments(decoder, layout),
+    )
+    states: Tensor = decoded.last_hidden_state
+    return states.flatten(0, 1)

@@ -11,8 +11,12 @@ from torch import nn
 
 from rlvr_cli.core.errors import UserError
 from rlvr_cli.core.files import directory_atomically
-from rlvr_cli.schema import Model, Precision, Trainer
+from rlvr_cli.engine import attention
+from rlvr_cli.engine.kernels import use_liger
+from rlvr_cli.schema import Kernels, Model, Precision, Trainer
 
+AUTO = "auto"
+"""`model.attention` that takes rows without padding where the model allows it."""
 DTYPES = {Precision.fp32: torch.float32, Precision.bf16: torch.bfloat16}
 
 
@@ -85,7 +89,7 @@ def load_model(model: Model, precision: Precision, *, values: bool = False) -> n
             revision=model.revision,
             trust_remote_code=model.trust_remote_code,
             dtype=DTYPES[precision],
-            attn_implementation=model.attention,
+            attn_implementation=None if model.attention == AUTO else model.attention,
             output_loading_info=True,
         )
     except (OSError, ValueError, ImportError) as error:
@@ -94,6 +98,9 @@ def load_model(model: Model, precision: Precision, *, values: bool = False) -> n
     if values and report["missing_keys"]:
         zero_value_head(hf)
     hf.config.use_cache = False
+    if model.attention == AUTO and (suited := attention.suited(hf)) is not None:
+        attention.register()
+        hf.set_attn_implementation(suited)
     if model.gradient_checkpointing:
         hf.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
     return add_lora(hf, model, values) if model.lora.rank else hf
@@ -102,14 +109,19 @@ def load_model(model: Model, precision: Precision, *, values: bool = False) -> n
 def load_sharded(
     model: Model, settings: Trainer, config: dict[str, Any], *, values: bool = False
 ) -> nn.Module:
-    """`load_model`; under ZeRO-3 weights are sharded while they are read, and no rank ever holds all."""
-    if settings.zero_stage != 3:
-        return load_model(model, settings.precision, values=values)
-    from transformers.integrations import HfDeepSpeedConfig
+    """`load_model` with the trainer's kernels.
 
-    keep_alive = HfDeepSpeedConfig(config)  # from_pretrained looks for a live instance
+    Under ZeRO-3 weights are sharded while they are read, and no rank ever holds all.
+    """
+    keep_alive = None
+    if settings.zero_stage == 3:
+        from transformers.integrations import HfDeepSpeedConfig
+
+        keep_alive = HfDeepSpeedConfig(config)  # from_pretrained looks for a live instance
     hf = load_model(model, settings.precision, values=values)
     del keep_alive
+    if settings.kernels is Kernels.liger:
+        use_liger(hf)
     return hf
 
 

@@ -62,12 +62,12 @@ def trace(model: ScoringModel, batch: Batch, objective: Objective, norm: float) 
     for what, values_N in given.items():
         if values_N is not None and not values_N.isfinite().all():
             return _named(model, batch, what, values_N)
-    scores = model.collect(model.engine, batch.sequences, batch.trained)
+    scores = model.collect(model.engine, batch.sequences, batch.trained, owners=batch.owners)
     for what, values_N in zip(model.scores, scores, strict=False):
         if not values_N.isfinite().all():
             return _named(model, batch, what, values_N)
     losses = partial(_losses, model, batch, objective)
-    (losses_N,) = model.collect(model.engine, batch.sequences, batch.trained, losses)
+    (losses_N,) = model.collect(model.engine, batch.sequences, batch.trained, losses, batch.owners)
     if not losses_N.isfinite().all():
         return _named(model, batch, "loss", losses_N)
     return _gradient(model, batch, objective, norm)
@@ -93,7 +93,7 @@ def _named(model: ScoringModel, batch: Batch, what: str, values_N: Tensor) -> No
     ends = torch.tensor(batch.lengths_B).cumsum(0)
     b = int((ends <= bad[0]).sum())
     left = bad[0] - int(ends[b]) + batch.lengths_B[b]
-    token = int(batch.sequences[b][batch.trained[b]][left])
+    token = _token(batch, b, left)
     value, total = float(values_N[bad[0]]), len(values_N)
     where = {"what": what, "value": str(value), "count": len(bad), "of": total}
     where |= {"sequences": [b], "position": left, "token": token}
@@ -103,6 +103,13 @@ def _named(model: ScoringModel, batch: Batch, what: str, values_N: Tensor) -> No
         where["weights"] = broken
         said += f", as the weights are ({broken})"
     return NonFinite(said, where)
+
+
+def _token(batch: Batch, b: int, place: int) -> int:
+    """Id of a trained token of sequence `b`, from the rank that has it; all ranks must call it."""
+    here = batch.owners is None or batch.owners[b] == distributed.rank()
+    token = int(batch.sequences[b][batch.trained[b]][place]) if here else -1
+    return int(distributed.max_over_ranks(torch.tensor([token])))
 
 
 def _gradient(model: ScoringModel, batch: Batch, objective: Objective, norm: float) -> NonFinite:
@@ -136,7 +143,6 @@ def discard(engine: Any, stage: int, precision: Precision) -> None:
         if optimizer.cpu_offload:
             optimizer._offload_accumulated_param_ids = set()
             optimizer.reset_cpu_buffers()
-        else:
-            for group in optimizer.averaged_gradients:
-                optimizer.averaged_gradients[group] = None
-                optimizer.all_grad_tensors[group] = None
+        for group in optimizer.averaged_gradients:  # with offload too: fp32 sums are made on the device
+            optimizer.averaged_gradients[group] = None
+            optimizer.all_grad_tensors[group] = None

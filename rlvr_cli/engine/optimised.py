@@ -19,13 +19,19 @@ from rlvr_cli.core import distributed
 from rlvr_cli.core.heartbeat import heart
 from rlvr_cli.core.types import Batch
 from rlvr_cli.engine import universal
+from rlvr_cli.engine.asleep import Asleep, awake, scratch_of, state_of, sums_of
+from rlvr_cli.engine.attention import pads, shares_prompts
+from rlvr_cli.engine.deepspeed_config import sum_in_fp32
 from rlvr_cli.engine.gradient_search import LARGEST, above
 from rlvr_cli.engine.interface import Objective
 from rlvr_cli.engine.layers import LayerRule, Layers
 from rlvr_cli.engine.localise import Row, localise
+from rlvr_cli.engine.merge import Merge
 from rlvr_cli.engine.metric_sums import MetricSums
 from rlvr_cli.engine.nonfinite import Check, discard, trace
-from rlvr_cli.engine.pack import MicroBatch, collate, plan, select
+from rlvr_cli.engine.pack import Bundle, MicroBatch, collate, select
+from rlvr_cli.engine.sharded_linear import with_sharded_linear
+from rlvr_cli.engine.shares import owners_of, share_of
 from rlvr_cli.engine.snapshot import Snapshots
 from rlvr_cli.schema import Trainer as Settings
 
@@ -43,6 +49,7 @@ class Optimised:
 
     scores: ClassVar[tuple[str, ...]]
     """What `forward` returns, for the reader; only what can be NaN."""
+    _asleep: Asleep | None = None
 
     def __init__(
         self,
@@ -52,7 +59,6 @@ class Optimised:
         config: dict[str, Any],
         *,
         tokens_per_microbatch: int,
-        row_capacity: int | None = None,
         layer_rule: LayerRule | None = None,
         log_layers: bool = False,
         spikes: SpikeRule | None = None,
@@ -64,7 +70,7 @@ class Optimised:
         self.hf = hf
         self.settings = settings
         self.tokens_per_microbatch = tokens_per_microbatch
-        self.row_capacity = row_capacity
+        self.padded = pads(hf)
         self.layer_rule = layer_rule
         self.log_layers = log_layers
         self.spikes = spikes
@@ -81,6 +87,9 @@ class Optimised:
         self.engine, *_ = deepspeed.initialize(
             model=module, model_parameters=trained, optimizer=optimizer, config=config
         )
+        sum_in_fp32(self.engine, settings)
+        self.merge = Merge()
+        """Of the last `weights()`."""
         self._snapshots = self.engine.checkpoint_engine = Snapshots()
         self.engine._copy_recovery_script = lambda path: None  # a file written between two collectives
         self.layers = Layers(self.engine.module, settings.zero_stage)
@@ -92,19 +101,22 @@ class Optimised:
         """Scores of the micro-batch's trained tokens under `module`, which may be another than the engine."""
         raise NotImplementedError
 
+    @awake
+    @with_sharded_linear
     def collect(
         self,
         module: Any,
         sequences: list[np.ndarray],
         trained: list[np.ndarray],
         forward: Callable[[Any, MicroBatch], Sequence[Tensor]] | None = None,
+        owners: list[int] | None = None,
     ) -> tuple[Tensor, ...]:
-        """Scores of all trained tokens, each flat _N on the CPU of every rank."""
+        """Scores of all trained tokens, each flat _N on the CPU of every rank. `owners`: see `Batch`."""
         total = sum(int(mask.sum()) for mask in trained)
         out = torch.zeros(0, total)
         module.eval()
         with torch.no_grad():
-            for micro in self.micro_batches(sequences, trained):
+            for micro in self.micro_batches(sequences, trained, owners):
                 heart.beat()
                 scores = torch.stack(tuple((forward or self.forward)(module, micro)))
                 if len(out) == 0:
@@ -113,8 +125,10 @@ class Optimised:
                     out[:, micro.tokens_n] = scores.cpu()
         return distributed.sum_over_ranks(out).cpu().unbind()
 
+    @awake
+    @with_sharded_linear
     def update(self, batch: Batch, objective: Objective, *, lr: float) -> dict[str, float]:
-        """One optimizer update over all sequences of `batch`, which every rank holds.
+        """One optimizer update over all sequences of `batch`, of which each rank computes its share.
 
         Returns loss, grad_norm (before clipping), and the token mean of every metric of the objective (over
         which tokens: `MetricSums`); of `mismatch_abs` also the maximum.
@@ -124,7 +138,7 @@ class Optimised:
         self.engine.train()
         for group in self.engine.optimizer.param_groups:
             group["lr"] = lr
-        micro_batches = self.micro_batches(batch.sequences, batch.trained)
+        micro_batches = self.micro_batches(batch.sequences, batch.trained, batch.owners)
         sums, check = MetricSums(), Check()
         for i, micro in enumerate(micro_batches):
             heart.beat()
@@ -178,20 +192,52 @@ class Optimised:
         self.engine.step()
         return found | {"grad_norm": norm}
 
-    def micro_batches(self, sequences: list[np.ndarray], trained: list[np.ndarray]) -> list[MicroBatch]:
-        """This rank's share of the sequences."""
-        plans = plan(
-            [len(s) for s in sequences],
-            ranks=distributed.world_size(),
-            tokens_per_microbatch=self.tokens_per_microbatch,
-            capacity=self.row_capacity,
+    def owners(
+        self, updates: Sequence[Sequence[int]], lengths: Sequence[int], prompts: Sequence[bytes]
+    ) -> list[int]:
+        """The rank that is to have each sequence (`shares.owners_of`)."""
+        budget, shared = self.tokens_per_microbatch, prompts if shares_prompts(self.hf) else None
+        return owners_of(updates, lengths, tokens_per_microbatch=budget, prompts=shared)
+
+    def share(
+        self, sequences: list[np.ndarray], trained: list[np.ndarray], owners: list[int] | None = None
+    ) -> list[list[Bundle]]:
+        """This rank's micro-batches of the sequences; all ranks must call it."""
+        budget, shared = self.tokens_per_microbatch, shares_prompts(self.hf)
+        return share_of(
+            sequences, trained, owners, tokens_per_microbatch=budget, padded=self.padded, share_prompts=shared
         )
+
+    def micro_batches(
+        self, sequences: list[np.ndarray], trained: list[np.ndarray], owners: list[int] | None = None
+    ) -> list[MicroBatch]:
+        """This rank's share of the sequences; all ranks must call it."""
         counts = np.array([int(mask.sum()) for mask in trained])
         starts = np.concatenate([[0], counts.cumsum()[:-1]])
-        return [collate(rows, sequences, trained, starts) for rows in plans[distributed.rank()]]
+        share = self.share(sequences, trained, owners)
+        return [collate(bundles, sequences, trained, starts, padded=self.padded) for bundles in share]
+
+    # ---------------------------------------------------------------- sleep
+
+    @property
+    def asleep(self) -> bool:
+        return self._asleep is not None
+
+    def sleep(self) -> None:
+        """Between updates: give the memory of weights and optimizer back. What needs them wakes them."""
+        if self._asleep is None:
+            optimizer = self.engine.optimizer
+            state = state_of(self.engine.module, optimizer)
+            self._asleep = Asleep(state, sums_of(optimizer), scratch_of(optimizer))
+
+    def wake(self) -> None:
+        if self._asleep is not None:
+            self._asleep.wake()
+            self._asleep = None
 
     # ---------------------------------------------------------------- weights
 
+    @awake
     def weights(self) -> Iterator[tuple[str, Tensor]]:
         """(Hugging Face name, whole tensor) of every weight, adapters merged in; all ranks in step.
 
@@ -200,6 +246,7 @@ class Optimised:
         base = self.hf.get_base_model() if hasattr(self.hf, "get_base_model") else self.hf
         modules = dict(base.named_modules())
         sharded = self.settings.zero_stage == 3
+        self.merge = Merge()
         for name, parameter in base.named_parameters():
             if ".lora_" in name:
                 continue
@@ -211,7 +258,7 @@ class Optimised:
             with deepspeed.zero.GatheredParameters(needed, enabled=sharded), torch.no_grad():
                 whole = parameter.detach()
                 if layer is not None:
-                    whole = whole + layer.get_delta_weight("default").to(whole.dtype)
+                    whole = self.merge(whole, layer.get_delta_weight("default"))
                 elif sharded:
                     whole = whole.clone()  # the gathered storage is freed when this block ends
             yield (f"{owner}.{leaf}" if is_adapted else name), whole
@@ -223,6 +270,7 @@ class Optimised:
 
     # ---------------------------------------------------------------- checkpoints
 
+    @awake
     def snapshot(self, tag: str, *, copies: bool) -> dict[str, Any]:
         """This rank's files of a checkpoint: weights, optimizer and master copies by name `tag/...`.
 
@@ -234,6 +282,7 @@ class Optimised:
         files, self._snapshots.files = self._snapshots.files, {}
         return files
 
+    @awake
     def load(self, folder: Path, tag: str) -> None:
         """Restore the files of `snapshot` from `folder`, whatever ranks and ZeRO stage they are of.
 

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from rlvr_cli.core import distributed, tensor_files
+from rlvr_cli.engine.asleep import Asleep, awake, state_of
 from rlvr_cli.engine.deepspeed_config import deepspeed_config
 from rlvr_cli.engine.logprobs import Scorer
 from rlvr_cli.engine.model import load_sharded
@@ -33,24 +34,40 @@ class Reference:
         self.adapters = model.lora.rank > 0
         self.module: Any = None if self.adapters else self._load()
         self.renewed = False
+        self._asleep: Asleep | None = None
 
-    def logprobs(self, sequences: list[np.ndarray], trained: list[np.ndarray]) -> Tensor:
-        """Flat _N logprobs of the trained tokens, on the CPU of every rank."""
+    def sleep(self) -> None:
+        """Give the device memory of its weights back; whatever needs them wakes it."""
+        if self._asleep is None and self.module is not None:
+            self._asleep = Asleep(state_of(self.module))
+
+    def wake(self) -> None:
+        if self._asleep is not None:
+            self._asleep.wake()
+            self._asleep = None
+
+    @awake
+    def logprobs(
+        self, sequences: list[np.ndarray], trained: list[np.ndarray], *, owners: list[int] | None = None
+    ) -> Tensor:
+        """Flat _N logprobs of the trained tokens, on the CPU of every rank. `owners`: as in `Batch`."""
         if self.module is not None:
-            return score_with(self.trainer, self.module, sequences, trained)[0]
+            return score_with(self.trainer, self.module, sequences, trained, owners=owners)[0]
         with self.trainer.hf.disable_adapter():
-            return score_with(self.trainer, self.trainer.engine, sequences, trained)[0]
+            return score_with(self.trainer, self.trainer.engine, sequences, trained, owners=owners)[0]
 
     def reset(self) -> None:
         """Become the policy as it is now. All ranks must call it."""
         self._become(self.trainer.weights())
 
+    @awake
     def restart(self) -> None:
         """Become the start model again. All ranks must call it."""
         if self.renewed:
             self.module = None if self.adapters else self._load()
             self.renewed = False
 
+    @awake
     def snapshot(self) -> dict[str, Tensor]:
         """Copies of the weights of a reference that was reset, on rank 0; before that it is the start model.
 
@@ -70,6 +87,7 @@ class Reference:
         """Become what `snapshot` was written to. All ranks must call it."""
         self._become(tensor_files.read(file, mmap=True).items())
 
+    @awake
     def _become(self, weights: Iterable[tuple[str, Tensor]]) -> None:
         if self.module is None:
             self.module = self._load()
@@ -93,7 +111,7 @@ class Reference:
         if settings.offload is Offload.optimizer:
             settings.offload = Offload.none  # there is no optimizer
         config = deepspeed_config(settings, max_grad_norm=0.0)
-        scorer: Any = Scorer(load_sharded(self.model, settings, config))
+        scorer: Any = Scorer(load_sharded(self.model, settings, config), fp32_head=self.model.fp32_head)
         scorer.requires_grad_(False)
         if settings.zero_stage != 3:
             return scorer.to(distributed.device())

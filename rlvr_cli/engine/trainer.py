@@ -12,13 +12,15 @@ import torch
 from torch import Tensor
 
 from rlvr_cli.core import distributed
+from rlvr_cli.core.errors import UserError
+from rlvr_cli.engine.asleep import awake
 from rlvr_cli.engine.deepspeed_config import deepspeed_config
 from rlvr_cli.engine.layers import LayerRule
 from rlvr_cli.engine.logprobs import Scorer
 from rlvr_cli.engine.model import load_sharded
 from rlvr_cli.engine.optimised import Optimised, SpikeRule
-from rlvr_cli.engine.pack import MicroBatch
-from rlvr_cli.schema import Model
+from rlvr_cli.engine.pack import MicroBatch, alone, collate
+from rlvr_cli.schema import Model, Precision
 from rlvr_cli.schema import Trainer as Settings
 
 
@@ -36,7 +38,6 @@ class Trainer(Optimised):
         max_grad_norm: float,
         temperature: float = 1.0,
         entropy_gradient: bool = False,
-        row_capacity: int | None = None,
         layer_rule: LayerRule | None = None,
         log_layers: bool = False,
         spikes: SpikeRule | None = None,
@@ -49,7 +50,7 @@ class Trainer(Optimised):
         config = deepspeed_config(settings, max_grad_norm=max_grad_norm)
         torch.manual_seed(seed)  # LoRA's initial weights must not differ between ranks
         hf: Any = load_sharded(model, settings, config)
-        scorer = Scorer(hf)
+        scorer = Scorer(hf, fp32_head=model.fp32_head)
         self.vocabulary = scorer.vocabulary
         super().__init__(
             hf,
@@ -57,30 +58,62 @@ class Trainer(Optimised):
             settings,
             config,
             tokens_per_microbatch=tokens_per_microbatch,
-            row_capacity=row_capacity,
             layer_rule=layer_rule,
             log_layers=log_layers,
             spikes=spikes,
         )
+        self.demand_apart()
 
     def score(
-        self, sequences: list[np.ndarray], trained: list[np.ndarray], *, temperature: float | None = None
+        self,
+        sequences: list[np.ndarray],
+        trained: list[np.ndarray],
+        *,
+        temperature: float | None = None,
+        owners: list[int] | None = None,
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Logprobs, entropies and greedy hits of all trained tokens, flat _N on the CPU of every rank."""
-        return score_with(self, self.engine, sequences, trained, temperature=temperature)
+        """Logprobs, entropies and greedy hits of all trained tokens, flat _N on the CPU of every rank.
+
+        `owners`: as in `Batch`.
+        """
+        return score_with(self, self.engine, sequences, trained, temperature=temperature, owners=owners)
 
     def forward(
         self, module: Any, micro: MicroBatch, temperature: float | None = None
     ) -> tuple[Tensor, Tensor, Tensor]:
         device = distributed.device()
         return module(
-            micro.input_ids.to(device),
-            micro.position_ids.to(device),
+            *micro.row(),
             micro.predictors_n.to(device),
             micro.targets_n.to(device),
             self.temperature if temperature is None else temperature,
             self.entropy_gradient,
         )
+
+    @awake
+    def demand_apart(self) -> None:
+        """UserError where sequences of one row see each other, as in a model that is more than attention.
+
+        All ranks must call it.
+        """
+        if self.padded:
+            return
+        after = np.arange(1, 9, dtype=np.int32) % self.vocabulary
+        found = [self._after(before, after) for before in (after, after[::-1].copy())]
+        gap = float((found[0] - found[1]).abs().max())
+        if not gap <= (1e-5 if self.settings.precision is Precision.fp32 else 0.05):
+            raise UserError(
+                f"model.attention: in this model a sequence sees the one before it in its row (logprobs "
+                f"change by {gap:.1e}); set model.attention=sdpa, which gives each a padded row of its own"
+            )
+
+    def _after(self, before: np.ndarray, sequence: np.ndarray) -> Tensor:
+        """Logprobs of a sequence that lies after another in one row."""
+        both, trained = [before, sequence], [np.zeros(len(before), bool), np.arange(len(sequence)) > 0]
+        self.engine.eval()
+        with torch.no_grad():
+            micro = collate(alone(both, [0, 1]), both, trained, np.zeros(2, np.int64))
+            return self.forward(self.engine, micro, 1.0)[0].cpu()
 
     def reset_optimizer(self) -> None:
         """Forget Adam's moments and step counts (ProRL's reference reset)."""
@@ -98,11 +131,12 @@ def score_with(
     trained: list[np.ndarray],
     *,
     temperature: float | None = None,
+    owners: list[int] | None = None,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Scores of all trained tokens under `module` (policy or reference), gathered on every rank."""
 
     def forward(module: Any, micro: MicroBatch) -> tuple[Tensor, Tensor, Tensor]:
         return trainer.forward(module, micro, temperature)
 
-    logprobs_N, entropies_N, hits_N = trainer.collect(module, sequences, trained, forward)
+    logprobs_N, entropies_N, hits_N = trainer.collect(module, sequences, trained, forward, owners)
     return logprobs_N, entropies_N, hits_N

@@ -79,7 +79,7 @@ def examine(parts: Parts, *, brief: bool = False) -> None:
 
     `brief`: take little time, and say what is hopeless instead of refusing it.
     """
-    facts, tolerance = measure(parts, brief=brief), probe_tolerance(parts.recipe)
+    facts, tolerance = measure(parts, brief=brief), probe_tolerance(parts.recipe, bf16=0.1)
     refused = refusal(facts, parts.recipe, tolerance)
     warned = [] if refused else warnings(facts, parts.recipe, tolerance)
     if distributed.rank() == 0:

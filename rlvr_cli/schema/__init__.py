@@ -26,7 +26,16 @@ from rlvr_cli.schema.recipes import (
     VerifyRecipe,
 )
 from rlvr_cli.schema.sampling import Batch, Rollout, RolloutEngine, Unscored, Verification
-from rlvr_cli.schema.training import Checkpoint, Critic, Faults, NonFinite, Offload, Schedule, Trainer
+from rlvr_cli.schema.training import (
+    Checkpoint,
+    Critic,
+    Faults,
+    Kernels,
+    NonFinite,
+    Offload,
+    Schedule,
+    Trainer,
+)
 from rlvr_cli.schema.watching import (
     Action,
     Actions,
@@ -55,6 +64,7 @@ __all__ = [
     "EvalRecipe",
     "Faults",
     "Hygiene",
+    "Kernels",
     "Lora",
     "Model",
     "NonFinite",

@@ -44,10 +44,14 @@ class Model:
     """Hugging Face folder, hub id, run directory (its `final/` is taken) or `builtin:tiny`."""
     revision: str | None = None
     """Branch, tag or commit of a hub id."""
-    attention: str = "sdpa"
-    """Attention implementation of transformers in the trainer: sdpa, eager, flash_attention_2, ..."""
+    attention: str = "auto"
+    """In the trainer. auto: sequences end to end without padding where the model allows it
+    (docs/training.md), else the model's default; or an implementation of transformers by name:
+    flash_attention_2 (without padding too), sdpa or eager (padded rows)."""
     gradient_checkpointing: bool = False
     """Recompute activations in the backward pass: less memory, about a third more time."""
+    fp32_head: bool = False
+    """Compute the output layer in fp32, in trainer and engine: their logprobs differ less in bf16."""
     trust_remote_code: bool = False
     """Run the Python files a model brings along, in the trainer and with your rights (docs/security.md)."""
     chat_template: str | None = None

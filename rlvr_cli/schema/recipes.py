@@ -88,8 +88,6 @@ class SFT:
     """Stands in the place of an algorithm in a supervised fine-tuning recipe."""
 
     name: str = "sft"
-    packing: bool = True
-    """Put several examples in one row; attention and positions do not cross from one to the next."""
     max_length: int = 2048
     """Longer examples are left out and counted."""
     max_grad_norm: float = 1.0
@@ -188,11 +186,14 @@ class EvalRecipe:
     """Where results go; null: `eval/` in the run directory of the model, or `runs/eval-<model>`."""
     seed: int = 0
     model: Model = field(default_factory=Model)
-    rollout: Rollout = field(default_factory=Rollout)
+    rollout: Rollout = field(default_factory=lambda: Rollout(gpu_memory_utilization=0.9, sleep=False))
+    """As in an RL recipe, but the engine has the GPU to itself."""
     verification: Verification = field(default_factory=Verification)
     benches: dict[str, Bench] = field(default_factory=dict)
     precision: Precision | None = None
     """Weights and computation in the engine; null: bf16 on GPUs, fp32 on CPUs."""
+    ranks: int | None = None
+    """Processes of this machine that share the problems, each with an engine; null: one per GPU, or one."""
     server: Server = field(default_factory=Server)
     rescore: dict[str, str] = field(default_factory=dict)
     """Bench -> result file whose samples are judged in the place of new ones; `--from` fills it in."""
@@ -207,6 +208,15 @@ class EvalRecipe:
     def __post_init__(self) -> None:
         if self.contamination is not None and not 0 < self.contamination < 1:
             raise ValueError(f"contamination is {self.contamination}; it must be between 0 and 1")
+        if self.ranks is not None and self.ranks > 1:
+            if self.server.url is not None:
+                raise ValueError(
+                    f"ranks is {self.ranks}, but a server samples; raise server.connections instead"
+                )
+            if self.rescore:
+                raise ValueError(
+                    f"ranks is {self.ranks}, but nothing is sampled; raise verification.workers instead"
+                )
 
 
 @dataclass(kw_only=True)

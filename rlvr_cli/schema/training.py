@@ -20,6 +20,11 @@ class Offload(Enum):
     all = "all"
 
 
+class Kernels(Enum):
+    plain = "plain"
+    liger = "liger"
+
+
 @dataclass(kw_only=True)
 class Trainer:
     steps: int = 100
@@ -40,6 +45,11 @@ class Trainer:
     """Keep the optimizer state (or with ZeRO-3 also the weights) in CPU memory."""
     precision: Precision = Precision.bf16
     """bf16 computes in bfloat16 and keeps fp32 master weights; fp32 is exact and for CPUs."""
+    sleep: bool = False
+    """Weights and optimizer in CPU memory while the engine samples: room for a larger
+    `rollout.gpu_memory_utilization`, for two trips over the bus a step."""
+    kernels: Kernels = Kernels.plain
+    """liger: fused norms, rotations, feed-forward layers; on CUDA with `pip install rlvr[liger]`."""
     ranks: int | None = None
     """Processes on this machine; null: one per GPU, or 1 without GPUs. Ignored under torchrun or Slurm."""
 
@@ -58,6 +68,10 @@ class Trainer:
             raise ValueError("trainer.offload=all moves the weights too and needs trainer.zero_stage=3")
         if self.offload is Offload.optimizer and self.zero_stage == 0:
             raise ValueError("trainer.offload=optimizer needs trainer.zero_stage of 1 or more")
+        if self.sleep and self.offload is Offload.all:
+            raise ValueError(
+                "trainer.sleep has no use with trainer.offload=all: all is in CPU memory; leave one out"
+            )
         if self.ranks is not None and self.ranks < 1:
             raise ValueError(f"trainer.ranks is {self.ranks}; it must be at least 1")
 

@@ -8,7 +8,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from rlvr_cli.algorithms.check import doubts
+from rlvr_cli.algorithms.check import doubts, rounding_doubt
 from rlvr_cli.checkpoints.checkpoint import Checkpoints
 from rlvr_cli.core import distributed
 from rlvr_cli.core.errors import UserError
@@ -20,7 +20,7 @@ from rlvr_cli.engine.reference import Reference
 from rlvr_cli.engine.trainer import Trainer
 from rlvr_cli.evaluation.bench import positions, verifier_key, with_stops
 from rlvr_cli.sampling.start_model import local_model, start_engine
-from rlvr_cli.schema import Model, Recipe
+from rlvr_cli.schema import Model, Precision, Recipe
 from rlvr_cli.schema.derived import needs_old_logprobs
 from rlvr_cli.schema.stages import stages_of
 from rlvr_cli.tracking import RolloutRecords, Timer, Tracker
@@ -29,6 +29,7 @@ from rlvr_cli.tracking.null_tracker import NullTracker
 from rlvr_cli.training.diagnose import make_watch
 from rlvr_cli.training.parts import Parts
 from rlvr_cli.training.problems import load_problems
+from rlvr_cli.training.rest import rest
 from rlvr_cli.training.resume import restore
 from rlvr_cli.training.stage_changes import sampling_of
 from rlvr_cli.training.stop import Stop, deadline
@@ -75,6 +76,8 @@ def assemble(recipe: Recipe, tracker: Tracker | NullTracker) -> Parts:
     reference = Reference(model, trainer) if any(s.algorithm.kl.needs_reference for s in stages) else None
     precision = engine_precision(recipe)
     rollout = with_stops(recipe.rollout, recipe.eval.benches)
+    probe = probe_tokens(sampler, recipe.rollout)
+    expected = rest(recipe.trainer, trainer, (critic, reference), probe)  # the engine takes what is free
     engine = start_engine(rollout, model, tokenizer, recipe.seed, precision, room)
     judges = {verifier_key(name): bench.verifier for name, bench in recipe.eval.benches.items()}
     pool = Pool(recipe.verifiers | judges, recipe.verification)
@@ -97,7 +100,8 @@ def assemble(recipe: Recipe, tracker: Tracker | NullTracker) -> Parts:
         timer=Timer(on_phase=tracker.phase),
         needs_old=needs_old_logprobs(recipe),
         verifier_weights={name: v.weight for name, v in recipe.verifiers.items()},
-        probe_tokens=probe_tokens(trainer.vocabulary, recipe.rollout),
+        probe_tokens=probe,
+        expected=expected,
         watch=make_watch(stages),
     )
     warn(recipe, tracker)
@@ -164,5 +168,10 @@ def warn(recipe: Recipe, tracker: Tracker | NullTracker) -> None:
             "rollout.top_p is below 1: samples come from the renormalised nucleus, the trainer's logprobs "
             "are of the whole distribution; algorithm/mismatch=truncate corrects for that",
         )
-    for doubt in doubts(recipe.algorithm, recipe.batch.updates_per_step):
+    found = [*doubts(recipe.algorithm, recipe.batch.updates_per_step)]
+    if Precision.bf16 in (recipe.trainer.precision, engine_precision(recipe)):
+        longest = max(stage.rollout.max_tokens for stage in stages_of(recipe))
+        updates = recipe.batch.updates_per_step
+        found += rounding_doubt(recipe.algorithm, updates_per_step=updates, max_tokens=longest)
+    for doubt in found:
         tracker.event("warning", doubt)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -9,36 +10,60 @@ import torch
 from torch import Tensor
 
 from rlvr_cli.algorithms.advantage import AdvantageInputs
-from rlvr_cli.core.types import Batch, Group
+from rlvr_cli.core import distributed
+from rlvr_cli.core.types import Batch, Elsewhere, Group, elsewhere
 from rlvr_cli.engine.critic import Critic
 from rlvr_cli.tracking import Timer
 from rlvr_cli.training.parts import Parts
 from rlvr_cli.training.token_records import blank
 
+PER_TOKEN = (
+    "weights_N",
+    "rollout_logprobs_N",
+    "advantages_N",
+    "old_logprobs_N",
+    "ref_logprobs_N",
+    "values_N",
+    "returns_N",
+)
+"""Tensors of a `Batch` with a number for each trained token."""
+
 
 def sequences_of(groups: list[Group]) -> tuple[list[np.ndarray], list[np.ndarray]]:
     """Prompt + response of every sample, and the mask of its response tokens."""
-    sequences, trained = [], []
+    sequences: list[np.ndarray] = []
+    trained: list[np.ndarray] = []
     for group in groups:
         prompt = np.asarray(group.problem.tokens, np.int32)
         for completion in group.completions:
-            sequences.append(np.concatenate([prompt, completion.tokens]))
+            if isinstance(completion.tokens, Elsewhere):
+                sequences.append(elsewhere(len(prompt) + len(completion.tokens)))
+            else:
+                sequences.append(np.concatenate([prompt, completion.tokens]))
             trained.append(np.arange(len(sequences[-1])) >= len(prompt))
     return sequences, trained
 
 
-def make_batches(parts: Parts, groups: list[Group]) -> list[Batch]:
+def updates_of(groups: list[Group], updates_per_step: int) -> list[list[int]]:
+    """The samples of each of a step's updates, counted through the groups in order."""
+    size = len(groups[0].completions)
+    split = np.array_split(np.arange(len(groups)), min(updates_per_step, len(groups)))
+    return [[int(p) * size + g for p in part for g in range(size)] for part in split]
+
+
+def make_batches(parts: Parts, groups: list[Group], owners: list[int] | None = None) -> list[Batch]:
     """One batch for each of `batch.updates_per_step` updates, groups in order.
 
     Samples without a reward (their verifier gave no verdict) and sequences whose every token is masked
-    are left out, and so are updates that nothing is left for.
+    are left out, and so are updates that nothing is left for. `owners`: the rank that has each sample, where
+    not every rank has all; all ranks must call it.
     """
     algorithm = parts.recipe.algorithm
     sequences, trained = sequences_of(groups)
     lengths_B = torch.tensor([int(mask.sum()) for mask in trained])
-    rollout_N = torch.from_numpy(np.concatenate([c.logprobs for g in groups for c in g.completions])).float()
-    old_N, entropies_N, ref_N = score(parts, sequences, trained)
-    values_N = values(parts.critic, parts.timer, sequences, trained)
+    rollout_N = rollout_logprobs(groups, owners)
+    old_N, entropies_N, ref_N = score(parts, sequences, trained, owners)
+    values_N = values(parts.critic, parts.timer, sequences, trained, owners)
     rewards_PG = torch.tensor([g.rewards for g in groups], dtype=torch.float64)
     truncated_B = torch.tensor([not c.finished for g in groups for c in g.completions])
 
@@ -69,11 +94,11 @@ def make_batches(parts: Parts, groups: list[Group]) -> list[Batch]:
     if values_N is not None:
         _, returns_N = algorithm.advantage.estimate(inputs)
         tensors |= {"values_N": values_N.float(), "returns_N": returns_N.float()}
-    size = len(groups[0].completions)
     batches = []
-    for part in np.array_split(np.arange(len(groups)), min(parts.recipe.batch.updates_per_step, len(groups))):
-        members = [int(p) * size + g for p in part for g in range(size)]
-        batch = cut(members, sequences, trained, keep_N, lengths_B, algorithm.aggregation, tensors)
+    for members in updates_of(groups, parts.recipe.batch.updates_per_step):
+        batch = cut(members, sequences, trained, keep_N, lengths_B, algorithm.aggregation, tensors, owners)
+        if only_advantages(parts):
+            batch = without_idle(batch)
         if batch.sequences:
             if parts.records is not None and parts.recipe.tracker.tokens:
                 blank(batch)
@@ -96,17 +121,27 @@ def keep_mask(
     return keep_N
 
 
+def rollout_logprobs(groups: list[Group], owners: list[int] | None) -> Tensor:
+    """The engine's logprobs of all tokens, whole on every rank whoever has them."""
+    found = [c.logprobs for g in groups for c in g.completions]
+    if owners is None:
+        return torch.from_numpy(np.concatenate(found)).float()
+    here = distributed.rank()
+    own = [x if r == here else np.zeros(len(x), np.float32) for x, r in zip(found, owners, strict=True)]
+    return distributed.sum_over_ranks(torch.from_numpy(np.concatenate(own)).float())
+
+
 def score(
-    parts: Parts, sequences: list[np.ndarray], trained: list[np.ndarray]
+    parts: Parts, sequences: list[np.ndarray], trained: list[np.ndarray], owners: list[int] | None
 ) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
     """Old logprobs, entropies and reference logprobs, each only where the algorithm needs it."""
     old_N = entropies_N = ref_N = None
     if parts.needs_old:
         with parts.timer("old_logprobs"):
-            old_N, entropies_N, _ = parts.trainer.score(sequences, trained)
+            old_N, entropies_N, _ = parts.trainer.score(sequences, trained, owners=owners)
     if parts.reference is not None:
         with parts.timer("ref_logprobs"):
-            ref_N = parts.reference.logprobs(sequences, trained)
+            ref_N = parts.reference.logprobs(sequences, trained, owners=owners)
     return old_N, entropies_N, ref_N
 
 
@@ -119,13 +154,17 @@ def token_rewards(kl: Any, old_N: Tensor | None, ref_N: Tensor | None) -> Tensor
 
 
 def values(
-    critic: Critic | None, timer: Timer, sequences: list[np.ndarray], trained: list[np.ndarray]
+    critic: Critic | None,
+    timer: Timer,
+    sequences: list[np.ndarray],
+    trained: list[np.ndarray],
+    owners: list[int] | None,
 ) -> Tensor | None:
     """The critic's values before the updates, float64 as the estimators compute; None without a critic."""
     if critic is None:
         return None
     with timer("values"):
-        return critic.values(sequences, trained).double()
+        return critic.values(sequences, trained, owners=owners).double()
 
 
 def cut(
@@ -135,7 +174,8 @@ def cut(
     keep_N: Tensor,
     lengths_B: Tensor,
     aggregation: Any,
-    tensors: dict[str, Tensor],
+    tensors: dict[str, Any],
+    owners: list[int] | None,
 ) -> Batch:
     """The batch of the given sequences; those without a kept token leave it, and every normaliser."""
     ends = lengths_B.cumsum(0).tolist()
@@ -149,7 +189,43 @@ def cut(
         trained=[trained[b] for b in members],
         weights_N=aggregation(keep_N[at], lengths_B[members]).float(),
         samples=members,
+        owners=None if owners is None else [owners[b] for b in members],
         **{name: x[at] for name, x in tensors.items()},
+    )
+
+
+def only_advantages(parts: Parts) -> bool:
+    """Whether a sequence whose advantages are 0 has no part in an update, nor in what is measured."""
+    algorithm = parts.recipe.algorithm
+    noted = parts.records is not None and parts.recipe.tracker.tokens
+    return not (
+        algorithm.kl.needs_reference or algorithm.entropy.needs_entropy or parts.critic is not None or noted
+    )
+
+
+def without_idle(batch: Batch) -> Batch:
+    """The batch without sequences whose every advantage is exactly 0, which have no gradient.
+
+    They stay in the normaliser of the others' weights. One is kept where nothing else is left: the
+    optimizer's step is made as if all had been computed.
+    """
+    assert batch.advantages_N is not None
+    lengths = batch.lengths_B
+    busy = [bool(a_n.any()) for a_n in batch.advantages_N.split(lengths)]
+    if all(busy) or not busy:
+        return batch
+    if not any(busy):
+        busy[int(np.argmin(lengths))] = True
+    at_N = torch.repeat_interleave(torch.tensor(busy), torch.tensor(lengths))
+    tensors = {name: getattr(batch, name) for name in PER_TOKEN}
+    return replace(
+        batch,
+        sequences=[s for s, b in zip(batch.sequences, busy, strict=True) if b],
+        trained=[t for t, b in zip(batch.trained, busy, strict=True) if b],
+        samples=[i for i, b in zip(batch.samples, busy, strict=True) if b],
+        owners=None if batch.owners is None else [r for r, b in zip(batch.owners, busy, strict=True) if b],
+        idle_tokens=int((batch.weights_N[~at_N] != 0).sum()),
+        **{name: x_N[at_N] for name, x_N in tensors.items() if x_N is not None},
     )
 
 

@@ -17,6 +17,7 @@ from rlvr_cli.sampling.collect import collect, gates_of
 from rlvr_cli.schema import Recipe
 from rlvr_cli.training.parts import Parts
 from rlvr_cli.training.second_verifier import Audit
+from rlvr_cli.training.shares import hand_over, without_tokens
 from rlvr_cli.training.state_values import measure_states
 from rlvr_cli.training.stop import Interrupted, Stop
 from rlvr_cli.training.unjudged import cause_of
@@ -27,11 +28,13 @@ class Rollouts:
     """What one step sampled, in prompt order."""
 
     kept: list[Group]
-    """Groups that train, of all ranks."""
+    """Groups that train, of all ranks; on several, with the tokens and logprobs this rank trains on alone."""
     sampled: list[Group]
-    """All groups of all ranks; those of other ranks carry no text and no verdicts."""
+    """All groups of all ranks; on several, without text, verdicts, and (but for those kept) tokens."""
     mine: list[Group]
-    """This rank's groups with text and verdicts, trained on or not."""
+    """The groups this rank has sampled, with everything, trained on or not."""
+    owners: list[int] | None = None
+    """The rank that trains on each kept sample, counted through the groups; None on one rank."""
     refills: int
     """Rounds of generation after the first."""
     unjudged: str | None = None
@@ -43,8 +46,9 @@ class Rollouts:
 def sample_groups(parts: Parts, step: int) -> Rollouts:
     """Rounds of generation until `batch.prompts_per_step` groups pass the filter, or the cap.
 
-    Every rank takes the same prompts from the sampler, generates its share, and sees all results, so
-    that the groups of a step do not depend on how many ranks there are. Surplus groups are dropped.
+    Every rank takes the same prompts from the sampler, generates its share, and sees all lengths and
+    scores, so that the groups of a step do not depend on how many ranks there are. Surplus groups are
+    dropped. The tokens of the kept ones go to the ranks that train on them.
     """
     recipe = parts.recipe
     start = parts.sampler.state(), rng.state()
@@ -60,7 +64,7 @@ def sample_groups(parts: Parts, step: int) -> Rollouts:
         leave_if_asked(parts.stop, parts.sampler, start)
         if out.refills == 0:
             out.unjudged = cause_of(mine)
-        shares = distributed.gather([slim(g) for g in mine])
+        shares = distributed.gather([without_tokens(g) for g in mine])
         groups = sorted((g for share in shares for g in share), key=lambda g: g.index)
         keep = judge(groups, recipe.algorithm, step)
         out.kept += [g for g, k in zip(groups, keep, strict=True) if k]
@@ -80,6 +84,7 @@ def sample_groups(parts: Parts, step: int) -> Rollouts:
         reward = partial(judge, algorithm=recipe.algorithm, step=step)
         out.state_tokens = measure_states(parts, out.kept, out.mine, reward)
         leave_if_asked(parts.stop, parts.sampler, start)
+    out.owners = hand_over(parts, out.kept, out.mine)
     return out
 
 
@@ -133,7 +138,7 @@ def judge(groups: list[Group], algorithm: Any, step: int) -> list[bool]:
 
 
 def slim(group: Group) -> Group:
-    """A group as other ranks need it: ids, logprobs and scores, no text."""
+    """A group whose samples are measured on any rank: ids, logprobs and scores, no text."""
     if distributed.world_size() == 1:
         return group
     return replace(

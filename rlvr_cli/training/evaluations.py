@@ -21,6 +21,7 @@ from rlvr_cli.training.parts import Parts
 from rlvr_cli.training.resets import observe_validation
 from rlvr_cli.training.resume import save
 from rlvr_cli.training.unjudged import NoVerdict
+from rlvr_cli.training.weight_sync import trainer_awake
 
 
 def evaluation_due(parts: Parts) -> bool:
@@ -95,9 +96,10 @@ def keep_best(parts: Parts) -> None:
     parts.state["best"] = {"step": parts.step, "value": value}
     if parts.step == 0:  # the model the run starts from is there already
         return
-    save(parts)
-    parts.checkpoints.settle()  # what is exported as the best is in a checkpoint
-    state = parts.trainer.state_dict()
+    with trainer_awake(parts):
+        save(parts)
+        parts.checkpoints.settle()  # what is exported as the best is in a checkpoint
+        state = parts.trainer.state_dict()
     if distributed.rank() == 0:
         note = {"run": parts.recipe.name, "steps": parts.step, wanted: value}
         export(parts.out / "best", parts.trainer.hf, state, parts.tokenizer, note)

@@ -78,7 +78,7 @@ def train_step(parts: Parts) -> None:
     if rollouts.unjudged is not None:
         record_unjudged(parts, rollouts)
     with timer("advantage"):
-        batches = make_batches(parts, rollouts.kept) if rollouts.kept else []
+        batches = make_batches(parts, rollouts.kept, rollouts.owners) if rollouts.kept else []
 
     critic_updates = update_critic(parts, batches, rollouts.kept)
     waiting = step < parts.recipe.critic.pretrain_steps  # for a critic that knows something

@@ -12,7 +12,7 @@ from zlib import crc32
 import numpy as np
 import torch
 
-from rlvr_cli.core import distributed
+from rlvr_cli.core import distributed, gpu_memory
 from rlvr_cli.core.types import Batch, Group, Reason
 from rlvr_cli.tracking import Sample
 
@@ -206,11 +206,12 @@ def speed_metrics(
 
 
 def peak_memory() -> float:
-    """GiB: allocated on this rank's GPU since the last call, or without one resident since its start."""
+    """GiB: the most on this rank's GPU since the last call, or without one resident since its start.
+
+    On the GPU what torch allocates, less what a sleeping engine has given back.
+    """
     if torch.cuda.is_available():
-        most = torch.cuda.max_memory_allocated() / 2**30
-        torch.cuda.reset_peak_memory_stats()
-        return most
+        return gpu_memory.peak.take() / 2**30
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
 
 

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
+import numpy as np
+
 from rlvr_cli.checkpoints.checkpoint import Checkpoints
 from rlvr_cli.data.sampler import Sampler
 from rlvr_cli.diagnosis.watch import Watch
@@ -51,8 +53,14 @@ class Parts:
     """Logprobs under the policy at the start of the step are computed before the updates."""
     verifier_weights: dict[str, float]
     probe_tokens: list[int]
+    """Text that engine and trainer are compared on."""
     watch: Watch | None
     """What the diagnosis has seen; rank 0 has it."""
+    start_gap: float = 0.0
+    """Mean |logprob difference| of engine and trainer on the start model."""
+    told_of_sync: bool = False
+    expected: np.ndarray | None = None
+    """Logprobs of the probe by a trainer that went to sleep then (training/rest.py); None: it does not."""
     step: int = 0
     """Finished steps."""
     state: dict[str, Any] = field(

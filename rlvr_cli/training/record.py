@@ -47,7 +47,8 @@ def record(
             notes=token_notes(rollouts.kept, batches if updates else []),
         )
     trained = sum(len(s) for b in batches for s in b.sequences) if updates else 0
-    kept_tokens = sum(int((b.weights_N != 0).sum()) for b in batches)
+    idle_tokens = sum(b.idle_tokens for b in batches)
+    kept_tokens = sum(int((b.weights_N != 0).sum()) for b in batches) + idle_tokens
     all_tokens = sum(len(c.tokens) for g in rollouts.kept for c in g.completions)
     sampled_tokens = sum(len(c.tokens) for g in rollouts.sampled for c in g.completions)
     parts.state["response_tokens"] += sampled_tokens + rollouts.state_tokens
@@ -59,6 +60,7 @@ def record(
         | audit_metrics(rollouts.mine, parts.recipe.diagnosis)
         | stage_metrics(parts)
         | skipped_metrics(parts.state, parts.recipe.faults)
+        | ({} if (lost := parts.trainer.merge.error) is None else {"actor/lora_merge_error": lost})
         | {"group/refills": float(rollouts.refills), "group/trained": float(len(rollouts.kept))}
         | {"perf/total_response_tokens": float(parts.state["response_tokens"])}
         | ({"perf/state_tokens": float(rollouts.state_tokens)} if rollouts.state_tokens else {})
@@ -67,6 +69,7 @@ def record(
         | metrics.critic_metrics(critic_updates, batches)
         | metrics.difficulty_metrics(rollouts.kept, parts.recipe.algorithm.reweight)
         | {"actor/trained_token_fraction": kept_tokens / max(1, all_tokens)}
+        | {"actor/idle_token_fraction": idle_tokens / max(1, all_tokens)}
         | metrics.speed_metrics(rollouts.sampled, trained, parts.trainer.parameters, timing)
         | timing
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from rlvr_cli.training.parts import Parts
+from rlvr_cli.training.weight_sync import trainer_awake
 
 
 def renew_reference(parts: Parts, mean_kl: float | None = None) -> None:
@@ -32,7 +33,8 @@ def observe_validation(parts: Parts) -> None:
 def reset_reference(parts: Parts, cause: str) -> None:
     """reference := policy. Nothing is in flight between steps, and old logprobs are not its business."""
     assert parts.reference is not None  # recipes that reset what is not there are refused
-    parts.reference.reset()
+    with trainer_awake(parts):
+        parts.reference.reset()
     parts.state["last_reset"] = parts.step
     rule = parts.recipe.algorithm.reference
     if rule.resets:
@@ -42,6 +44,7 @@ def reset_reference(parts: Parts, cause: str) -> None:
 
 def reset_optimizer(parts: Parts, cause: str) -> None:
     """Forget Adam's moments and step counts; the learning rate's warm-up starts again."""
-    parts.trainer.reset_optimizer()
+    with trainer_awake(parts):
+        parts.trainer.reset_optimizer()
     parts.state["fresh_optimizer"] = parts.step
     parts.tracker.event("optimizer", f"optimizer reset after step {parts.step}: {cause}", cause=cause)

@@ -12,6 +12,7 @@ from rlvr_cli.training.diagnose import recalled
 from rlvr_cli.training.parts import Parts
 from rlvr_cli.training.stage_changes import take_values
 from rlvr_cli.training.tracker import tell_resume
+from rlvr_cli.training.weight_sync import trainer_awake
 
 STATEFUL = ("reweight", "reference", "entropy", "gradient")
 """Axes whose options may carry state from step to step."""
@@ -24,7 +25,8 @@ def restore(parts: Parts) -> None:
         parts.tracker.resume_at(None)
         rng.seed(parts.stages[0].seed, distributed.rank())
         return
-    state = parts.checkpoints.load(step, parts.trainer, parts.reference, parts.critic)
+    with trainer_awake(parts):
+        state = parts.checkpoints.load(step, parts.trainer, parts.reference, parts.critic)
     parts.step = step
     heart.step(step)
     parts.state |= state["loop"]
@@ -66,7 +68,7 @@ def save(parts: Parts, *, last: bool = False) -> None:
         "loop": parts.state,
         "algorithm": {axis: part.state() for axis, part in stateful.items()},
     }
-    with parts.timer("checkpoint"):
+    with parts.timer("checkpoint"), trainer_awake(parts, sync_after=not last):
         parts.checkpoints.save(parts.step, parts.trainer, state, parts.reference, parts.critic, last=last)
 
 

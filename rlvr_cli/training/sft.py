@@ -49,7 +49,6 @@ def sft(recipe: SFTRecipe, terminal: TextIO) -> None:
             recipe.trainer,
             tokens_per_microbatch=recipe.batch.tokens_per_microbatch,
             max_grad_norm=recipe.algorithm.max_grad_norm,
-            row_capacity=recipe.algorithm.max_length if recipe.algorithm.packing else None,
             seed=recipe.seed,
         )
         checkpoints = Checkpoints(out, recipe.checkpoint, jsonable(asdict(recipe)), tracker.event)

@@ -2,66 +2,126 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import chain, cycle, islice
+
 import numpy as np
+import torch
 
 from rlvr_cli.core import distributed
+from rlvr_cli.core.types import Problem
+from rlvr_cli.data.sampler import Sampler
 from rlvr_cli.engine.trainer import Trainer
 from rlvr_cli.rollout import Engine, SyncError
+from rlvr_cli.rollout.fingerprints import Receipt
 from rlvr_cli.schema import Precision, Recipe, Rollout
 from rlvr_cli.training.parts import Parts
+from rlvr_cli.training.rest import make_room, probe_logprobs, rest
+
+PROBE = 64
+"""Tokens that engine and trainer are compared on."""
+DRIFT = 3.0
+"""After a sync the two may differ by this many times what they did on the start model."""
 
 
-def probe_tokens(vocabulary: int, rollout: Rollout) -> list[int]:
-    """A fixed sequence of arbitrary tokens."""
-    length = min(64, rollout.max_prompt_tokens + rollout.max_tokens - 1)
-    return np.random.default_rng(20260101).integers(0, vocabulary, size=length).tolist()
+def probe_tokens(sampler: Sampler[Problem], rollout: Rollout) -> list[int]:
+    """The first prompts of the run's problems, end to end: text a model is made for."""
+    length = min(PROBE, rollout.max_prompt_tokens + rollout.max_tokens - 1)
+    problems = cycle([problem for items in sampler.items.values() for problem in items])
+    return list(islice(chain.from_iterable(problem.tokens for problem in problems), length))
 
 
 def sync(parts: Parts) -> None:
-    """Hand the trainer's weights to the rollout engine and compare the two on a fixed sequence.
+    """Hand the trainer's weights to the rollout engine, which proves by fingerprints that it holds them.
 
-    Raises SyncError when their logprobs differ by more than rounding: what is sampled from then on would
-    come from another policy than the one trained.
+    Then the two are compared on the probe. Raises SyncError when a number differs, or logprobs by more than
+    rounding: what is sampled from then on would come from another policy than the one trained.
     """
+    tell(parts, parts.engine.load(parts.trainer.weights()))
+    others = (parts.critic, parts.reference)
+    parts.expected = rest(parts.recipe.trainer, parts.trainer, others, parts.probe_tokens)
     parts.engine.wake()
-    parts.engine.load(parts.trainer.weights())
-    demand_agreement(parts, "after a weight sync", "it does not hold the trainer's weights")
+    tolerance = sync_tolerance(parts.recipe, parts.start_gap)
+    demand_agreement(parts, tolerance, "after a weight sync", "it does not hold the trainer's weights")
+
+
+@contextmanager
+def trainer_awake(parts: Parts, *, sync_after: bool = True) -> Iterator[None]:
+    """Use of the trainer between a sync and the next samples: an engine that makes room is synced again."""
+    made = make_room(parts)
+    yield
+    if made and sync_after:
+        sync(parts)
+
+
+def tell(parts: Parts, receipt: Receipt) -> None:
+    """Once: what of the engine's weights no fingerprint vouches for."""
+    for what, names in (("packs", list(receipt.untold)), ("was sent only a part of", receipt.partial)):
+        if names and not parts.told_of_sync:
+            shown = ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
+            parts.tracker.event(
+                "warning",
+                f"weight sync: the engine {what} {len(names)} parameters ({shown}): they cannot be compared "
+                "with what was sent, and the probe alone speaks for them",
+            )
+    parts.told_of_sync = True
 
 
 def engine_precision(recipe: Recipe) -> Precision:
     return recipe.rollout.dtype or recipe.trainer.precision
 
 
-def probe_tolerance(recipe: Recipe) -> float:
+def probe_tolerance(recipe: Recipe, *, bf16: float = 0.3) -> float:
+    """Largest gap on the start model; `bf16`: what rounding may do there where the recipe does not say."""
     if recipe.rollout.probe_tolerance is not None:
         return recipe.rollout.probe_tolerance
-    exact = recipe.trainer.precision is Precision.fp32 and engine_precision(recipe) is Precision.fp32
-    return 1e-4 if exact else 0.1
+    if not _is_exact(recipe):
+        return bf16
+    return 5e-3 if torch.cuda.is_available() else 1e-4  # attention in Triton multiplies in TF32
 
 
-def probe_gap(engine: Engine, trainer: Trainer, probe_tokens: list[int]) -> float:
-    """Mean |logprob difference| of engine and trainer on the probe: that of the worst rank, on every rank."""
+def sync_tolerance(recipe: Recipe, start_gap: float) -> float:
+    """Largest gap after a sync: rounding as on the start model, whose gap is given, or a little more."""
+    if recipe.rollout.probe_tolerance is not None:
+        return recipe.rollout.probe_tolerance
+    return max(probe_tolerance(recipe, bf16=0.02), DRIFT * start_gap)
+
+
+def _is_exact(recipe: Recipe) -> bool:
+    return recipe.trainer.precision is engine_precision(recipe) is Precision.fp32
+
+
+def probe_gap(
+    engine: Engine, trainer: Trainer, probe_tokens: list[int], expected: np.ndarray | None = None
+) -> float:
+    """Mean |logprob difference| of engine and trainer on the probe: that of the worst rank, on every rank.
+
+    `expected`: of a trainer that sleeps.
+    """
     ours = np.asarray(engine.probe(probe_tokens))
-    sequence = np.asarray(probe_tokens, np.int32)
-    theirs, _, _ = trainer.score([sequence], [np.arange(len(sequence)) > 0], temperature=1.0)
-    gaps = distributed.gather(float(np.abs(ours - theirs.numpy()).mean()))
+    theirs = probe_logprobs(trainer, probe_tokens) if expected is None else expected
+    gaps = distributed.gather(float(np.abs(ours - theirs).mean()))
     return float(np.max(gaps))  # NaN where any is; Python's max may pass over it
 
 
 def self_check(parts: Parts) -> None:
     """The engine read the start model from disk: it must agree with the trainer before any sync.
 
-    The first sync then proves that reloading weights works in this version of the engine.
+    Keeps the gap, by which later ones are judged. The first sync then proves that reloading weights works in
+    this version of the engine.
     """
-    demand_agreement(parts, "before training", "the two implement this model differently")
-
-
-def demand_agreement(parts: Parts, when: str, meaning: str) -> None:
-    """Raise SyncError when engine and trainer differ by more than rounding on the probe."""
-    gap = probe_gap(parts.engine, parts.trainer, parts.probe_tokens)
     tolerance = probe_tolerance(parts.recipe)
+    meaning = "the two implement this model differently"
+    parts.start_gap = demand_agreement(parts, tolerance, "before training", meaning)
+
+
+def demand_agreement(parts: Parts, tolerance: float, when: str, meaning: str) -> float:
+    """The gap of engine and trainer on the probe; SyncError when it is larger than rounding."""
+    gap = probe_gap(parts.engine, parts.trainer, parts.probe_tokens, parts.expected)
     if not gap <= tolerance:  # also when the gap is NaN
         raise SyncError(
             f"{when}, the rollout engine's logprobs are off by {gap:.2e} on average "
-            f"(rollout.probe_tolerance {tolerance:.0e}): {meaning}"
+            f"(at most {tolerance:.2g} is allowed, see rollout.probe_tolerance): {meaning}"
         )
+    return gap

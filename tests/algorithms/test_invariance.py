@@ -15,7 +15,7 @@ from torch import Tensor
 from rlvr_cli.algorithms.kl import Estimator
 from rlvr_cli.algorithms.mismatch import Level
 from rlvr_cli.algorithms.objective import critic_loss, policy_loss
-from rlvr_cli.engine.pack import MicroBatch, collate, plan
+from rlvr_cli.engine.pack import MicroBatch, collate, plan, prompts_of
 
 LOSSES: dict[str, Any] = {
     "clipped": make("loss", "clipped"),
@@ -135,23 +135,47 @@ class Causal:
 
     def __call__(self, micro: MicroBatch) -> tuple[Tensor, Tensor]:
         """Logprobs and entropies of the trained tokens."""
-        steps = micro.position_ids[..., None] + 1
-        logits_nV = (self.table[micro.input_ids].cumsum(1) / steps).flatten(0, 1)[micro.predictors_n]
+        rows = micro.input_ids if micro.layout is None else self.sequences(micro)
+        means = [self.table[row].cumsum(0) / torch.arange(1, len(row) + 1)[:, None] for row in rows]
+        laid_EV = torch.cat(means)
+        if micro.layout is not None and micro.layout.collect is not None:
+            laid_EV = laid_EV[micro.layout.collect]
+        logits_nV = laid_EV[micro.predictors_n]
         logprobs_nV = logits_nV.log_softmax(-1)
         entropies_n = -(logprobs_nV.exp() * logprobs_nV).sum(-1)
         return logprobs_nV.gather(1, micro.targets_n[:, None])[:, 0], entropies_n
 
+    @staticmethod
+    def sequences(micro: MicroBatch) -> tuple[Tensor, ...]:
+        """The tokens of each sequence of the row, as attention lays them out."""
+        assert micro.layout is not None
+        row, layout = micro.input_ids[0], micro.layout
+        return (row if layout.expand is None else row[layout.expand]).split(list(layout.lengths))
+
 
 def shared_out(
-    recipe: Any, model: Causal, update: dict[str, Any], ranks: int, tokens_per_microbatch: int
+    recipe: Any,
+    model: Causal,
+    update: dict[str, Any],
+    ranks: int,
+    tokens_per_microbatch: int,
+    padded: bool = True,
+    shared: bool = False,
 ) -> tuple[float, Tensor]:
     """Loss and gradient summed over the micro-batches of all ranks, as the engine plans them."""
     sequences, trained, tensors = update["sequences"], update["trained"], update["tensors"]
     counts = np.array([int(mask.sum()) for mask in trained])
     starts = np.concatenate([[0], counts.cumsum()[:-1]])
-    plans = plan([len(s) for s in sequences], ranks=ranks, tokens_per_microbatch=tokens_per_microbatch)
+    plans = plan(
+        [len(s) for s in sequences],
+        ranks=ranks,
+        tokens_per_microbatch=tokens_per_microbatch,
+        padded=padded,
+        prompts=prompts_of(sequences, trained) if shared else None,
+    )
     loss = torch.zeros((), dtype=torch.float64)
-    for micro in (collate(rows, sequences, trained, starts) for share in plans for rows in share):
+    for bundles in (bundles for share in plans for bundles in share):
+        micro = collate(bundles, sequences, trained, starts, padded=padded)
         new_n, entropy_n = model(micro)
         picked = {key: x_N[micro.tokens_n] for key, x_N in tensors.items()}
         loss = (
@@ -169,9 +193,15 @@ def shared_out(
     st.integers(0, 1000),
     st.integers(1, 4),
     st.integers(1, 60),
+    st.sampled_from([(True, False), (False, False), (False, True)]),
 )
-def test_ranks_micro_batches_and_padding_change_nothing(
-    name: str, rows: list[tuple[int, int, bool]], seed: int, ranks: int, tokens_per_microbatch: int
+def test_ranks_micro_batches_padding_and_shared_prompts_change_nothing(
+    name: str,
+    rows: list[tuple[int, int, bool]],
+    seed: int,
+    ranks: int,
+    tokens_per_microbatch: int,
+    layout: tuple[bool, bool],
 ) -> None:
     recipe, model = algorithm(**DEALT[name]), Causal(seed)
     generator = torch.Generator().manual_seed(seed)
@@ -185,12 +215,16 @@ def test_ranks_micro_batches_and_padding_change_nothing(
     ]
     tensors["weights_N"] = recipe.aggregation(keep_N, lengths_B).double()
     update = {
-        "sequences": [draw.integers(0, VOCABULARY, p + r).astype(np.int32) for p, r, _ in rows],
+        # Prompts of equal length are equal: they may be shared.
+        "sequences": [
+            np.concatenate([np.arange(p) % VOCABULARY, draw.integers(0, VOCABULARY, r)]).astype(np.int32)
+            for p, r, _ in rows
+        ],
         "trained": [np.arange(p + r) >= p for p, r, _ in rows],
         "tensors": tensors,
     }
     # Alone in its micro-batch no sequence is padded, and the sum does not depend on any plan.
     loss, slope = shared_out(recipe, model, update, ranks=1, tokens_per_microbatch=1)
-    other, other_slope = shared_out(recipe, model, update, ranks, tokens_per_microbatch)
+    other, other_slope = shared_out(recipe, model, update, ranks, tokens_per_microbatch, *layout)
     assert other == pytest.approx(loss, rel=1e-9, abs=1e-9)
     assert torch.allclose(other_slope, slope, rtol=1e-8, atol=1e-9)

@@ -13,7 +13,7 @@ from presets import PRESETS, preset
 from rlvr_cli import compose
 from rlvr_cli.algorithms import AXES, options
 from rlvr_cli.algorithms.advantage_tokens import Baseline
-from rlvr_cli.algorithms.check import check, check_reference, doubts
+from rlvr_cli.algorithms.check import check, check_reference, doubts, rounding_doubt
 from rlvr_cli.algorithms.kl import Estimator
 from rlvr_cli.algorithms.mismatch import Level
 from rlvr_cli.core.errors import UserError
@@ -184,6 +184,18 @@ def test_what_is_seldom_meant_is_said() -> None:
     assert said(kl=make("kl", "reward", estimator=Estimator.k3)) == ["algorithm.kl=reward"]
     for name in NAMES:
         assert list(doubts(preset(name), 1)) == []
+
+
+def test_uncorrected_rounding_is_said_where_it_adds_up() -> None:
+    def said(mismatch: str, updates: int, tokens: int) -> list[str]:
+        part = algorithm(mismatch=mismatch)
+        return list(rounding_doubt(part, updates_per_step=updates, max_tokens=tokens))
+
+    assert said("none", 1, 4095) == said("truncate", 16, 20480) == []
+    [line] = said("none", 16, 512)
+    assert "with 16 updates a step" in line and "algorithm/mismatch=truncate" in line
+    [line] = said("none", 1, 4096)
+    assert "with responses of 4096 tokens" in line
 
 
 def test_a_recipe_of_rl_is_none_of_sft() -> None:

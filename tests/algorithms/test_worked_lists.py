@@ -31,7 +31,7 @@ from rlvr_cli.algorithms.advantage import AdvantageInputs
 from rlvr_cli.algorithms.kl import Estimator
 from rlvr_cli.algorithms.objective import policy_loss
 from rlvr_cli.algorithms.reweight import soft_anchor
-from rlvr_cli.engine.pack import collate
+from rlvr_cli.engine.pack import alone, collate
 
 HARD, EASY = flat([1, 0, 0, 0, 0, 0, 0, 0]), flat([0, 1, 1, 1, 1, 1, 1, 1])
 EIGHT = torch.ones(8, dtype=torch.long)
@@ -144,7 +144,8 @@ def test_kl_in_the_reward_of_each_token() -> None:
 def test_gae_skips_tool_tokens() -> None:
     """A prompt's token, then a, tool, b; the states before these three are worth .2, .9 and .6."""
     trained = np.array([False, True, False, True])
-    micro = collate([[0]], [np.arange(4)], [trained], np.array([0]))
+    tokens = np.arange(4, dtype=np.int32)
+    micro = collate(alone([tokens], [0]), [tokens], [trained], np.array([0]))
     values_n = flat([0.2, 0.9, 0.6, 5.0])[micro.predictors_n]
     assert gae(values_n, micro.lengths_b, None, lam=0.95) == six([0.78, 0.4])
 

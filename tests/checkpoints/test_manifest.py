@@ -17,6 +17,7 @@ from rlvr_cli.checkpoints import manifest, recipe_changes
 from rlvr_cli.checkpoints.writer import sync_tree, write_file
 from rlvr_cli.core.errors import UserError
 from rlvr_cli.launch import run_directory
+from rlvr_cli.launch.directory_lock import lock
 from rlvr_cli.schema import Resume
 
 STATE = {"step": 7, "loop": {"stage": 0}}
@@ -192,7 +193,7 @@ def test_what_changes_the_samples_is_a_difference_and_the_engines_memory_is_none
 def test_a_directory_that_cannot_be_written_is_one_line(below: str, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     says = r"^out=\S+ cannot be written: .*; set out= to another directory$"
-    with pytest.raises(UserError, match=says), run_directory.lock(tmp_path / below):
+    with pytest.raises(UserError, match=says), lock(tmp_path / below):
         raise AssertionError("not reached")
 
 

@@ -72,6 +72,14 @@ def test_shipped_recipe_composes_and_survives_the_round_trip(name: str, tmp_path
     assert all("\n" not in number for number in derived.derive(recipe).values())
 
 
+def test_a_trainer_sleeps_only_where_it_makes_room() -> None:
+    assert compose.load("tiny_dapo", ["trainer.sleep=true"]).trainer.sleep
+    assert "set rollout.sleep=true" in refused("tiny_dapo", "trainer.sleep=true", "rollout.sleep=false")
+    offloaded = ("trainer.zero_stage=3", "trainer.offload=all")
+    assert "no use with trainer.offload=all" in refused("tiny_dapo", "trainer.sleep=true", *offloaded)
+    assert "sft samples nothing" in refused("tiny_sft", "trainer.sleep=true", verb="sft")
+
+
 @pytest.mark.slow
 def test_a_dump_takes_values_and_options_but_no_groups(tmp_path: Path) -> None:
     path = tmp_path / "recipe.yaml"

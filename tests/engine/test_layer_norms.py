@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from typing import Any
 
 import pytest
@@ -45,6 +46,45 @@ def test_norms_are_over_the_pieces_of_all_ranks(stage: int, monkeypatch: pytest.
     for norms, norm in on_ranks(monkeypatch, 2, work):
         assert norms == pytest.approx({"embedding": 5.0, "layer_0": 1.0})
         assert norm == pytest.approx(26**0.5)
+
+
+class Copies(Layers):
+    """ZeRO-3's pieces are copies; counts those that are held when the next one is made."""
+
+    def __init__(self) -> None:
+        super().__init__(Model(), zero_stage=3)
+        self.made: list[Any] = []
+        self.held: list[int] = []
+
+    def _piece(self, parameter: Any) -> Any:
+        self.held.append(sum(ref() is not None for ref in self.made))
+        piece = torch.ones(3)
+        self.made.append(weakref.ref(piece))
+        return piece
+
+
+def test_pieces_are_held_one_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All at once they are a whole gradient in fp32 on the device, with offload too."""
+
+    def work(rank: int) -> tuple[float, list[int]]:
+        layers = Copies()
+        return layers.norm(), layers.held
+
+    [(norm, held)] = on_ranks(monkeypatch, 1, work)
+    assert norm == pytest.approx(6**0.5) and held == [0, 0]
+
+
+@pytest.mark.parametrize("method", ["norm", "norms"])
+def test_what_backward_still_copies_is_waited_for(method: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With offload a gradient is there only after the device has been waited for."""
+    layers = Sharded(0, 0)
+    ready, pieces = list(layers.pieces.items()), layers.pieces
+    layers.pieces = {parameter: torch.zeros_like(piece) for parameter, piece in ready}
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "synchronize", lambda: setattr(layers, "pieces", pieces))
+    monkeypatch.setattr("rlvr_cli.core.distributed.device", lambda: torch.device("cpu"))
+    found = getattr(layers, method)()
+    assert found == (pytest.approx(26**0.5) if method == "norm" else {"embedding": 5.0, "layer_0": 1.0})
 
 
 def test_a_factor_of_zero_is_zero_whatever_the_gradient() -> None:

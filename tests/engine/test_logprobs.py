@@ -15,7 +15,7 @@ def scores(hidden, targets, head, *, temperature=1.0, chunk=1 << 25, entropy_gra
         lambda h: h @ head,
         vocabulary=head.shape[1],
         temperature=temperature,
-        chunk_elements=chunk,
+        elements=chunk,
         entropy_gradient=entropy_gradient,
     )
 

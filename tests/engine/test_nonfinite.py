@@ -34,7 +34,8 @@ def place() -> tuple[int, int]:
 
 
 SURVIVALS = [f"1: survives {stage} {p}" for stage in STAGES for p in ("fp32", "bf16")]
-SURVIVALS += ["1: survives 2 offload", "1: survives 3 offload", "2: survives 2 bf16", "2: survives 3 fp32"]
+SURVIVALS += ["1: survives 2 offload", "1: survives 2 offload bf16", "1: survives 3 offload"]
+SURVIVALS += ["2: survives 2 bf16", "2: survives 3 fp32"]
 
 
 @pytest.mark.parametrize("case", SURVIVALS)

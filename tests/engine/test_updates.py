@@ -66,6 +66,12 @@ class Averages:
             p.grad = torch.stack(distributed.gather(p.grad.clone())).mean(0)
 
 
+class Attends:
+    """Stands for the Hugging Face model: what it says of its attention."""
+
+    config = SimpleNamespace(_attn_implementation="sdpa")
+
+
 class Table(Optimised):
     """Every token has a score of its own, whatever comes before it."""
 
@@ -75,7 +81,7 @@ class Table(Optimised):
         module = nn.Embedding(6, 1, _weight=torch.zeros(6, 1))
         self.engine, self.layers = Averages(module), Layers(module, zero_stage=0)
         self.settings = schema.Trainer(precision=schema.Precision.fp32, zero_stage=0)
-        self.tokens_per_microbatch, self.row_capacity = 4, None
+        self.hf, self.tokens_per_microbatch, self.padded = Attends(), 4, True
         self.layer_rule, self.log_layers, self.spikes = None, False, None
 
     def forward(self, module: Any, micro: MicroBatch) -> tuple[Tensor, ...]:

@@ -1,5 +1,6 @@
 """Run as one or more ranks by test_engine.py: policy and critic under every ZeRO stage, results as JSON."""
 
+import gc
 import json
 import math
 import os
@@ -19,7 +20,7 @@ from rlvr_cli.algorithms.gradient import LayerClip
 from rlvr_cli.algorithms.objective import critic_loss
 from rlvr_cli.checkpoints.writer import write_file
 from rlvr_cli.core import distributed
-from rlvr_cli.core.types import Batch
+from rlvr_cli.core.types import Batch, elsewhere
 from rlvr_cli.engine import process_group
 from rlvr_cli.engine.critic import Critic
 from rlvr_cli.engine.layers import group_of
@@ -31,6 +32,7 @@ from rlvr_cli.schema import Lora, Model, Offload, Precision
 from rlvr_cli.schema import Trainer as Settings
 from rlvr_cli.training.assemble import clipping
 
+LINEAR = torch.nn.functional.linear
 FACTORS = {"embedding": 1.0, "layer_0": 0.5, "layer_1": 0.0, "head": 0.25}
 
 
@@ -48,6 +50,15 @@ def make_batch() -> Batch:
         values_N=torch.zeros(len(before)),
         returns_N=torch.from_numpy(before % 2).float(),
     )
+
+
+def apart(batch: Batch, owners: list[int]) -> Batch:
+    """The batch as a rank has it when each sequence is on its owner alone."""
+    here = distributed.rank()
+    sequences = [
+        s if owner == here else elsewhere(len(s)) for s, owner in zip(batch.sequences, owners, strict=True)
+    ]
+    return replace(batch, sequences=sequences, owners=owners)
 
 
 def policy_objective(logprobs_n, entropies_n, hits_n, at):
@@ -92,6 +103,53 @@ def scaled_step(path: str, stage: int, **options) -> dict:
     return {"totals": totals, "weights": weights} | seen
 
 
+def owned(path: str, stage: int, owners: list[int]) -> dict:
+    """Scores and an update of a batch that is spread over the ranks like this."""
+    trainer = make_trainer(path, stage)
+    whole = make_batch()
+    batch = apart(whole, owners)
+    scores = [trainer.score(b.sequences, b.trained, owners=b.owners)[0].tolist() for b in (whole, batch)]
+    totals = trainer.update(batch, policy_objective, lr=0.1)
+    weights = {name: float(w.double().sum()) for name, w in trainer.weights()}
+    return {"scores": scores, "totals": totals, "weights": weights}
+
+
+def summed(path: str, stage: int) -> dict[str, float]:
+    """Relative differences of gradients in bf16: of many micro-batches and one, and of either to fp32."""
+    batch, found = many_short(), {}
+    for name, precision, budget in (
+        ("fp32", Precision.fp32, 4096),
+        ("one", Precision.bf16, 4096),
+        ("many", Precision.bf16, 16),
+    ):
+        trainer = make_trainer(path, stage, budget, precision=precision)
+        step = trainer._step
+
+        def seen(norm: float, name=name, trainer=trainer, step=step) -> dict[str, float]:
+            whole = (safe_get_full_grad(p) for p in trainer.engine.module.parameters())
+            found[name] = torch.cat([gradient.double().flatten() for gradient in whole])
+            return step(norm)
+
+        trainer._step = seen
+        trainer.update(batch, policy_objective, lr=0.0)
+    pairs = (("many", "one"), ("many", "fp32"), ("one", "fp32"))
+    return {f"{a} {b}": float((found[a] - found[b]).norm() / found[b].norm()) for a, b in pairs}
+
+
+def many_short() -> Batch:
+    """96 sequences of 8 to 11 tokens, whose advantages are mostly of one sign."""
+    rng = np.random.default_rng(3)
+    sequences = [rng.integers(4, 90, size=int(n)).astype(np.int32) for n in rng.integers(8, 12, size=96)]
+    trained = [np.arange(len(s)) >= 3 for s in sequences]
+    tokens = sum(int(mask.sum()) for mask in trained)
+    return Batch(
+        sequences=sequences,
+        trained=trained,
+        weights_N=torch.full((tokens,), 1 / tokens),
+        advantages_N=torch.from_numpy(rng.normal(size=tokens) + 0.5).float(),
+    )
+
+
 def gradients(trainer: Trainer) -> dict[str, float]:
     """Norm of each whole gradient, by DeepSpeed's own way of gathering it."""
     found = {}
@@ -129,6 +187,53 @@ def spiked(path: str, stage: int, spike: float) -> dict:
         "moved": before != after,
         "refused": refused,
     }
+
+
+def slept(path: str, stage: int, **options) -> dict:
+    """Two updates with a sleep before each and one after, and the same without; what is left meanwhile."""
+    before = set(live_storages())
+    trainer = make_trainer(path, stage, **options)
+    for _ in range(2):
+        trainer.sleep()
+        trainer.update(make_batch(), policy_objective, lr=0.1)
+    trainer.sleep()
+    kept = {b.untyped_storage().data_ptr() for _, _, blocks in trainer._asleep._kept for b in blocks}
+    left = {at: size for at, size in live_storages().items() if at not in before | kept}
+    other = make_trainer(path, stage, **options)
+    for _ in range(2):
+        other.update(make_batch(), policy_objective, lr=0.1)
+    state = [sorted_state(t.snapshot("t", copies=True)) for t in (trainer, other)]
+    same = all(torch.equal(a, b) for a, b in zip(*state, strict=True))
+    return {"left": sum(left.values()), "same": same, "tensors": len(state[0])}
+
+
+def linear_layers(path: str) -> list[bool]:
+    """Whether torch's linear layer is its own: with a trainer under ZeRO-3, in its update, and after it."""
+    trainer, found = make_trainer(path, 3), []
+
+    def objective(*scores_and_tokens):
+        found.append(torch.nn.functional.linear is LINEAR)
+        return policy_objective(*scores_and_tokens)
+
+    before = torch.nn.functional.linear is LINEAR
+    trainer.update(make_batch(), objective, lr=0.0)
+    return [before, found[0], torch.nn.functional.linear is LINEAR]
+
+
+def live_storages() -> dict[int, int]:
+    """Address -> bytes of all tensors' memory that can be given back."""
+    gc.collect()
+    tensors = [x for x in gc.get_objects() if type(x) in (torch.Tensor, torch.nn.Parameter)]
+    found = (t.untyped_storage() for t in tensors)
+    return {s.data_ptr(): s.nbytes() for s in found if s.nbytes() and s.resizable()}
+
+
+def sorted_state(value) -> list[torch.Tensor]:
+    """Every tensor in nested containers, in their order."""
+    if isinstance(value, torch.Tensor):
+        return [value]
+    values = value.values() if isinstance(value, dict) else value if isinstance(value, list | tuple) else []
+    return [tensor for item in values for tensor in sorted_state(item)]
 
 
 def make_critic(
@@ -196,12 +301,21 @@ def saved_and_exported(path: str, stage: int, out: Path, lora: int = 0) -> dict:
 
 def main(path: str, out: Path) -> None:
     process_group.initialise()
-    cases: dict[str, Callable[[], dict]] = {}
+    cases: dict[str, Callable[[], dict | list]] = {}
     for stage in (0, 1, 2, 3):
         cases[f"scaled {stage}"] = partial(scaled_step, path, stage)
         cases[f"critic {stage} 64"] = partial(value_steps, path, stage, 64)
     for stage in (0, 1, 2, 3):
         cases[f"scaled bf16 {stage}"] = partial(scaled_step, path, stage, precision=Precision.bf16)
+        if distributed.world_size() > 1:
+            cases[f"summed {stage}"] = partial(summed, path, stage)
+        if distributed.world_size() == 1 or stage == 3:
+            cases[f"slept bf16 {stage}"] = partial(slept, path, stage, precision=Precision.bf16)
+    if distributed.world_size() > 1:
+        for stage, owners in ((0, [0] * 12), (2, [1, 0, 0] * 4), (3, [1] * 12)):
+            cases[f"owned {stage}"] = partial(owned, path, stage, owners)
+    cases["linear"] = partial(linear_layers, path)
+    cases["slept fp32 0"] = partial(slept, path, 0)
     for stage, offload in ((1, Offload.optimizer), (2, Offload.optimizer), (3, Offload.all)):
         cases[f"scaled {stage} {offload.value}"] = partial(scaled_step, path, stage, offload=offload)
         cases[f"critic {stage} {offload.value}"] = partial(value_steps, path, stage, 64, offload=offload)

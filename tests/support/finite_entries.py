@@ -11,7 +11,7 @@ from pathlib import Path
 os.environ["DS_ACCELERATOR"] = "cpu"
 
 import torch
-from engine_entries import make_batch, make_trainer, policy_objective
+from engine_entries import apart, make_batch, make_trainer, policy_objective
 
 from rlvr_cli.algorithms.gradient import GlobalClip
 from rlvr_cli.core import distributed
@@ -34,8 +34,16 @@ def objective(logprobs_n, entropies_n, hits_n, at):
     return loss, {"ratio": torch.ones_like(logprobs_n)}
 
 
-def spoiled(field: str, value: float, at: int = SPOILED):
+def ordinary(stage: int):
+    """The batch; of two ranks under ZeRO-3 the second alone has three sequences, the spoiled one too."""
     batch = make_batch()
+    if distributed.world_size() == 1 or stage != 3:
+        return batch
+    return apart(batch, [int(3 <= b < 6) for b in range(len(batch.sequences))])
+
+
+def spoiled(stage: int, field: str, value: float, at: int = SPOILED):
+    batch = ordinary(stage)
     whole = getattr(batch, field)
     values_N = torch.zeros(len(batch.weights_N)) if whole is None else whole.clone()
     values_N[at] = value
@@ -49,13 +57,13 @@ def weights(trainer) -> torch.Tensor:
 def survives(path: str, stage: int, **options) -> dict:
     """Three bad updates between two good ones leave no trace: the same weights as without them."""
     trainer, other = (make_trainer(path, stage, **options) for _ in range(2))
-    trainer.update(make_batch(), objective, lr=0.1)
+    trainer.update(ordinary(stage), objective, lr=0.1)
     before = weights(trainer)
     found = {}
     for name, batch in {
-        "rollout": spoiled("rollout_logprobs_N", -math.inf),
-        "advantage": spoiled("advantages_N", math.nan),
-        "huge": spoiled("advantages_N", 1e30),
+        "rollout": spoiled(stage, "rollout_logprobs_N", -math.inf),
+        "advantage": spoiled(stage, "advantages_N", math.nan),
+        "huge": spoiled(stage, "advantages_N", 1e30),
     }.items():
         try:
             trainer.update(batch, objective, lr=0.1)
@@ -63,9 +71,9 @@ def survives(path: str, stage: int, **options) -> dict:
         except NonFinite as error:
             found[name] = {"said": str(error)} | error.where
     kept = torch.equal(before, weights(trainer))
-    trainer.update(make_batch(), objective, lr=0.1)
+    trainer.update(ordinary(stage), objective, lr=0.1)
     for _ in range(2):
-        other.update(make_batch(), objective, lr=0.1)
+        other.update(ordinary(stage), objective, lr=0.1)
     return {"found": found, "kept": kept, "same": torch.equal(weights(trainer), weights(other))}
 
 
@@ -80,7 +88,7 @@ def broken(path: str, stage: int) -> dict:
     else:
         parameter.data[0] = math.nan
     try:
-        trainer.update(make_batch(), objective, lr=0.1)
+        trainer.update(ordinary(stage), objective, lr=0.1)
     except NonFinite as error:
         return {"said": str(error), "name": name} | error.where
     return {}
@@ -92,8 +100,8 @@ def spiked(path: str, stage: int) -> dict:
     for on in (True, False):
         trainer = make_trainer(path, stage, **clipping(GlobalClip(localise=on)))
         for _ in range(8):
-            trainer.update(make_batch(), objective, lr=1e-3)
-        totals = trainer.update(spoiled("advantages_N", 2000.0), objective, lr=1e-3)
+            trainer.update(ordinary(stage), objective, lr=1e-3)
+        totals = trainer.update(spoiled(stage, "advantages_N", 2000.0), objective, lr=1e-3)
         rows.append(trainer.take_hits())
         ends.append((weights(trainer), totals))
     same = torch.equal(ends[0][0], ends[1][0]) and ends[0][1] == ends[1][1]
@@ -129,6 +137,9 @@ def main(path: str, out: Path) -> None:
         cases[f"broken {stage}"] = partial(broken, path, stage)
         cases[f"spiked {stage}"] = partial(spiked, path, stage)
     cases["survives 2 offload"] = partial(survives, path, 2, offload=Offload.optimizer)
+    cases["survives 2 offload bf16"] = partial(
+        survives, path, 2, offload=Offload.optimizer, precision=Precision.bf16
+    )
     cases["survives 3 offload"] = partial(survives, path, 3, offload=Offload.all)
     chosen = sys.argv[3:]
     results = {}

@@ -14,7 +14,10 @@ from f1 import algorithm
 
 from rlvr_cli.core.types import Completion, Problem, Reason, Verdict
 from rlvr_cli.data.sampler import Sampler
+from rlvr_cli.engine.merge import Merge
+from rlvr_cli.engine.shares import owners_of
 from rlvr_cli.rollout import Request, Sampling
+from rlvr_cli.rollout.fingerprints import Receipt
 from rlvr_cli.schema import Batch, Precision, Recipe, Rollout, Source, Trainer
 from rlvr_cli.schema.stages import stages_of
 from rlvr_cli.tracking import Timer
@@ -37,7 +40,8 @@ class Counts:
     def probe(self, tokens: list[int]) -> list[float]:
         return [-1.0] * (len(tokens) - 1)
 
-    def load(self, weights: Any) -> None: ...
+    def load(self, weights: Any) -> Receipt:
+        return Receipt()
 
     def sleep(self) -> None: ...
 
@@ -69,7 +73,7 @@ class Even:
 class Still:
     """A trainer that never moves: every logprob is -1. Keeps the learning rates it was given."""
 
-    parameters, vocabulary = 10, 100
+    parameters, vocabulary, merge = 10, 100, Merge()
 
     def __init__(self) -> None:
         self.rates: list[float] = []
@@ -77,6 +81,9 @@ class Still:
     def score(self, sequences: list[Any], trained: list[Any], **_: Any) -> tuple[torch.Tensor, ...]:
         scores_N = -torch.ones(sum(int(mask.sum()) for mask in trained))
         return scores_N, -scores_N, scores_N + 2
+
+    def owners(self, updates: Any, lengths: list[int], prompts: list[bytes]) -> list[int]:
+        return owners_of(updates, lengths, tokens_per_microbatch=64, prompts=prompts)
 
     def update(self, batch: Any, objective: Any, *, lr: float) -> dict[str, float]:
         self.rates.append(lr)

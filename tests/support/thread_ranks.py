@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from copy import deepcopy
 from threading import Barrier, local
 from typing import Any, TypeVar
 
@@ -27,9 +28,12 @@ def on_ranks(patch: pytest.MonkeyPatch, count: int, work: Callable[[int], T]) ->
     def gather(value: Any) -> list[Any]:
         board[me.rank] = value
         barrier.wait(PATIENCE_S)
-        values = list(board)
+        values = [x if isinstance(x, Tensor) else deepcopy(x) for x in board]  # ranks share no objects
         barrier.wait(PATIENCE_S)
         return values
+
+    def exchange(objects: list[Any]) -> list[Any]:
+        return [from_one[me.rank] for from_one in gather(objects)]
 
     def together(values: Tensor) -> Tensor:
         return torch.stack(gather(values.clone()))
@@ -46,6 +50,7 @@ def on_ranks(patch: pytest.MonkeyPatch, count: int, work: Callable[[int], T]) ->
         patched.setattr(distributed, "rank", lambda: me.rank)
         patched.setattr(distributed, "world_size", lambda: count)
         patched.setattr(distributed, "gather", gather)
+        patched.setattr(distributed, "exchange", exchange)
         patched.setattr(distributed, "sum_over_ranks", lambda values: together(values).sum(0))
         patched.setattr(distributed, "max_over_ranks", lambda values: together(values).amax(0))
         patched.setattr(distributed, "barrier", lambda: gather(None))

@@ -88,3 +88,55 @@ def test_each_update_of_a_step_is_normalised_over_its_own_tokens() -> None:
         weights[updates] = [batch.weights_N.tolist() for batch in batches]
     assert weights[1] == [pytest.approx([1 / 7] * 7)]
     assert weights[2] == [pytest.approx([1 / 4] * 4), pytest.approx([1 / 3] * 3)]
+
+
+def plain_recipe(**axes: Any) -> Any:
+    """No reference, no bonus: nothing but the policy loss looks at a sample."""
+    return recipe(algorithm=algorithm(**axes))
+
+
+def indifferent(index: int, *completions: Completion) -> Group:
+    """All samples earned the same."""
+    same = [1.0] * len(completions)
+    return Group(
+        problem=problem(index),
+        index=index,
+        completions=list(completions),
+        scores=same,
+        correct=same,
+        rewards=same,
+    )
+
+
+def test_sequences_without_an_advantage_are_left_out_and_stay_in_the_normaliser() -> None:
+    """2 x 2 tokens of two groups: of 8 tokens 4 have no gradient, and each of the others weighs 1/8."""
+    groups = [indifferent(0, two_tokens(0), two_tokens(1)), group(two_tokens(0), two_tokens(1))]
+    [batch] = make_batches(small_parts(plain_recipe()), groups)
+    assert batch.samples == [2, 3] and len(batch.sequences) == len(batch.trained) == 2
+    assert batch.weights_N.tolist() == pytest.approx([1 / 8] * 4) and batch.idle_tokens == 4
+    assert batch.advantages_N is not None and bool((batch.advantages_N != 0).all())
+    assert batch.rollout_logprobs_N is not None and len(batch.rollout_logprobs_N) == 4
+
+
+def test_an_update_without_any_advantage_is_still_made() -> None:
+    """Adam's moments decay in it, as if every sequence had been computed."""
+    [batch] = make_batches(small_parts(plain_recipe()), [indifferent(0, two_tokens(0), two_tokens(1))])
+    assert len(batch.sequences) == 1 and batch.advantages_N is not None
+    assert batch.advantages_N.tolist() == [0.0, 0.0] and batch.idle_tokens == 2
+
+
+@pytest.mark.parametrize(
+    "axes",
+    [
+        {"kl": make("kl", "loss", coef=0.1)},
+        {"kl": make("kl", "measured")},
+        {"entropy": make("entropy", "bonus", coef=0.1)},
+    ],
+    ids=["kl in the loss", "kl measured", "entropy bonus"],
+)
+def test_sequences_that_another_term_sees_are_computed(axes: dict[str, Any]) -> None:
+    groups = [indifferent(0, two_tokens(0), two_tokens(1)), group(two_tokens(0), two_tokens(1))]
+    parts = small_parts(plain_recipe(**axes))
+    parts.reference = None  # its logprobs are not what is asked here
+    [batch] = make_batches(parts, groups)
+    assert batch.samples == [0, 1, 2, 3] and batch.idle_tokens == 0

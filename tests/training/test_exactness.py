@@ -42,3 +42,11 @@ def test_metrics_do_not_depend_on_ranks_stage_or_micro_batches(case, runs, basel
     for got, wanted in zip(runs[case], baseline, strict=True):
         for name, value in comparable(wanted).items():
             assert got[name] == pytest.approx(value, abs=1e-4, rel=1e-4), name
+
+
+@pytest.mark.parametrize("case", ["ranks=1 zero=0", "ranks=1 zero=2", "ranks=1 zero=3", "ranks=2 zero=3"])
+def test_a_trainer_that_sleeps_makes_the_same_run(case, runs) -> None:
+    """Bit for bit, with a checkpoint after every step, and under ZeRO-3 a resume."""
+    awake, slept = runs[f"slept {case}"]
+    assert len(slept["rows"]) == 3 and len(slept["traces"]) > 1
+    assert slept == awake

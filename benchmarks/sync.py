@@ -1,0 +1,137 @@
+"""What a weight sync costs, against copying the same bytes once: `python benchmarks/sync.py`.
+
+For each model a vLLM engine in this process takes the weights of a transformers model, as after every step:
+waking, loading, fingerprints of every number, the probe. Medians of the syncs after the first, which is shown
+beside them; the copy is measured between them. Random weights; on a GPU in bf16, else fp32.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from argparse import ArgumentParser, RawDescriptionHelpFormatter
+from collections.abc import Callable
+from pathlib import Path
+from statistics import median
+from time import perf_counter
+from typing import Any
+
+from rlvr_cli.core.rank_process import library_defaults
+from rlvr_cli.launch import prerequisites
+from rlvr_cli.schema import Model, Precision, Rollout, TinyModel
+
+SHAPES = {
+    "tiny": TinyModel(),
+    "30M": TinyModel(hidden_size=512, layers=8, heads=8, kv_heads=4),
+}
+PARTS = ("wake", "load", "fingerprints", "probe")
+PROBE = list(range(4, 68))
+
+
+class Stopwatch:
+    """Seconds within functions, by name."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+
+    def around(self, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+        def timed(*args: Any, **kwargs: Any) -> Any:
+            synchronise()
+            began = perf_counter()
+            try:
+                return function(*args, **kwargs)
+            finally:
+                synchronise()
+                self.seconds[name] = self.seconds.get(name, 0.0) + perf_counter() - began
+
+        return timed
+
+
+def synchronise() -> None:
+    import torch
+
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+
+
+def measure(shape: TinyModel, syncs: int, folder: Path) -> dict[str, Any]:
+    """Medians in seconds, and the bytes of the model in the engine."""
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    from rlvr_cli.engine.model import load_tokenizer
+    from rlvr_cli.engine.tiny import make_tiny
+    from rlvr_cli.rollout import make_engine
+    from rlvr_cli.rollout.audit import Audit
+
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    precision = Precision.bf16 if device == "cuda" else Precision.fp32
+    make_tiny(folder, shape, seed=0)
+    dtype = torch.bfloat16 if precision is Precision.bf16 else torch.float32
+    net: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype).to(device)
+    tokenizer = load_tokenizer(Model(path=str(folder)))
+    weights = {name: parameter.detach() for name, parameter in net.named_parameters()}
+    elsewhere = [torch.empty_like(weight) for weight in weights.values()]
+    rows, inner, outer = [], Stopwatch(), Stopwatch()
+    note, settle = Audit._note, Audit.settle
+    Audit._note = inner.around("fingerprints", note)  # type: ignore[method-assign]
+    Audit.settle = inner.around("fingerprints", settle)  # type: ignore[method-assign]
+    options = {"tokenizer": tokenizer, "eos": [1], "seed": 0, "precision": precision, "max_model_len": 256}
+    engine = make_engine(Rollout(kv_cache_gb=0.25, gpu_memory_utilization=0.3), path=str(folder), **options)
+
+    def copy() -> None:
+        for target, source in zip(elsewhere, weights.values(), strict=True):
+            target.copy_(source)
+
+    try:
+        for _ in range(syncs + 1):
+            inner.seconds, outer.seconds = {}, {}
+            engine.sleep()
+            outer.around("load", engine.load)(iter(weights.items()))
+            outer.around("wake", engine.wake)()
+            outer.around("probe", engine.probe)(PROBE)
+            outer.around("copy", copy)()
+            row = outer.seconds | inner.seconds
+            rows.append(row | {"load": row["load"] - row["fingerprints"]})
+    finally:
+        Audit._note, Audit.settle = note, settle  # type: ignore[method-assign]
+        engine.close()
+    found = {name: median(row[name] for row in rows[1:]) for name in (*PARTS, "copy")}
+    whole = sum(found[name] for name in PARTS)
+    return {
+        "device": device,
+        "bytes": sum(weight.nbytes for weight in weights.values()),
+        "first": sum(rows[0][name] for name in PARTS),
+        "sync": whole,
+        **found,
+        "copies": whole / found["copy"],
+        "fingerprint_copies": found["fingerprints"] / found["copy"],
+    }
+
+
+def show(found: dict[str, dict[str, Any]]) -> None:
+    headings = ("first", "sync", *PARTS, "copy")
+    print(f"\n| ms | MiB | {' | '.join(headings)} | sync / copy | fingerprints / copy |")
+    print("|---|" + "---|" * (len(headings) + 3))
+    for name, row in found.items():
+        cells = [f"{row['bytes'] / 2**20:.1f}", *(f"{row[key] * 1000:.1f}" for key in headings)]
+        print(f"| {name} | {' | '.join(cells)} | {row['copies']:.1f} | {row['fingerprint_copies']:.1f} |")
+
+
+def main() -> None:
+    parser = ArgumentParser(description=__doc__, formatter_class=RawDescriptionHelpFormatter)
+    parser.add_argument("--models", nargs="+", choices=SHAPES, default=list(SHAPES))
+    parser.add_argument("--syncs", type=int, default=15, help="of which the medians are taken")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there too")
+    options = parser.parse_args()
+    os.environ.update(library_defaults(1, prerequisites.count_gpus()))
+    with tempfile.TemporaryDirectory(prefix="sync-") as folder:
+        found = {name: measure(SHAPES[name], options.syncs, Path(folder) / name) for name in options.models}
+    show(found)
+    if options.json:
+        options.json.write_text(json.dumps(found, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,58 @@
+"""Tokens and the engine's logprobs on the rank that trains on them, and on no other."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from rlvr_cli.core import distributed
+from rlvr_cli.core.types import Completion, Group, elsewhere
+from rlvr_cli.training.batches import updates_of
+from rlvr_cli.training.parts import Parts
+
+
+def without_tokens(group: Group) -> Group:
+    """A group as every rank needs it: lengths, scores, the prompt's tokens. On one rank the group itself."""
+    if distributed.world_size() == 1:
+        return group
+    return replace(
+        group,
+        problem=replace(group.problem, prompt="", answer="", extra={}),
+        completions=[
+            replace(c, text="", tokens=elsewhere(len(c.tokens)), logprobs=elsewhere(len(c.logprobs)))
+            for c in group.completions
+        ],
+        verdicts=[],
+        audits={},
+    )
+
+
+def hand_over(parts: Parts, kept: list[Group], mine: list[Group]) -> list[int] | None:
+    """Send each kept completion to the rank that trains on it; the ranks, in the order of the samples.
+
+    `kept` has this rank's completions in it afterwards, from `mine` and the other ranks' groups. None on one
+    rank, which has everything. All ranks must call it.
+    """
+    if distributed.world_size() == 1 or not kept:
+        return None
+    size = len(kept[0].completions)
+    prompts = [np.asarray(g.problem.tokens, np.int32) for g in kept]
+    lengths = [
+        len(prompt) + len(c.tokens) for g, prompt in zip(kept, prompts, strict=True) for c in g.completions
+    ]
+    owners = parts.trainer.owners(
+        updates_of(kept, parts.recipe.batch.updates_per_step),
+        lengths,
+        [prompt.tobytes() for prompt in prompts for _ in range(size)],
+    )
+    sampled = {group.index: group for group in mine}
+    leaving: list[dict[int, Completion]] = [{} for _ in range(distributed.world_size())]
+    for place, group in enumerate(kept):
+        if group.index in sampled:
+            for sample, completion in enumerate(sampled[group.index].completions, place * size):
+                leaving[owners[sample]][sample] = replace(completion, text="")
+    for arrived in distributed.exchange(leaving):
+        for sample, completion in arrived.items():
+            kept[sample // size].completions[sample % size] = completion
+    return owners
