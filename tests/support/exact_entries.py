@@ -15,6 +15,7 @@ from run_helpers import RECIPE, comparable, steps_of
 
 from rlvr_cli import compose
 from rlvr_cli.core import distributed
+from rlvr_cli.tracking import read_records
 from rlvr_cli.training.loop import rl
 
 
@@ -43,7 +44,7 @@ def main(out: Path) -> None:
             name = f"ranks={ranks} tokens={budget} zero={stage}"
             run = out / f"{budget}-zero{stage}"
             overrides = [f"trainer.zero_stage={stage}", f"batch.tokens_per_microbatch={budget}"]
-            train(path, run, ranks, *overrides)
+            train(path, run, ranks, *overrides, f"tracker.tokens={str(stage == 1).lower()}")
             if rank == 0:
                 results[name] = [comparable(row) for row in steps_of(run)]
     for stage, parts in ((0, (3,)), (2, (3,)), (3, (2, 3))) if ranks == 1 else ((3, (2, 3)),):
@@ -57,6 +58,8 @@ def main(out: Path) -> None:
             slept = {"rows": [comparable(row) for row in steps_of(run)], "traces": traces(run)}
             results[f"slept ranks={ranks} zero={stage}"] = [awake, slept]
     if rank == 0:
+        rows = read_records(out / "400-zero1")
+        results[f"records ranks={ranks}"] = sorted(rows, key=lambda row: (row["index"], row["sample"]))
         (out / "results.json").write_text(json.dumps(results))
 
 

@@ -44,6 +44,18 @@ def test_metrics_do_not_depend_on_ranks_stage_or_micro_batches(case, runs, basel
             assert got[name] == pytest.approx(value, abs=1e-4, rel=1e-4), name
 
 
+def test_each_token_is_recorded_as_if_one_rank_had_all(runs) -> None:
+    """Sampled on one rank, trained on by another: ids, the engine's logprobs, and what the update saw."""
+    alone, both = (runs[f"records ranks={ranks}"] for ranks in (1, 2))
+    assert len(alone) == 3 * 6 * 4
+    for got, wanted in zip(both, alone, strict=True):
+        for name in ("index", "sample", "response", "response_tokens", "kept"):
+            assert got[name] == wanted[name]
+        for name in ("logprobs", "trainer_logprobs", "entropies", "old_logprobs"):
+            assert len(got[name]) == len(got["response_tokens"])
+            assert got[name] == pytest.approx(wanted[name], abs=1e-4), name
+
+
 @pytest.mark.parametrize("case", ["ranks=1 zero=0", "ranks=1 zero=2", "ranks=1 zero=3", "ranks=2 zero=3"])
 def test_a_trainer_that_sleeps_makes_the_same_run(case, runs) -> None:
     """Bit for bit, with a checkpoint after every step, and under ZeRO-3 a resume."""

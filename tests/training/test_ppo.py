@@ -52,7 +52,7 @@ def test_batches_hold_advantages_values_and_returns() -> None:
         needs_old=False,
         reference=None,
         records=None,
-        critic=SimpleNamespace(values=lambda sequences, trained: values_N),
+        critic=SimpleNamespace(values=lambda sequences, trained, **_: values_N),
         timer=Timer(),
     )
     (batch,) = make_batches(parts, [group(1.0, 3), group(0.0, 1)])  # type: ignore[arg-type]
