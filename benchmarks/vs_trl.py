@@ -66,6 +66,8 @@ class Case:
 
     steps: int
     overrides: list[str] = field(default_factory=list)
+    trl_rows: int | None = None
+    """Rows of a padded batch that TRL trains on at once; None: all of a step."""
     target: float = math.inf
     """Accuracy whose time is measured; infinite: none."""
 
@@ -73,11 +75,13 @@ class Case:
 CASES = {
     "tiny": Case(steps=45, target=0.6),
     "long": Case(
-        steps=3,
+        steps=2,
+        trl_rows=16,  # of at most 328 tokens: as many as ours at a time; all of a step would be 29 GB
         overrides=[
             *long_case.TASK,
             f"data.train.path={FOLDER / 'long.jsonl'}",
-            "batch.prompts_per_step=4",
+            "batch.prompts_per_step=16",
+            "batch.tokens_per_microbatch=4096",
             "rollout.kv_cache_gb=0.5",
             "trainer.lr=1e-5",
             "preflight.enabled=false",
@@ -186,14 +190,14 @@ def arguments() -> Namespace:
     )
     parser.add_argument("--trl-vllm", action="store_true", help="TRL generates with vLLM, not transformers")
     parser.add_argument(
-        "--trl-rows", type=int, help="rows of a padded batch that TRL trains on at once (all of a step)"
+        "--trl-rows", type=int, help="rows of a padded batch that TRL trains on at once (tiny all, long 16)"
     )
     parser.add_argument("--no-trl", action="store_true", help="our side alone")
     parser.add_argument("--model", help="model folder or run directory (runs/tiny_sft; long: made)")
     parser.add_argument("--shape", choices=long_case.SHAPES, default="38M", help="of the long case's model")
     parser.add_argument("--sft-steps", type=int, default=80, help="that make it")
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--steps", type=int, help="of a run (tiny 45, long 3)")
+    parser.add_argument("--steps", type=int, help="of a run (tiny 45, long 2)")
     parser.add_argument("--threads", type=int, default=2, help="of each side")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the results there too")
     return parser.parse_args()
@@ -206,6 +210,7 @@ def main() -> None:
     if not options.no_trl and not options.trl_python.exists():
         sys.exit(f"there is no {options.trl_python}: run with --setup first")
     case = CASES[options.case]
+    options.trl_rows = options.trl_rows or case.trl_rows
     if options.case == "long":
         long_case.data(FOLDER)
     if options.model is None:

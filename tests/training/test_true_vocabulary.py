@@ -17,7 +17,6 @@ from transformers import GenerationConfig, Qwen2Config, Qwen2ForCausalLM
 from rlvr_cli.engine.logprobs import chunk_elements
 from rlvr_cli.engine.tiny import tiny_tokenizer
 
-pytestmark = pytest.mark.slow
 VOCABULARY = 152_064
 CHUNK = chunk_elements(None) // VOCABULARY
 TIMEOUT_S = 480
@@ -56,6 +55,7 @@ def train(recipe: str, model: Path, out: Path, *overrides: str) -> CompletedProc
     )
 
 
+@pytest.mark.slow
 def test_sft_qwen7b(model: Path, tmp_path: Path) -> None:
     """The longest example has two chunks of logits, the three of the other rank together one."""
     data, lengths = tmp_path / "chats.jsonl", [2 * CHUNK - 60, 90, 60, 30]
@@ -74,6 +74,7 @@ def test_sft_qwen7b(model: Path, tmp_path: Path) -> None:
     assert 0 < first["train/grad_norm"] < 100
 
 
+@pytest.mark.long  # two minutes; what could hang is in the test above and in engine/test_vocabulary.py
 def test_dapo_qwen7b(model: Path, tmp_path: Path) -> None:
     """Each update has five sequences: three on one rank, together more than a chunk, and two on the other."""
     data = tmp_path / "problems.jsonl"
