@@ -167,6 +167,19 @@ class Batch:
     notes: Tensor | None = None
     """[kinds, N] float32: what the update saw at each token of this rank's share, 0 elsewhere."""
 
+    def per_token(self) -> dict[str, Tensor]:
+        """The tensors there are with a number for each trained token: `weights` is `weights_N`, and so on."""
+        whole = {
+            "weights": self.weights_N,
+            "rollout_logprobs": self.rollout_logprobs_N,
+            "advantages": self.advantages_N,
+            "old_logprobs": self.old_logprobs_N,
+            "ref_logprobs": self.ref_logprobs_N,
+            "values": self.values_N,
+            "returns": self.returns_N,
+        }
+        return {name: x_N for name, x_N in whole.items() if x_N is not None}
+
     @property
     def lengths_B(self) -> list[int]:
         """Trained tokens of each sequence."""

@@ -238,15 +238,6 @@ def joined(parts: list[np.ndarray]) -> Tensor:
 
 def select(batch: Batch, micro: MicroBatch) -> dict[str, Tensor]:
     """The batch's per-token tensors at this micro-batch's tokens, on the device."""
-    whole = {
-        "weights": batch.weights_N,
-        "rollout_logprobs": batch.rollout_logprobs_N,
-        "advantages": batch.advantages_N,
-        "old_logprobs": batch.old_logprobs_N,
-        "ref_logprobs": batch.ref_logprobs_N,
-        "values": batch.values_N,
-        "returns": batch.returns_N,
-    }
     device = distributed.device()
-    picked = {key: x[micro.tokens_n].to(device) for key, x in whole.items() if x is not None}
+    picked = {name: x_N[micro.tokens_n].to(device) for name, x_N in batch.per_token().items()}
     return picked | {"lengths": micro.lengths_b.to(device), "tokens": micro.tokens_n}

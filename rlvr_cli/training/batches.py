@@ -17,17 +17,6 @@ from rlvr_cli.tracking import Timer
 from rlvr_cli.training.parts import Parts
 from rlvr_cli.training.token_records import blank
 
-PER_TOKEN = (
-    "weights_N",
-    "rollout_logprobs_N",
-    "advantages_N",
-    "old_logprobs_N",
-    "ref_logprobs_N",
-    "values_N",
-    "returns_N",
-)
-"""Tensors of a `Batch` with a number for each trained token."""
-
 
 def sequences_of(groups: list[Group]) -> tuple[list[np.ndarray], list[np.ndarray]]:
     """Prompt + response of every sample, and the mask of its response tokens."""
@@ -97,12 +86,13 @@ def make_batches(parts: Parts, groups: list[Group], owners: list[int] | None = N
     batches = []
     for members in updates_of(groups, parts.recipe.batch.updates_per_step):
         batch = cut(members, sequences, trained, keep_N, lengths_B, algorithm.aggregation, tensors, owners)
+        if not batch.sequences:
+            continue
         if only_advantages(parts):
             batch = without_idle(batch)
-        if batch.sequences:
-            if parts.records is not None and parts.recipe.tracker.tokens:
-                blank(batch)
-            batches.append(batch)
+        if notes_tokens(parts):
+            blank(batch)
+        batches.append(batch)
     return batches
 
 
@@ -194,13 +184,16 @@ def cut(
     )
 
 
+def notes_tokens(parts: Parts) -> bool:
+    """Whether what the update sees at each token is recorded."""
+    return parts.records is not None and parts.recipe.tracker.tokens
+
+
 def only_advantages(parts: Parts) -> bool:
     """Whether a sequence whose advantages are 0 has no part in an update, nor in what is measured."""
-    algorithm = parts.recipe.algorithm
-    noted = parts.records is not None and parts.recipe.tracker.tokens
-    return not (
-        algorithm.kl.needs_reference or algorithm.entropy.needs_entropy or parts.critic is not None or noted
-    )
+    kl, entropy = parts.recipe.algorithm.kl, parts.recipe.algorithm.entropy
+    seen = kl.needs_reference or entropy.needs_entropy or parts.critic is not None
+    return not seen and not notes_tokens(parts)
 
 
 def without_idle(batch: Batch) -> Batch:
@@ -212,12 +205,11 @@ def without_idle(batch: Batch) -> Batch:
     assert batch.advantages_N is not None
     lengths = batch.lengths_B
     busy = [bool(a_n.any()) for a_n in batch.advantages_N.split(lengths)]
-    if all(busy) or not busy:
+    if all(busy):
         return batch
     if not any(busy):
         busy[int(np.argmin(lengths))] = True
     at_N = torch.repeat_interleave(torch.tensor(busy), torch.tensor(lengths))
-    tensors = {name: getattr(batch, name) for name in PER_TOKEN}
     return replace(
         batch,
         sequences=[s for s, b in zip(batch.sequences, busy, strict=True) if b],
@@ -225,7 +217,7 @@ def without_idle(batch: Batch) -> Batch:
         samples=[i for i, b in zip(batch.samples, busy, strict=True) if b],
         owners=None if batch.owners is None else [r for r, b in zip(batch.owners, busy, strict=True) if b],
         idle_tokens=int((batch.weights_N[~at_N] != 0).sum()),
-        **{name: x_N[at_N] for name, x_N in tensors.items() if x_N is not None},
+        **{f"{name}_N": x_N[at_N] for name, x_N in batch.per_token().items()},
     )
 
 

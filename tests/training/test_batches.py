@@ -90,6 +90,13 @@ def test_each_update_of_a_step_is_normalised_over_its_own_tokens() -> None:
     assert weights[2] == [pytest.approx([1 / 4] * 4), pytest.approx([1 / 3] * 3)]
 
 
+def test_an_update_whose_every_sequence_is_masked_is_left_out() -> None:
+    """All responses were cut off, and nothing but the policy loss looks at them."""
+    overlong = make("token_weights", "all", drop_truncated=True)
+    cut_off = group(two_tokens(0, finished=False), two_tokens(1, finished=False))
+    assert make_batches(small_parts(plain_recipe(token_weights=overlong)), [cut_off]) == []
+
+
 def plain_recipe(**axes: Any) -> Any:
     """No reference, no bonus: nothing but the policy loss looks at a sample."""
     return recipe(algorithm=algorithm(**axes))
