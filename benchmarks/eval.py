@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 import tempfile
 from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
 from pathlib import Path
@@ -19,10 +18,11 @@ from statistics import median
 from time import perf_counter
 from typing import Any
 
+from quiet import quiet
+
 from rlvr_cli import compose
 from rlvr_cli.core.rank_process import library_defaults
 from rlvr_cli.launch import prerequisites
-from rlvr_cli.launch.redirect_output import redirect
 from rlvr_cli.schema import Bench, EvalRecipe
 
 Row = dict[str, float]
@@ -125,14 +125,8 @@ def main() -> None:
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there too")
     parser.add_argument("overrides", nargs="*", help="key=value of the evaluation")
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        log = Path(folder) / "log"
-        try:
-            with redirect(log):
-                result = run(options, Path(folder) / "out")
-        except Exception:
-            print(log.read_text()[-4000:], file=sys.stderr)
-            raise
+    with tempfile.TemporaryDirectory() as folder, quiet(Path(folder)):
+        result = run(options, Path(folder) / "out")
     show(result)
     if options.json:
         options.json.write_text(json.dumps(result, indent=1) + "\n")

@@ -25,10 +25,11 @@ from statistics import median
 from time import perf_counter
 from typing import Any
 
+from quiet import quiet
+
 from rlvr_cli import compose
 from rlvr_cli.core.rank_process import free_port, library_defaults
 from rlvr_cli.launch import prerequisites
-from rlvr_cli.launch.redirect_output import redirect
 from rlvr_cli.schema import Recipe
 
 EVERY = 2
@@ -185,13 +186,9 @@ def main() -> None:
     command = [sys.executable, __file__, "--serve", str(port), "--verdict-ms", str(options.verdict_ms)]
     server = subprocess.Popen(command)
     with tempfile.TemporaryDirectory() as folder:
-        log = Path(folder) / "log"
         try:
-            with redirect(log):
+            with quiet(Path(folder)):
                 result = run(options, Path(folder) / "run", port)
-        except Exception:
-            print(log.read_text()[-4000:], file=sys.stderr)
-            raise
         finally:
             server.kill()
             server.wait()

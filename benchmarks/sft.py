@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 import tempfile
 from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
 from collections.abc import Callable
@@ -20,8 +19,9 @@ from statistics import median
 from time import perf_counter
 from typing import Any
 
+from quiet import quiet
+
 from rlvr_cli.core.rank_process import library_defaults
-from rlvr_cli.launch.redirect_output import redirect
 
 SHORTEST, LONGEST = 20, 320
 DOUBLED = 2.05
@@ -101,14 +101,8 @@ def main() -> None:
     parser.add_argument("--lr", type=float, default=1e-4)
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there too")
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as name:
-        log = Path(name) / "log"
-        try:
-            with redirect(log):
-                result = run(options, Path(name))
-        except Exception:
-            print(log.read_text()[-4000:], file=sys.stderr)
-            raise
+    with tempfile.TemporaryDirectory() as name, quiet(Path(name)):
+        result = run(options, Path(name))
     show(result)
     if options.json:
         options.json.write_text(json.dumps(result, indent=1) + "\n")

@@ -24,11 +24,11 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any, TextIO
 
 import long_case
+from quiet import quiet
 
 from rlvr_cli import compose
 from rlvr_cli.core.rank_process import library_defaults
 from rlvr_cli.launch import prerequisites
-from rlvr_cli.launch.redirect_output import redirect
 
 if TYPE_CHECKING:
     from plain import PlainTrainer
@@ -247,13 +247,8 @@ def main() -> None:
         options.model = long_case.start_model(FOLDER, "30M", steps=SFT_STEPS) if made else "runs/tiny_sft"
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "run"
-        log = Path(folder) / "log"
-        try:
-            with redirect(log) as terminal:
-                result = run(options, out, terminal)
-        except Exception:
-            print(log.read_text()[-4000:], file=sys.stderr)
-            raise
+        with quiet(Path(folder)) as terminal:
+            result = run(options, out, terminal)
     show(result)
     if options.json:
         options.json.write_text(json.dumps(result, indent=1) + "\n")

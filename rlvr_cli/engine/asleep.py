@@ -117,6 +117,25 @@ def scratch_of(optimizer: Any) -> Iterator[Tensor]:
 # -------------------------------------------------------------------- whose it is
 
 
+class Sleeper:
+    """What policy, critic and reference share: asleep or not, and how they wake."""
+
+    _asleep: Asleep | None = None
+
+    @property
+    def asleep(self) -> bool:
+        return self._asleep is not None
+
+    def sleep(self) -> None:
+        """Give the device memory of the state back. What needs it wakes it."""
+        raise NotImplementedError
+
+    def wake(self) -> None:
+        if self._asleep is not None:
+            self._asleep.wake()
+            self._asleep = None
+
+
 def awake(method: Method) -> Method:
     """A method that needs the state: its object wakes before it starts."""
 

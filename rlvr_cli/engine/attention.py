@@ -10,6 +10,7 @@ from __future__ import annotations
 import importlib.util
 import inspect
 from dataclasses import dataclass
+from functools import cache
 from itertools import groupby
 from typing import Any
 
@@ -145,10 +146,15 @@ def ragged_kernel(query: Tensor, dropout: float) -> str | None:
     """`flash_attn` or `torch`, where that computes such a query [1, H, T, D]; None: neither."""
     if not query.is_cuda or query.dtype not in (torch.float16, torch.bfloat16) or query.shape[-1] > 256:
         return None
-    if importlib.util.find_spec("flash_attn") is not None:
+    if installed("flash_attn"):
         return "flash_attn"
-    known = importlib.util.find_spec("torch.nn.attention.varlen") is not None
-    return "torch" if known and not dropout else None
+    return "torch" if installed("torch.nn.attention.varlen") and not dropout else None
+
+
+@cache
+def installed(module: str) -> bool:
+    """Looked up once: every layer of every micro-batch asks."""
+    return importlib.util.find_spec(module) is not None
 
 
 def _flash_attn(
@@ -175,7 +181,7 @@ def _varlen(ragged: list[Tensor], layout: Layout, scaling: float | None, window:
     from torch.nn.attention import varlen
 
     call: Any = varlen.varlen_attn
-    known = inspect.signature(call).parameters
+    known = arguments_of(call)
     if "window_size" in known:
         how: dict[str, Any] = {"window_size": (-1 if window is None else window - 1, 0)}
     elif window is None:
@@ -193,6 +199,11 @@ def _varlen(ragged: list[Tensor], layout: Layout, scaling: float | None, window:
         query = query * (scaling * query.shape[-1] ** 0.5)
     out: Tensor = call(query, key, value, layout.starts, layout.starts, layout.longest, layout.longest, **how)
     return out
+
+
+@cache
+def arguments_of(call: Any) -> frozenset[str]:
+    return frozenset(inspect.signature(call).parameters)
 
 
 def arguments(model: Any, layout: Layout | None) -> dict[str, Any]:

@@ -37,7 +37,6 @@ def use_liger(hf: Any) -> None:
     liger-kernel also changes the model's family for the whole process: models of it that are loaded later
     have its modules too. Raises UserError where it knows no such family.
     """
-    check_liger()
     from liger_kernel.transformers import _apply_liger_kernel_to_instance
     from liger_kernel.transformers.monkey_patch import MODEL_TYPE_TO_APPLY_LIGER_FN
 

@@ -47,7 +47,7 @@ class Layers:
         if norms:
             square += torch.stack(norms).double().square().sum().cpu()
         if self.zero_stage > 0:
-            square = distributed.sum_over_ranks(square).cpu()
+            square = distributed.sum_over_ranks(square)
         return float(square.sqrt())
 
     def norms(self) -> dict[str, float]:
@@ -60,7 +60,7 @@ class Layers:
                 if piece is not None:
                     squares[i] += piece.float().square().sum(dtype=torch.float64).cpu()
         if self.zero_stage > 0:  # without ZeRO every rank holds the whole gradient
-            squares = distributed.sum_over_ranks(squares).cpu()
+            squares = distributed.sum_over_ranks(squares)
         return dict(zip(self.groups, squares.sqrt().tolist(), strict=True))
 
     def scale(self, factors: dict[str, float]) -> None:

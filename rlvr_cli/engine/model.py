@@ -12,7 +12,7 @@ from torch import nn
 from rlvr_cli.core.errors import UserError
 from rlvr_cli.core.files import directory_atomically
 from rlvr_cli.engine import attention
-from rlvr_cli.engine.kernels import use_liger
+from rlvr_cli.engine.kernels import check_liger, use_liger
 from rlvr_cli.schema import Kernels, Model, Precision, Trainer
 
 AUTO = "auto"
@@ -113,6 +113,8 @@ def load_sharded(
 
     Under ZeRO-3 weights are sharded while they are read, and no rank ever holds all.
     """
+    if settings.kernels is Kernels.liger:
+        check_liger()
     keep_alive = None
     if settings.zero_stage == 3:
         from transformers.integrations import HfDeepSpeedConfig

@@ -19,7 +19,7 @@ from rlvr_cli.core import distributed
 from rlvr_cli.core.heartbeat import heart
 from rlvr_cli.core.types import Batch
 from rlvr_cli.engine import universal
-from rlvr_cli.engine.asleep import Asleep, awake, scratch_of, state_of, sums_of
+from rlvr_cli.engine.asleep import Asleep, Sleeper, awake, scratch_of, state_of, sums_of
 from rlvr_cli.engine.attention import pads, shares_prompts
 from rlvr_cli.engine.deepspeed_config import sum_in_fp32
 from rlvr_cli.engine.gradient_search import LARGEST, above
@@ -44,12 +44,11 @@ class SpikeRule(Protocol):
     def spiked(self, norm: float, tokens: float, micro_batches: int) -> float | None: ...
 
 
-class Optimised:
+class Optimised(Sleeper):
     """A module whose forward scores tokens, its AdamW and its shards, on every rank."""
 
     scores: ClassVar[tuple[str, ...]]
     """What `forward` returns, for the reader; only what can be NaN."""
-    _asleep: Asleep | None = None
 
     def __init__(
         self,
@@ -123,7 +122,7 @@ class Optimised:
                     out = torch.zeros(len(scores), total)
                 if len(micro.tokens_n):
                     out[:, micro.tokens_n] = scores.cpu()
-        return distributed.sum_over_ranks(out).cpu().unbind()
+        return distributed.sum_over_ranks(out).unbind()
 
     @awake
     @with_sharded_linear
@@ -219,21 +218,12 @@ class Optimised:
 
     # ---------------------------------------------------------------- sleep
 
-    @property
-    def asleep(self) -> bool:
-        return self._asleep is not None
-
     def sleep(self) -> None:
         """Between updates: give the memory of weights and optimizer back. What needs them wakes them."""
-        if self._asleep is None:
+        if not self.asleep:
             optimizer = self.engine.optimizer
             state = state_of(self.engine.module, optimizer)
             self._asleep = Asleep(state, sums_of(optimizer), scratch_of(optimizer))
-
-    def wake(self) -> None:
-        if self._asleep is not None:
-            self._asleep.wake()
-            self._asleep = None
 
     # ---------------------------------------------------------------- weights
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from rlvr_cli.core import distributed, tensor_files
-from rlvr_cli.engine.asleep import Asleep, awake, state_of
+from rlvr_cli.engine.asleep import Asleep, Sleeper, awake, state_of
 from rlvr_cli.engine.deepspeed_config import deepspeed_config
 from rlvr_cli.engine.logprobs import Scorer
 from rlvr_cli.engine.model import load_sharded
@@ -21,7 +21,7 @@ from rlvr_cli.engine.trainer import Trainer, score_with
 from rlvr_cli.schema import Lora, Model, Offload
 
 
-class Reference:
+class Reference(Sleeper):
     """Logprobs under the reference policy: a frozen copy, or with LoRA the model without its adapters.
 
     A reset copies the policy's weights; after one, LoRA runs need a copy too, so one is made then.
@@ -34,17 +34,11 @@ class Reference:
         self.adapters = model.lora.rank > 0
         self.module: Any = None if self.adapters else self._load()
         self.renewed = False
-        self._asleep: Asleep | None = None
 
     def sleep(self) -> None:
         """Give the device memory of its weights back; whatever needs them wakes it."""
-        if self._asleep is None and self.module is not None:
+        if not self.asleep and self.module is not None:
             self._asleep = Asleep(state_of(self.module))
-
-    def wake(self) -> None:
-        if self._asleep is not None:
-            self._asleep.wake()
-            self._asleep = None
 
     @awake
     def logprobs(

@@ -52,10 +52,9 @@ def supervise(out: Path, entry: str, count: int, faults: Faults) -> int:
     with signals.handled():
         for attempt in range(faults.max_restarts + 1):
             ended = run_once(out, entry, count, faults.hang_s, signals)
-            if ended is None or interrupted(ended, signals):
-                return rank.OK if ended is None else rank.INTERRUPTED
-            if ended.code == rank.USER_ERROR:
-                raise UserError(ended.cause)
+            if (code := exit_code(ended, signals)) is not None:
+                return code
+            assert ended is not None  # exit_code
             step = newest_checkpoint(out)
             why_not = reason_to_end(ended, step, before, bool(signals.received))
             if attempt == faults.max_restarts:
@@ -79,18 +78,24 @@ def run_to_end(out: Path, entry: str, count: int) -> int:
     signals = Signals()
     with signals.handled():
         ended = run_once(out, entry, count, None, signals)
-    if ended is None or interrupted(ended, signals):
-        return rank.OK if ended is None else rank.INTERRUPTED
-    if ended.code == rank.USER_ERROR:
-        raise UserError(ended.cause)
+    if (code := exit_code(ended, signals)) is not None:
+        return code
+    assert ended is not None  # exit_code
     tell(out, ended)
     return rank.FAILED
 
 
-def interrupted(ended: Failure, signals: Signals) -> bool:
-    """Whether it was asked to end, also before the entry point had handlers of its own: that ends a rank."""
+def exit_code(ended: Failure | None, signals: Signals) -> int | None:
+    """Of an attempt that has ended or was asked to; None: it failed. Raises UserError where a rank did."""
+    if ended is None:
+        return rank.OK
+    # Asked to end before the entry point had handlers of its own, a rank is ended by the signal.
     by_signal = -ended.code in (signal.SIGINT, signal.SIGTERM)
-    return ended.code == rank.INTERRUPTED or (bool(signals.received) and by_signal)
+    if ended.code == rank.INTERRUPTED or (signals.received and by_signal):
+        return rank.INTERRUPTED
+    if ended.code == rank.USER_ERROR:
+        raise UserError(ended.cause)
+    return None
 
 
 def run_once(out: Path, entry: str, count: int, hang_s: float | None, signals: Signals) -> Failure | None:

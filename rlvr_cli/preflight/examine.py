@@ -28,8 +28,9 @@ from rlvr_cli.preflight.table import lines_of
 from rlvr_cli.schema import Recipe, Unscored
 from rlvr_cli.training.assemble import assemble
 from rlvr_cli.training.batches import sequences_of
-from rlvr_cli.training.dynamic_sampling import collect_share, judge, slim
+from rlvr_cli.training.dynamic_sampling import collect_share, judge
 from rlvr_cli.training.parts import Parts
+from rlvr_cli.training.shares import slim
 from rlvr_cli.training.stop import Interrupted
 from rlvr_cli.training.tracker import open_tracker
 from rlvr_cli.training.weight_sync import probe_tolerance

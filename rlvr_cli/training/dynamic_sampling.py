@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -135,16 +135,3 @@ def judge(groups: list[Group], algorithm: Any, step: int) -> list[bool]:
         group.rewards = rewards_G
     keep_P: Tensor = algorithm.filter(correct_PG, rewards_PG)
     return [bool(k) for k in keep_P]
-
-
-def slim(group: Group) -> Group:
-    """A group whose samples are measured on any rank: ids, logprobs and scores, no text."""
-    if distributed.world_size() == 1:
-        return group
-    return replace(
-        group,
-        problem=replace(group.problem, prompt="", answer="", extra={}),
-        completions=[replace(c, text="") for c in group.completions],
-        verdicts=[],
-        audits={},
-    )

@@ -3,19 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
 
 import numpy as np
 
+from rlvr_cli.engine.asleep import Sleeper
 from rlvr_cli.engine.trainer import Trainer
 from rlvr_cli.schema import Trainer as Settings
 from rlvr_cli.training.parts import Parts
-
-
-class Sleeper(Protocol):
-    """Wakes by itself when it is used."""
-
-    def sleep(self) -> None: ...
 
 
 def rest(

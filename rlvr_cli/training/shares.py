@@ -12,20 +12,28 @@ from rlvr_cli.training.batches import updates_of
 from rlvr_cli.training.parts import Parts
 
 
-def without_tokens(group: Group) -> Group:
-    """A group as every rank needs it: lengths, scores, the prompt's tokens. On one rank the group itself."""
+def slim(group: Group) -> Group:
+    """A group whose samples any rank measures: ids, logprobs, scores, no text. On one rank itself."""
     if distributed.world_size() == 1:
         return group
     return replace(
         group,
         problem=replace(group.problem, prompt="", answer="", extra={}),
-        completions=[
-            replace(c, text="", tokens=elsewhere(len(c.tokens)), logprobs=elsewhere(len(c.logprobs)))
-            for c in group.completions
-        ],
+        completions=[replace(c, text="") for c in group.completions],
         verdicts=[],
         audits={},
     )
+
+
+def without_tokens(group: Group) -> Group:
+    """A group as every rank needs it: lengths, scores, the prompt's tokens. On one rank the group itself."""
+    if distributed.world_size() == 1:
+        return group
+    bare = [
+        replace(c, text="", tokens=elsewhere(len(c.tokens)), logprobs=elsewhere(len(c.logprobs)))
+        for c in group.completions
+    ]
+    return replace(slim(group), completions=bare)
 
 
 def hand_over(parts: Parts, kept: list[Group], mine: list[Group]) -> list[int] | None:

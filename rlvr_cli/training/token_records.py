@@ -52,7 +52,7 @@ def token_notes(groups: Sequence[Group], batches: Sequence[Batch]) -> dict[int, 
     for batch in batches:
         if batch.notes is None:
             continue
-        columns = dict(zip(KINDS, distributed.sum_over_ranks(batch.notes).cpu(), strict=True))
+        columns = dict(zip(KINDS, distributed.sum_over_ranks(batch.notes), strict=True))
         if batch.old_logprobs_N is not None:
             columns["old_logprobs"] = batch.old_logprobs_N
         split = {name: values_N.split(batch.lengths_B) for name, values_N in columns.items()}
