@@ -17,6 +17,8 @@ from statistics import median
 from time import perf_counter
 from typing import Any
 
+from quiet import quiet
+
 from rlvr_cli.core.rank_process import library_defaults
 from rlvr_cli.launch import prerequisites
 from rlvr_cli.schema import Model, Precision, Rollout, TinyModel
@@ -126,7 +128,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there too")
     options = parser.parse_args()
     os.environ.update(library_defaults(1, prerequisites.count_gpus()))
-    with tempfile.TemporaryDirectory(prefix="sync-") as folder:
+    with tempfile.TemporaryDirectory(prefix="sync-") as folder, quiet(Path(folder)):
         found = {name: measure(SHAPES[name], options.syncs, Path(folder) / name) for name in options.models}
     show(found)
     if options.json:
