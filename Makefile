@@ -5,12 +5,13 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 TORCH := $(VENV)/.torch
+DOCS := .venv-docs
 # Where torch's CPU build is taken from when the configured package index has none: PyTorch's own.
 TORCH_CPU_INDEX := https://download.pytorch.org/whl/cpu
 # One worker per core with one thread each: most of a run's start-up has no use for a second thread.
 TESTS := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
 
-.PHONY: setup setup-gpu demo test test-fast test-long lint bench gpu-check gpu-test clean
+.PHONY: setup setup-gpu demo test test-fast test-long lint reference docs bench gpu-check gpu-test clean
 
 setup: $(READY)
 
@@ -63,6 +64,21 @@ lint: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+# What is made from the schema: docs/reference.md and docs/recipe.schema.json. After a change of a key.
+reference: $(READY)
+	$(BIN)/python -m rlvr_cli.reference
+
+# docs/ as a site in build/site/; a link that leads nowhere is an error. Its tools have an environment of their own.
+docs: $(DOCS)/.ready
+	$(DOCS)/bin/mkdocs build --quiet --strict
+	@echo "open build/site/index.html"
+
+$(DOCS)/.ready: requirements/docs.txt
+	@test -n "$(PYTHON)" || { echo "the site needs Python 3.11 or 3.12: make PYTHON=/path/to/python3.11" >&2; exit 2; }
+	$(PYTHON) -m venv $(DOCS)
+	$(DOCS)/bin/pip install --quiet --no-deps -r $<
+	@touch $@
+
 bench: $(READY)
 	$(BIN)/python benchmarks/step.py
 	$(BIN)/python benchmarks/memory.py
@@ -84,4 +100,4 @@ gpu-test:
 	$(if $(wildcard $(READY)),$(BIN)/python,python) -m pytest -m gpu
 
 clean:
-	rm -rf $(VENV) .venv-trl runs build dist *.egg-info
+	rm -rf $(VENV) $(DOCS) .venv-trl runs build dist *.egg-info

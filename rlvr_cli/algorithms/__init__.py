@@ -2,7 +2,8 @@
 
 A file in this package declares options with `@option("<axis>")`; its fields are the hyperparameters
 (the YAML schema) and `__call__` is the pure tensor maths. `conf/algorithm/<preset>.yaml` names one
-option per axis. A new algorithm is one such file and one YAML; nothing central changes.
+option per axis. A new algorithm is one such file and one YAML; nothing central changes. Plugins
+declare options in the same way, in files of their own (core/plugins.py).
 
 Shapes are in the names:
 
@@ -29,6 +30,9 @@ from typing import Any, TypeVar, dataclass_transform
 
 from omegaconf import MISSING
 
+from rlvr_cli.core import plugins
+from rlvr_cli.core.errors import hint
+
 AXES = (
     "shaping",  # score -> reward
     "filter",  # which groups train
@@ -45,6 +49,18 @@ AXES = (
 )
 
 _OPTIONS: dict[str, dict[str, type]] = {axis: {} for axis in AXES}
+"""Those of this package; options of plugins are found where they stand."""
+NEEDED = {
+    "filter": ("drops",),
+    "advantage": ("needs_group", "needs_critic"),
+    "reweight": ("needs_group", "observe"),
+    "token_weights": ("needs_entropy", "needs_old_logprobs"),
+    "kl": ("in_loss", "in_reward", "needs_reference"),
+    "reference": ("resets", "reset_optimizer", "patience"),
+    "entropy": ("needs_entropy", "observe"),
+    "gradient": ("max_norm", "needs_layer_norms", "log_layers"),
+}
+"""What an option of an axis must have besides `name` and its call: it is read of each."""
 T = TypeVar("T")
 
 
@@ -69,18 +85,35 @@ class Algorithm:
 
 @dataclass_transform(kw_only_default=True)
 def option(axis: str) -> Callable[[type[T]], type[T]]:
-    """Class decorator: a keyword-only dataclass whose `name` field's default is the option's name."""
+    """Class decorator: a keyword-only dataclass whose `name` field's default is the option's name.
+
+    ValueError for a class that cannot be an option of this axis.
+    """
+    if axis not in AXES:
+        raise ValueError(f"algorithms have no axis '{axis}'{hint(axis, AXES)}")
 
     def register(cls: type[T]) -> type[T]:
         cls = dataclass(kw_only=True)(cls)
-        _OPTIONS[axis][cls.name] = cls  # type: ignore[attr-defined]
+        if not isinstance(getattr(cls, "name", None), str):
+            raise ValueError(f'{cls.__name__} has no name; give it `name: str = "..."`')
+        needed = ("cause" if axis == "reference" else "__call__", *NEEDED.get(axis, ()))
+        has = {*dir(cls), *cls.__dataclass_fields__}  # type: ignore[attr-defined]
+        if absent := [name for name in needed if name not in has]:
+            raise ValueError(f"{cls.__name__} lacks what an option of {axis} needs: {', '.join(absent)}")
+        cls._axis = axis  # type: ignore[attr-defined]
+        if cls.__module__.startswith(f"{__name__}."):
+            _OPTIONS[axis][cls.name] = cls  # type: ignore[attr-defined]
         return cls
 
     return register
 
 
 def options(axis: str) -> dict[str, type]:
-    """Name -> dataclass of every option of an axis, after importing all files of this package."""
+    """Name -> dataclass of every option of an axis: of all files of this package, and of plugins."""
     for module in pkgutil.iter_modules(__path__):
         import_module(f"{__name__}.{module.name}")
-    return _OPTIONS[axis]
+
+    def name_of(value: Any) -> str | None:
+        return str(value.name) if vars(value).get("_axis") == axis else None
+
+    return plugins.collect(f"option of {axis}", _OPTIONS[axis], name_of)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from rlvr_cli.core.flatten import flatten
@@ -9,6 +10,7 @@ from rlvr_cli.core.flatten import flatten
 FREE = (
     "out",
     "resume",
+    "plugins",  # what is in them counts: `code_differences`
     "trainer.steps",
     "trainer.response_tokens",
     "trainer.ranks",
@@ -31,18 +33,30 @@ FREE = (
 """Keys (or sections) that may change when a run is continued: they do not alter what it learns."""
 
 
-def differences(old: dict[str, Any], new: dict[str, Any], step: int, begun: int) -> list[str]:
+def differences(
+    old: dict[str, Any], new: dict[str, Any], step: int, begun: int, same: Collection[str] = ()
+) -> list[str]:
     """`key (old -> new)` of every difference between two recipe trees that alters what a run learns.
 
     `step` is that of the checkpoint it goes on from and `begun` the number of stages entered there: those
-    that come later may change too.
+    that come later may change too. `same`: keys whose values mean the same, however they are written.
     """
     before, after = (flatten(_without_coming_stages(tree, step, begun)) for tree in (old, new))
     return [
         f"{key} ({before.get(key, 'absent')} -> {after.get(key, 'absent')})"
         for key in dict.fromkeys([*before, *after])
         if before.get(key) != after.get(key)
+        and key not in same
         and not any(key == free or key.startswith(f"{free}.") for free in FREE)
+    ]
+
+
+def code_differences(old: Mapping[str, str], new: Mapping[str, str]) -> list[str]:
+    """`key (sha256 old -> new)` of the user's code that is another, by its SHA-256."""
+    return [
+        f"{key} (sha256 {old.get(key, 'absent')[:8]} -> {new.get(key, 'absent')[:8]})"
+        for key in dict.fromkeys([*old, *new])
+        if old.get(key) != new.get(key)
     ]
 
 

@@ -42,12 +42,18 @@ def parse(parser: Parser, arguments: list[str]) -> tuple[argparse.Namespace, str
     options, unknown = parser.parse_known_intermixed_args(arguments)
     for word in unknown:
         bare = word.lstrip("-")
+        if word in ("-m", "--multirun"):
+            raise UserError(
+                f"{word}: several runs are a sweep: rlvr sweep RECIPE trainer.lr=1e-6,3e-6 seed=0..2"
+            )
         if "=" in bare:
             raise UserError(f"{word}: there is no such option; values are set without dashes: {bare}")
         if Path(word).exists() or word.endswith(".yaml"):
             raise UserError(f"{word}: a path that begins with - is written ./{word}")
         flags = [flag for action in parser._actions for flag in action.option_strings]
-        raise UserError(f"{word}: there is no such option{hint(word, flags)}")
+        from rlvr_cli.schema import foreign_names  # reads a table: not for every command
+
+        raise UserError(f"{word}: there is no such option{foreign_names.said(bare, ()) or hint(word, flags)}")
     paths = [word for word in options.words if not _is_override(word)]
     if len(paths) > 1:
         raise UserError(

@@ -54,8 +54,10 @@ complete -c rlvr -n "__fish_seen_subcommand_from verify" -l out -r
 complete -c rlvr -n "__fish_seen_subcommand_from plan" -l gpu -l ranks -l response-tokens -x
 complete -c rlvr -n "__fish_seen_subcommand_from plan" -l prompt-tokens -l kept -x
 complete -c rlvr -n "__fish_seen_subcommand_from plan" -l calibrate -f
-complete -c rlvr -n "__fish_seen_subcommand_from report" -s o -l out -l png -r
-complete -c rlvr -n "__fish_seen_subcommand_from report" -l rollouts -l steps -x
+complete -c rlvr -n "__fish_seen_subcommand_from report" -s o -l out -l png -l table -r
+complete -c rlvr -n "__fish_seen_subcommand_from report" -l rollouts -l steps -l group-by -x
+complete -c rlvr -n "__fish_seen_subcommand_from sweep" -l jobs -l sbatch -l launcher -x
+complete -c rlvr -n "__fish_seen_subcommand_from sweep" -l slurm -f
 complete -c rlvr -n "__fish_seen_subcommand_from preflight why" -l json -f
 complete -c rlvr -n "__fish_seen_subcommand_from doctor" -l skip-vllm -l json -f
 complete -c rlvr -n "__fish_seen_subcommand_from serve-verifier" -l host -l port -l token-env -x
@@ -66,6 +68,7 @@ SHELLS = {"bash": BASH, "zsh": ZSH, "fish": FISH}
 OPTIONS = (
     "--dry-run --help --bench --model --data --list"
     " --verifier --option --compare --self-test --floor --out --png --rollouts --steps"
+    " --group-by --table --jobs --slurm --sbatch --launcher"
     " --host --port --token-env --skip-vllm --json"
     " --gpu --ranks --calibrate --response-tokens --prompt-tokens --kept"
 )

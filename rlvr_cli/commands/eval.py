@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import sys
+from pathlib import Path
 from typing import Any
 
 from rlvr_cli.commands import eval_compare
@@ -18,6 +20,7 @@ examples:
   rlvr eval --model Qwen/Qwen2.5-7B --bench math500,gsm8k benches.math500.temperature=0 benches.math500.k=1
   rlvr eval --model runs/tiny_dapo --bench addition --data my_problems.jsonl
   rlvr eval --model runs/tiny_dapo --bench ./my_bench.yaml
+  rlvr eval --model runs/mine --data test.jsonl k=4 limit=100
   rlvr eval --model Qwen/Qwen2.5-7B --bench gsm8k --server http://localhost:8000/v1
   rlvr eval --from runs/tiny_dapo --verifier match
   rlvr eval compare runs/tiny_sft/eval/addition.json runs/tiny_dapo/eval/addition.json
@@ -31,9 +34,9 @@ def run(verb: str, arguments: list[str]) -> int:
     add(parser)
     options, recipe, overrides = parse(parser, arguments)
     if options.list:
-        print("\n".join(listing()))
+        print("\n".join([*listing(), *own_listing(recipe, options.model)]))
         return 0
-    return start(load(options, recipe, overrides), options.dry_run)
+    return start(load(options, recipe, overrides), options)
 
 
 def add(parser: argparse.ArgumentParser) -> None:
@@ -74,17 +77,41 @@ def load(options: argparse.Namespace, recipe: str | None, overrides: list[str]) 
         for name, value in (given | {"--server": options.server}).items():
             if value is not None:
                 raise UserError(f"--from takes the samples that are there; {name} has no place beside it")
+    own: dict[str, Any] = {}
+    data = options.data
+    if data is not None and options.bench is None and recipe is None:
+        own, data, overrides = _own_problems(options, overrides)
     return compose.load_eval(
         recipe,
         overrides,
         benches=[name for name in (options.bench or "").split(",") if name],
         model=options.model,
         k=options.k,
-        data=options.data,
+        data=data,
         verifier=options.verifier,
         rescore=options.source,
         settings=settings,
+        own=own,
     )
+
+
+def _own_problems(
+    options: argparse.Namespace, overrides: list[str]
+) -> tuple[dict[str, Any], None, list[str]]:
+    """The file of `--data` as the only bench, and keys of a bench or its source as those of this one."""
+    from rlvr_cli.init.measure import bench_of
+    from rlvr_cli.schema import Bench, EvalRecipe, Source
+
+    name, bench, why = bench_of(options.data, options.model, options.verifier)
+    print(f"rlvr: {name}: {why}; other values as keys: k=4 limit=100 temperature=0", file=sys.stderr)
+    words = []
+    for word in overrides:
+        key = word.partition("=")[0].partition(".")[0]
+        inside = "" if key in Bench.__dataclass_fields__ else "source."
+        known = key in Bench.__dataclass_fields__ or key in Source.__dataclass_fields__
+        short = known and key not in EvalRecipe.__dataclass_fields__
+        words.append(f"benches.{name}.{inside}{word}" if short else word)
+    return {name: bench}, None, words
 
 
 def _packaged(name: str) -> Any:
@@ -116,3 +143,18 @@ def listing() -> list[str]:
             f"{numbers}  {shipped_recipes.describe(shipped_recipes.CONF / 'bench' / f'{name}.yaml')}"
         )
     return lines
+
+
+def own_listing(recipe: str | None, model: str | None) -> list[str]:
+    """Benches of the user: files beside the recipe and in the present folder, and those of a run."""
+    from rlvr_cli.compose.evaluation import run_benches
+
+    folders = [shipped_recipes.find_recipe(recipe).parent] if recipe else []
+    files = {file.stem: file for folder in (Path(), *folders) for file in sorted(folder.glob("bench/*.yaml"))}
+    lines = [
+        f"{name:<16}{file}: {shipped_recipes.describe(file)}".rstrip(": ") for name, file in files.items()
+    ]
+    lines += [
+        f"{name:<16}of {model}: {bench['source']['path']}" for name, bench in run_benches(model).items()
+    ]
+    return ["", "yours", *lines] if lines else []

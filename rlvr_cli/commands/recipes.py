@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
 from rlvr_cli.commands.arguments import parser_of
 from rlvr_cli.core import shipped_recipes
+from rlvr_cli.core.documentation import MODELINE, editor_line
 from rlvr_cli.core.errors import UserError
+from rlvr_cli.core.files import write_atomically
 
 
 def run(verb: str, arguments: list[str]) -> int:
@@ -32,6 +33,7 @@ def run(verb: str, arguments: list[str]) -> int:
         raise UserError(f"{target} exists; give another name: rlvr recipes copy {source.stem} DEST")
     if not target.parent.is_dir():
         raise UserError(f"{target.parent} is not a directory")
-    shutil.copyfile(source, target)
+    kept = [line for line in source.read_text().splitlines(True) if not line.startswith(MODELINE)]
+    write_atomically(target, f"{editor_line()}\n" + "".join(kept))
     print(f"wrote {target}; run it with: rlvr train {target}")
     return 0

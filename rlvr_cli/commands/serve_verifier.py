@@ -59,6 +59,9 @@ def serve(options: argparse.Namespace, recipe: str | None, overrides: list[str])
             f"--host {options.host} can be reached by other machines; set a token: --token-env NAME"
         )
     verifiers, verification = _verifiers(options, recipe, overrides)
+    from rlvr_cli.compose import find_plugins
+
+    find_plugins.tell()
     for name, verifier in verifiers.items():
         if hasattr(verifier, "verify_group"):
             raise UserError(

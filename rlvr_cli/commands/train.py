@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from textwrap import fill
+
 from rlvr_cli.commands.arguments import parse, parser_of
 from rlvr_cli.commands.start_recipe import add_dry_run, start
 from rlvr_cli.core import shipped_recipes
+from rlvr_cli.core.documentation import DOCS
 
 TRAINING = """\
 key=value sets one value (trainer.lr=1e-6), swaps a group entry (model=qwen2.5_7b, rollout=hf,
@@ -16,11 +19,21 @@ The run directory is `out` (runs/NAME). Starting the same recipe again continues
 """
 
 
+def _about(verb: str) -> str | None:
+    """What the algorithm is, and the page that has more of it."""
+    if verb not in shipped_recipes.presets():
+        return None
+    said = shipped_recipes.comment(shipped_recipes.CONF / "algorithm" / f"{verb}.yaml")
+    page = DOCS / "algorithms" / f"{verb}.md"
+    return f"{fill(said, 96)}\n\nEquation, settings, when to use it: {page}"
+
+
 def run(verb: str, arguments: list[str]) -> int:
     default, _ = shipped_recipes.default_recipe(verb)
     parser = parser_of(verb, TRAINING, f"[RECIPE] (default: {default}) [key=value ...]")
+    parser.description = _about(verb)
     add_dry_run(parser)
     options, recipe, overrides = parse(parser, arguments)
     from rlvr_cli import compose
 
-    return start(compose.load(recipe, overrides, verb), options.dry_run)
+    return start(compose.load(recipe, overrides, verb), options)

@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 from rlvr_cli.core import shipped_recipes
+from rlvr_cli.core.documentation import DOCS
 
 VERBS = {
     "sft": "train on worked examples",
     "train": "sft or reinforcement learning, whatever the recipe says",
+    "init": "look at a file of problems and a model and write a recipe for them",
+    "sweep": "train a recipe with several values of some keys, and all combinations",
     "eval": "measure a model on benchmarks",
     "verify": "score responses, test or compare verifiers",
     "serve-verifier": "put verifiers behind HTTP",
     "plan": "predict memory and time of a recipe, and what to change where it does not fit",
     "preflight": "sample from the start model and say whether a recipe can learn, without training",
+    "profile": "sample every problem k times: pass rates, to choose problems by difficulty",
     "why": "say what is wrong with a run, with evidence, samples and the key to change",
     "report": "put runs on one page: curves, results, events, rollouts",
     "doctor": "try what training needs on this machine",
+    "convert": "write a launch script of verl, TRL or OpenRLHF as a recipe",
+    "list": "verifiers, algorithms, data, models, benches, metrics, recipes, options: what there is",
+    "explain": "say of a key, a metric or a name what it means, its default, who reads it",
+    "schema": "print the JSON schema of recipes, for editors",
     "recipes": "list, show or copy the recipes that come with rlvr",
     "completion": "print a completion script for bash, zsh or fish",
 }
@@ -42,7 +50,8 @@ examples:
   rlvr dapo my.yaml algorithm/advantage=leave_one_out
   rlvr eval --model runs/tiny_dapo --bench addition
 
-rlvr VERB --help tells more. rlvr --version prints the version.
+rlvr VERB --help tells more, rlvr explain KEY what a key means. rlvr --version prints the version.
+documentation: {docs}
 """
 
 
@@ -62,7 +71,10 @@ def overview() -> str:
     """What `rlvr --help` prints."""
     lines = [f"  {verb:<16}{summary}" for verb, summary in VERBS.items()]
     return OVERVIEW.format(
-        sft=lines[0], presets=_wrapped(shipped_recipes.presets()), others="\n".join(lines[1:])
+        sft=lines[0],
+        presets=_wrapped(shipped_recipes.presets()),
+        others="\n".join(lines[1:]),
+        docs=DOCS / "index.md",
     )
 
 

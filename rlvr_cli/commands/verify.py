@@ -53,9 +53,11 @@ def verify(options: argparse.Namespace, data: str | None, overrides: list[str]) 
     names = [name for name in (options.compare or options.verifier or "").split(",") if name]
     if options.compare and len(set(names)) < 2:
         raise UserError(f"--compare {options.compare}: name two verifiers or more, e.g. math,match")
+    from rlvr_cli.compose import find_plugins
     from rlvr_cli.compose.verify import load_verify
 
     recipe = load_verify(names, options.option, data, overrides)
+    find_plugins.tell()
     page = import_module("rlvr_cli.evaluation.verify")
     if options.self_test:
         return int(page.run_self_test(recipe, sys.stdout, options.floor, options.out))

@@ -1,10 +1,11 @@
 """Recipe file + overrides -> typed recipe. The only package that imports hydra; imports no torch.
 
-1. `files`: Hydra composes the recipe, what it inherits from, and the groups its `defaults` name.
-2. `algorithm`: options changed on the way start from their own values.
-3. `strict`: the result is merged into a schema built from the options and verifiers it names, the
+1. `user_code`: the plugins of the recipe are imported.
+2. `files`: Hydra composes the recipe, what it inherits from, and the groups its `defaults` name.
+3. `algorithm`: options changed on the way start from their own values.
+4. `strict`: the result is merged into a schema built from the options and verifiers it names, the
    one place that refuses keys and types, so that `+key=value` and dumps are checked like all else.
-4. `checks`: what no single field can tell.
+5. `checks`: what no single field can tell.
 """
 
 from __future__ import annotations
@@ -14,15 +15,16 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from rlvr_cli.compose import algorithm, files
+from rlvr_cli.compose import algorithm, files, user_code
 from rlvr_cli.compose.checks import check
 from rlvr_cli.compose.evaluation import load_eval as load_eval
+from rlvr_cli.compose.holdout import add_held_out, routes
 from rlvr_cli.compose.overrides import CommandLine, apply, parse
 from rlvr_cli.compose.strict import Place, build
 from rlvr_cli.core import shipped_recipes
 from rlvr_cli.core.errors import UserError
 from rlvr_cli.core.files import write_atomically
-from rlvr_cli.schema import EvalRecipe, Recipe, SFTRecipe
+from rlvr_cli.schema import EvalRecipe, ProfileRecipe, Recipe, SFTRecipe
 
 AnyRecipe = Recipe | SFTRecipe | EvalRecipe
 Tree = dict[str, Any]
@@ -35,26 +37,29 @@ def load(path_or_name: str | None, overrides: list[str], verb: str | None = None
         overrides = first + overrides
     recipe = shipped_recipes.find_recipe(path_or_name)
     command = parse(overrides)
-    tree = _compose(recipe, command)
+    plugins, places = user_code.of_recipe(recipe, command)
+    tree = _compose(recipe, command) | {"plugins": plugins}
     if "benches" in tree and "algorithm" not in tree:
         raise UserError(f"{path_or_name} is an evaluation recipe: run `rlvr eval {path_or_name}`")
     kind = algorithm.kind(tree, recipe.name)
     if verb not in (None, "train", kind):
         fitting = kind if kind in ("sft", *shipped_recipes.presets()) else "train"
         raise UserError(f"{path_or_name} is a recipe of {kind}: run `rlvr {fitting} {path_or_name}`")
-    place = Place(recipe.name, command.keys())
+    _take_the_only_verifier(tree)
+    add_held_out(tree, recipe.name, kind == "sft")
+    place = Place(recipe.name, command.keys(), places)
     typed = build(SFTRecipe, tree, place) if kind == "sft" else build(Recipe, tree, place)
     check(typed, place)
     return typed
 
 
 def read(path: Path) -> AnyRecipe:
-    """A dump written by `save`, as the ranks read it."""
+    """A dump written by `save`, as the ranks read it: the user's code comes from the run's copies."""
     tree = files.load_yaml(path)
-    root: type = EvalRecipe
+    root: type = ProfileRecipe if "file" in tree else EvalRecipe
     if "algorithm" in tree:
         root = SFTRecipe if tree["algorithm"]["name"] == "sft" else Recipe
-    return build(root, tree, Place(str(path), []))
+    return build(root, tree, Place(str(path), [], user_code.of_dump(path, tree)))
 
 
 def save(recipe: AnyRecipe, path: Path) -> None:
@@ -64,20 +69,30 @@ def save(recipe: AnyRecipe, path: Path) -> None:
 
 def dump(recipe: AnyRecipe) -> str:
     tree = OmegaConf.to_container(OmegaConf.structured(recipe), resolve=False, enum_to_str=True)
-    return OmegaConf.to_yaml(OmegaConf.create(_escaped(tree)))
+    return OmegaConf.to_yaml(OmegaConf.create(escaped(tree)))
 
 
-def _escaped(node: Any) -> Any:
+def escaped(node: Any) -> Any:
     """Values are final: a `${` in a prompt must not be read as an interpolation next time."""
     if isinstance(node, dict):
-        return {key: _escaped(value) for key, value in node.items()}
+        return {key: escaped(value) for key, value in node.items()}
     if isinstance(node, list):
-        return [_escaped(value) for value in node]
+        return [escaped(value) for value in node]
     return node.replace("${", "\\${") if isinstance(node, str) else node
 
 
+def _take_the_only_verifier(tree: Tree) -> None:
+    """Where a source names none and there is one. An empty list is somebody's wish, and refused."""
+    defined, sources = tree.get("verifiers"), tree.get("data")
+    if not isinstance(defined, dict) or len(defined) != 1 or not isinstance(sources, dict):
+        return
+    for source in sources.values():
+        if isinstance(source, dict) and not routes(source):
+            source.setdefault("verifiers", list(defined))
+
+
 def _compose(recipe: Path | None, command: CommandLine) -> Tree:
-    tree = files.compose(recipe, command)
+    tree = files.compose(recipe, command, presets=algorithm.for_hydra(recipe, command))
     if isinstance(tree.get("algorithm"), dict):
         tree["algorithm"] = algorithm.compose(recipe, command)
     return apply(command.values, tree)

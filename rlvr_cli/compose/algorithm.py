@@ -15,10 +15,9 @@ from omegaconf import OmegaConf
 
 from rlvr_cli import algorithms
 from rlvr_cli.algorithms import AXES
-from rlvr_cli.compose import files
+from rlvr_cli.compose import files, find_plugins, presets
 from rlvr_cli.compose.overrides import CommandLine
-from rlvr_cli.core import shipped_recipes
-from rlvr_cli.core.errors import UserError, hint
+from rlvr_cli.core.errors import UserError
 
 Tree = dict[str, Any]
 Layer = tuple[Tree, dict[str, str]]
@@ -39,13 +38,23 @@ def compose(recipe: Path | None, command: CommandLine) -> Tree:
     for path, body in files.chain(recipe):
         preset = files.groups_of(body).get("algorithm")
         if preset is not None:
-            stack.choose(_preset(path, preset))
+            stack.choose(_bodies(path, preset, path.name))
         stack.recipes.append(stack.layer(body.get("algorithm", {}), files.groups_of(body)))
     if command.preset:
-        stack.choose(_preset(recipe, command.preset))
+        stack.choose(_bodies(recipe, command.preset))
     _refuse_critic(stack, command)
     section = stack.section(stack.options | command.options)
     return section | ({"name": command.preset} if command.preset else {})
+
+
+def for_hydra(recipe: Path | None, command: CommandLine) -> dict[str, Tree]:
+    """What stands for the presets that build on another one."""
+    named = [(path, files.groups_of(body).get("algorithm"), path.name) for path, body in files.chain(recipe)]
+    found = {}
+    for path, name, where in [*named, (recipe, command.preset, "command line")]:
+        if name is not None and "${" not in name and len(layers := _bodies(path, name, where)) > 1:
+            found[name.removesuffix(".yaml")] = presets.flat(layers)
+    return found
 
 
 def _refuse_critic(stack: _Stack, command: CommandLine) -> None:
@@ -101,15 +110,8 @@ class _Stack:
         return OmegaConf.to_container(merged)  # type: ignore[return-value]
 
 
-def _preset(recipe: Path | None, name: str) -> list[Tree]:
-    """The bodies of a preset and of those it inherits from."""
+def _bodies(recipe: Path | None, name: str, where: str = "command line") -> list[Tree]:
+    """The files of a preset and of those it builds on."""
     if name == "sft":
         return [{"name": "sft"}]
-    folders = ([recipe.parent] if recipe else []) + [shipped_recipes.RECIPES, shipped_recipes.CONF]
-    found = [folder / "algorithm" / f"{name}.yaml" for folder in folders]
-    path = next((path for path in found if path.is_file()), None)
-    if path is None:
-        raise UserError(
-            f"command line: there is no algorithm '{name}'{hint(name, shipped_recipes.options('algorithm'))}"
-        )
-    return [body for _, body in files.chain(path)]
+    return presets.bodies(name, presets.folders_of(recipe, find_plugins.folders()), where)

@@ -9,10 +9,13 @@ from dataclasses import fields
 from rlvr_cli.algorithms.check import check as check_algorithm
 from rlvr_cli.algorithms.check import check_reference
 from rlvr_cli.compose.control import check_controller, check_second_verifier
+from rlvr_cli.compose.difficulty import check_difficulty
+from rlvr_cli.compose.holdout import benches_of, check_holdout
 from rlvr_cli.compose.strict import Place
 from rlvr_cli.compose.values import SHOWN, check_values
+from rlvr_cli.compose.verifiers_by import check_benches_route_nothing, check_verifiers_by
 from rlvr_cli.core.errors import hint
-from rlvr_cli.schema import Bench, Critic, EvalRecipe, Recipe, Rollout, SFTRecipe, Source
+from rlvr_cli.schema import Bench, Critic, EvalRecipe, Precision, Recipe, Rollout, SFTRecipe, Source
 from rlvr_cli.schema.score_names import score_names
 from rlvr_cli.schema.stages import stages_of
 
@@ -25,16 +28,22 @@ def check(recipe: Recipe | SFTRecipe | EvalRecipe, place: Place) -> None:
     try:
         check_values(recipe)
         _check_names(recipe)
+        check_difficulty(recipe)
+        check_holdout(recipe, getattr(recipe, "data", {}), benches_of(recipe))
         if isinstance(recipe, EvalRecipe):
             _check_benches(recipe.benches, "benches")
+            check_benches_route_nothing(recipe.benches, "benches")
             _check_overruled(recipe.rollout)
             return
         if not recipe.data:
             raise ValueError("data is empty; add e.g. `- data@data.train: addition` to the defaults list")
         _check_sleep(recipe)
+        _check_head(recipe)
+        check_verifiers_by(recipe)
         if isinstance(recipe, Recipe):
             _check_verifiers(recipe.data, recipe.verifiers)
             _check_benches(recipe.eval.benches, "eval.benches")
+            check_benches_route_nothing(recipe.eval.benches, "eval.benches")
             _check_best(recipe)
             _check_stages(recipe)
             _check_watched(recipe)
@@ -56,6 +65,17 @@ def _check_sleep(recipe: Recipe | SFTRecipe) -> None:
         raise ValueError(
             "trainer.sleep has no use with rollout.sleep=false: the engine's memory stays while the trainer "
             "works; set rollout.sleep=true"
+        )
+
+
+def _check_head(recipe: Recipe | SFTRecipe) -> None:
+    """An output layer in fp32 where all else is fp32 already."""
+    sampled = recipe.rollout.dtype if isinstance(recipe, Recipe) else None
+    precisions = {recipe.trainer.precision, sampled or recipe.trainer.precision}
+    if recipe.model.fp32_head and precisions == {Precision.fp32}:
+        raise ValueError(
+            "model.fp32_head has no use where trainer.precision is fp32: all of the model is; leave it out, "
+            "or set trainer.precision=bf16"
         )
 
 
@@ -117,10 +137,13 @@ def _check_names(recipe: Recipe | SFTRecipe | EvalRecipe) -> None:
 
 def _check_verifiers(data: Mapping[str, Source], verifiers: Mapping[str, object]) -> None:
     for key, source in data.items():
-        if not source.verifiers and "verifiers" not in source.columns:
-            raise ValueError(
-                f"data.{key}.verifiers is empty; name at least one of: {', '.join(verifiers) or 'none'}"
-            )
+        if not source.verifiers and "verifiers" not in source.columns and not source.verifiers_by.column:
+            if not verifiers:
+                raise ValueError(
+                    f"data.{key}.verifiers is empty, and no verifier is defined; add e.g. "
+                    "`- verifier@verifiers.math: math` to the defaults list"
+                )
+            raise ValueError(f"data.{key}.verifiers is empty; name at least one of: {', '.join(verifiers)}")
         for name in source.verifiers:
             if name not in verifiers:
                 raise ValueError(f"data.{key}.verifiers: '{name}' is not in verifiers{hint(name, verifiers)}")

@@ -9,7 +9,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from rlvr_cli.compose import files
+from rlvr_cli.compose import files, user_code
 from rlvr_cli.compose.checks import check
 from rlvr_cli.compose.overrides import apply, parse
 from rlvr_cli.compose.strict import Place, build
@@ -36,15 +36,26 @@ def load_eval(
     verifier: str | None = None,
     rescore: str | None = None,
     settings: Tree | None = None,
+    own: dict[str, Tree] | None = None,
 ) -> EvalRecipe:
-    """The evaluation asked for. `settings`: keys given as options, e.g. {"contamination": 0.6}."""
+    """The evaluation asked for. `settings`: keys given as options, e.g. {"contamination": 0.6}; `own`:
+    benches that
+    are in no file."""
     recipe = shipped_recipes.find_recipe(path_or_name) if path_or_name else None
+    beside = [Path(given).parent for given in benches or [] if given.endswith(".yaml")]
+    of_run = run_benches(_model(model, overrides)) if rescore is None else {}
+    origin = _origin(rescore, benches or [], of_run, _model(model, overrides))
+    plugins, places = user_code.of_recipe(recipe, parse(overrides), beside, origin)
     if rescore is not None:
         command, tree = parse(overrides), _stored(rescore, benches or [])
     else:
-        with _search(benches or [], recipe) as (names, folders):
+        with _search(benches or [], recipe, of_run) as (names, folders):
             command = parse([*(f"+bench@benches.{name}={name}" for name in names), *overrides])
             tree = apply(command.values, files.compose(recipe, command, folders))
+        found = (own or {}) | {
+            name: of_run[name] for name in benches or [] if name in of_run and name not in names
+        }
+        tree = tree | {"benches": tree.get("benches", {}) | found} if found else tree
     if "algorithm" in tree:
         raise UserError(
             f"{path_or_name} is a training recipe; evaluate its run: rlvr eval --model RUN --bench NAME"
@@ -58,31 +69,69 @@ def load_eval(
         tree = tree | {key: tree.get(key, {}) | value if isinstance(value, dict) else value}
     tree = apply(command.values, tree)  # once more: --data has replaced the source they may speak of
     if not tree.get("benches") or "path" not in tree.get("model", {}):
-        raise UserError("eval needs a model and benches: --model PATH --bench NAME[,NAME]; --list shows them")
-    place = Place(recipe.name if recipe else "command line", command.keys())
+        raise UserError(
+            "eval needs a model and benches: --model PATH --bench NAME[,NAME] (--list shows them), or --data "
+            "FILE with "
+            "problems of your own"
+        )
+    tree["plugins"] = plugins
+    place = Place(recipe.name if recipe else "command line", command.keys(), places)
     typed = build(EvalRecipe, tree, place)
     check(typed, place)
     return typed
 
 
+def _origin(rescore: str | None, benches: list[str], of_run: Tree, model: str | None) -> Path | None:
+    """Where the verifiers of these benches come from: results to be judged anew, or a run's own benches."""
+    if rescore is not None:
+        return next(iter(result_files(rescore, benches).values())).parent
+    return Path(str(model)).expanduser() if any(name in of_run for name in benches) else None
+
+
+def _model(option: str | None, overrides: list[str]) -> str | None:
+    given = [text.partition("=")[2] for text in overrides if text.startswith("model.path=")]
+    return given[-1] if option is None and given else option
+
+
+def run_benches(model: str | None) -> dict[str, Tree]:
+    """Benches of the run that a model is of, `final/` or not, by its `recipe.yaml`: none, where it is of no
+    run."""
+    for folder in (Path(model).expanduser(), Path(model).expanduser().parent) if model else ():
+        if (folder / "recipe.yaml").is_file():
+            section = files.load_yaml(folder / "recipe.yaml").get("eval")
+            found = section.get("benches") if isinstance(section, dict) else None
+            return found if isinstance(found, dict) else {}
+    return {}
+
+
 @contextmanager
-def _search(benches: list[str], recipe: Path | None) -> Iterator[tuple[list[str], list[Path]]]:
-    """Names of the benches, and the folder to search first: files of the user, brought together there."""
+def _search(
+    benches: list[str], recipe: Path | None, of_run: dict[str, Tree]
+) -> Iterator[tuple[list[str], list[Path]]]:
+    """Names of the benches, and the folder to search first: files of the user, brought together there.
+
+    Benches of the run are no files and left out: those whose names no file has, and those of held-out
+    problems.
+    """
     with TemporaryDirectory() as folder:
         group = Path(folder) / "bench"
         group.mkdir()
-        names = []
+        names, packaged = [], shipped_recipes.options("bench")
         for given in benches:
             file = _own(given, recipe)
             if file is not None:
                 _check_alone(file, recipe)
                 shutil.copyfile(file, group / file.name)
-            elif given not in shipped_recipes.options("bench"):
-                raise UserError(
-                    f"--bench: there is no bench '{given}'{hint(given, shipped_recipes.options('bench'))}"
-                )
+            elif given in of_run and (given not in packaged or _is_held_out(of_run[given])):
+                continue
+            elif given not in packaged:
+                raise UserError(f"--bench: there is no bench '{given}'{hint(given, [*packaged, *of_run])}")
             names.append(file.stem if file else given)
         yield names, [Path(folder)]
+
+
+def _is_held_out(bench: Tree) -> bool:
+    return bool(bench.get("source", {}).get("held_out"))
 
 
 def _own(given: str, recipe: Path | None) -> Path | None:
@@ -119,10 +168,9 @@ def _stored(given: str, benches: list[str]) -> Tree:
 
 def _verifier(name: str) -> Tree:
     """An entry of conf/verifier."""
-    if name not in shipped_recipes.options("verifier"):
-        raise UserError(
-            f"--verifier: there is no verifier '{name}'{hint(name, shipped_recipes.options('verifier'))}"
-        )
+    known = files.entries("verifier")
+    if name not in known:
+        raise UserError(f"--verifier: there is no verifier '{name}'{hint(name, known)}")
     tree: Tree = files.compose(None, parse([f"+verifier@verifier={name}"]))["verifier"]
     return tree
 

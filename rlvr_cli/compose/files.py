@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from hydra import compose as hydra_compose
@@ -17,19 +19,27 @@ from omegaconf.errors import GrammarParseError, OmegaConfBaseException
 from yaml import YAMLError
 
 from rlvr_cli import algorithms
+from rlvr_cli.compose import find_plugins
 from rlvr_cli.compose.overrides import CommandLine
 from rlvr_cli.core import shipped_recipes
 from rlvr_cli.core.errors import UserError, hint
+from rlvr_cli.core.files import write_atomically
 from rlvr_cli.core.flatten import deeper
 from rlvr_cli.core.yaml_bounds import MAX_LEVELS, check_yaml
 
 Tree = dict[str, Any]
 
 
-def compose(recipe: Path | None, command: CommandLine, search: Sequence[Path] = ()) -> Tree:
+def compose(
+    recipe: Path | None,
+    command: CommandLine,
+    search: Sequence[Path] = (),
+    presets: Mapping[str, Tree] | None = None,
+) -> Tree:
     """The files of a recipe with the groups chosen on the command line; nothing is checked yet.
 
-    `search`: folders of groups that come before those beside the recipe and those of the package.
+    `search`: folders of groups that come before those of plugins and those of the package.
+    `presets`: what stands for presets that Hydra cannot read.
     """
     named = {group for _, body in chain(recipe) for group in groups_of(body)}
     swaps = [text for text in command.groups if text[0] not in "+~"]
@@ -43,35 +53,66 @@ def compose(recipe: Path | None, command: CommandLine, search: Sequence[Path] = 
     added = [
         f"+{text}" if text in swaps and text.split("=")[0] not in named else text for text in command.groups
     ]
+    search = [*search, *find_plugins.folders()]
     _check_entries(recipe, command.groups, [*search, *([recipe.parent] if recipe else [])])
-    tree = _run_hydra(recipe, added, search)
+    tree = _run_hydra(recipe, added, search, presets or {})
     for group in set(tree) & set(shipped_recipes.groups()):
         if not isinstance(tree[group], dict):
-            raise UserError(
-                f"{recipe.name if recipe else 'eval'}: {group}: {tree[group]} is no section of keys; "
-                f"an entry of the group is named in the defaults list: `- {group}: {tree[group]}`"
-            )
+            raise UserError(f"{recipe.name if recipe else 'eval'}: {_no_section(group, tree[group])}")
+    if "plugins" in tree and not any("plugins" in body for _, body in chain(recipe)):
+        raise UserError("plugins: an entry of a group sets them; they belong into the recipe itself")
     return tree
 
 
-def _run_hydra(recipe: Path | None, overrides: list[str], first: Sequence[Path]) -> Tree:
+def _no_section(group: str, value: Any) -> str:
+    if value is None:
+        return f"{group} is empty; are the lines below it indented?"
+    entry = f"an entry of the group is named in the defaults list: `- {group}: {value}`"
+    return f"{group}: {value} is no section of keys; {entry}{_model_path(group, value)}"
+
+
+def _model_path(group: str, value: Any) -> str:
+    """What to do where something else than an entry is called a model."""
+    if group != "model":
+        return ""
+    return f"; a folder or hub id goes into model.path: `model: {{path: {value}}}`, or model.path={value}"
+
+
+def _store(recipe: Path | None, folders: Sequence[Path]) -> None:
+    """The groups and the config that are no files."""
     store = ConfigStore.instance()
+    for group in ("algorithm", "verifier"):  # of an earlier recipe, which may have had other plugins
+        store.repo.pop(group, None)
     store.store(group="algorithm", name="sft", node={"name": "sft"})
     for axis in algorithms.AXES:
         for name in algorithms.options(axis):
             store.store(group=f"algorithm/{axis}", name=name, node={"name": name})
+    for name in find_plugins.plugin_verifiers():
+        if any((folder / "verifier" / f"{name}.yaml").is_file() for folder in folders):
+            continue  # Hydra would take the node for the schema of the file
+        store.store(group="verifier", name=name, node={"name": name})
     # Overrides of groups need a primary config; this one stands for a file beside the recipe.
     defaults = [_as_config(recipe)] if recipe else []
     store.store(name="_main_", node={"defaults": [*defaults, "_self_"]})
+
+
+def _run_hydra(
+    recipe: Path | None, overrides: list[str], first: Sequence[Path], presets: Mapping[str, Tree]
+) -> Tree:
     folder = recipe.parent if recipe else shipped_recipes.RECIPES.resolve()
-    places = [
-        *(f"file://{place}" for place in first),
-        f"file://{shipped_recipes.RECIPES}",
-        "pkg://rlvr_cli.conf",
-    ]
-    search = f"hydra.searchpath=[{','.join(json.dumps(place) for place in places)}]"
+    _store(recipe, [folder, *first])
     try:
-        with initialize_config_dir(str(folder), version_base="1.3"):
+        with ExitStack() as stack:
+            made = stack.enter_context(TemporaryDirectory())
+            for name, body in presets.items():
+                write_atomically(Path(made, "algorithm", f"{name}.yaml"), OmegaConf.to_yaml(body))
+            files = [folder, *first] if presets else first  # what is made comes first, even before the folder
+            places = [
+                *(f"file://{place}" for place in [*files, shipped_recipes.RECIPES]),
+                "pkg://rlvr_cli.conf",
+            ]
+            search = f"hydra.searchpath=[{','.join(json.dumps(place) for place in places)}]"
+            stack.enter_context(initialize_config_dir(made if presets else str(folder), version_base="1.3"))
             return OmegaConf.to_container(hydra_compose("_main_", [search, *overrides]))  # type: ignore[return-value]
     except (HydraException, OmegaConfBaseException, YAMLError, ValueError, RecursionError) as error:
         message = _explain(error)
@@ -185,13 +226,16 @@ def _explain(error: Exception) -> str:
     if isinstance(error, YAMLError):
         mark = getattr(error, "problem_mark", None)
         where = f"line {mark.line + 1}: " if mark else ""
-        return f"{where}not valid YAML: {getattr(error, 'problem', None) or str(error).splitlines()[0]}"
+        said = getattr(error, "problem", None) or str(error).splitlines()[0]
+        return f"{where}not valid YAML: {said}{_yaml_advice(said)}"
     text = f"{error} {error.__cause__ or ''}"
     absent = re.search(r"Could not (?:find|load) '([\w./@-]+)'", text)
     if absent:
         group, _, entry = absent[1].rpartition("/")
+        if absent[1].startswith("model/"):  # a path, or a hub id
+            group, _, entry = absent[1].partition("/")
         known = entries(group) if group else shipped_recipes.recipes()
-        return f"there is no {group or 'recipe'} '{entry}'{hint(entry, known)}"
+        return f"there is no {group or 'recipe'} '{entry}'{hint(entry, known)}{_model_path(group, entry)}"
     twice = re.search(r"Multiple values for ([\w./@-]+)\.|([\w./@-]+) appears more than once", text)
     if twice:
         group = twice[1] or twice[2]
@@ -203,7 +247,18 @@ def _explain(error: Exception) -> str:
     return re.split(r"\n|full_key:|object_type=|To append to your config", text.strip())[0].strip()
 
 
+def _yaml_advice(said: str) -> str:
+    """What to do about the two commonest slips."""
+    if "\\t" in said:
+        return "; indent with spaces, not with tabs"
+    if said.startswith("expected <block end>, but found '<scalar>'"):
+        return "; text that begins with { or [ or a quotation mark stands in quotation marks as a whole"
+    return ""
+
+
 def entries(group: str) -> list[str]:
-    """Names a group offers: options of an algorithm's axis, or packaged files."""
+    """Names a group offers: options of an algorithm's axis, or files of the package and of plugins."""
     parent, _, axis = group.partition("/")
-    return list(algorithms.options(axis)) if axis in algorithms.AXES else shipped_recipes.options(parent)
+    if axis in algorithms.AXES:
+        return list(algorithms.options(axis))
+    return [*shipped_recipes.options(parent), *find_plugins.entries(parent)]

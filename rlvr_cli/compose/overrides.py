@@ -71,7 +71,8 @@ def _parse(text: str) -> Override:
         raise UserError(f"{text}: the value has special characters; as text it is written {quoted}") from None
     if override.is_sweep_override():
         raise UserError(
-            f"{text}: a run takes one value; lists are written [a,b], text with a comma '\"a,b\"'"
+            f"{text}: a run takes one value; several runs are a sweep (rlvr sweep); lists are written [a,b], "
+            "text with a comma '\"a,b\"'"
         )
     return override
 

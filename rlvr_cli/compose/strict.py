@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, is_dataclass
 from typing import Any, TypeVar
 
 from omegaconf import DictConfig, OmegaConf
@@ -18,8 +18,9 @@ from omegaconf.errors import (
 
 from rlvr_cli import algorithms, verifiers
 from rlvr_cli.compose.interpolations import check_interpolations
+from rlvr_cli.compose.plugin_places import Places
 from rlvr_cli.core.errors import UserError, hint
-from rlvr_cli.schema import Bench, Recipe, SFTRecipe, Source, Stage, VerifyRecipe
+from rlvr_cli.schema import Bench, Recipe, SFTRecipe, Source, Stage, VerifyRecipe, foreign_names
 
 T = TypeVar("T")
 Tree = dict[str, Any]
@@ -32,6 +33,8 @@ class Place:
     file: str
     overrides: list[str]
     """Keys set on the command line."""
+    places: Places = field(default_factory=Places)
+    """Where paths of the user's code are looked for."""
 
     def of(self, key: str) -> str:
         parts = key.split(".")
@@ -40,6 +43,16 @@ class Place:
             if parts[: len(known)] == known[: len(parts)]:
                 return "command line"
         return self.file
+
+    def code(self, key: str, text: str) -> str:
+        """The absolute path of a file of the user's code."""
+        if "${" in text:
+            raise UserError(f"{self.of(key)}: {key}: a path of code is written out, without ${{...}}")
+        found = self.places.find(text)
+        if found is None or not found.is_file():
+            folders = " or ".join(map(str, dict.fromkeys(self.places.folders)))
+            raise UserError(f"{self.of(key)}: {key}: there is no file {text}; looked in {folders}")
+        return str(found)
 
     def complain(self, error: ValueError) -> UserError:
         """A rule that was broken; the rules name the key first."""
@@ -54,12 +67,12 @@ def build(root: type[T], tree: Tree, place: Place) -> T:
     try:
         check_interpolations(tree)
         config = OmegaConf.merge(schema, tree)
-        if missing := sorted(OmegaConf.missing_keys(config)):
+        if missing := sorted(OmegaConf.missing_keys(config) | set(_left_open(tree))):
             raise UserError(f"{place.file}: required keys are not set: {', '.join(missing)}")
         _check_shapings(config)
         return OmegaConf.to_object(config)  # type: ignore[return-value]
     except OmegaConfBaseException as error:
-        raise UserError(_explain(error, schema, place)) from error
+        raise UserError(_explain(error, schema, place, tree)) from error
     except ValueError as error:  # __post_init__ of a section
         raise place.complain(error) from error
     except OverflowError as error:  # an integer where a float belongs, of more than 308 digits
@@ -120,7 +133,11 @@ def _sections(tree: Tree, key: str) -> Tree:
 
 
 def _verifier(section: Any, key: str, place: Place) -> DictConfig:
-    return _named(section, key, verifiers.names(), verifiers.find, place)
+    schema = _named(section, key, verifiers.names(), verifiers.find, place)
+    for name in getattr(verifiers.find(section["name"]), "code_paths", ()):
+        if isinstance(section.get(name), str):
+            section[name] = place.code(f"{key}.{name}", section[name])
+    return schema
 
 
 def _named(section: Any, key: str, names: Any, find: Callable[[str], type], place: Place) -> DictConfig:
@@ -135,10 +152,22 @@ def _named(section: Any, key: str, names: Any, find: Callable[[str], type], plac
     return OmegaConf.structured(find(section["name"]))
 
 
-def _explain(error: OmegaConfBaseException, schema: DictConfig, place: Place) -> str:
+def _left_open(node: Any, key: str = "") -> Iterator[str]:
+    """Keys that a recipe gives as `???`. A merge skips them, so that a default would take their place."""
+    if node == "???":
+        yield key
+    below = node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, list) else ()
+    for name, child in below:
+        yield from _left_open(child, f"{key}.{name}" if key else str(name))
+
+
+def _explain(error: OmegaConfBaseException, schema: DictConfig, place: Place, tree: Tree) -> str:
     key = error.full_key or str(error.key or "")
     if isinstance(error, ConfigKeyError | ConfigTypeError) and "not in '" in str(error):
-        return f"{place.of(key)}: unknown key '{key}'{_elsewhere(key, schema) or _nearest(key, schema)}"
+        whole = _first_below(key, tree)
+        if not (elsewhere := _elsewhere(key, schema)) and (theirs := foreign_names.said(whole, schema)):
+            return f"{place.of(key)}: unknown key '{whole}'{theirs}"
+        return f"{place.of(key)}: unknown key '{key}'{elsewhere or _nearest(key, schema)}"
     message = str(error.msg or error).splitlines()[0]
     if isinstance(error, InterpolationToMissingValueError):  # out: runs/${name} without a name
         return f"{place.file}: required keys are not set: {message.rpartition(' ')[2]}"
@@ -154,10 +183,27 @@ def _check_sections(tree: Tree, schema: DictConfig, place: Place, prefix: str = 
         child = schema._get_node(key) if key in schema else None
         if not isinstance(child, DictConfig):
             continue
+        if child._is_none() and isinstance(value, dict) and is_dataclass(child._metadata.ref_type):
+            schema[key] = child = OmegaConf.structured(child._metadata.ref_type)  # optional, and given
         if isinstance(value, dict):
             _check_sections(value, child, place, f"{path}.")
         elif value is not None:
-            raise UserError(f"{place.of(path)}: {path} is '{value}'; it must be a section of keys")
+            theirs = foreign_names.said(path, schema) if prefix else ""
+            said = theirs or "; it must be a section of keys"
+            raise UserError(f"{place.of(path)}: {path} is '{value}'{said}")
+        elif not child._is_optional():
+            raise UserError(f"{place.of(path)}: {path} is empty; are the lines below it indented?")
+
+
+def _first_below(key: str, tree: Tree) -> str:
+    """The whole key of the first value that stands under `key`: `a.b.c` for `a` where `a: {b: {c: 1}}`."""
+    node: Any = tree
+    for part in key.split("."):
+        node = node.get(part) if isinstance(node, dict) else None
+    while isinstance(node, dict) and node:
+        part, node = next(iter(node.items()))
+        key = f"{key}.{part}"
+    return key
 
 
 def _elsewhere(key: str, schema: DictConfig) -> str:

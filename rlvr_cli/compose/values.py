@@ -19,6 +19,10 @@ def least(low: float) -> tuple[str, Any]:
     return f"at least {low:g}", lambda value: value >= low
 
 
+def is_holdout(value: float) -> bool:
+    return 0 < value < 1 or (value >= 1 and value == int(value))
+
+
 POSITIVE = ("above 0", lambda value: value > 0)
 SHARE = ("above 0 and at most 1", lambda value: 0 < value <= 1)
 FRACTION = ("at least 0 and below 1", lambda value: 0 <= value < 1)
@@ -30,7 +34,14 @@ RULES: dict[type, dict[str, tuple[str, Any]]] = {
         ("hidden_size", "layers", "heads", "kv_heads", "max_positions"), least(1)
     ),
     schema.Model: {"path": GIVEN, "attention": GIVEN},
-    schema.Source: {"path": GIVEN, "split": GIVEN, "shots": least(0), "weight": least(0), "limit": least(1)},
+    schema.Source: {
+        "path": GIVEN,
+        "split": GIVEN,
+        "shots": least(0),
+        "weight": least(0),
+        "limit": least(1),
+        "holdout": ("a share below 1, or from 1 on a number of prompts", is_holdout),
+    },
     schema.Rollout: {
         "max_prompt_tokens": least(1),
         "max_rounds": least(1),

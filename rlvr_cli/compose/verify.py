@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from rlvr_cli.compose import files
+from rlvr_cli.compose import files, user_code
 from rlvr_cli.compose.overrides import apply, parse
 from rlvr_cli.compose.strict import Place, build
 from rlvr_cli.core import shipped_recipes
@@ -19,15 +19,17 @@ def load_verify(
 
     `data`: an entry of conf/data or conf/bench (whose verifier serves where none is named), or a path.
     """
-    for name in verifiers:
-        if name not in shipped_recipes.options("verifier"):
-            raise UserError(f"there is no verifier '{name}'{hint(name, shipped_recipes.options('verifier'))}")
     if options and len(verifiers) != 1:
         raise UserError("--option is for one verifier; of several, set verifiers.NAME.KEY=VALUE")
+    settings = parse([*(f"verifiers.{verifiers[0]}.{option}" for option in options), *overrides])
+    plugins, places = user_code.of_recipe(None, settings)
+    known = files.entries("verifier")
+    for name in verifiers:
+        if name not in known:
+            raise UserError(f"there is no verifier '{name}'{hint(name, known)}")
     command = parse(
         [*(f"+verifier@verifiers.{name}={name}" for name in verifiers), *_data_group(data, verifiers)]
     )
-    settings = parse([*(f"verifiers.{verifiers[0]}.{option}" for option in options), *overrides])
     if settings.groups:
         raise UserError(f"{settings.groups[0]}: groups belong to recipes; name verifiers with --verifier")
     tree = files.compose(None, command)
@@ -38,10 +40,10 @@ def load_verify(
             tree["verifiers"] = {bench["verifier"]["name"]: bench["verifier"]}
     elif data is not None and "source" not in tree:
         tree["source"] = {"path": data}
-    tree = apply(settings.values, tree)
+    tree = apply(settings.values, tree) | {"plugins": plugins}
     if not tree.get("verifiers"):
-        raise UserError(f"name a verifier: --verifier NAME{hint('', shipped_recipes.options('verifier'))}")
-    return build(VerifyRecipe, tree, Place("command line", settings.keys()))
+        raise UserError(f"name a verifier: --verifier NAME{hint('', known)}")
+    return build(VerifyRecipe, tree, Place("command line", settings.keys(), places))
 
 
 def _data_group(data: str | None, verifiers: list[str]) -> list[str]:

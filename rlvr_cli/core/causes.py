@@ -11,12 +11,15 @@ MISSING = (Reason.timeout.value, Reason.crash.value)
 """Reasons that mean: there is no verdict."""
 
 
-def causes(found: Iterable[tuple[str, str]]) -> Counter[str]:
-    """How often each cause occurs among (reason, detail) pairs of verdicts; those with a score have none."""
+def causes(found: Iterable[tuple[str, str]], silent: bool = False) -> Counter[str]:
+    """How often each cause occurs among (reason, detail) pairs of verdicts; those with a score have none.
+
+    `silent`: that a verifier has no say is one as well.
+    """
     return Counter(
         f"{reason}: {' '.join(detail.split())}" if detail else reason
         for reason, detail in found
-        if reason in MISSING
+        if reason in MISSING or (silent and reason == Reason.no_say.value)
     )
 
 

@@ -1,4 +1,4 @@
-"""Result files of evaluations, found and read. Imports nothing heavy."""
+"""Result files of evaluations: found, read, and what makes two incomparable. Imports nothing heavy."""
 
 from __future__ import annotations
 
@@ -10,6 +10,11 @@ from rlvr_cli.core.errors import UserError, hint
 from rlvr_cli.core.files import from_json
 
 KEYS = {"bench", "summary", "protocol", "source", "verifier", "problems"}
+IGNORED = (
+    *("note", "seed", "pass_at", "majority", "problems", "limit", "verifiers", "weight", "path"),
+    *("holdout", "held_out"),
+)
+"""Parts of the protocol that may differ: they say nothing of how a problem is asked or judged."""
 
 
 def result_files(given: str, benches: list[str]) -> dict[str, Path]:
@@ -62,3 +67,39 @@ def _whole(row: dict[str, Any]) -> dict[str, Any]:
         "scores": [None if reason in MISSING else score for score, reason in pairs],
         "details": [""] * len(pairs),
     }
+
+
+def right(row: dict[str, Any]) -> list[bool]:
+    """Of the samples that have a verdict."""
+    return [bool(correct) for correct in row["correct"] if correct is not None]
+
+
+def share_right(row: dict[str, Any]) -> float | None:
+    """Of the samples that have a verdict; None where none has."""
+    judged = right(row)
+    return sum(judged) / len(judged) if judged else None
+
+
+def differences(a: dict[str, Any], b: dict[str, Any]) -> list[str]:
+    """What makes two results incomparable: `k (4, 8)`, ..."""
+    found = [f"bench ({a['bench']}, {b['bench']})"] if a["bench"] != b["bench"] else []
+    for part in ("protocol", "source", "verifier"):
+        for key in sorted(set(a[part]) | set(b[part])):
+            mine, other = a[part].get(key), b[part].get(key)
+            if key not in IGNORED and mine != other:
+                found.append(f"{part}.{key} ({_short(mine)}, {_short(other)})")
+    ids = [{row["id"] for row in result["problems"]} for result in (a, b)]
+    if ids[0] != ids[1]:
+        found.append(f"problems ({len(ids[0])}, {len(ids[1])}; {len(ids[0] & ids[1])} in both)")
+    asked = [
+        {row["id"]: [row["answer"], *row.get("alternatives", [])] for row in result["problems"]}
+        for result in (a, b)
+    ]
+    if changed := [key for key in ids[0] & ids[1] if asked[0][key] != asked[1][key]]:
+        found.append(f"gold answers (of {len(changed)} problems)")
+    return found
+
+
+def _short(value: Any) -> str:
+    text = " ".join(str(value).split())
+    return text if len(text) <= 40 else text[:39] + "…"

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from rlvr_cli.core.documentation import MODELINE
 from rlvr_cli.core.errors import UserError, hint
 
 CONF = Path(__file__).parents[1] / "conf"
@@ -55,11 +56,22 @@ def named(name: str) -> Path:
 
 
 def describe(path: Path) -> str:
-    """The first comment line of a recipe or group entry."""
+    """The first comment line of a recipe or group entry, but for the one that is meant for editors."""
     for line in path.read_text().splitlines():
-        if line.startswith("#"):
+        if line.startswith("#") and not line.startswith(MODELINE):
             return line.lstrip("# ")
     return ""
+
+
+def comment(path: Path) -> str:
+    """The first paragraph of the comment a recipe or group entry begins with, on one line."""
+    lines: list[str] = []
+    for line in path.read_text().splitlines():
+        text = line.lstrip("# ").strip() if line.startswith("#") else ""
+        if (not text and lines) or (line.strip() and not line.startswith("#")):
+            break
+        lines += [text] if text and not line.startswith(MODELINE) else []
+    return " ".join(lines)
 
 
 def default_recipe(verb: str) -> tuple[str, list[str]]:

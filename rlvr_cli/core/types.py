@@ -17,6 +17,16 @@ if TYPE_CHECKING:
 
 
 @dataclass(slots=True, kw_only=True)
+class Raw:
+    """What a row holds that a problem has in another form."""
+
+    columns: dict[str, Any]
+    """The columns of prompt, gold and id, as the data set has them; the others are in `Problem.extra`."""
+    gold: Any
+    """The gold answer in its own type; None where there is none."""
+
+
+@dataclass(slots=True, kw_only=True)
 class Problem:
     """One verifiable problem with its prompt already tokenised."""
 
@@ -37,6 +47,10 @@ class Problem:
     set has it (text or messages), before any template."""
     alternatives: list[str] = field(default_factory=list)
     """Further gold answers: any of them counts as `answer` does."""
+    messages: list[dict[str, str]] = field(default_factory=list)
+    """The prompt as messages, for a server with a chat template of its own; then there are no `tokens`."""
+    raw: Raw | None = None
+    """None where no verifier asks for it."""
 
     @property
     def golds(self) -> list[str]:
@@ -76,7 +90,8 @@ class Completion:
 
 class Reason(Enum):
     """Why a verdict is what it is. timeout and crash mean that there is no verdict: the response has not
-    caused them. What it does cause by its size or its time is `refused` and scores 0."""
+    caused them. What it does cause by its size or its time is `refused` and scores 0. no_say means that the
+    verifier leaves the sample to the others."""
 
     correct = "correct"
     wrong = "wrong"
@@ -85,12 +100,13 @@ class Reason(Enum):
     refused = "refused"
     timeout = "timeout"
     crash = "crash"
+    no_say = "no_say"
 
 
 @dataclass(slots=True, kw_only=True)
 class Verdict:
     score: float
-    """In [0, 1]; meaningless when the reason is timeout or crash."""
+    """In [0, 1], or where `raw` any number; meaningless when the reason is timeout, crash or no_say."""
     reason: Reason
     extracted: str | None = None
     """What was taken to be the answer."""
@@ -100,10 +116,21 @@ class Verdict:
     """Name -> (points, of how many): what a bench reports besides the score, e.g. instructions followed."""
     disputed: bool = False
     """Two ways of comparing disagree on it; it counts as `wrong`, and is written to `disputed.jsonl`."""
+    raw: bool = False
+    """The score is a user's own value, on a scale of its own: a reward as it is, not mapped by shaping."""
+    judged: float | None = None
+    """What says how right the response is, where that is not the score (verl's `acc`)."""
+    more: dict[str, float | str] = field(default_factory=dict)
+    """What else a user's function returned: numbers are metrics, text goes into the records."""
 
     @property
     def scored(self) -> bool:
-        return self.reason not in (Reason.timeout, Reason.crash)
+        return not self.missing and self.reason is not Reason.no_say
+
+    @property
+    def missing(self) -> bool:
+        """There should be a verdict, and is none."""
+        return self.reason in (Reason.timeout, Reason.crash)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -118,11 +145,15 @@ class Group:
     """Per completion: verifier name -> verdict."""
     scores: list[float] = field(default_factory=list)
     """Per completion: weighted sum over verifiers; NaN where there is no verdict."""
+    scales: list[tuple[float | None, float]] = field(default_factory=list)
+    """Per completion: the part of its score in [0, 1] (None: no such verifier had a say) and the part that is
+    `Verdict.raw`; empty where no verdict is."""
     correct: list[float] = field(default_factory=list)
-    """Per completion: 1.0 where the first verifier's reason is `correct`, else 0.0; NaN without a verdict."""
+    """Per completion: 1.0 where the first verifier's reason is `correct`, else 0.0; NaN without a verdict.
+    The first is the first that has a say."""
     first_scores: list[float] = field(default_factory=list)
-    """Per completion: score of the first verifier, partial credit included. Without a verdict NaN, or 0
-    where the recipe says so."""
+    """Per completion: score of the first verifier, partial credit included, or its `judged`. Without a
+    verdict NaN, or 0 where the recipe says so."""
     rewards: list[float] = field(default_factory=list)
     """Per completion: the shaped score, which advantages are made of."""
     advantages: list[float] = field(default_factory=list)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import MISSING, Field, fields, is_dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from typing import Any
 from rlvr_cli.core.files import write_atomically
 
 FILE = "keys_read.json"
-LAUNCHER = ("name", "out", "trainer.ranks", "faults.max_restarts")
+LAUNCHER = ("name", "out", "plugins", "trainer.ranks", "faults.max_restarts")
 """Keys that the command reads before there are ranks."""
 IN_VAIN = ("Bench.note", "Source.verifiers")
 """Keys that may be: a note speaks to people; a source's file serves sft too, where nothing is verified."""
@@ -36,14 +36,19 @@ class Usage:
 
     def __init__(self) -> None:
         self.recipe: Any = None
+        self._told: Callable[[str], bool] = lambda key: False
         self.read: set[str] = set()
         self._file: Path | None = None
         self._kept = 0
         self._hooked: set[type] = set()
 
-    def trace(self, recipe: Any, out: Path) -> None:
-        """Note from now on what is read of `recipe` and of whatever is made from it."""
-        self.recipe, self._file = recipe, out / "logs" / FILE
+    def trace(self, recipe: Any, out: Path, told: Callable[[str], bool] = lambda key: False) -> None:
+        """Note from now on what is read of `recipe` and of whatever is made from it.
+
+        `told`: dotted key -> whether nothing need be said of it: it was said before the start, or nobody has
+        set it.
+        """
+        self.recipe, self._file, self._told = recipe, out / "logs" / FILE, told
         self.read = set(json.loads(self._file.read_text())) if self._file.is_file() else set()
         self._kept = len(self.read)
         self._hooked = {type(node) for _, node in sections(recipe)}
@@ -80,7 +85,7 @@ class Usage:
         """Dotted keys that were set and not read; a verifier that no source names is one key."""
         if self.recipe is None:
             return []
-        named = _named_verifiers(self.recipe)
+        named = named_verifiers(self.recipe)
         entries = vars(self.recipe).get("verifiers", {}) if named is not None else {}
         keys = [f"verifiers.{key}" for key in entries if key not in (named or ())]
         for path, node in sections(self.recipe):
@@ -89,7 +94,7 @@ class Usage:
                 read = f"{type(node).__qualname__}.{field.name}"
                 if read not in self.read and read not in IN_VAIN and key not in LAUNCHER:
                     keys += [key] if _is_set(node, field) else []
-        return keys
+        return [key for key in keys if not self._told(key)]
 
 
 def sections(node: Any, path: str = "") -> Iterator[tuple[str, Any]]:
@@ -115,14 +120,21 @@ def _is_set(node: Any, field: Field[Any]) -> bool:
     return bool(value != default)
 
 
-def _named_verifiers(recipe: Any) -> set[str] | None:
+def named_verifiers(recipe: Any) -> set[str] | None:
     """Verifiers that sources or the diagnosis name; None where rows name their own."""
     values = vars(recipe)
     sources = [vars(source) for source in values.get("data", {}).values()]
     if any("verifiers" in source["columns"] for source in sources):
         return None
     second = vars(values["diagnosis"])["second_verifier"] if "diagnosis" in values else None
-    return {name for source in sources for name in source["verifiers"]} | ({second} if second else set())
+    routes = [
+        name for source in sources for names in vars(source["verifiers_by"])["map"].values() for name in names
+    ]
+    return (
+        {name for source in sources for name in source["verifiers"]}
+        | {*routes}
+        | ({second} if second else set())
+    )
 
 
 usage = Usage()

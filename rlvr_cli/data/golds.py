@@ -134,11 +134,14 @@ def _several(value: Any, column: str, where: str) -> list[Any]:
 def keep_usable(row: Row, where: str, fault: Fault) -> list[str]:
     """Leave the row the golds its verifiers can use; why the others, or all, cannot be.
 
-    Afterwards `answer` is the first usable one, None where there is none, "" where nobody reads it.
+    Afterwards `answer` is the first usable one, None where there is none, "" where nobody reads it. UserError
+    where somebody reads one that has no form of an answer.
     """
     given = [] if row["answer"] is None else [row["answer"], *row["alternatives"]]
     if not given:
         why = fault(row, None)
+        if why is not None and row.get("unreadable") is not None:
+            raise UserError(row["unreadable"])
         row["answer"] = "" if why is None else None
         return [] if why is None else [f"{where}: {why}" if why else row["faults"][0]]
     usable, faults = [], list(row["faults"])

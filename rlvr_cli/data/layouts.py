@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from rlvr_cli.core.errors import UserError
+from rlvr_cli.core.types import Raw
 from rlvr_cli.data import programs
 from rlvr_cli.data.golds import golds
 
@@ -175,23 +176,40 @@ def text_or_messages(value: Any, column: str, where: str) -> str | list[dict[str
 
 
 def problem(raw: Row, columns: Columns, where: str) -> Row:
-    """{id, prompt, answer, alternatives, faults, extra}; id is None where the file has none.
+    """{id, prompt, answer, alternatives, faults, unreadable, extra, raw}; id is None where the file has none.
 
-    `answer` is None where there is no gold; `faults` says why, and why some of several are none.
+    `answer` is None where there is no gold; `faults` says why, and why some of several are none. Where there
+    is one that has no form of an answer, `unreadable` says so: for verifiers that take any (`raw`).
     """
     prompt = text_or_messages(_value(raw, columns, "prompt", where), columns["prompt"], where)
     if isinstance(prompt, list) and prompt[-1]["role"] == "assistant":
         prompt = prompt[:-1]  # A `messages` column ends with the reply the model is to find itself.
         if not prompt:
             raise UserError(f"{where}: '{columns['prompt']}' holds a reply and no request")
-    found, faults = _golds(raw, columns, where)
+    unreadable = None
+    try:
+        found, faults = _golds(raw, columns, where)
+    except UserError as error:
+        found, faults, unreadable = [], [str(error)], str(error)
     used = {columns["prompt"], columns.get("answer"), columns.get("id")}
     extra = {name: value for name, value in raw.items() if name not in used}
     mapped = [ours for ours in columns if ours not in ("prompt", "answer", "id")]
     extra |= {ours: _value(raw, columns, ours, where) for ours in mapped}
     identity = _value(raw, columns, "id", where) if "id" in columns else None
     golds_of_row = {"answer": next(iter(found), None), "alternatives": found[1:], "faults": faults}
-    return {"id": identity, "prompt": prompt, **golds_of_row, "extra": extra}
+    more = {"unreadable": unreadable, "raw": raw_of(raw, columns)}
+    return {"id": identity, "prompt": prompt, **golds_of_row, "extra": extra, **more}
+
+
+def raw_of(raw: Row, columns: Columns) -> Raw:
+    """What of a row a problem has in another form."""
+    path = columns.get("answer")
+    try:
+        gold = None if path is None else lookup(raw, path)
+    except KeyError:
+        gold = None
+    names = {"prompt", columns.get("prompt"), path, columns.get("id")}
+    return Raw(columns={name: raw[name] for name in names if name in raw}, gold=gold)
 
 
 def _golds(raw: Row, columns: Columns, where: str) -> tuple[list[str], list[str]]:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Set
 from typing import TYPE_CHECKING, Any
 
 from rlvr_cli import schema
-from rlvr_cli.core.errors import UserError
+from rlvr_cli.core.errors import UserError, hint
 from rlvr_cli.core.types import Problem
 from rlvr_cli.data.golds import AskVerifiers, any_text
-from rlvr_cli.data.layouts import PROBLEMS
+from rlvr_cli.data.layouts import PROBLEMS, lookup
 from rlvr_cli.data.shots import Shots, examples
 from rlvr_cli.data.sources import Report, select
 
@@ -34,21 +34,37 @@ def render(
     return text, encode_plain(text, tokenizer)
 
 
+def as_messages(row: dict[str, Any], source: schema.Source) -> Messages:
+    """The prompt for a server with a chat template of its own; worked examples are turns before it."""
+    return before_last_user(conversation(row["prompt"], source), row.get("shots", []), source)
+
+
+def shown(messages: Messages) -> str:
+    """Messages as a reader sees them; a single one of the user as it is."""
+    if [message["role"] for message in messages] == ["user"]:
+        return messages[0]["content"]
+    return "\n\n".join(f"{message['role']}: {message['content']}" for message in messages)
+
+
 def problems(
     name: str,
     source: schema.Source,
-    tokenizer: PreTrainedTokenizerBase,
+    tokenizer: PreTrainedTokenizerBase | None,
     max_prompt_tokens: int,
     seed: int,
     remedy: str = "raise rollout.max_prompt_tokens",
     look: Callable[[dict[str, Any]], None] | None = None,
     ask: AskVerifiers | None = None,
     refused: Callable[[dict[str, Any], str | None, str], None] = lambda row, gold, why: None,
+    apart: Set[int] = frozenset(),
+    raw: bool = False,
 ) -> tuple[list[Problem], Report]:
     """All problems of a source that have a usable gold and a prompt that fits; what became of the others.
 
-    `look` is shown each row {id, prompt, answer, extra} as the file has it; `ask` says why the verifiers of
-    a row cannot use a gold, without it any text is one; `refused` is told of each (row, gold, why).
+    Without a tokenizer prompts are messages, whose length is not known. `look` is shown each row {id, prompt,
+    answer, extra} as the file has it; `ask` says why the verifiers of
+    a row cannot use a gold, without it any text is one; `refused` is told of each (row, gold, why). `apart`:
+    prompts that other sources hold out (`sources.held_out`). `raw`: problems have the columns as they are.
     """
     report, kept = Report(name=name), []
     shots_of = examples(name, source, seed)
@@ -61,11 +77,12 @@ def problems(
             refused(row, gold, why)
         return why
 
-    for row in select(source, seed, PROBLEMS, report, fault):
+    for row in select(source, seed, PROBLEMS, report, fault, apart):
         if look is not None:
             look(row)
         row["shots"] = shots_of(row)
-        text, tokens = render(row, source, tokenizer)
+        messages = as_messages(row, source) if tokenizer is None else []
+        text, tokens = (shown(messages), []) if tokenizer is None else render(row, source, tokenizer)
         if len(tokens) > max_prompt_tokens:
             report.too_long += 1
             continue
@@ -79,14 +96,14 @@ def problems(
                 source=name,
                 verifiers=routed(row, source),
                 extra=row["extra"] | {"prompt": row["prompt"]},
+                messages=messages,
+                raw=row["raw"] if raw else None,
             )
         )
     report.kept, report.tokens = len(kept), sum(len(problem.tokens) for problem in kept)
     if not kept:
-        raise UserError(
-            f"{name}: all {report.too_long} prompts of '{source.path}' are longer than "
-            f"{max_prompt_tokens} tokens; {remedy}"
-        )
+        limit = f"longer than {max_prompt_tokens} tokens"
+        raise UserError(f"{name}: all {report.too_long} prompts of '{source.path}' are {limit}; {remedy}")
     return kept, report
 
 
@@ -102,10 +119,29 @@ def guesses_read(found: list[Problem], verifier: Any, key: str) -> str | None:
 
 
 def routed(row: dict[str, Any], source: schema.Source) -> list[str]:
-    """The verifiers a row names (a list, or text with commas) where `columns` says so; else the source's."""
+    """The verifiers a row names (a list, or text with commas) where `columns` says so; else those that
+    `verifiers_by` has for it, or the source's."""
+    if source.verifiers_by.column is not None:
+        return by_column(row, source)
     own = row["extra"].get("verifiers") if "verifiers" in source.columns else None
     names = [name.strip() for name in own.split(",")] if isinstance(own, str) else list(own or [])
     return [str(name) for name in names if name] or list(source.verifiers)
+
+
+def by_column(row: dict[str, Any], source: schema.Source) -> list[str]:
+    """The verifiers of the first entry of `verifiers_by.map` that fits the row; UserError without one."""
+    by = source.verifiers_by
+    where = f"'{source.path}' row {row['id']}"
+    try:
+        value = str(lookup(row["extra"], str(by.column)))
+    except KeyError:
+        raise UserError(f"{where} has no column '{by.column}' (verifiers_by.column)") from None
+    for wanted, verifiers in by.map.items():
+        if value == wanted or (wanted.endswith("*") and value.startswith(wanted[:-1])):
+            return list(verifiers)
+    raise UserError(
+        f"{where}: {by.column} is '{value}', for which verifiers_by.map has no verifiers{hint(value, by.map)}"
+    )
 
 
 def uses_chat(prompt: str | Messages, source: schema.Source, tokenizer: PreTrainedTokenizerBase) -> bool:

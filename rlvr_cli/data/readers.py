@@ -24,18 +24,44 @@ Located = tuple[str, dict[str, Any]]
 
 def read(source: schema.Source) -> Iterator[Located]:
     """Rows of a local path if there is one or it can only be one; otherwise of the hub id."""
-    path = Path(source.path).expanduser()
-    if path.is_dir():
-        place: Path | None = path
-    elif path.exists() or path.suffix in SUFFIXES or source.path.startswith((".", "/", "~")):
-        place = path
-    else:
-        place = local_copy(source)
-    if place is None:
+    files = local_files(source)
+    if files is None:
         yield from _hub(source)
         return
-    for file in data_files(place, source) if place.is_dir() else [place]:
+    for file in files:
         yield from _file(file)
+
+
+def local_files(source: schema.Source) -> list[Path] | None:
+    """The files of a source that is on this machine, or can only be; None: it is a hub id."""
+    path = Path(source.path).expanduser()
+    here = path.exists() or path.suffix in SUFFIXES or source.path.startswith((".", "/", "~"))
+    place = path if here else local_copy(source)
+    if place is None:
+        return None
+    return data_files(place, source) if place.is_dir() else [place]
+
+
+def count_rows(files: list[Path], most: int = 2**26) -> int | None:
+    """Rows of `.jsonl` and `.parquet` files without parsing them; None for other files, and more than `most`
+    bytes."""
+    if sum(file.stat().st_size for file in files) > most or {file.suffix for file in files} - {
+        ".jsonl",
+        ".parquet",
+    }:
+        return None
+    return sum(_parquet_rows(file) if file.suffix == ".parquet" else _lines(file) for file in files)
+
+
+def _lines(file: Path) -> int:
+    with open(file, "rb") as lines:
+        return sum(1 for line in lines if line.strip())
+
+
+def _parquet_rows(file: Path) -> int:
+    import pyarrow.parquet
+
+    return int(pyarrow.parquet.read_metadata(file).num_rows)
 
 
 def local_copy(source: schema.Source) -> Path | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Set
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -39,11 +40,17 @@ class ExampleSampler(Sampler[Example]):
 
 
 def examples(
-    name: str, source: schema.Source, tokenizer: PreTrainedTokenizerBase, max_length: int, seed: int
+    name: str,
+    source: schema.Source,
+    tokenizer: PreTrainedTokenizerBase,
+    max_length: int,
+    seed: int,
+    apart: Set[int] = frozenset(),
 ) -> tuple[list[Example], Report]:
-    """All examples of a source that fit, and what became of the others."""
+    """All examples of a source that fit, and what became of the others. `apart`: held out by other
+    sources."""
     report, kept = Report(name=name), []
-    for row in select(source, seed, EXAMPLES, report):
+    for row in select(source, seed, EXAMPLES, report, apart=apart):
         made = example(row, source, tokenizer)
         if len(made.tokens) > max_length:
             report.too_long += 1

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Set
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from typing import Any
 
 from rlvr_cli import schema
 from rlvr_cli.core.errors import UserError
 from rlvr_cli.data import bench_layouts, gym, synthetic
 from rlvr_cli.data.golds import Fault, any_text, keep_usable
+from rlvr_cli.data.holdout import place, side
 from rlvr_cli.data.layouts import PROBLEMS, Layout
 from rlvr_cli.data.readers import Located, read
 
@@ -30,6 +32,9 @@ class Report:
     """The first of them, and why."""
     unusable_golds: int = 0
     """Golds left out of rows that have others."""
+    held_out: int = 0
+    """Rows on the other side of a `holdout`: of a source those of the benches, of a bench those that
+    train."""
     too_long: int = 0
     kept: int = 0
     tokens: int = 0
@@ -37,7 +42,8 @@ class Report:
 
     def __str__(self) -> str:
         dropped = {"duplicates": self.duplicates, "too long": self.too_long}
-        notes = "".join(f", {count} {what} left out" for what, count in dropped.items() if count)
+        notes = f", {self.held_out} held out" if self.held_out else ""
+        notes += "".join(f", {count} {what} left out" for what, count in dropped.items() if count)
         if self.no_gold:
             notes += f", {without_gold(self.no_gold, self.no_gold_rows)}"
         if self.unusable_golds:
@@ -75,16 +81,44 @@ def rows(
 
 def normalised(source: schema.Source, seed: int, layout: Layout) -> Iterator[dict[str, Any]]:
     """Rows in one form; the layout is recognised in the first and holds for all."""
-    distinct = _Distinct()
+    distinct, asked = _Distinct(), side(source, lambda: _bare(source, seed, layout))
     for number, _, row in _parsed(source, seed, layout):
         row["id"] = distinct.id_of(row, number)
-        yield row
+        if asked(row):
+            yield row
+
+
+def first_rows(source: schema.Source, seed: int, layout: Layout, most: int) -> list[dict[str, Any]]:
+    """The first rows in one form, whatever becomes of them later; of a synthetic family only these are
+    made."""
+    return list(islice(_bare(source, seed, layout, most), most))
+
+
+def held_out(sources: Iterable[schema.Source], seed: int, layout: Layout) -> frozenset[int]:
+    """Places of the prompts that any of the sources holds out; nothing is read where there is but one
+    source."""
+    found = list(sources)
+    if len(found) < 2:
+        return frozenset()
+    return frozenset(
+        place(row["prompt"])
+        for source in found
+        if source.holdout is not None
+        for row in normalised(replace(source, held_out=True), seed, layout)
+    )
 
 
 def select(
-    source: schema.Source, seed: int, layout: Layout, report: Report, fault: Fault = any_text
+    source: schema.Source,
+    seed: int,
+    layout: Layout,
+    report: Report,
+    fault: Fault = any_text,
+    apart: Set[int] = frozenset(),
 ) -> Iterator[dict[str, Any]]:
     """Rows after `deduplicate`, those without a usable gold left out, then `limit`; counted in the report.
+
+    `limit` counts both sides of a `holdout`. `apart`: prompts that other sources hold out (`held_out`).
 
     Lazy, so that a set stored a hundred times over costs the memory of its distinct rows, and
     before anything depends on a tokenizer, so that every model gets the same rows. UserError where
@@ -93,26 +127,48 @@ def select(
     if source.limit is not None and source.limit < 1:
         raise UserError(f"{report.name}: limit is {source.limit}; it must be at least 1")
     seen: set[str] = set()
-    distinct = _Distinct()
+    distinct, asked = _Distinct(), side(source, lambda: _bare(source, seed, layout), apart)
     for number, where, row in _parsed(source, seed, layout):
         report.rows += 1
         key = repr(row["prompt"]) if source.deduplicate else ""
         if key in seen:
             report.duplicates += 1
             continue
-        if "answer" in row and not report.settle(row, where, fault):
+        ours = asked(row)
+        if ours and "answer" in row and not report.settle(row, where, fault):
             continue
         if source.deduplicate:
             seen.add(key)
-        row["id"] = distinct.id_of(row, number)
-        yield row
+        report.held_out += not ours
+        if ours:
+            row["id"] = distinct.id_of(row, number)
+            yield row
         if report.rows - report.duplicates - report.no_gold == source.limit:
-            return
-    if report.no_gold == report.rows - report.duplicates:
+            break
+    if report.held_out == report.rows - report.duplicates:
+        raise UserError(_one_sided(source, report))
+    if report.no_gold == report.rows - report.duplicates - report.held_out:
         raise UserError(
             f"{report.name}: none of the {report.rows} rows of '{source.path}' has a gold answer that can be "
             f"used: {'; '.join(report.no_gold_rows)}"
         )
+
+
+def _one_sided(source: schema.Source, report: Report) -> str:
+    """Said where all rows are on the side that is not asked for."""
+    what = f"the {report.held_out} rows of '{source.path}'"
+    if source.held_out:
+        return (
+            f"{report.name}: holdout={source.holdout:g} holds out none of {what}; "
+            "give a number of prompts instead"
+        )
+    return f"{report.name}: {what} are all held out, and none is left to train on; lower holdout"
+
+
+def _bare(
+    source: schema.Source, seed: int, layout: Layout, most: int | None = None
+) -> Iterator[dict[str, Any]]:
+    return (row for _, _, row in _parsed(source, seed, layout, most))
 
 
 class _Distinct:
@@ -129,10 +185,15 @@ class _Distinct:
         return found
 
 
-def _parsed(source: schema.Source, seed: int, layout: Layout) -> Iterator[tuple[int, str, dict[str, Any]]]:
-    """(number, place, row in one form); its id is the file's, or else its number."""
+def _parsed(
+    source: schema.Source, seed: int, layout: Layout, most: int | None = None
+) -> Iterator[tuple[int, str, dict[str, Any]]]:
+    """(number, place, row in one form); its id is the file's, or else its number.
+
+    `most`: of a synthetic family no more are made.
+    """
     columns: dict[str, str] | None = None
-    for number, (where, raw) in enumerate(_raw(source, seed), 1):
+    for number, (where, raw) in enumerate(_raw(source, seed, most), 1):
         if columns is None:
             columns = layout.recognise(raw, source.columns, where)
         row = layout.normalise(raw, columns, where)
@@ -142,10 +203,10 @@ def _parsed(source: schema.Source, seed: int, layout: Layout) -> Iterator[tuple[
         raise UserError(f"{source.path} (split {source.split}) has no rows")
 
 
-def _raw(source: schema.Source, seed: int) -> Iterator[Located]:
+def _raw(source: schema.Source, seed: int, most: int | None) -> Iterator[Located]:
     if source.path.startswith(synthetic.PREFIX):
         family = source.path.removeprefix(synthetic.PREFIX)
-        for number, row in enumerate(synthetic.generate(family, source.split, source.options, seed), 1):
+        for number, row in enumerate(synthetic.generate(family, source.split, source.options, seed, most), 1):
             yield f"{source.path} row {number}", row
     elif source.path.startswith(gym.PREFIX):
         task = source.path.removeprefix(gym.PREFIX)

@@ -13,6 +13,7 @@ from hashlib import sha256
 from random import Random
 from typing import Any
 
+from rlvr_cli.core import plugins
 from rlvr_cli.core.errors import UserError
 from rlvr_cli.data.layouts import did_you_mean
 
@@ -24,12 +25,29 @@ MISSES = 10_000
 
 Made = tuple[str, str, str]
 FAMILIES: dict[str, Callable[..., Made]] = {}
+"""Those of this package."""
 
 
 def family(make: Callable[..., Made]) -> Callable[..., Made]:
-    """Register a family under its function's name; its keyword arguments are its options."""
-    FAMILIES[make.__name__] = make
+    """Register a family under its function's name; its keyword arguments are its options.
+
+    A plugin's is found where it stands. ValueError where the package has one of that name.
+    """
+    make.__dict__["is_family"] = True
+    if make.__module__ == __name__:
+        FAMILIES[make.__name__] = make
+    elif make.__name__ in FAMILIES:
+        raise ValueError(f"rlvr has a family '{make.__name__}' itself; rename yours")
     return make
+
+
+def families() -> dict[str, Callable[..., Made]]:
+    """Name -> family, of this package and of plugins."""
+
+    def name_of(value: Any) -> str | None:
+        return str(value.__name__) if vars(value).get("is_family") else None
+
+    return plugins.collect("synthetic family", FAMILIES, name_of)
 
 
 @family
@@ -75,27 +93,33 @@ def chain(rng: Random, *, terms: int = 3, digits: int = 2) -> Made:
     return f"{prompt}=", str(total), _solution(steps, total)
 
 
-def generate(name: str, split: str, options: Mapping[str, Any], seed: int) -> list[dict[str, str]]:
-    """Distinct problems as {id, prompt, answer, completion}, in an order that follows from the seed."""
-    if name not in FAMILIES:
+def generate(
+    name: str, split: str, options: Mapping[str, Any], seed: int, most: int | None = None
+) -> list[dict[str, str]]:
+    """Distinct problems as {id, prompt, answer, completion}, in an order that follows from the seed.
+
+    `most`: only so many are made, of those there would be.
+    """
+    known = families()
+    if name not in known:
         raise UserError(
-            f"there is no synthetic family '{name}'; there are {', '.join(FAMILIES)}"
-            f"{did_you_mean(name, FAMILIES)}"
+            f"there is no synthetic family '{name}'; there are {', '.join(known)}{did_you_mean(name, known)}"
         )
     if split not in DEFAULT_SIZE:
         raise UserError(f"{PREFIX}{name} has no split '{split}'; it has {' and '.join(DEFAULT_SIZE)}")
-    chosen = _options(name, options)
+    chosen = _options(name, known[name], options)
     size = chosen.pop("size", None)
     rng = Random(f"{seed}/{name}/{split}")
     found: dict[str, dict[str, str]] = {}
     misses = 0
-    while len(found) < (size or DEFAULT_SIZE[split]) and misses < MISSES:
-        prompt, answer, solution = FAMILIES[name](rng, **chosen)
+    wanted = size or DEFAULT_SIZE[split]
+    while len(found) < min(wanted, most or wanted) and misses < MISSES:
+        prompt, answer, solution = known[name](rng, **chosen)
         misses += 1
         if prompt not in found and side(prompt) == split:
             found[prompt] = {"id": prompt, "prompt": prompt, "answer": answer, "completion": solution}
             misses = 0
-    if size is not None and len(found) < size:
+    if size is not None and len(found) < min(size, most or size):
         raise UserError(
             f"{PREFIX}{name} has only {len(found)} {split} problems with these options, not {size}; "
             "lower options.size or make the problems longer"
@@ -108,10 +132,8 @@ def side(prompt: str) -> str:
     return "eval" if int.from_bytes(sha256(prompt.encode()).digest()[:4]) < EVAL_SHARE * 2**32 else "train"
 
 
-def _options(name: str, options: Mapping[str, Any]) -> dict[str, int]:
-    known = [
-        p.name for p in inspect.signature(FAMILIES[name]).parameters.values() if p.kind is p.KEYWORD_ONLY
-    ]
+def _options(name: str, make: Callable[..., Made], options: Mapping[str, Any]) -> dict[str, int]:
+    known = [p.name for p in inspect.signature(make).parameters.values() if p.kind is p.KEYWORD_ONLY]
     for key, value in options.items():
         if key not in (*known, "size"):
             hint = did_you_mean(key, (*known, "size"))

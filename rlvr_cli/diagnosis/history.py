@@ -29,6 +29,8 @@ class Context:
     """The only entry of `data`; None: there are several."""
     samples: int = 32
     """Completions of a step, the refills of a filter not counted."""
+    shares: bool = True
+    """Scores of first verifiers are shares of 1. False: some are a user's own values, on any scale."""
 
 
 def context_of(recipe: Recipe) -> Context:
@@ -43,6 +45,7 @@ def context_of(recipe: Recipe) -> Context:
         extraction=None if extraction is None else str(getattr(extraction, "value", extraction)),
         source=next(iter(recipe.data)) if len(recipe.data) == 1 else None,
         samples=recipe.batch.prompts_per_step * recipe.batch.group_size,
+        shares=not any(getattr(verifier, "wants_rows", False) for verifier in recipe.verifiers.values()),
     )
 
 

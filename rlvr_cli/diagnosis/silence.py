@@ -122,12 +122,12 @@ def _silence(history: History, settings: Diagnosis, ease: float) -> Silence | No
 
 
 def scores(history: History) -> list[float]:
-    """Mean score of each step: partial credit counts, where it is recorded."""
+    """Mean score of each step: partial credit counts, where it is recorded as a share."""
     return history.values(_metric(history))
 
 
 def _metric(history: History) -> str:
-    return SCORE if history.values(SCORE) else CORRECT
+    return SCORE if history.context.shares and history.values(SCORE) else CORRECT
 
 
 def _newest(history: History) -> int:

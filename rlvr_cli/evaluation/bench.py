@@ -17,9 +17,11 @@ from rlvr_cli.evaluation.stored_samples import Partial, Replay, fields
 from rlvr_cli.rollout import Engine, Generator, Sampling
 from rlvr_cli.sampling.collect import collect
 from rlvr_cli.schema import Bench, Rollout, Unscored
+from rlvr_cli.schema.lengths import positions as positions
+from rlvr_cli.schema.lengths import prompt_limit as prompt_limit
 from rlvr_cli.tracking import Timer
 from rlvr_cli.verifiers.pool import Pool
-from rlvr_cli.verifiers.several_golds import fault_of
+from rlvr_cli.verifiers.several_golds import fault_of, wants_rows
 
 WORTH_A_WARNING = 0.02
 """Share of samples without a verdict."""
@@ -61,16 +63,6 @@ class Questions:
             yield f"{name}: {self.guesses}"
 
 
-def prompt_limit(bench: Bench, rollout: Rollout) -> int:
-    """Longest prompt that is asked, in tokens."""
-    return rollout.max_prompt_tokens if bench.max_prompt_tokens is None else bench.max_prompt_tokens
-
-
-def positions(benches: Mapping[str, Bench], rollout: Rollout) -> int:
-    """Longest prompt and response together, over all benches."""
-    return max((prompt_limit(b, rollout) + b.max_tokens for b in benches.values()), default=0)
-
-
 def with_stops(rollout: Rollout, benches: Mapping[str, Bench]) -> Rollout:
     """What an engine for these benches is started with: it must know whether stop strings will come."""
     return replace(rollout, stop=[*rollout.stop, *(s for b in benches.values() for s in b.stop)])
@@ -84,7 +76,8 @@ def questions(name: str, bench: Bench, tokenizer: Any, limit: int, remedy: str |
     def ask(_: list[str], gold: str | None, extra: dict[str, Any]) -> str | None:
         return fault_of(own, [name], gold, extra)
 
-    found, report = problems(name, bench.source, tokenizer, limit, bench.seed, remedy, ask=ask)
+    raw = wants_rows(bench.verifier)
+    found, report = problems(name, bench.source, tokenizer, limit, bench.seed, remedy, ask=ask, raw=raw)
     return Questions(
         problems=found,
         left_out=report.too_long,
@@ -120,7 +113,8 @@ def unjudged(name: str, result: Evaluation) -> tuple[str | None, bool]:
 
 def missing(rows: list[dict[str, Any]]) -> Counter[str]:
     """Why verdicts are missing."""
-    return causes(pair for row in rows for pair in zip(row["reasons"], row["details"], strict=True))
+    pairs = (pair for row in rows for pair in zip(row["reasons"], row["details"], strict=True))
+    return causes(pairs, silent=True)
 
 
 def disputed_rows(name: str, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -244,5 +238,6 @@ def row(group: Group) -> dict[str, Any]:
         "details": [v.detail for v in verdicts],
         **({"disputed": [v.disputed for v in verdicts]} if any(v.disputed for v in verdicts) else {}),
         **({"measures": [v.measures for v in verdicts]} if any(v.measures for v in verdicts) else {}),
+        **({"more": [v.more for v in verdicts]} if any(v.more for v in verdicts) else {}),
         **fields(group.completions),
     }

@@ -9,10 +9,9 @@ import numpy as np
 
 from rlvr_cli.core.errors import UserError
 from rlvr_cli.core.paired import sign_flips
-from rlvr_cli.evaluation.scores import over_problems, share_right
-
-IGNORED = ("note", "seed", "pass_at", "majority", "problems", "limit", "verifiers", "weight", "path")
-"""Parts of the protocol that may differ: they say nothing of how a problem is asked or judged."""
+from rlvr_cli.core.result_files import differences as differences
+from rlvr_cli.core.result_files import share_right
+from rlvr_cli.evaluation.scores import over_problems
 
 
 @dataclass(kw_only=True)
@@ -33,31 +32,6 @@ class Comparison:
     @property
     def difference(self) -> float:
         return self.after - self.before
-
-
-def differences(a: dict[str, Any], b: dict[str, Any]) -> list[str]:
-    """What makes two results incomparable: `k (4, 8)`, ..."""
-    found = [f"bench ({a['bench']}, {b['bench']})"] if a["bench"] != b["bench"] else []
-    for part in ("protocol", "source", "verifier"):
-        for key in sorted(set(a[part]) | set(b[part])):
-            mine, other = a[part].get(key), b[part].get(key)
-            if key not in IGNORED and mine != other:
-                found.append(f"{part}.{key} ({_short(mine)}, {_short(other)})")
-    ids = [{row["id"] for row in result["problems"]} for result in (a, b)]
-    if ids[0] != ids[1]:
-        found.append(f"problems ({len(ids[0])}, {len(ids[1])}; {len(ids[0] & ids[1])} in both)")
-    asked = [
-        {row["id"]: [row["answer"], *row.get("alternatives", [])] for row in result["problems"]}
-        for result in (a, b)
-    ]
-    if changed := [key for key in ids[0] & ids[1] if asked[0][key] != asked[1][key]]:
-        found.append(f"gold answers (of {len(changed)} problems)")
-    return found
-
-
-def _short(value: Any) -> str:
-    text = " ".join(str(value).split())
-    return text if len(text) <= 40 else text[:39] + "…"
 
 
 def compare(a: dict[str, Any], b: dict[str, Any], *, force: bool = False, seed: int = 0) -> Comparison:

@@ -12,7 +12,7 @@ from rlvr_cli.core import distributed
 from rlvr_cli.core.causes import commonest
 from rlvr_cli.core.errors import Hopeless
 from rlvr_cli.core.result_files import read_result
-from rlvr_cli.core.types import Problem
+from rlvr_cli.core.types import Group, Problem
 from rlvr_cli.engine import process_group
 from rlvr_cli.engine.model import context_length, load_tokenizer
 from rlvr_cli.evaluation import outputs
@@ -38,6 +38,7 @@ from rlvr_cli.evaluation.contamination import probe
 from rlvr_cli.evaluation.stored_samples import Partial, Replay, completions, fingerprint, weights_of
 from rlvr_cli.rollout import Engine
 from rlvr_cli.sampling.start_model import default_precision, local_model, start_engine, start_server
+from rlvr_cli.sampling.user_functions import first_asked, introduced, print_into, surroundings
 from rlvr_cli.schema import Bench, EvalRecipe, Model, Verification
 from rlvr_cli.tracking import Timer, Tracker, print_results, versions
 from rlvr_cli.tracking.null_tracker import NullTracker
@@ -45,6 +46,13 @@ from rlvr_cli.verifiers.pool import Pool
 
 UNSAMPLED = ("verifier", "note", "pass_at", "majority")
 """Parts of a bench that its samples do not depend on."""
+
+
+UNKNOWN = (
+    "server.api=chat: the server puts problems into its own template, also those of benches with "
+    "chat: never, and the length of a prompt is not known: none is left out for it (max_prompt_tokens)"
+)
+"""What a chat server keeps to itself."""
 
 
 class NoScore(Hopeless):
@@ -68,6 +76,7 @@ def evaluate(recipe: EvalRecipe, terminal: TextIO) -> None:
     process_group.initialise()
     judges = {verifier_key(n): b.verifier for n, b in recipe.benches.items()}
     verification = roomy(recipe.verification, list(judges.values()))
+    print_into(judges, out, f"rank{distributed.rank()}")
     with open_eval_tracker(recipe, out, terminal) as tracker, Pool(judges, verification) as pool:
         header = {"model": recipe.model.path, "benches": ", ".join(recipe.benches), "results": str(out)}
         tracker.header(header | ({"server": recipe.server.url} if recipe.server.url else {}))
@@ -124,13 +133,17 @@ def roomy(verification: Verification, judges: list[Any]) -> Verification:
 def sampled(recipe: EvalRecipe, out: Path, pool: Pool, tracker: Tracker | NullTracker) -> Iterator[Measured]:
     """The benches, one after the other, on one engine."""
     model = local_model(recipe.model, out, recipe.seed)
-    tokenizer = load_tokenizer(model)
+    tokenizer = None if recipe.server.chat else load_tokenizer(model)
     precision = recipe.rollout.dtype or recipe.precision or default_precision()
     context = room(recipe, model, tracker)
     # Before the engine starts, which may take minutes: a set that cannot be had is known at once.
     asked = {name: fitting(name, bench, recipe, tokenizer, context) for name, bench in recipe.benches.items()}
     for line in (line for name, each in asked.items() for line in each.warnings(name)):
         tracker.event("warning", line)
+    if recipe.server.chat:
+        tracker.event("warning", UNKNOWN)
+    pool.around.decode = surroundings(tokenizer).decode
+    _introduce(recipe, asked, pool, tracker)
     engine: Engine
     if recipe.server.url is not None:
         engine = start_server(recipe.server, model, tokenizer)
@@ -139,10 +152,12 @@ def sampled(recipe: EvalRecipe, out: Path, pool: Pool, tracker: Tracker | NullTr
         engine = start_engine(rollout, model, tokenizer, recipe.seed, precision, context)
     origin = {"model": recipe.model.path, "precision": precision.value}
     origin["engine"] = recipe.server.url or recipe.rollout.engine.value
+    if recipe.server.chat:
+        origin["api"] = recipe.server.api.value
     for name, bench in recipe.benches.items():
         timer = Timer()
         identity = fingerprint(
-            [(problem.id, problem.tokens) for problem in asked[name].problems],
+            [(problem.id, problem.tokens or problem.messages) for problem in asked[name].problems],
             {k: v for k, v in asdict(bench).items() if k not in UNSAMPLED},
             *(origin, weights_of(model.path), asdict(recipe.rollout), versions(), context),
         )
@@ -164,6 +179,20 @@ def sampled(recipe: EvalRecipe, out: Path, pool: Pool, tracker: Tracker | NullTr
             result.summary |= probe(name, bench, engine, tokenizer, recipe.contamination, limit, timer)
         yield Measured(name=name, result=result, context=dict(origin), timing=timer.take())
     engine.close()
+
+
+def _introduce(
+    recipe: EvalRecipe, asked: dict[str, Questions], pool: Pool, tracker: Tracker | NullTracker
+) -> None:
+    """Functions of the user, each with the first problem of its bench."""
+    judges = {verifier_key(name): bench.verifier for name, bench in recipe.benches.items()}
+    first: dict[str, Group] = {}
+    for name, each in asked.items():
+        problem = replace(each.problems[0], verifiers=[verifier_key(name)])
+        first |= first_asked({name: [problem]}, recipe.benches[name].k)
+    if distributed.rank() == 0:
+        for line in introduced(judges, first, pool, recipe.verification):
+            tracker.event("verifier", line)
 
 
 def fitting(name: str, bench: Bench, recipe: EvalRecipe, tokenizer: Any, context: int) -> Questions:
@@ -203,7 +232,9 @@ def rescored(recipe: EvalRecipe, pool: Pool, tracker: Tracker | NullTracker) -> 
         }
         summary = scored(bench, rows) | left_out
         kept = {
-            key: earlier[key] for key in ("model", "precision", "engine", "step", "run") if key in earlier
+            key: earlier[key]
+            for key in ("model", "precision", "engine", "api", "step", "run")
+            if key in earlier
         }
         yield Measured(
             name=name,

@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from omegaconf import OmegaConf
+
 from rlvr_cli import __version__
 from rlvr_cli.core.files import encodable, write_atomically
 from rlvr_cli.evaluation.bench import Evaluation, missing
@@ -33,7 +35,7 @@ def write_result(folder: Path, name: str, bench: Bench, result: Evaluation, **co
         "distributions": distributions(result.rows),
         "missing": dict(missing(result.rows).most_common(10)),
         "protocol": protocol,
-        "source": vars(bench.source) | {"chat": bench.source.chat.value},
+        "source": OmegaConf.to_container(OmegaConf.structured(bench.source), enum_to_str=True),
         "verifier": {k: getattr(v, "value", v) for k, v in vars(bench.verifier).items()},
         "versions": {"rlvr": __version__} | versions(),
         **context,

@@ -17,6 +17,8 @@ from typing import Any
 
 import numpy as np
 
+from rlvr_cli.core.result_files import right as right
+from rlvr_cli.core.result_files import share_right as share_right
 from rlvr_cli.schema.score_names import TAUS, powers
 
 Row = dict[str, Any]
@@ -133,17 +135,6 @@ def sampling_only(samples: list[list[float]]) -> tuple[float, float] | None:
     mean = float(np.mean([np.mean(values) for values in samples]))
     half = NormalDist().inv_cdf((1 + LEVEL) / 2) * math.sqrt(variance) / len(samples)
     return max(0.0, mean - half), min(1.0, mean + half)
-
-
-def right(row: Row) -> list[bool]:
-    """Of the samples that have a verdict."""
-    return [bool(correct) for correct in row["correct"] if correct is not None]
-
-
-def share_right(row: Row) -> float | None:
-    """Of the samples that have a verdict; None where none has."""
-    judged = right(row)
-    return sum(judged) / len(judged) if judged else None
 
 
 def share_missing(rows: list[Row]) -> float:

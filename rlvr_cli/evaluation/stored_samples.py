@@ -65,19 +65,27 @@ class Partial:
         """Of all ranks: another start may deal the problems over more or fewer of them."""
         return sorted(self.folder.glob(f"{self.bench}.partial.*.jsonl"))
 
-    def load(self) -> Stored:
-        found: Stored = {}
+    def rows(self) -> list[dict[str, Any]]:
+        """What was appended, by all ranks."""
+        found: list[dict[str, Any]] = []
         for file in self.files():
             head, *rows = _whole_lines(file.read_bytes()) or [{}]
             if head.get("fingerprint") == self.fingerprint:
-                found |= {row["index"]: completions(row) for row in rows}
+                found += rows
         return found
 
-    def keep(self, index: int, samples: list[Completion]) -> None:
-        """Append a problem; on disk, as far as a killed process is concerned, when this returns."""
+    def load(self) -> Stored:
+        return {row["index"]: completions(row) for row in self.rows()}
+
+    def append(self, row: dict[str, Any]) -> None:
+        """On disk, as far as a killed process is concerned, when this returns."""
         if self._file is None:
             self._open()
-        self._write({"index": index} | fields(samples))
+        self._write(row)
+
+    def keep(self, index: int, samples: list[Completion]) -> None:
+        """Append the samples of a problem."""
+        self.append({"index": index} | fields(samples))
 
     def _open(self) -> None:
         lines = _whole_lines(self.path.read_bytes()) if self.path.exists() else []

@@ -5,25 +5,29 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterator
+from concurrent.futures import Future
 from functools import partial
 from itertools import islice
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, TextIO
 
 from rlvr_cli.core.errors import UserError
 from rlvr_cli.core.files import write_atomically
 from rlvr_cli.core.types import Verdict
 from rlvr_cli.data.golds import golds
-from rlvr_cli.data.layouts import did_you_mean, lookup
+from rlvr_cli.data.layouts import ANSWERS, PROMPTS, did_you_mean, find, lookup, raw_of
 from rlvr_cli.data.readers import read
 from rlvr_cli.data.sources import Report, without_gold
 from rlvr_cli.data.sources import rows as problems_of
+from rlvr_cli.evaluation.verify_groups import group_of, grouped, submit
+from rlvr_cli.sampling.user_functions import introduced, print_into
 from rlvr_cli.schema import VerifyRecipe
 from rlvr_cli.tracking.verdicts import print_comparison, print_self_test, print_verdicts
 from rlvr_cli.verifiers.outage import result
 from rlvr_cli.verifiers.pool import Pool
 from rlvr_cli.verifiers.selftest import Failure, self_test
-from rlvr_cli.verifiers.several_golds import Reads, fault_of, reads
+from rlvr_cli.verifiers.several_golds import Reads, fault_of, reads, wants_rows
 
 Case = dict[str, Any]
 
@@ -37,18 +41,15 @@ def run_cases(recipe: VerifyRecipe, terminal: TextIO, out: str | None) -> int:
     _writable(out)
     report = Report(name="responses")
     cases = list(islice(read_cases(recipe, report), recipe.source.limit))
-    with Pool(recipe.verifiers, recipe.verification) as pool:
-        futures = [
-            {
-                name: pool.submit(
-                    name, case["response"], [case["answer"], *case["alternatives"]], case["extra"]
-                )
-                for name in recipe.verifiers
-            }
-            for case in cases
-        ]
-        say = partial(print, "waiting:", file=sys.stderr, flush=True)
-        verdicts = [{name: result(future, pool, say) for name, future in each.items()} for each in futures]
+    with TemporaryDirectory(prefix="rlvr-verify-") as folder:
+        print_into(recipe.verifiers, Path(folder), "verify")
+        with Pool(recipe.verifiers, recipe.verification) as pool:
+            _introduce(recipe, pool, cases, terminal)
+            columns = [_submitted(pool, name, recipe, cases) for name in recipe.verifiers]
+            say = partial(print, "waiting:", file=sys.stderr, flush=True)
+            found = [[result(future, pool, say) for future in futures] for futures in columns]
+        _keep_prints(Path(folder), out, terminal)
+    verdicts = [dict(zip(recipe.verifiers, each, strict=True)) for each in zip(*found, strict=True)]
     _say_left_out(terminal, report)
     if out is not None:
         lines = [
@@ -65,6 +66,39 @@ def run_cases(recipe: VerifyRecipe, terminal: TextIO, out: str | None) -> int:
     _say_where(terminal, out)
     lost = [sum(not each[name].scored for each in verdicts) for name in recipe.verifiers]
     return int(2 * max(lost) > len(verdicts))
+
+
+def _submitted(pool: Pool, name: str, recipe: VerifyRecipe, cases: list[Case]) -> list[Future[Verdict]]:
+    verifier, source = recipe.verifiers[name], recipe.source
+    if wants_rows(verifier):
+        return submit(pool, name, verifier, cases, "" if source is None else source.path)
+    return [
+        pool.submit(name, case["response"], [case["answer"], *case["alternatives"]], case["extra"])
+        for case in cases
+    ]
+
+
+def _introduce(recipe: VerifyRecipe, pool: Pool, cases: list[Case], terminal: TextIO) -> None:
+    """How the user's functions are called, with the first row."""
+    assert recipe.source is not None
+    first = {name: group_of(cases[:1], recipe.source.path) for name in recipe.verifiers if cases}
+    for line in introduced(recipe.verifiers, first, pool, recipe.verification):
+        print(line, file=terminal)
+    for name, verifier in recipe.verifiers.items():
+        if wants_rows(verifier) and verifier.together:
+            print(f"{name}: {len(cases)} rows in {len(grouped(cases))} groups", file=terminal)
+
+
+def _keep_prints(folder: Path, out: str | None, terminal: TextIO) -> None:
+    """What functions have printed, beside `out`; without that it is lost, and said to be."""
+    for path in sorted(folder.iterdir()):
+        size = path.stat().st_size
+        if out is None:
+            print(f"{path.name}: {size} bytes printed by the function; --out FILE keeps them", file=terminal)
+        else:
+            kept = Path(out).expanduser().with_name(path.name)
+            write_atomically(kept, path.read_text(encoding="utf-8", errors="replace"))
+            print(f"what the function printed is in {kept}", file=terminal)
 
 
 def run_self_test(recipe: VerifyRecipe, terminal: TextIO, floor: float | None, out: str | None) -> int:
@@ -97,17 +131,23 @@ def run_self_test(recipe: VerifyRecipe, terminal: TextIO, floor: float | None, o
 def read_cases(recipe: VerifyRecipe, report: Report) -> Iterator[Case]:
     """{id, response, answer, alternatives, extra}; other columns are `extra`, `source.columns` renames.
 
+    Without a column `answer` in the first row, the gold is where a data set of problems has it (layouts.py).
+
     Rows without a gold that all verifiers can use are left out and counted; UserError where all are so.
     """
     assert recipe.source is not None
     source, names = recipe.source, list(recipe.verifiers)
+    columns: dict[str, str] | None = None
 
     def fault(row: dict[str, Any], gold: str | None) -> str | None:
         return fault_of(recipe.verifiers, names, gold, row["extra"])
 
     for number, (where, raw) in enumerate(read(source), 1):
         report.rows += 1
-        case = _case(raw, source.columns, where, str(number))
+        if columns is None:
+            known = None if "answer" in raw else find(raw, ANSWERS)
+            columns = ({} if known is None else {"answer": known}) | source.columns
+        case = _case(raw, columns, where, str(number))
         if report.settle(case, where, fault):
             yield case
     if report.no_gold == report.rows:
@@ -119,7 +159,7 @@ def read_cases(recipe: VerifyRecipe, report: Report) -> Iterator[Case]:
 
 def _case(raw: dict[str, Any], columns: dict[str, str], where: str, number: str) -> Case:
     names = {ours: columns.get(ours, ours) for ours in ("response", "answer", "id")}
-    found: Case = {"id": number, "answer": None, "alternatives": [], "faults": []}
+    found: Case = {"id": number, "answer": None, "alternatives": [], "faults": [], "unreadable": None}
     for ours, path in names.items():
         try:
             found[ours] = lookup(raw, path)
@@ -133,13 +173,20 @@ def _case(raw: dict[str, Any], columns: dict[str, str], where: str, number: str)
             found["faults"] += [missing] if ours == "answer" else []
     if not isinstance(found["response"], str):
         raise UserError(f"{where}: '{names['response']}' is {type(found['response']).__name__}, not text")
-    found["id"] = str(found["id"])
+    found["id"], found["named"] = str(found["id"]), names["id"] in raw
+    prompt = columns.get("prompt") or find(raw, PROMPTS)
+    found["raw"] = raw_of(raw, {**names, "prompt": prompt} if prompt else names)
     if not found["faults"]:
-        texts, faults = golds(found["answer"], names["answer"], where)
+        try:
+            texts, faults = golds(found["answer"], names["answer"], where)
+        except UserError as error:  # which is for those who read it
+            texts, faults, found["unreadable"] = [], [], str(error)
         found |= {"answer": next(iter(texts), None), "alternatives": texts[1:]}
         found["faults"] = [f"{where}: {fault}" for fault in faults]
     extra = {column: value for column, value in raw.items() if column not in names.values()}
     renamed = {ours: path for ours, path in columns.items() if ours not in names}
+    if prompt is not None:
+        extra["prompt"] = lookup(raw, prompt)
     return found | {"extra": extra | {ours: lookup(raw, path) for ours, path in renamed.items()}}
 
 
@@ -158,6 +205,7 @@ def as_json(verdict: Verdict) -> dict[str, Any]:
         "extracted": verdict.extracted,
         "detail": verdict.detail,
         "ms": round(verdict.ms, 3),
+        **({"more": verdict.more} if verdict.more else {}),
     }
 
 

@@ -46,14 +46,18 @@ def launch_apart(recipe: compose.AnyRecipe) -> Path:
     if code == rank.INTERRUPTED:
         raise KeyboardInterrupt
     if code:
-        raise RunFailed(_cause(out, code, began))
+        raise RunFailed(cause_of(out, code, began))
     return out
+
+
+def own_path() -> dict[str, str]:
+    """The variable that lets a process of its own find this very package."""
+    root = str(Path(__file__).parents[2])
+    return {"PYTHONPATH": os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))}
 
 
 def _wait(words: list[str]) -> tuple[int, list[int]]:
     """Exit code of a launcher, and the signals that came meanwhile, all of which it was given."""
-    root = str(Path(__file__).parents[2])
-    path = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
     received: list[int] = []
 
     def forward(number: int, frame: FrameType | None) -> None:
@@ -65,7 +69,7 @@ def _wait(words: list[str]) -> tuple[int, list[int]]:
     sys.stderr.flush()
     process = subprocess.Popen(
         [sys.executable, "-P", "-m", "rlvr_cli.launch.apart", *words],
-        env=os.environ | {"PYTHONPATH": path},
+        env=os.environ | own_path(),
         stdin=subprocess.DEVNULL,
         start_new_session=True,  # a Ctrl-C is forwarded; from the terminal it would come twice
     )
@@ -79,7 +83,7 @@ def _wait(words: list[str]) -> tuple[int, list[int]]:
             signal.signal(number, handler)
 
 
-def _cause(out: Path, code: int, began: float) -> str:
+def cause_of(out: Path, code: int, began: float) -> str:
     """Why a launcher that began then has failed, and which log says more."""
     report = rank.read_report(out, 0)
     found = [vars(report)] if report else []

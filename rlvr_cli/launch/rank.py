@@ -24,8 +24,10 @@ from rlvr_cli.core.files import write_atomically
 from rlvr_cli.core.heartbeat import heart
 from rlvr_cli.core.rank_process import die_with_parent
 from rlvr_cli.core.unused_keys import usage
+from rlvr_cli.dry_run.unread import told
 from rlvr_cli.launch import watchdog
 from rlvr_cli.launch.redirect_output import redirect
+from rlvr_cli.launch.started_code import check_installed
 
 OK, FAILED, USER_ERROR, INTERRUPTED = 0, 1, 2, 130
 
@@ -70,7 +72,7 @@ def run(recipe: compose.AnyRecipe, out: Path, entry: str, hang_s: float | None =
         faulthandler.register(watchdog.DUMP)
         if hang_s is not None:
             watchdog.watch_own_rank(hang_s, partial(give_up, out, rank, terminal))
-        usage.trace(recipe, out)
+        usage.trace(recipe, out, told(recipe))
         try:
             getattr(import_module(module), function)(recipe, terminal if rank == 0 else sys.stdout)
         except KeyboardInterrupt:
@@ -125,7 +127,14 @@ def main() -> int:
     die_with_parent(int(parent))
     heart.attach(int(memory))
     out = Path(folder)
-    return run(compose.read(out / "recipe.yaml"), out, entry)
+    try:
+        recipe = compose.read(out / "recipe.yaml")
+        check_installed(out)
+    except UserError as error:  # a plugin that imports in the launcher only
+        number = int(os.environ["RANK"])
+        write_report(out, Report(number, USER_ERROR, _cause(error), _where(error), time.time()))
+        return USER_ERROR
+    return run(recipe, out, entry)
 
 
 if __name__ == "__main__":

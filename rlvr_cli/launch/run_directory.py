@@ -12,19 +12,22 @@ from omegaconf import OmegaConf
 
 from rlvr_cli import compose
 from rlvr_cli.checkpoints import manifest
-from rlvr_cli.checkpoints.recipe_changes import differences
+from rlvr_cli.checkpoints.recipe_changes import code_differences, differences
 from rlvr_cli.compose.files import load_yaml
+from rlvr_cli.core import recorded_code
 from rlvr_cli.core.errors import UserError
 from rlvr_cli.core.files import write_atomically
 from rlvr_cli.launch import directory_lock
 from rlvr_cli.launch.directory_lock import writable
+from rlvr_cli.launch.started_code import code_of
 from rlvr_cli.schema import EvalRecipe, Recipe, Resume, SFTRecipe
 
 
 def prepare(recipe: compose.AnyRecipe, out: Path) -> str:
-    """Check that `out` is new or holds this same run, write `recipe.yaml`; returns what will happen."""
-    before = out / "recipe.yaml"
+    """Check that `out` is new or holds this same run, write recipe and code; returns what will happen."""
+    before, codes = out / "recipe.yaml", code_of(recipe)
     if isinstance(recipe, EvalRecipe):  # results of earlier evaluations stay beside the new ones
+        recorded_code.record(out, codes)
         compose.save(recipe, before)
         return f"evaluating {recipe.model.path}"
     manifest.recover(out / "checkpoints")
@@ -32,7 +35,7 @@ def prepare(recipe: compose.AnyRecipe, out: Path) -> str:
     if recipe.resume is Resume.never and (steps or before.is_file()):
         raise UserError(f"{out} holds a run and resume=never; set name= or out= for a new one")
     if steps:
-        news = _continue(recipe, before)
+        news = _continue(recipe, before, codes)
     else:
         news = f"starting {out}"
         if before.is_file():
@@ -43,6 +46,7 @@ def prepare(recipe: compose.AnyRecipe, out: Path) -> str:
             raise UserError(f"{out} is not empty and not a run directory; set out= to another one")
     # How to resume is said each time: left in the file, it would also hold for the starts to come.
     with writable(out):
+        recorded_code.record(out, codes)
         compose.save(replace(recipe, resume=Resume.auto), before)
     return news
 
@@ -65,14 +69,17 @@ def finished(recipe: compose.AnyRecipe, out: Path) -> str | None:
     )
 
 
-def _continue(recipe: Recipe | SFTRecipe, before: Path) -> str:
+def _continue(recipe: Recipe | SFTRecipe, before: Path, codes: list[recorded_code.Code]) -> str:
     """Refuse another recipe than that of the run, or keep the old one if that is wanted."""
     out = before.parent
     if not before.is_file():
         raise UserError(f"{out} has checkpoints but no recipe.yaml; set out= to a new directory")
     step, begun = _newest(out / "checkpoints")
     new: Any = OmegaConf.to_container(OmegaConf.create(compose.dump(recipe)))
-    differing = differences(load_yaml(before), new, step, begun)
+    was, is_ = ({code.key: code.sha256 for code in each} for each in (recorded_code.recorded(out), codes))
+    moved = {key for key in is_ if was.get(key) == is_[key]}  # the same code, wherever it lies
+    other_code = code_differences(was, is_)
+    differing = differences(load_yaml(before), new, step, begun, moved) + other_code
     if not differing:
         return f"continuing {out}"
     if recipe.resume is not Resume.changed:
@@ -83,6 +90,8 @@ def _continue(recipe: Recipe | SFTRecipe, before: Path) -> str:
     kept = out / f"recipe.{step}.yaml"
     with writable(out):
         write_atomically(kept, before.read_bytes())
+        if other_code:
+            recorded_code.keep(out, f"{step}")
     return f"continuing {out} with another recipe: {', '.join(differing)}; the old one is in {kept}"
 
 

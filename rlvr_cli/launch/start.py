@@ -9,18 +9,22 @@ from dataclasses import replace
 from pathlib import Path
 
 from rlvr_cli import compose
+from rlvr_cli.compose import find_plugins
 from rlvr_cli.core.errors import UserError, told
 from rlvr_cli.core.rank_process import free_port, library_defaults, rank_environment
+from rlvr_cli.core.recorded_code import recorded
+from rlvr_cli.dry_run.look import look
 from rlvr_cli.launch import prerequisites, rank, run_directory
 from rlvr_cli.launch.directory_lock import lock
 from rlvr_cli.launch.external_ranks import joined_ranks, on_its_gpu
 from rlvr_cli.launch.supervise import run_to_end, supervise
-from rlvr_cli.schema import EvalRecipe, Recipe, SFTRecipe
+from rlvr_cli.schema import EvalRecipe, ProfileRecipe, Recipe, SFTRecipe
 
 ENTRIES: dict[type, str] = {
     Recipe: "rlvr_cli.training.loop:rl",
     SFTRecipe: "rlvr_cli.training.sft:sft",
     EvalRecipe: "rlvr_cli.evaluation.evaluate:evaluate",
+    ProfileRecipe: "rlvr_cli.evaluation.profile:profile",
 }
 
 
@@ -29,20 +33,30 @@ def launch(recipe: compose.AnyRecipe, entry: str | None = None) -> int:
     os.environ["RLVR_STARTED"] = str(time.time())  # checkpoint.must_save_by counts from here
     recipe, out = resolve(recipe)
     entry = entry or ENTRIES[type(recipe)]
+    found = joined_ranks(os.environ)
+    first = found is None or found["RANK"] == "0"
+    if (
+        entry == ENTRIES[type(recipe)]
+        and not found
+        and (done := run_directory.finished(recipe, out)) is not None
+    ):
+        print(f"rlvr: {done}", file=sys.stderr, flush=True)
+        return rank.OK
+    for line in look(recipe).warnings if first else []:
+        print(f"rlvr: warning: {line}", file=sys.stderr, flush=True)
     gpus = prerequisites.count_gpus()
-    joined = on_its_gpu(found, gpus) if (found := joined_ranks(os.environ)) else None
+    joined = on_its_gpu(found, gpus) if found else None
     local = int(joined["LOCAL_WORLD_SIZE"]) if joined else ranks_here(recipe, gpus)
     os.environ.update(library_defaults(local, gpus))
     if joined and joined["RANK"] != "0":  # rank 0 prepares the directory; all composed the same recipe
         return run_here(recipe, out, entry, joined)
+    find_plugins.tell()
     with lock(out):
-        done = run_directory.finished(recipe, out) if entry == ENTRIES[type(recipe)] and not joined else None
-        if done is not None:
-            print(f"rlvr: {done}", file=sys.stderr, flush=True)
-            return rank.OK
         news = run_directory.prepare(recipe, out)
         print(f"rlvr: {news}; log: {rank.log_path(out, 0)}", file=sys.stderr, flush=True)
         if joined or (isinstance(recipe, EvalRecipe) and local == 1):
+            if not joined and recorded(out):  # as ranks that are started: from the copies
+                recipe = compose.read(out / "recipe.yaml")
             return run_here(recipe, out, entry, joined or rank_environment(0, 1, free_port()))
         if isinstance(recipe, EvalRecipe):  # not started again: what it has sampled is kept for who does
             return run_to_end(out, entry, local)
@@ -81,9 +95,11 @@ def run_here(recipe: compose.AnyRecipe, out: Path, entry: str, variables: dict[s
 def resolve(recipe: compose.AnyRecipe) -> tuple[compose.AnyRecipe, Path]:
     """The recipe with its model found and its directory decided, checked before anything is written."""
     given = recipe.model.path
+    prerequisites.check_tracker(recipe.tracker)
     if isinstance(recipe, EvalRecipe) and recipe.rescore:
         return _resolve_rescoring(recipe)
-    recipe = replace(recipe, model=replace(recipe.model, path=prerequisites.resolve_model(given)))
+    if not (isinstance(recipe, EvalRecipe) and recipe.server.chat):  # there it may be a mere name
+        recipe = replace(recipe, model=replace(recipe.model, path=prerequisites.resolve_model(given)))
     if isinstance(recipe, Recipe) and recipe.critic.path is not None:
         found = prerequisites.resolve_model(recipe.critic.path, "critic.path", ("critic", "final"))
         recipe = replace(recipe, critic=replace(recipe.critic, path=found))

@@ -42,6 +42,8 @@ class Request:
     """Seed of the first sample; the others are derived. None: unseeded."""
     max_tokens: int | None = None
     """Fewer than the sampling's, where the prompt already holds a part of the response."""
+    messages: list[dict[str, str]] = field(default_factory=list)
+    """The prompt for a server that takes no tokens."""
 
     def limit(self, sampling: Sampling) -> int:
         """Most tokens a sample of this request may have."""

@@ -30,11 +30,14 @@ ATTEMPTS = 5
 class ServerEngine:
     """`server.connections` requests at once; what fails for good ends the evaluation with one line."""
 
+    path = "/completions"
+
     def __init__(self, server: Server, *, model: str, tokenizer: Any, pause: float = 1.0) -> None:
         assert server.url is not None
         self.url, self.model = server.url.rstrip("/"), server.model or model
         self.tokenizer, self.pause, self.connections = tokenizer, pause, server.connections
-        self.text = ResponseText(tokenizer)
+        if tokenizer is not None:
+            self.text = ResponseText(tokenizer)
         key = os.environ.get(server.key)
         self.key_name = server.key
         self.client = httpx.Client(
@@ -70,31 +73,50 @@ class ServerEngine:
     def _sample(self, request: Request, number: int, sampling: Sampling) -> Completion:
         body: dict[str, Any] = {
             "model": self.model,
-            "prompt": request.tokens,
-            "max_tokens": request.limit(sampling),
             "temperature": sampling.temperature,
             "top_p": sampling.top_p,
-            # vLLM's and SGLang's; others have no such key, and leave out special tokens or not.
-            "skip_special_tokens": False,
+            **self.body(request, number, sampling),
         }
         if request.seed is not None:
             body["seed"] = (request.seed + number) % 2**31  # servers differ in how large a seed may be
         if sampling.stop:
             body["stop"] = sampling.stop
-        answer = self._call("POST", "/completions", body)
+        answer = self._call("POST", self.path, body)
         try:
             choice = answer["choices"][0]
-            text, reason = str(choice["text"]), choice.get("finish_reason")
-        except (KeyError, IndexError, TypeError):
+            text, reason = self.text_of(choice), choice.get("finish_reason")
+        except (KeyError, IndexError, TypeError, AttributeError):
             raise UserError(f"server.url: {self.url} gives no completion: {answer!r:.200}") from None
         used = (answer.get("usage") or {}).get("completion_tokens")
-        length = int(used) if used is not None else len(self.tokenizer(text)["input_ids"])
+        length = int(used) if used is not None else self._count(text)
         return Completion(
             tokens=np.zeros(length, np.int32),  # their number is all that is known for sure
             logprobs=np.zeros(0, np.float32),
-            text=self.text.trimmed(text),
+            text=self.text.trimmed(text) if self.tokenizer is not None else text,
             finished=reason != "length",
         )
+
+    def body(self, request: Request, number: int, sampling: Sampling) -> dict[str, Any]:
+        """What asks for one sample, but for the keys that all APIs have."""
+        return {
+            "prompt": request.tokens,
+            "max_tokens": request.limit(sampling),
+            # vLLM's and SGLang's; others have no such key, and leave out special tokens or not.
+            "skip_special_tokens": False,
+        }
+
+    def text_of(self, choice: dict[str, Any]) -> str:
+        return str(choice["text"])
+
+    def _count(self, text: str) -> int:
+        """Tokens of a response that the server has not counted."""
+        if self.tokenizer is None:
+            raise UserError(
+                f"server.url: {self.url} does not say how many tokens a response has "
+                "(usage.completion_tokens); give a model folder with a tokenizer as --model, and the name "
+                "there as server.model"
+            )
+        return len(self.tokenizer(text)["input_ids"])
 
     def _call(self, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
         trouble = ""
@@ -129,6 +151,8 @@ class ServerEngine:
             content = None
         if code >= 400 or not isinstance(content, dict):
             text = " ".join(response.text.split())[:200]
+            if code in (404, 405) and path == "/completions":
+                text += "; a server that speaks chat only is asked with server.api=chat"
             raise UserError(f"server.url: {self.url}{path} answers HTTP {code}: {text}")
         return content
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from concurrent.futures import Future
 from typing import Any, Protocol
 
+from rlvr_cli.core.errors import Hopeless
 from rlvr_cli.core.heartbeat import heart
 from rlvr_cli.core.types import Completion, Group, Problem, Reason, Verdict
 from rlvr_cli.rollout import Generator, Request, Sampling
@@ -21,10 +22,19 @@ class Pool(Protocol):
     """What is needed of `verifiers.pool.Pool`."""
 
     def submit_group(
-        self, verifier: str, responses: list[str], answer: Golds, extra: dict[str, Any]
+        self,
+        verifier: str,
+        responses: list[str],
+        answer: Golds,
+        extra: dict[str, Any],
+        group: Group | None = None,
     ) -> list[Future[Verdict]]: ...
 
     def notice(self) -> str | None: ...
+
+
+class OffScale(Hopeless):
+    """A value that a setting of the recipe cannot take; says whose, and what to do."""
 
 
 class UnscoredSample(RuntimeError):
@@ -60,7 +70,11 @@ def collect(
     """
     requests = [
         Request(
-            key=n, tokens=p.tokens, samples=samples, seed=None if seed is None else request_seed(seed, index)
+            key=n,
+            tokens=p.tokens,
+            samples=samples,
+            seed=None if seed is None else request_seed(seed, index),
+            messages=p.messages,
         )
         for n, (index, p) in enumerate(prompts)
     ]
@@ -103,7 +117,7 @@ def verified(
             group = Group(problem=problem, index=index, completions=completions)
             texts = [c.text for c in completions]
             futures = {
-                name: pool.submit_group(name, texts, problem.golds, problem.extra)
+                name: pool.submit_group(name, texts, problem.golds, problem.extra, group)
                 for name in problem.verifiers
             }
             groups[key] = group, futures
@@ -132,16 +146,42 @@ def gates_of(verifiers: Mapping[str, Any]) -> list[str]:
 def score(group: Group, weights: dict[str, float], unscored: Unscored, gates: Collection[str] = ()) -> None:
     """Fill a verified group's `scores`, and `correct` and `first_scores` (the first verifier's).
 
-    A score is the weighted sum over the verifiers that are no gates, times the score of each gate.
+    A score is the weighted sum over the verifiers that are no gates, times the score of each gate. One that
+    has no say is no part of it; where none has, there is no score.
     """
+    mixed = any(verdict.raw and verdict.scored for each in group.verdicts for verdict in each.values())
     for verdicts in group.verdicts:
-        values = {name: value_of(v, unscored, name, group) for name, v in verdicts.items()}
-        total = sum(weights[name] * value for name, value in values.items() if name not in gates)
-        group.scores.append(total * math.prod(value for name, value in values.items() if name in gates))
-        first = next(iter(verdicts))
-        right = float(verdicts[first].reason is Reason.correct)
-        group.correct.append(right if verdicts[first].scored else math.nan)
-        group.first_scores.append(values[first])
+        saying = {name: v for name, v in verdicts.items() if v.reason is not Reason.no_say}
+        values = {name: value_of(v, unscored, name, group) for name, v in saying.items()}
+        passed = math.prod(gated(name, value, group) for name, value in values.items() if name in gates)
+        scoring = {name: weights[name] * value for name, value in values.items() if name not in gates}
+        group.scores.append(sum(scoring.values()) * passed if scoring else math.nan)
+        if mixed:
+            raw = [name for name in scoring if verdicts[name].raw and verdicts[name].scored]
+            mapped = [value for name, value in scoring.items() if name not in raw]
+            group.scales.append(
+                (sum(mapped) * passed if mapped else None, sum(scoring[name] for name in raw) * passed)
+            )
+        if not values:
+            group.correct.append(math.nan)
+            group.first_scores.append(math.nan)
+            continue
+        first = next(iter(values))
+        verdict = verdicts[first]
+        group.correct.append(float(verdict.reason is Reason.correct) if verdict.scored else math.nan)
+        judged = verdict.judged if verdict.scored else None
+        group.first_scores.append(values[first] if judged is None else judged)
+
+
+def gated(name: str, value: float, group: Group) -> float:
+    """The value of a gate. OffScale where it would not only let through or hold back."""
+    if value < 0 or value > 1:
+        raise OffScale(
+            f"verifiers.{name} is a gate and gave {value:g} on problem {group.problem.id} of "
+            f"'{group.problem.source}'; a gate multiplies and takes values from 0 to 1: set gate=false, or "
+            "let the function return such values"
+        )
+    return value
 
 
 def value_of(verdict: Verdict, unscored: Unscored, name: str, group: Group) -> float:

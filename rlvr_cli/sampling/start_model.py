@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from rlvr_cli.core import distributed
-from rlvr_cli.engine.model import eos_ids
+from rlvr_cli.engine.model import eos_ids, load_tokenizer
 from rlvr_cli.engine.tiny import make_tiny
 from rlvr_cli.rollout import Engine, make_engine
 from rlvr_cli.schema import Model, Precision, Rollout, Server
@@ -52,6 +52,10 @@ def start_engine(
 
 def start_server(server: Server, model: Model, tokenizer: Any) -> Engine:
     """The server that samples in the place of an engine; UserError when it cannot be reached."""
+    from rlvr_cli.rollout.chat_server import ChatEngine
     from rlvr_cli.rollout.server import ServerEngine
 
-    return ServerEngine(server, model=model.path, tokenizer=tokenizer)
+    if not server.chat:
+        return ServerEngine(server, model=model.path, tokenizer=tokenizer)
+    counts = load_tokenizer(model) if Path(model.path).is_dir() else None
+    return ChatEngine(server, model=model.path, tokenizer=counts)

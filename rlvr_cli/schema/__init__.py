@@ -10,15 +10,18 @@ Options of an algorithm axis and of a verifier are dataclasses beside their code
 
 from __future__ import annotations
 
-from rlvr_cli.schema.data import Chat, Hygiene, Source
+from rlvr_cli.schema.data import Chat, Hygiene, Source, VerifiersBy
+from rlvr_cli.schema.difficulty import Difficulty, DifficultyWeight, Unprofiled
 from rlvr_cli.schema.evaluation import Bench, Eval
 from rlvr_cli.schema.model import Lora, Model, Precision, TinyModel
+from rlvr_cli.schema.profile import ProfileRecipe
 from rlvr_cli.schema.recipes import (
     SFT,
     EvalRecipe,
     Recipe,
     Resume,
     Server,
+    ServerApi,
     SFTBatch,
     SFTEval,
     SFTRecipe,
@@ -60,6 +63,8 @@ __all__ = [
     "Controller",
     "Critic",
     "Diagnosis",
+    "Difficulty",
+    "DifficultyWeight",
     "Eval",
     "EvalRecipe",
     "Faults",
@@ -71,6 +76,7 @@ __all__ = [
     "Offload",
     "Precision",
     "Preflight",
+    "ProfileRecipe",
     "Recipe",
     "Resume",
     "Rollout",
@@ -81,13 +87,16 @@ __all__ = [
     "SampleFile",
     "Schedule",
     "Server",
+    "ServerApi",
     "Source",
     "Stage",
     "TinyModel",
     "Tracker",
     "Trainer",
+    "Unprofiled",
     "Unscored",
     "Verification",
+    "VerifiersBy",
     "VerifyRecipe",
     "WandbMode",
 ]

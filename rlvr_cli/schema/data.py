@@ -8,11 +8,24 @@ from typing import Any
 
 from omegaconf import MISSING
 
+from rlvr_cli.schema.difficulty import Difficulty
+
 
 class Chat(Enum):
     auto = "auto"
     always = "always"
     never = "never"
+
+
+@dataclass(kw_only=True)
+class VerifiersBy:
+    """Verifiers by what a column of the row says, as verl chooses its scorers by `data_source`."""
+
+    column: str | None = None
+    """Column whose value decides; dots look inside nested columns. null: no such routing."""
+    map: dict[str, list[str]] = field(default_factory=dict)
+    """Value -> keys of `verifiers`, the first of which decides what counts as correct; a value may end in *
+    for any rest. A row with a value that is not here stops the run before it starts."""
 
 
 @dataclass(kw_only=True)
@@ -25,6 +38,7 @@ class Source:
     config: str | None = None
     """Configuration name of a hub data set."""
     split: str = "train"
+    """Split of a hub data set or a synthetic family."""
     layout: str | None = None
     """Layout of a benchmark whose rows are put together first (gpqa, livecodebench, ...); null: none."""
     columns: dict[str, str] = field(default_factory=dict)
@@ -42,12 +56,22 @@ class Source:
     verifiers: list[str] = field(default_factory=list)
     """Keys of `verifiers` that score this source; the first decides what counts as correct. Where
     `columns` maps `verifiers`, a row's own list stands in their place."""
+    verifiers_by: VerifiersBy = field(default_factory=VerifiersBy)
+    """In the place of `verifiers` where a set mixes problems of several kinds."""
     weight: float = 1.0
     """Share of prompts drawn from this source, relative to the other sources."""
     limit: int | None = None
     """Use only the first so many rows."""
     deduplicate: bool = False
     """Keep only the first of rows with the same prompt."""
+    holdout: float | None = None
+    """Prompts that never train and become the bench of this source's name (of sft `eval.source`): below 1
+    their
+    share, from 1 on their number. Their text alone decides which; null: none."""
+    held_out: bool = False
+    """Of a bench: take the prompts that `holdout` keeps from training, in the place of the others."""
+    difficulty: Difficulty | None = None
+    """Which problems come, and how often, by how often they are solved; null: all, equally often."""
     options: dict[str, Any] = field(default_factory=dict)
     """Parameters of a synthetic family, e.g. {digits: 3}, or of a layout."""
 
@@ -57,6 +81,7 @@ class Hygiene:
     """What is looked for in the problems before training; found, it is reported, and refused if strict."""
 
     enabled: bool = True
+    """Look at all."""
     strict: bool = False
     """Refuse to train on duplicates, gold answers no verifier can use, or problems of the benchmarks."""
     ngram: int = 13

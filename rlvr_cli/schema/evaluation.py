@@ -22,12 +22,15 @@ class Bench:
     temperature: float = 1.0
     """0 is greedy."""
     top_p: float = 1.0
+    """Samples come from the likeliest tokens that have this share together."""
     max_tokens: int = 1024
+    """Longest response; longer ones are cut off and judged as they are."""
     max_prompt_tokens: int | None = None
     """Problems with a longer prompt are left out and counted; null: `rollout.max_prompt_tokens`."""
     stop: list[str] = field(default_factory=list)
     """Strings that end a response besides the end-of-sequence token."""
     seed: int = 0
+    """Of the samples, and of what a layout shuffles."""
     pass_at: list[int] = field(default_factory=list)
     """The j of the pass@j to report; empty: powers of two up to k, and k."""
     majority: bool = True
@@ -40,9 +43,13 @@ class Bench:
 
 @dataclass(kw_only=True)
 class Eval:
+    """Benchmarks during training."""
+
     benches: dict[str, Bench] = field(default_factory=dict)
     """Add one with `+bench@eval.benches.aime24=aime24`."""
     every: int | None = None
     """Steps between evaluations; null: none in between."""
     at_start: bool = True
+    """Before the first step."""
     at_end: bool = True
+    """After the last."""

@@ -23,6 +23,7 @@ class Lora:
     alpha: float = 32.0
     """Scale numerator: the update is multiplied by alpha / rank."""
     dropout: float = 0.0
+    """Share of the adapters' inputs that is zeroed in training."""
     targets: str = "all-linear"
     """`all-linear`, or module names separated by commas."""
 
@@ -32,14 +33,21 @@ class TinyModel:
     """Shape of the randomly initialised Qwen2 model made when `model.path` is `builtin:tiny`."""
 
     hidden_size: int = 128
+    """Width of the hidden states."""
     layers: int = 4
+    """Transformer layers."""
     heads: int = 4
+    """Attention heads."""
     kv_heads: int = 2
+    """Heads of keys and values; several attention heads share one."""
     max_positions: int = 2048
+    """Longest prompt and response together, in tokens."""
 
 
 @dataclass(kw_only=True)
 class Model:
+    """The start model and how it is loaded."""
+
     path: str = MISSING
     """Hugging Face folder, hub id, run directory (its `final/` is taken) or `builtin:tiny`."""
     revision: str | None = None

@@ -61,15 +61,22 @@ class Recipe:
     resume: Resume = Resume.auto
     """Where `out` holds a run. auto: continue the same recipe; changed: continue with whatever is different;
     never: refuse."""
+    plugins: list[str] = field(default_factory=list)
+    """Your own Python: files, folders and packages beside this file or in the working directory, or installed
+    modules. Options of algorithms, verifiers and data families are found in them as in rlvr."""
     seed: int = 0
+    """Of the data order, the samples and whatever else is drawn."""
     model: Model = field(default_factory=Model)
     data: dict[str, Source] = field(default_factory=dict)
     hygiene: Hygiene = field(default_factory=Hygiene)
     batch: Batch = field(default_factory=Batch)
     rollout: Rollout = field(default_factory=Rollout)
     verifiers: dict[str, Any] = field(default_factory=dict)
+    """What judges responses, under names of your own; `name` picks the verifier. Sources say which are
+    theirs."""
     verification: Verification = field(default_factory=Verification)
     algorithm: Any = MISSING
+    """One option for each of the twelve parts of an algorithm; a preset fills them in."""
     trainer: Trainer = field(default_factory=Trainer)
     critic: Critic = field(default_factory=Critic)
     stages: dict[str, Stage] = field(default_factory=dict)
@@ -88,6 +95,7 @@ class SFT:
     """Stands in the place of an algorithm in a supervised fine-tuning recipe."""
 
     name: str = "sft"
+    """Says that this is fine-tuning."""
     max_length: int = 2048
     """Longer examples are left out and counted."""
     max_grad_norm: float = 1.0
@@ -96,6 +104,8 @@ class SFT:
 
 @dataclass(kw_only=True)
 class SFTBatch:
+    """How many examples train together."""
+
     examples_per_step: int = 128
     """Examples in one optimizer update."""
     tokens_per_microbatch: int = 8192
@@ -109,6 +119,8 @@ class SFTBatch:
 
 @dataclass(kw_only=True)
 class SFTEval:
+    """Measurements on examples that are not trained on."""
+
     source: Source | None = None
     """Examples whose loss and token accuracy are measured; null: none."""
     every: int | None = None
@@ -130,6 +142,8 @@ class SFTRecipe:
     name: str = MISSING
     out: str = "runs/${name}"
     resume: Resume = Resume.auto
+    """As in an RL recipe."""
+    plugins: list[str] = field(default_factory=list)
     """As in an RL recipe."""
     seed: int = 0
     model: Model = field(default_factory=Model)
@@ -155,12 +169,20 @@ class SFTRecipe:
             raise ValueError("checkpoint.best names the score of a bench, and sft runs none; remove it")
 
 
+class ServerApi(Enum):
+    completions = "completions"
+    chat = "chat"
+
+
 @dataclass(kw_only=True)
 class Server:
     """An OpenAI-compatible server that samples in the place of an engine of our own."""
 
     url: str | None = None
-    """Base URL up to `/v1`; null: no server. The tokenizer is still that of `model.path`."""
+    """Base URL up to `/v1`; null: no server."""
+    api: ServerApi = ServerApi.completions
+    """completions takes token ids, made with the tokenizer of `model.path`. chat takes messages, which the
+    server puts into its own template: `model.path` may then be a mere name."""
     model: str | None = None
     """Name of the model there; null: `model.path`."""
     key: str = "OPENAI_API_KEY"
@@ -176,6 +198,11 @@ class Server:
         if self.timeout_s <= 0:
             raise ValueError(f"server.timeout_s is {self.timeout_s}; it must be above 0")
 
+    @property
+    def chat(self) -> bool:
+        """A server samples, and is sent messages."""
+        return self.url is not None and self.api is ServerApi.chat
+
 
 @dataclass(kw_only=True)
 class EvalRecipe:
@@ -184,6 +211,8 @@ class EvalRecipe:
     name: str = "eval"
     out: str | None = None
     """Where results go; null: `eval/` in the run directory of the model, or `runs/eval-<model>`."""
+    plugins: list[str] = field(default_factory=list)
+    """As in an RL recipe."""
     seed: int = 0
     model: Model = field(default_factory=Model)
     rollout: Rollout = field(default_factory=lambda: Rollout(gpu_memory_utilization=0.9, sleep=False))
@@ -208,6 +237,11 @@ class EvalRecipe:
     def __post_init__(self) -> None:
         if self.contamination is not None and not 0 < self.contamination < 1:
             raise ValueError(f"contamination is {self.contamination}; it must be between 0 and 1")
+        if self.contamination is not None and self.server.chat:
+            raise ValueError(
+                "contamination shows a text that is cut off, and server.api=chat continues none; "
+                "leave one out"
+            )
         if self.ranks is not None and self.ranks > 1:
             if self.server.url is not None:
                 raise ValueError(
@@ -224,6 +258,9 @@ class VerifyRecipe:
     """Root of `rlvr verify` and `rlvr serve-verifier`, made from their options."""
 
     name: str = "verify"
+    """Of what is judged, for messages."""
+    plugins: list[str] = field(default_factory=list)
+    """As in an RL recipe."""
     seed: int = 0
     source: Source | None = None
     """Scored responses, or for a self-test problems."""

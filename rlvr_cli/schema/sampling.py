@@ -45,9 +45,14 @@ class Batch:
 
 @dataclass(kw_only=True)
 class Rollout:
+    """How responses are sampled."""
+
     engine: RolloutEngine = RolloutEngine.vllm
+    """vllm, or hf: plain transformers, slow and everywhere."""
     temperature: float = 1.0
+    """Of sampling; the trainer divides its logits by the same."""
     top_p: float = 1.0
+    """Samples come from the likeliest tokens that have this share together; leave it at 1 for training."""
     max_prompt_tokens: int = 1024
     """Problems with a longer prompt are left out and counted."""
     max_tokens: int = 1024

@@ -27,18 +27,26 @@ class Kernels(Enum):
 
 @dataclass(kw_only=True)
 class Trainer:
+    """Updates: how many, how large, and how they are spread over devices."""
+
     steps: int = 100
+    """Steps of the run."""
     response_tokens: int | None = None
     """Sampled response tokens after which training ends before `steps`: runs of equal cost. null: never."""
     lr: float = 1e-6
+    """Learning rate after the warm-up."""
     warmup_steps: int = 0
     """Steps over which the learning rate rises linearly from 0."""
     schedule: Schedule = Schedule.constant
     """What the learning rate does after the warm-up: stay, or fall to `min_lr` at the last step."""
     min_lr: float = 0.0
+    """What a falling learning rate ends at."""
     weight_decay: float = 0.0
+    """Of AdamW: share of each weight that an update takes away, times the learning rate."""
     betas: list[float] = field(default_factory=lambda: [0.9, 0.999])
+    """Of AdamW: decay of the means of the gradient and of its square."""
     eps: float = 1e-8
+    """Of AdamW: added to the root of the mean square."""
     zero_stage: int = 2
     """DeepSpeed ZeRO: 0 replicates, 1 shards optimizer state, 2 also gradients, 3 also weights."""
     offload: Offload = Offload.none
@@ -87,6 +95,7 @@ class Critic:
     warmup_steps: int = 0
     """Steps over which its learning rate rises linearly from 0; then it stays."""
     weight_decay: float = 0.0
+    """Of its AdamW, as `trainer.weight_decay`."""
     max_grad_norm: float | None = 1.0
     """Largest norm of its gradient; null: no clipping."""
     pretrain_steps: int = 0
@@ -107,6 +116,8 @@ class Critic:
 
 @dataclass(kw_only=True)
 class Checkpoint:
+    """When the state of a run is saved, and what is kept."""
+
     every: int | None = None
     """Steps between checkpoints; null: only when the run ends or is interrupted."""
     keep: int = 2

@@ -50,6 +50,7 @@ class Diagnosis:
     """Rules that read the metrics of every step and say in words what goes wrong."""
 
     enabled: bool = True
+    """Watch at all."""
     window: int = 8
     """Steps over which a sign must last: the median of the newest so many is judged, or held against the
     median of the first so many."""
@@ -96,12 +97,19 @@ class Actions:
     """Finding -> what the controller does about it."""
 
     entropy_collapse: Action = Action.lower_lr
+    """When `entropy_collapse` is found."""
     entropy_explosion: Action = Action.rollback
+    """When `entropy_explosion` is found."""
     kl_drift: Action = Action.lower_lr
+    """When `kl_drift` is found."""
     gradient_explosion: Action = Action.lower_lr
+    """When `gradient_explosion` is found."""
     mismatch_growth: Action = Action.lower_lr
+    """When `mismatch_growth` is found."""
     length_collapse: Action = Action.none
+    """When `length_collapse` is found."""
     eval_regression: Action = Action.rollback
+    """When `eval_regression` is found."""
 
 
 @dataclass(kw_only=True)
@@ -109,6 +117,7 @@ class Controller:
     """Acts on findings of `diagnosis`; off unless asked for."""
 
     enabled: bool = False
+    """Act at all; needs `diagnosis.enabled`."""
     actions: Actions = field(default_factory=Actions)
     """lower_lr multiplies the learning rate; raise_clip lets ratios rise further; reset_reference makes the
     policy the reference; rollback goes back to a checkpoint and also lowers the learning rate."""
@@ -136,11 +145,18 @@ class Controller:
 
 @dataclass(kw_only=True)
 class Tracker:
+    """What is recorded of a run, and where it is shown."""
+
     wandb: WandbMode = WandbMode.auto
     """auto: online with a login, offline without; offline runs are uploaded by `wandb sync`."""
     project: str = "rlvr"
+    """W&B project."""
     entity: str | None = None
+    """W&B user or team; null: your own."""
     tags: list[str] = field(default_factory=list)
+    """Tags of the W&B run."""
+    tensorboard: bool = False
+    """Also write TensorBoard event files to `tensorboard/` of the run directory: same metrics, same names."""
     console: ConsoleMode = ConsoleMode.auto
     """auto: a live view on a terminal, one line a step otherwise."""
     rollouts: bool = True

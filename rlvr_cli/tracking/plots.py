@@ -16,6 +16,7 @@ from rlvr_cli.tracking.journal import read_metrics
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure, SubFigure
 
 Rows = list[dict[str, Any]]
 Floats = NDArray[np.float64]
@@ -51,27 +52,27 @@ def smooth(values: Floats, window: int) -> Floats:
         return total[middle] / count[middle]
 
 
-def _series(rows: Rows, name: str) -> tuple[Floats, Floats]:
+def series(rows: Rows, name: str) -> tuple[Floats, Floats]:
     """(steps, values) of a metric; null, a non-finite value, comes back as NaN."""
     points = [(row["step"], row[name]) for row in rows if name in row]
     steps = np.array([step for step, _ in points], dtype=float)
     return steps, np.array([np.nan if value is None else value for _, value in points], dtype=float)
 
 
-def _window(count: int) -> int:
+def window(count: int) -> int:
     """Odd smoothing window: a fifteenth of the run."""
     return max(count // 15, 1) | 1
 
 
-def line(axes: Axes, rows: Rows, name: str, label: str, colour: str) -> None:
+def line(axes: Axes, rows: Rows, name: str, label: str, colour: str, style: str = "solid") -> None:
     """A smoothed line over the faint raw one; nothing when the run has no such metric."""
-    steps, values = _series(rows, name)
+    steps, values = series(rows, name)
     if not len(steps):
         return
     axes.plot(steps, values, color=colour, alpha=0.25, linewidth=0.8)
     marker = "o" if len(steps) == 1 else ""
-    smoothed = smooth(values, _window(len(values)))
-    axes.plot(steps, smoothed, color=colour, linewidth=1.8, label=label, marker=marker)
+    smoothed = smooth(values, window(len(values)))
+    axes.plot(steps, smoothed, color=colour, linestyle=style, linewidth=1.8, label=label, marker=marker)
 
 
 def _lines(axes: Axes, rows: Rows, title: str, names: dict[str, str]) -> None:
@@ -107,14 +108,22 @@ def benches(rows: Rows) -> dict[str, str]:
     return {match[1]: name for name, match in found.items() if match}
 
 
-def intervals(axes: Axes, rows: Rows, bench: str, name: str, label: str, colour: str) -> None:
+def intervals(
+    axes: Axes, rows: Rows, bench: str, name: str, label: str, colour: str, line_style: str = "solid"
+) -> None:
     """A benchmark's means with their 95% intervals; nothing when the run has no such metric."""
-    steps, mean = _series(rows, name)
+    steps, mean = series(rows, name)
     if not len(steps):
         return
-    low, high = (_series(rows, f"eval/{bench}/ci95_{end}")[1] for end in ("low", "high"))
+    low, high = (series(rows, f"eval/{bench}/ci95_{end}")[1] for end in ("low", "high"))
     bars = np.clip([mean - low, high - mean], 0, None) if len(low) == len(high) == len(mean) else None
-    style: dict[str, Any] = {"fmt": "o-", "markersize": 4, "linewidth": 1.0, "capsize": 2.5}
+    style: dict[str, Any] = {
+        "fmt": "o",
+        "linestyle": line_style,
+        "markersize": 4,
+        "linewidth": 1.0,
+        "capsize": 2.5,
+    }
     axes.errorbar(steps, mean, bars, color=colour, label=label, **style)
 
 
@@ -131,7 +140,7 @@ def _reward(axes: Axes, rows: Rows) -> None:
 def _length(axes: Axes, rows: Rows) -> None:
     line(axes, rows, "response_length/mean", "tokens", COLOURS[0])
     axes.set_title("response length")
-    if len(_series(rows, "response_length/truncated_fraction")[0]):
+    if len(series(rows, "response_length/truncated_fraction")[0]):
         share = axes.twinx()
         share.grid(False)
         share.set_ylim(0, 1)
@@ -166,7 +175,7 @@ def _draw_rl(axes: Sequence[Axes], rows: Rows) -> None:
     _length(axes[3], rows)
     distances = {"mismatch/k3": "mismatch k3", "actor/ppo_kl": "to old", "actor/ref_kl": "to reference"}
     _lines(axes[4], rows, "KL", distances)
-    values = np.concatenate([_series(rows, name)[1] for name in distances])
+    values = np.concatenate([series(rows, name)[1] for name in distances])
     if (values > 0).any() and not (values < 0).any():
         axes[4].set_yscale("log")  # the three lie orders of magnitude apart
     _phases(axes[5], rows)
@@ -188,7 +197,7 @@ def _draw_sft(axes: Sequence[Axes], rows: Rows) -> None:
     accuracy = {"train/token_accuracy": "train", "eval/token_accuracy": "eval"}
     _lines(axes[1], rows, "token accuracy", accuracy)
     _lines(axes[2], rows, "gradient norm", {"train/grad_norm": "gradient norm"})
-    axes[3].plot(*_series(rows, "train/lr"), color=COLOURS[0], linewidth=1.8)
+    axes[3].plot(*series(rows, "train/lr"), color=COLOURS[0], linewidth=1.8)
     axes[3].set_title("learning rate")
 
 
@@ -218,6 +227,28 @@ def figure(
     panels: Callable[[list[Axes]], None], height: int, width: int, size: tuple[float, float], title: str
 ) -> bytes:
     """A PNG of `height` x `width` axes that `panels` draws on; `size`: of a row, in inches."""
+
+    def draw(made: Figure) -> None:
+        panels(list(made.subplots(height, width, squeeze=False).flatten()))
+        for each in made.axes:
+            if not each.has_data():
+                each.text(0.5, 0.5, "not recorded", color="#999999", ha="center", transform=each.transAxes)
+            each.set_xlabel("step")
+        made.suptitle(title, fontweight="bold")
+
+    return _png(draw, (size[0], size[1] * height))
+
+
+def blocks(parts: Callable[[Sequence[SubFigure]], None], count: int, size: tuple[float, float]) -> bytes:
+    """A PNG of `count` figures below each other that `parts` draws on; `size`: of each, in inches."""
+
+    def draw(made: Figure) -> None:
+        parts(list(made.subfigures(count, 1, squeeze=False).flatten()))
+
+    return _png(draw, (size[0], size[1] * count))
+
+
+def _png(draw: Callable[[Figure], None], size: tuple[float, float]) -> bytes:
     import matplotlib
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -227,16 +258,12 @@ def figure(
     with matplotlib.rc_context(STYLE):
         # A Figure of its own instead of pyplot's: no display, no state left in the process.
         padding = ConstrainedLayoutEngine(w_pad=0.12, h_pad=0.1)
-        made = Figure(figsize=(size[0], size[1] * height), dpi=110, layout=padding)
+        made = Figure(figsize=size, dpi=110, layout=padding)
         FigureCanvasAgg(made)
-        panels(list(made.subplots(height, width, squeeze=False).flatten()))
+        draw(made)
         for each in made.axes:
-            if not each.has_data():
-                each.text(0.5, 0.5, "not recorded", color="#999999", ha="center", transform=each.transAxes)
             each.margins(x=0.02)
             each.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=8))
-            each.set_xlabel("step")
-        made.suptitle(title, fontweight="bold")
         image = io.BytesIO()
         made.savefig(image, format="png")
     return image.getvalue()

@@ -22,6 +22,7 @@ def _verdict_row(verdict: Verdict) -> dict[str, Any]:
         "extracted": verdict.extracted,
         "detail": verdict.detail,
         "ms": round(verdict.ms, 3),
+        **({"more": verdict.more} if verdict.more else {}),
     }
 
 

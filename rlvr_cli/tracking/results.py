@@ -90,7 +90,7 @@ def _more(results: dict[str, dict[str, Any]]) -> Table | None:
         return None
     table = _table(("bench", *(["mean score"] if partial else []), *shares))
     for summary in results.values():
-        score = f"{summary['score']:.1%}" if "score" in summary else "-"
+        score = f"{summary['score']:.3f}" if "score" in summary else "-"  # on a scale of its own, perhaps
         fractions = (f"{summary[f'{name}_fraction']:.1%}" for name in shares)
         table.add_row(summary["bench"], *([score] if partial else []), *fractions)
     return table

@@ -18,6 +18,7 @@ from rlvr_cli.tracking import plots, wandb_run
 from rlvr_cli.tracking.console import Sample
 from rlvr_cli.tracking.journal import Journal, read_rows
 from rlvr_cli.tracking.records import drop_records_after
+from rlvr_cli.tracking.tensorboard import TensorBoard
 from rlvr_cli.tracking.view import open_view
 
 Kind = Literal["rl", "sft", "eval"]
@@ -64,6 +65,11 @@ class Tracker:
             config=recipe,
             kind=kind,
             report=lambda message: self.event("wandb", message),
+        )
+        self._tensorboard = (
+            TensorBoard(out, lambda message: self.event("tensorboard", message))
+            if settings.tensorboard
+            else None
         )
 
     def header(self, lines: dict[str, str]) -> None:
@@ -126,6 +132,8 @@ class Tracker:
         """
         reached = step or 0
         self._view.restore(reached, self._metrics.drop_after(-1 if step is None else step))
+        if self._tensorboard is not None:
+            self._tensorboard.forget()
         self._events.drop_after(reached)
         self._gradients.drop_after(reached)
         self._disputed.drop_after(reached)
@@ -152,12 +160,18 @@ class Tracker:
         if status == "finished" and (keys := usage.unused()):
             self.event("warning", f"set, but read by nothing in this run: {', '.join(keys)}", keys=keys)
         self._closed = True
-        self._view.close()
+        try:
+            drawn = plots.curves(self._out)
+            if drawn is not None and status == "finished":
+                self._view.event("next", f"curves: {drawn}; all of it on a page: rlvr report {self._out}")
+        finally:
+            self._view.close()
         if self._wandb is not None:
             self._wandb.summary({"status": status})
             self._wandb.finish(failed=status == "failed")
         self._metrics.close()
-        plots.curves(self._out)
+        if self._tensorboard is not None:
+            self._tensorboard.close()
         self._events.close()
         self._gradients.close()
         self._disputed.close()
@@ -183,7 +197,10 @@ class Tracker:
     def _record(self, head: dict[str, Any], values: dict[str, float]) -> None:
         nonfinite = [name for name, value in values.items() if not math.isfinite(value)]
         tail = {"nonfinite": nonfinite} if nonfinite else {}
-        self._metrics.append({**head, "time": round(time.time(), 3), **values, **tail})
+        row = {**head, "time": round(time.time(), 3), **values, **tail}
+        self._metrics.append(row)
+        if self._tensorboard is not None:
+            self._tensorboard.log(row)
         if self._wandb is not None:
             self._wandb.log(values, head["step"])
 

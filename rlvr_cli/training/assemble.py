@@ -12,16 +12,19 @@ from rlvr_cli.algorithms.check import doubts, rounding_doubt
 from rlvr_cli.checkpoints.checkpoint import Checkpoints
 from rlvr_cli.core import distributed
 from rlvr_cli.core.errors import UserError
+from rlvr_cli.core.recorded_code import sums
 from rlvr_cli.data.sampler import Sampler
 from rlvr_cli.engine.critic import Critic
 from rlvr_cli.engine.layers import LayerRule
 from rlvr_cli.engine.model import context_length, load_tokenizer
 from rlvr_cli.engine.reference import Reference
 from rlvr_cli.engine.trainer import Trainer
-from rlvr_cli.evaluation.bench import positions, verifier_key, with_stops
+from rlvr_cli.evaluation.bench import verifier_key, with_stops
 from rlvr_cli.sampling.start_model import local_model, start_engine
+from rlvr_cli.sampling.user_functions import first_asked, introduced, print_into, surroundings
 from rlvr_cli.schema import Model, Precision, Recipe
 from rlvr_cli.schema.derived import needs_old_logprobs
+from rlvr_cli.schema.lengths import longest
 from rlvr_cli.schema.stages import stages_of
 from rlvr_cli.tracking import RolloutRecords, Timer, Tracker
 from rlvr_cli.tracking.journal import jsonable
@@ -39,11 +42,7 @@ from rlvr_cli.verifiers.pool import Pool
 
 def positions_needed(recipe: Recipe, model: Model) -> int:
     """Tokens of the longest prompt and response of training and eval; UserError if the model has fewer."""
-    responses = [stage.rollout.max_tokens for stage in stages_of(recipe)]
-    wanted = max(
-        recipe.rollout.max_prompt_tokens + max(responses), positions(recipe.eval.benches, recipe.rollout)
-    )
-    context = context_length(model)
+    wanted, context = longest(recipe), context_length(model)
     if context is not None and wanted > context:
         raise UserError(
             f"the longest prompt (max_prompt_tokens) and response (max_tokens) of rollout and eval.benches "
@@ -79,8 +78,7 @@ def assemble(recipe: Recipe, tracker: Tracker | NullTracker) -> Parts:
     probe = probe_tokens(sampler, recipe.rollout)
     expected = rest(recipe.trainer, trainer, (critic, reference), probe)  # the engine takes what is free
     engine = start_engine(rollout, model, tokenizer, recipe.seed, precision, room)
-    judges = {verifier_key(name): bench.verifier for name, bench in recipe.eval.benches.items()}
-    pool = Pool(recipe.verifiers | judges, recipe.verification)
+    pool = make_pool(recipe, tokenizer, sampler, tracker)
     parts = Parts(
         recipe=stages[0],
         stages=stages,
@@ -95,7 +93,7 @@ def assemble(recipe: Recipe, tracker: Tracker | NullTracker) -> Parts:
         sampling=sampling_of(recipe.rollout),
         tracker=tracker,
         records=_records(recipe, out),
-        checkpoints=Checkpoints(out, recipe.checkpoint, jsonable(asdict(recipe)), tracker.event),
+        checkpoints=Checkpoints(out, recipe.checkpoint, jsonable(asdict(recipe)) | sums(out), tracker.event),
         stop=Stop(deadline(recipe.checkpoint.must_save_by, os.environ)),
         timer=Timer(on_phase=tracker.phase),
         needs_old=needs_old_logprobs(recipe),
@@ -110,6 +108,19 @@ def assemble(recipe: Recipe, tracker: Tracker | NullTracker) -> Parts:
     self_check(parts)
     restore(parts)
     return parts
+
+
+def make_pool(recipe: Recipe, tokenizer: Any, sampler: Sampler, tracker: Tracker | NullTracker) -> Pool:
+    """The verifiers of the run and of its benches; the user's own functions are introduced."""
+    judges = {verifier_key(name): bench.verifier for name, bench in recipe.eval.benches.items()}
+    verifiers = recipe.verifiers | judges
+    print_into(verifiers, Path(recipe.out) / "logs", f"rank{distributed.rank()}")
+    pool = Pool(verifiers, recipe.verification, around=surroundings(tokenizer, recipe.trainer.steps))
+    if distributed.rank() == 0:
+        first = first_asked(sampler.items, recipe.batch.group_size)
+        for line in introduced(verifiers, first, pool, recipe.verification):
+            tracker.event("verifier", line)
+    return pool
 
 
 def repeats(sampler: Sampler[Any], prompts: int) -> Iterator[str]:

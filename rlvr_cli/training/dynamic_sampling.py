@@ -15,6 +15,7 @@ from rlvr_cli.core.types import Group
 from rlvr_cli.data.sampler import Sampler
 from rlvr_cli.sampling.collect import collect, gates_of
 from rlvr_cli.schema import Recipe
+from rlvr_cli.training.own_scale import check_scale, on_scale
 from rlvr_cli.training.parts import Parts
 from rlvr_cli.training.second_verifier import Audit
 from rlvr_cli.training.shares import hand_over, without_tokens
@@ -51,6 +52,7 @@ def sample_groups(parts: Parts, step: int) -> Rollouts:
     dropped. The tokens of the kept ones go to the ranks that train on them.
     """
     recipe = parts.recipe
+    parts.pool.around.step = step
     start = parts.sampler.state(), rng.state()
     out = Rollouts(kept=[], sampled=[], mine=[], refills=0)
     for out.refills in range(recipe.rollout.max_rounds):
@@ -130,7 +132,9 @@ def judge(groups: list[Group], algorithm: Any, step: int) -> list[bool]:
     scores_PG = torch.tensor([g.scores for g in groups], dtype=torch.float64)
     lengths_PG = torch.tensor([[len(c.tokens) for c in g.completions] for g in groups])
     truncated_PG = torch.tensor([[not c.finished for c in g.completions] for g in groups])
-    rewards_PG: Tensor = algorithm.shaping(scores_PG, lengths_PG, truncated_PG, step)
+    shaping, scores_PG = on_scale(groups, algorithm.shaping, scores_PG)
+    rewards_PG: Tensor = shaping(scores_PG, lengths_PG, truncated_PG, step)
+    check_scale(groups, algorithm, correct_PG, rewards_PG)
     for group, rewards_G in zip(groups, rewards_PG.tolist(), strict=True):
         group.rewards = rewards_G
     keep_P: Tensor = algorithm.filter(correct_PG, rewards_PG)

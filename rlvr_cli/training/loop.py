@@ -19,6 +19,7 @@ from rlvr_cli.training.assemble import assemble
 from rlvr_cli.training.batches import make_batches
 from rlvr_cli.training.careful_update import careful_update, recover
 from rlvr_cli.training.controller import stabilise
+from rlvr_cli.training.difficulty import observe
 from rlvr_cli.training.dynamic_sampling import sample_groups
 from rlvr_cli.training.ending import conclude, interrupted
 from rlvr_cli.training.evaluations import evaluate_benches, evaluation_due
@@ -77,6 +78,7 @@ def train_step(parts: Parts) -> None:
     parts.engine.sleep()
     if rollouts.unjudged is not None:
         record_unjudged(parts, rollouts)
+    observe(parts.sampler, rollouts.sampled)
     with timer("advantage"):
         batches = make_batches(parts, rollouts.kept, rollouts.owners) if rollouts.kept else []
 

@@ -63,6 +63,10 @@ def length_metrics(sampled: list[Group]) -> dict[str, float]:
     }
 
 
+NO_SAY, UNSCORED = "reward/no_say_fraction", "reward/unscored_fraction"
+"""A sample on which nobody has a say is not counted as unscored where this is known: `verifier_metrics`."""
+
+
 def verifier_metrics(mine: list[Group]) -> dict[str, float]:
     """Per-verifier and per-source means over all ranks' verdicts; all ranks must call it."""
     sums: dict[str, tuple[float, int]] = {}
@@ -72,6 +76,9 @@ def verifier_metrics(mine: list[Group]) -> dict[str, float]:
         sums[name] = total + value, count + 1
 
     for group in mine:
+        for verdicts in group.verdicts:
+            saying = [verdict for verdict in verdicts.values() if verdict.reason is not Reason.no_say]
+            add(UNSCORED, float(bool(saying) and saying[0].missing))
         for correct in group.correct:
             if not math.isnan(correct):
                 add(f"reward/source/{group.problem.source}/correct_fraction", correct)
@@ -89,12 +96,19 @@ def verifier_metrics(mine: list[Group]) -> dict[str, float]:
                 add(
                     "reward/no_answer_fraction", float(verdict.reason in (Reason.no_answer, Reason.malformed))
                 )
+                add(NO_SAY, float(verdict.reason is Reason.no_say))
                 if verdict.scored:
                     add(f"reward/{name}/mean", verdict.score)
+                for key, value in verdict.more.items() if verdict.scored else ():
+                    if not isinstance(value, str):
+                        add(f"reward/{name}/{key if key != 'mean' else 'mean_'}", value)
     merged: dict[str, tuple[float, int]] = {}
     for part in distributed.gather(sums):
         for name, (total, count) in part.items():
             merged[name] = merged.get(name, (0.0, 0))[0] + total, merged.get(name, (0.0, 0))[1] + count
+    if not merged.get(NO_SAY, (0.0, 0))[0]:  # then all that is unscored is missing
+        merged.pop(NO_SAY, None)
+        merged.pop(UNSCORED, None)
     return {name: total / count for name, (total, count) in sorted(merged.items())}
 
 

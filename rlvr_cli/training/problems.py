@@ -17,13 +17,14 @@ from rlvr_cli.data.hygiene import GOLD, Checker
 from rlvr_cli.data.layouts import PROBLEMS
 from rlvr_cli.data.prompts import guesses_read, problems
 from rlvr_cli.data.sampler import Sampler
-from rlvr_cli.data.sources import Report, normalised
+from rlvr_cli.data.sources import Report, held_out, normalised
 from rlvr_cli.schema import Recipe
 from rlvr_cli.tracking import Tracker
 from rlvr_cli.tracking.null_tracker import NullTracker
+from rlvr_cli.training.difficulty import paced
 from rlvr_cli.verifiers.pool import Pool
 from rlvr_cli.verifiers.selftest import SelfTest, self_test
-from rlvr_cli.verifiers.several_golds import fault_of
+from rlvr_cli.verifiers.several_golds import fault_of, wants_rows
 
 Row = dict[str, Any]
 REPORT = "data_report.json"
@@ -43,6 +44,7 @@ def load_problems(recipe: Recipe, tokenizer: Any, tracker: Tracker | NullTracker
         asked = list(normalised(bench.source, bench.seed, PROBLEMS))
         checker.bench(name, asked)  # type: ignore[union-attr]
     by_source, reports, refused = {}, {}, dict[str, list[Row]]()
+    apart = held_out(recipe.data.values(), recipe.seed, PROBLEMS)
     for name, source in recipe.data.items():
         by_source[name], reports[name] = problems(
             name,
@@ -53,6 +55,8 @@ def load_problems(recipe: Recipe, tokenizer: Any, tracker: Tracker | NullTracker
             look=partial(checker.row, name) if checker else None,
             ask=partial(fault_of, recipe.verifiers),
             refused=partial(note_refused, name, checker, refused.setdefault(name, [])),
+            apart=apart,
+            raw=any(map(wants_rows, recipe.verifiers.values())),
         )
         check_routes(by_source[name], recipe.verifiers)
         tracker.event("data", str(reports[name]))
@@ -65,7 +69,8 @@ def load_problems(recipe: Recipe, tokenizer: Any, tracker: Tracker | NullTracker
         conclude(recipe, checker, reports, notes, tracker)
     if recipe.verification.self_test_floor is not None and distributed.rank() == 0:
         test_verifiers(recipe, by_source, refused, tracker)
-    return Sampler(by_source, {n: s.weight for n, s in recipe.data.items()}, seed=recipe.seed)
+    kept, paces = paced(recipe, by_source, tracker)
+    return Sampler(kept, {n: s.weight for n, s in recipe.data.items()}, seed=recipe.seed, paces=paces)
 
 
 def note_refused(

@@ -11,6 +11,7 @@ from rlvr_cli.core.types import Batch, Group
 from rlvr_cli.training import metrics
 from rlvr_cli.training.careful_update import skipped_metrics
 from rlvr_cli.training.diagnose import diagnose
+from rlvr_cli.training.difficulty import pace_metrics
 from rlvr_cli.training.dynamic_sampling import Rollouts
 from rlvr_cli.training.parts import Parts
 from rlvr_cli.training.second_verifier import audit_metrics
@@ -68,6 +69,7 @@ def record(
         | metrics.update_metrics(updates, rollouts.kept, lr)
         | metrics.critic_metrics(critic_updates, batches)
         | metrics.difficulty_metrics(rollouts.kept, parts.recipe.algorithm.reweight)
+        | pace_metrics(parts.sampler)
         | {"actor/trained_token_fraction": kept_tokens / max(1, all_tokens)}
         | {"actor/idle_token_fraction": idle_tokens / max(1, all_tokens)}
         | metrics.speed_metrics(rollouts.sampled, trained, parts.trainer.parameters, timing)

@@ -29,8 +29,9 @@ class Audit:
         random, problem = Random(f"{self._seed}/audit/{group.index}"), group.problem
         for sample, completion in enumerate(group.completions):
             if random.random() < self._share:
+                alone = Group(problem=problem, index=group.index, completions=[completion])
                 futures = self._pool.submit_group(
-                    self._verifier, [completion.text], problem.golds, problem.extra
+                    self._verifier, [completion.text], problem.golds, problem.extra, alone
                 )
                 self._waiting.append((group, sample, futures[0]))
 

@@ -14,8 +14,11 @@ from rlvr_cli.checkpoints.checkpoint import Checkpoints
 from rlvr_cli.checkpoints.recipe_changes import differences
 from rlvr_cli.core import distributed, rng
 from rlvr_cli.core.heartbeat import heart
+from rlvr_cli.core.recorded_code import sums
 from rlvr_cli.core.types import Batch
+from rlvr_cli.data.layouts import EXAMPLES
 from rlvr_cli.data.sft import Example, ExampleSampler, examples
+from rlvr_cli.data.sources import held_out
 from rlvr_cli.engine import process_group
 from rlvr_cli.engine.model import export, load_tokenizer
 from rlvr_cli.engine.schedule import learning_rate
@@ -38,12 +41,13 @@ def sft(recipe: SFTRecipe, terminal: TextIO) -> None:
     with open_tracker(recipe, terminal, kind="sft") as tracker:
         model = local_model(recipe.model, out, recipe.seed)
         tokenizer = load_tokenizer(model)
-        found = {}
+        found, longest = {}, recipe.algorithm.max_length
+        apart = held_out(recipe.data.values(), recipe.seed, EXAMPLES)
         for name, source in recipe.data.items():
-            found[name], report = examples(name, source, tokenizer, recipe.algorithm.max_length, recipe.seed)
+            found[name], report = examples(name, source, tokenizer, longest, recipe.seed, apart)
             tracker.event("data", str(report))
         sampler = ExampleSampler(found, {n: s.weight for n, s in recipe.data.items()}, seed=recipe.seed)
-        held_out = held_out_examples(recipe, tokenizer)
+        measured = held_out_examples(recipe, tokenizer)
         trainer = Trainer(
             model,
             recipe.trainer,
@@ -51,7 +55,7 @@ def sft(recipe: SFTRecipe, terminal: TextIO) -> None:
             max_grad_norm=recipe.algorithm.max_grad_norm,
             seed=recipe.seed,
         )
-        checkpoints = Checkpoints(out, recipe.checkpoint, jsonable(asdict(recipe)), tracker.event)
+        checkpoints = Checkpoints(out, recipe.checkpoint, jsonable(asdict(recipe)) | sums(out), tracker.event)
         run = Progress(recipe, trainer, sampler, checkpoints, tracker, tokenizer)
         run.restore()
         timer = Timer()
@@ -65,8 +69,8 @@ def sft(recipe: SFTRecipe, terminal: TextIO) -> None:
                 run.step += 1
                 heart.step(run.step)
                 tracker.step(run.step, step_metrics(update, batch, lr, timer.take()))
-                if held_out and (run.due(recipe.eval.every) or run.finished):
-                    run.note(measure(trainer, held_out))
+                if measured and (run.due(recipe.eval.every) or run.finished):
+                    run.note(measure(trainer, measured))
                 checkpoints.poll()
                 if run.due(recipe.checkpoint.every) and not run.finished:
                     with timer("checkpoint"):

@@ -18,7 +18,7 @@ def slim(group: Group) -> Group:
         return group
     return replace(
         group,
-        problem=replace(group.problem, prompt="", answer="", extra={}),
+        problem=replace(group.problem, prompt="", answer="", extra={}, raw=None),
         completions=[replace(c, text="") for c in group.completions],
         verdicts=[],
         audits={},

@@ -21,8 +21,8 @@ class NoVerdict(Hopeless):
 def cause_of(mine: list[Group]) -> str | None:
     """Why no sample of any rank has all its verdicts; None: some have. All ranks must call it."""
     verdicts = [list(each.values()) for group in mine for each in group.verdicts]
-    judged = any(all(verdict.scored for verdict in each) for each in verdicts)
-    found = causes((v.reason.value, v.detail) for each in verdicts for v in each)
+    judged = any(any(v.scored for v in each) and not any(v.missing for v in each) for each in verdicts)
+    found = causes(((v.reason.value, v.detail) for each in verdicts for v in each), silent=True)
     shares: list[tuple[int, bool, Counter[str]]] = distributed.gather((len(verdicts), judged, found))
     if any(judged for _, judged, _ in shares) or not sum(count for count, _, _ in shares):
         return None

@@ -1,6 +1,7 @@
 """A verifier is one file `verifiers/<name>.py`: what it checks, its hyperparameters, its code.
 
-The file holds a keyword-only dataclass, which is also the YAML schema of `conf/verifier/<name>.yaml`:
+The file holds a keyword-only dataclass, which is also the YAML schema of `conf/verifier/<name>.yaml`; in a
+plugin (core/plugins.py) any file may have several:
 
     @dataclass(kw_only=True)
     class Match:
@@ -44,6 +45,20 @@ The last two come together (`rlvr verify --self-test`, `verification.self_test_f
 only about gold answers that `check_gold` accepts. Both may give a dict[str, list[str]] instead: class of
 spelling or of mistake -> responses, told apart in the report. A verifier without `gate` never is one.
 
+    wants_rows: bool                                    with `limits`: it is asked about whole groups and the
+                                                        columns of rows as they are, by `items(...)`, and
+                                                        says how it does so, by `describe(...)` (python.py)
+    survives: bool                                      with `limits`: a call without a verdict does not harm
+                                                        the next, its worker is kept, and the death of one
+                                                        is never a fault of the response (`crash`)
+    own_alarms: bool                                    with `limits`: what it calls may use SIGALRM, so no
+                                                        clock of the worker's runs, and the pool kills it
+                                                        when it is late
+
+    code_paths: ClassVar[tuple[str, ...]]               fields that hold a path of the user's code: looked for
+                                                        beside the recipe, recorded with a run, never changed
+                                                        within it
+
 `answer` is one gold: of several the pool asks for a verdict by each, and any counts.
 `extra` holds the other columns of the row, and under `prompt` the problem as the data set has it.
 Verifiers import no torch; one with `limits` may, inside functions that only its worker calls.
@@ -52,10 +67,12 @@ Verifiers import no torch; one with `limits` may, inside functions that only its
 from __future__ import annotations
 
 import pkgutil
-from dataclasses import is_dataclass
+from dataclasses import MISSING, fields, is_dataclass
 from difflib import get_close_matches
 from importlib import import_module
+from typing import Any
 
+from rlvr_cli.core import plugins
 from rlvr_cli.core.errors import UserError
 
 
@@ -74,19 +91,39 @@ def _verifier(module_name: str) -> type | None:
     return None
 
 
+def name_in_plugin(value: Any) -> str | None:
+    """Of a dataclass with `verify`, the default of its `name`; None: it is no verifier.
+
+    UserError for one that lacks what the reward of a problem is added up by.
+    """
+    if not isinstance(value, type) or not is_dataclass(value) or not hasattr(value, "verify"):
+        return None
+    defaults = {field.name: field.default for field in fields(value)}
+    name = defaults.get("name")
+    if not isinstance(name, str):
+        return None
+    if defaults.get("weight", MISSING) is MISSING:
+        raise UserError(f"plugins: the verifier '{name}' has no weight; give it `weight: float = 1.0`")
+    return name
+
+
+def known() -> dict[str, type]:
+    """Name -> class of all verifiers, of this package and of plugins, sorted by name."""
+    own = {module.name: _verifier(module.name) for module in pkgutil.iter_modules(__path__)}
+    found = plugins.collect("verifier", {n: v for n, v in own.items() if v is not None}, name_in_plugin)
+    return dict(sorted(found.items()))
+
+
 def names() -> list[str]:
     """Names of all verifiers, sorted."""
-    modules = [module.name for module in pkgutil.iter_modules(__path__)]
-    return sorted(name for name in modules if _verifier(name) is not None)
+    return list(known())
 
 
 def find(name: str) -> type:
     """The verifier class called `name`."""
-    known = names()
-    if name in known:
-        found = _verifier(name)
-        assert found is not None
-        return found
-    near = get_close_matches(name, known, n=1)
+    classes = known()
+    if name in classes:
+        return classes[name]
+    near = get_close_matches(name, classes, n=1)
     hint = f"did you mean '{near[0]}'? " if near else ""
-    raise UserError(f"there is no verifier '{name}': {hint}available: {', '.join(known)}")
+    raise UserError(f"there is no verifier '{name}': {hint}available: {', '.join(classes)}")

@@ -2,9 +2,10 @@
 
 It gives a worker one item at a time, so waiting in the queue does not count, and kills a worker that is
 late. An item whose worker died is tried once more, since it may be another's victim; if that worker dies as
-well, the verdict is `refused` where both died by a fault of their own and others are judged, else `crash`. A
-batch that brings no verdicts is tried again item by item. While a verifier's server is down, one item at a
-time asks for it (outage.py) and the others wait.
+well, the verdict is `refused` where both died by a fault of their own, others are judged, and it is no code
+of the user's that died; it is `crash` otherwise. A batch that brings no verdicts is tried again item by
+item, unless one call judges all of it. While a verifier's server is down, one item at a time asks for it
+(outage.py) and the others wait.
 
 The thread starts the workers itself, because the kernel's "die with your parent" means the thread
 that started you.
@@ -37,7 +38,8 @@ KILLED_STARTS = 30
 
 class Dispatcher:
     """`payload`: the pickled verifiers; `batch`: items a worker takes at a time, at most; `waits`: what they
-    wait for is no response's doing; `patience_s`: how long a server that is down is waited for.
+    wait for is no response's doing; `forgives`: nor is the death of a worker; `patience_s`: how
+    long a server that is down is waited for.
 
     `finish` is called once for every item: with its verdict, or with the fault that has ended the pool.
     """
@@ -50,6 +52,7 @@ class Dispatcher:
         finish: Callable[[Item, Verdict | RuntimeError], None],
         *,
         waits: bool = False,
+        forgives: bool = False,
         patience_s: float = 0.0,
     ) -> None:
         self._config, self._payload, self._batch, self._finish = config, payload, batch, finish
@@ -59,7 +62,7 @@ class Dispatcher:
         self._queue: deque[Item] = deque()
         self._closed = False
         self._workers: list[Worker] = []
-        self._waits = waits
+        self._waits, self._forgives = waits, forgives
         self._clock_s = config.timeout_s if waits else 2 * config.timeout_s
         self._failed_starts = 0
         self._proven = False
@@ -157,7 +160,7 @@ class Dispatcher:
         self._answered(worker, item, message)
 
     def _answered(self, worker: Worker, item: Item, answer: Answer) -> None:
-        spent = answer.spent or not all(verdict.scored for verdict in answer.verdicts)
+        spent = answer.spent
         worker.served = self._config.recycle_after if spent else worker.served + len(answer.verdicts)
         if answer.unreachable is not None:
             self._unreachable(item.parts or [item], answer.unreachable)
@@ -170,7 +173,7 @@ class Dispatcher:
             self._proven = self._proven or not spent
             again = []
             for part, verdict in zip(item.parts or [item], answer.verdicts, strict=True):
-                if item.parts and not verdict.scored:
+                if item.parts and not item.whole and verdict.missing:
                     again.append(part)
                 else:
                     self._finish(part, verdict)
@@ -208,13 +211,14 @@ class Dispatcher:
         item = worker.item
         assert item is not None
         self._remove(worker)
-        if item.parts:
+        if item.parts and not item.whole:
             self._alone(item.parts)
             return
         reason = Reason.refused if computed else Reason.timeout
         limit = self._config.timeout_s if computed else self._clock_s
         detail = f"worker killed after {limit:g} s" + (" of computing" if computed else "")
-        self._finish(item, Verdict(score=0.0, reason=reason, detail=detail, ms=limit * 1000))
+        for part in item.parts or [item]:
+            self._finish(part, Verdict(score=0.0, reason=reason, detail=detail, ms=limit * 1000))
 
     def _died(self, worker: Worker, late: bool = False) -> None:
         item = worker.item
@@ -237,14 +241,15 @@ class Dispatcher:
             part.deaths += not killed
         if item is None:
             return
-        if item.parts:
+        parts = item.parts or [item]
+        if item.parts and not item.whole:
             self._alone(item.parts)
         elif item.attempts < 2:
             self._retry(item)
         else:
-            caused = item.deaths > 1 and self._proven
+            caused = parts[0].deaths > 1 and self._proven and not self._forgives
             reason = Reason.refused if caused else Reason.crash
-            self._finish_all([item], reason, f"worker died (exit code {code})")
+            self._finish_all(parts, reason, f"worker died (exit code {code})")
 
     def _retry(self, item: Item) -> None:
         with self._lock:

@@ -79,6 +79,7 @@ class Judge:
     correct_from: float = 0.5
     """Score in [0, 1] from which a response counts as correct."""
     temperature: float = 0.0
+    """Of the judge."""
     max_tokens: int = 1024
     """Of the judge's answer."""
     max_chars: int = 20_000

@@ -39,7 +39,9 @@ class Length:
     unit: Unit = Unit.words
     """tokens, words or chars."""
     minimum: int = 0
+    """Fewest units that score 1."""
     maximum: int | None = None
+    """Most units that score 1; null: no bound."""
     target: str | None = None
     """Column that holds a problem's own length, in the place of minimum and maximum."""
     ramp: int = 0

@@ -109,6 +109,7 @@ def reply_of(verdicts: list[Verdict], single: bool) -> dict[str, Any]:
             "extracted": verdict.extracted and verdict.extracted[:EXTRACTED],
             "detail": verdict.detail[:DETAIL],
             "ms": verdict.ms,
+            **({"raw": True, "judged": verdict.judged, "more": verdict.more} if verdict.raw else {}),
         }
         for verdict in verdicts
     ]

@@ -18,12 +18,13 @@ from concurrent.futures import Future
 from time import perf_counter
 from typing import Any
 
-from rlvr_cli.core.types import Reason, Verdict
+from rlvr_cli.core.types import Group, Reason, Verdict
 from rlvr_cli.schema import Verification
 from rlvr_cli.verifiers.backpressure import Room
 from rlvr_cli.verifiers.dispatcher import Dispatcher
 from rlvr_cli.verifiers.process import Item
 from rlvr_cli.verifiers.several_golds import Golds, Together, judged_by, reads, settles, together
+from rlvr_cli.verifiers.user_code.case import Surroundings
 
 OUTSTANDING_PER_WORKER = 128
 """Items waiting or in work; `submit` blocks above it."""
@@ -40,12 +41,20 @@ class Pool:
     UserError where such a verifier misses something (a key, a file).
     """
 
-    def __init__(self, verifiers: dict[str, Any], config: Verification, inner: bool = False) -> None:
+    def __init__(
+        self,
+        verifiers: dict[str, Any],
+        config: Verification,
+        inner: bool = False,
+        around: Surroundings | None = None,
+    ) -> None:
+        self.around = around or Surroundings()
+        """Of the run, for a user's functions; whoever knows the step sets it."""
         for each in [] if inner else verifiers.values():
             if hasattr(each, "ready"):
                 each.ready()
         apart = {} if inner else {n: v.limits(config) for n, v in verifiers.items() if hasattr(v, "limits")}
-        self._apart = {n: Pool({n: verifiers[n]}, own, inner=True) for n, own in apart.items()}
+        self._apart = {n: Pool({n: verifiers[n]}, own, True, self.around) for n, own in apart.items()}
         batch = max([1, *(getattr(v, "batch", 1) for v in verifiers.values())]) if inner else 1
         self._verifiers = {name: v for name, v in verifiers.items() if name not in apart}
         self._room = Room(OUTSTANDING_PER_WORKER * max(1, config.workers), OUTSTANDING_BYTES)
@@ -58,6 +67,7 @@ class Pool:
             batch,
             self._finish,
             waits=getattr(verifier, "waits", False),
+            forgives=getattr(verifier, "survives", False),
             patience_s=verifier.wait_s if hasattr(verifier, "wait_s") else 0.0,
         )
 
@@ -75,6 +85,8 @@ class Pool:
         if verifier in self._apart:
             return self._apart[verifier].submit(verifier, response, answer, extra)
         chosen = self._verifiers[verifier]
+        if getattr(chosen, "wants_rows", False):
+            return self.submit_group(verifier, [response], answer, extra)[0]
         use, golds = reads(chosen), judged_by(chosen, answer)
         known: list[Verdict] = []
         waiting: list[tuple[str, Hashable]] = []
@@ -111,10 +123,23 @@ class Pool:
         return verdict, key
 
     def submit_group(
-        self, verifier: str, responses: list[str], answer: Golds, extra: dict[str, Any]
+        self,
+        verifier: str,
+        responses: list[str],
+        answer: Golds,
+        extra: dict[str, Any],
+        group: Group | None = None,
     ) -> list[Future[Verdict]]:
-        """The verdicts of all samples of a problem; a verifier with `verify_group` sees them together."""
-        chosen: Any = self._verifiers.get(verifier)
+        """The verdicts of all samples of a problem; a verifier with `verify_group` sees them together.
+
+        `group`: of which they are the completions, for what a user's function may ask besides.
+        """
+        if verifier in self._apart:
+            return self._apart[verifier].submit_group(verifier, responses, answer, extra, group)
+        chosen: Any = self._verifiers[verifier]
+        if getattr(chosen, "wants_rows", False):
+            items = chosen.items(responses, answer, extra, group, self.around)
+            return [future for item in items for future in self._ask(verifier, *item)]
         if not hasattr(chosen, "verify_group"):
             return [self.submit(verifier, response, answer, extra) for response in responses]
         try:
@@ -122,6 +147,17 @@ class Pool:
         except Exception as error:  # the input is hostile; the run must know and go on
             by_gold = [[_crash(error) for _ in responses]]
         return [_done(together(list(each), reads(chosen))) for each in zip(*by_gold, strict=True)]
+
+    def _ask(
+        self, verifier: str, responses: str | list[str], answer: str, extra: dict[str, Any]
+    ) -> list[Future[Verdict]]:
+        """The verdicts of one call in a worker, on one response or on several together."""
+        message = pickle.dumps((verifier, responses, answer, extra))
+        if isinstance(responses, str):
+            return [self._enqueue(Item(message, _running(), None))]
+        parts = [Item(b"", _running(), None) for _ in responses]
+        self._enqueue(Item(message, parts[0].future, None, parts=parts, whole=True))
+        return [part.future for part in parts]
 
     @property
     def fault(self) -> str | None:
@@ -146,7 +182,9 @@ class Pool:
             if known is not None:
                 self._cache.move_to_end(item.key)
                 return known
-        self._room.enter(len(item.message))
+        holder = (item.parts or [item])[0]
+        holder.held = len(item.message)
+        self._room.enter(holder.held)
         if item.key is not None:
             with self._lock:
                 self._cache[item.key] = item.future
@@ -155,7 +193,7 @@ class Pool:
         try:
             self._dispatcher.add(item)
         except RuntimeError as error:
-            self._finish(item, error)  # somebody may have found it in the cache
+            self._finish(holder, error)  # somebody may have found it in the cache
             self._forget(item)
             raise
         return item.future
@@ -172,7 +210,8 @@ class Pool:
             if not outcome.scored:  # chance, perhaps: the next one may try again
                 self._forget(item)
             item.future.set_result(outcome)
-        self._room.leave(len(item.message))
+        if item.held is not None:
+            self._room.leave(item.held)
 
 
 def _running() -> Future[Verdict]:

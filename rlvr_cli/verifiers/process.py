@@ -15,6 +15,7 @@ from multiprocessing.connection import Pipe
 from pathlib import Path
 from time import monotonic
 
+from rlvr_cli.core import plugins
 from rlvr_cli.core.types import Verdict
 from rlvr_cli.schema import Verification
 from rlvr_cli.verifiers.deadline import Counters, Wants
@@ -36,6 +37,10 @@ class Item:
     """Workers that have died of it, or of a batch it was in, by a fault of their own."""
     parts: list[Item] = field(default_factory=list)
     """The items of a batch, which travels as one."""
+    whole: bool = False
+    """Its parts have one call in common, and are never tried one by one."""
+    held: int | None = None
+    """Bytes it takes of the pool's room; None: none, or another part does."""
 
 
 def next_item(queue: deque[Item], batch: int) -> Item:
@@ -80,7 +85,8 @@ class Worker:
         self._times, self._wants = Counters(f"/proc/{self.process.pid}/stat"), Wants(self.process.pid)
         margin = min(1.0, config.timeout_s / 4)
         with suppress(OSError):  # it is dead already; the dispatcher will read the end of file
-            self.connection.send_bytes(pickle.dumps((sys.path, config.timeout_s - margin, clock_s - margin)))
+            begin = (sys.path, plugins.places(), config.timeout_s - margin, clock_s - margin)
+            self.connection.send_bytes(pickle.dumps(begin))
             self.connection.send_bytes(payload)
 
     def begin(self, item: Item) -> None:

@@ -20,6 +20,7 @@ class Random:
     p: float = 0.5
     """Probability of score 1."""
     seed: int = 0
+    """Of the draws."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.p <= 1:

@@ -131,6 +131,9 @@ class Remote:
             reason=Reason(found["reason"]),
             extracted=found["extracted"],
             detail=found["detail"],
+            raw=bool(found.get("raw", False)),
+            judged=found.get("judged"),
+            more=found.get("more", {}),
         )
 
     def _headers(self) -> dict[str, str]:

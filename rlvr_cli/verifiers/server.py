@@ -23,6 +23,7 @@ from rlvr_cli.verifiers.connections import Connections, Limits, Memory
 from rlvr_cli.verifiers.handler import Handler
 from rlvr_cli.verifiers.meters import Metrics
 from rlvr_cli.verifiers.pool import Pool
+from rlvr_cli.verifiers.several_golds import wants_rows
 
 DRAIN_S = 30.0
 """Longest wait for requests in work when the server is told to end."""
@@ -122,6 +123,9 @@ def serve(
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, end)
     with serving(verifiers, verification, host=host, port=port, token=token, limits=limits) as server:
+        for name, verifier in verifiers.items():
+            for line in _introduced(verifier) if wants_rows(verifier) else ():
+                print(f"{name}: {line}", flush=True)
         names = ", ".join(server.names)
         print(
             f"rlvr: {names} at {server.url}/verify, {verification.workers} workers; Ctrl-C ends it",
@@ -132,3 +136,10 @@ def serve(
                 print(f"rlvr: error: {server.pool.fault}", file=sys.stderr)
                 return 1
     return 0
+
+
+def _introduced(verifier: Any) -> Iterator[str]:
+    """How a user's function is called, and what it does not see here."""
+    yield from verifier.describe(None, 0.0)
+    if verifier.together:
+        yield "it gets each response by itself here, and not all to a problem together"

@@ -34,6 +34,11 @@ def reads(verifier: Any) -> Reads:
     return getattr(verifier, "reads", Reads.any_gold)
 
 
+def wants_rows(verifier: Any) -> bool:
+    """Whether `verifier` is asked about whole groups and the columns of rows as they are (`python`)."""
+    return bool(getattr(verifier, "wants_rows", False))
+
+
 def judged_by(verifier: Any, golds: Golds) -> list[str]:
     """The golds a verdict is asked for, one after the other."""
     given = [golds] if isinstance(golds, str) else list(golds) or [""]

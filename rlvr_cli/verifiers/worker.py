@@ -24,13 +24,14 @@ from multiprocessing.connection import Connection
 from time import perf_counter
 from typing import Any
 
+from rlvr_cli.core import plugins
 from rlvr_cli.core.types import Reason, Verdict
 from rlvr_cli.verifiers.answer import MEMORY, Answer, Unreachable
 from rlvr_cli.verifiers.deadline import TooLate, TooMuch, listen, within
 
 PR_SET_PDEATHSIG = 1
-Item = tuple[str, str, dict[str, Any]]
-"""(response, answer, extra)"""
+Item = tuple[str | list[str], str, dict[str, Any]]
+"""(response, or all to a problem that one call judges; answer; extra)"""
 
 
 def harden(parent: int, memory_mb: int) -> None:
@@ -63,13 +64,15 @@ class Worker:
         found = self._judge(verifier, items)
         self._served += len(items)
         for verdict in found.verdicts:
-            verdict.ms = (perf_counter() - started) * 1000 / len(items)
+            verdict.ms = (perf_counter() - started) * 1000 / len(found.verdicts)
         return found
 
     def _judge(self, verifier: Any, items: list[Item]) -> Answer:
         waits = getattr(verifier, "waits", False)
         try:
-            return Answer(verdicts=self._verdicts(verifier, items, waits))
+            found = self._verdicts(verifier, items, waits)
+            lost = not getattr(verifier, "survives", False) and any(verdict.missing for verdict in found)
+            return Answer(verdicts=found, spent=lost)
         except TooMuch:
             reason, detail = Reason.refused, f"took more than {self._seconds:g} s"
         except TooLate:
@@ -88,12 +91,16 @@ class Worker:
                 if (chance := self._again(verifier, items[0])) is not None:
                     return Answer(verdicts=[chance], spent=True)
                 reason = Reason.refused if self._judges_another(verifier, items[0]) else Reason.crash
-        return Answer(verdicts=[Verdict(score=0.0, reason=reason, detail=detail) for _ in items], spent=True)
+        count = sum(1 if isinstance(response, str) else len(response) for response, *_ in items)
+        silent = [Verdict(score=0.0, reason=reason, detail=detail) for _ in range(count)]
+        return Answer(verdicts=silent, spent=True)
 
     def _verdicts(self, verifier: Any, items: list[Item], waits: bool) -> list[Verdict]:
         call = (
             partial(verifier.verify_batch, items) if len(items) > 1 else partial(_alone, verifier, items[0])
         )
+        if getattr(verifier, "own_alarms", False):  # what it calls may set the same timer; the pool kills
+            return call()
         return within(call, None if waits else self._seconds, self._clock_s)
 
     def _judges_another(self, verifier: Any, item: Item) -> bool:
@@ -115,13 +122,17 @@ class Worker:
 
 
 def _alone(verifier: Any, item: Item) -> list[Verdict]:
+    if isinstance(item[0], list):
+        found: list[Verdict] = verifier.verify_together(*item)
+        return found
     return [verifier.verify(*item)]
 
 
 def serve(connection: Connection) -> None:
     """Set up, say "ready", then answer items until the parent hangs up."""
-    paths, seconds, clock_s = pickle.loads(connection.recv_bytes())
+    paths, places, seconds, clock_s = pickle.loads(connection.recv_bytes())
     sys.path[:] = paths  # before the verifiers are unpickled: their modules are found as in the parent
+    plugins.announce(places)  # those of a plugin, and no others, are imported then
     try:
         verifiers = pickle.loads(connection.recv_bytes())
         for verifier in verifiers.values():

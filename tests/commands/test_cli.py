@@ -129,7 +129,9 @@ def test_recipes_are_listed_shown_and_copied(capsys: pytest.CaptureFixture[str],
     assert shown == (shipped_recipes.RECIPES / "tiny_dapo.yaml").read_text()
     code, out, _ = rlvr(capsys, "recipes", "copy", "tiny_dapo", "mine.yaml")
     assert code == 0 and out == "wrote mine.yaml; run it with: rlvr train mine.yaml\n"
-    assert (tmp_path / "mine.yaml").read_text() == shown
+    editor, _, rest = (tmp_path / "mine.yaml").read_text().partition("\n")
+    assert rest == shown.partition("\n")[2]
+    assert Path(editor.removeprefix("# yaml-language-server: $schema=")).is_file()
     assert compose.load("mine.yaml", []) == compose.load("tiny_dapo", [])
     (tmp_path / "mine.yaml").write_text("changed")
     code, _, err = rlvr(capsys, "recipes", "copy", "tiny_dapo", "mine.yaml")

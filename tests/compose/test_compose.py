@@ -80,6 +80,14 @@ def test_a_trainer_sleeps_only_where_it_makes_room() -> None:
     assert "sft samples nothing" in refused("tiny_sft", "trainer.sleep=true", verb="sft")
 
 
+def test_an_fp32_head_is_for_runs_that_are_not_fp32_throughout() -> None:
+    head, bf16 = "model.fp32_head=true", "trainer.precision=bf16"
+    assert "model.fp32_head has no use" in refused("tiny_dapo", head)
+    assert "model.fp32_head has no use" in refused("tiny_sft", head, verb="sft")
+    assert compose.load("tiny_dapo", [head, bf16]).model.fp32_head
+    assert compose.load("tiny_dapo", [head, "rollout.dtype=bf16"]).model.fp32_head
+
+
 @pytest.mark.slow
 def test_a_dump_takes_values_and_options_but_no_groups(tmp_path: Path) -> None:
     path = tmp_path / "recipe.yaml"
@@ -262,6 +270,7 @@ def test_mistakes_in_a_file(write: Any, text: str, says: str) -> None:
         (BODY.replace("base", "a/b"), "use letters, digits"),
         (BODY.replace("  - model: tiny\n", ""), "mine.yaml: required keys are not set: model.path"),
         (BODY.replace("name: base", ""), "required keys are not set: name"),
+        (BODY + "trainer:\n  steps: ???\n", "mine.yaml: required keys are not set: trainer.steps"),
     ],
 )
 def test_mistakes_in_the_defaults(write: Any, body: str, says: str) -> None:
@@ -382,6 +391,7 @@ def test_every_group_entry_composes(group: str) -> None:
         "judge": ["base_url=http://localhost/v1", "model=m"],
         "reward_model": ["path=m"],
         "remote": ["url=http://localhost"],
+        "python": ["module=json", "function=loads"],
     }
     for entry in shipped_recipes.options(group):
         required = [f"verifiers.math.{pair}" for pair in given.get(entry, [])]

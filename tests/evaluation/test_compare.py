@@ -1,10 +1,12 @@
 """Comparing two results: hand-computed p-values, refusals, and that noise is called noise."""
 
+import json
 from itertools import product
 
 import numpy as np
 import pytest
 
+from rlvr_cli.commands.main import main
 from rlvr_cli.core.errors import UserError
 from rlvr_cli.core.paired import sign_flips
 from rlvr_cli.evaluation.compare import compare, differences, report
@@ -84,3 +86,59 @@ def test_other_protocols_are_refused_unless_forced():
     none = result([])
     with pytest.raises(UserError, match="no problem in common"):
         compare(a, none, force=True)
+
+
+def write(folder, name, scores, **protocol):
+    path = folder / name
+    path.write_text(json.dumps(result(scores, **protocol)))
+    return str(path)
+
+
+def test_groups_of_results(tmp_path, capsys):
+    generator = np.random.default_rng(3)
+    chances = generator.uniform(0.1, 0.7, size=40)
+
+    def seed(gain):
+        return [list(map(float, generator.binomial(1, min(1, chance + gain), size=2))) for chance in chances]
+
+    a, b = (
+        [write(tmp_path, f"{name}{n}.json", seed(gain)) for n in range(3)]
+        for name, gain in (("a", 0), ("b", 0.3))
+    )
+    assert main(["eval", "compare", *a, "--", *b, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (
+        found["a"]["runs"] == found["b"]["runs"] == 3 and found["problems"] == 40 and found["left_out"] == 0
+    )
+    assert found["a"]["mean"] == pytest.approx(np.mean(found["each"][0]))
+    assert found["found"]["seeds"] and found["found"]["p_value"] < 0.01 and found["found"]["low"] > 0
+    assert main(["eval", "compare", *a, "--", *b]) == 0
+    assert (
+        "(over runs and problems, paired by problem), p = 0.004: more than chance" in capsys.readouterr().out
+    )
+    assert main(["eval", "compare", a[0], "--", *b]) == 0
+    assert "over problems alone" in capsys.readouterr().out
+    assert main(["eval", "compare", a[0], "--", b[0]]) == main(["eval", "compare", a[0], b[0]]) == 0
+    both = capsys.readouterr().out.splitlines()
+    assert both[: len(both) // 2] == both[len(both) // 2 :]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("a.json", "takes two result files, and 1 are given"),
+        ("a.json b.json c.json", "-- stands between two groups"),
+        ("-- a.json b.json", "on both sides of --"),
+        ("a.json -- b.json -- c.json", "one -- stands between"),
+        ("a.json b.json -- a.json", "a.json is given twice"),
+        ("a.json b.json -- other.json", "differ in protocol.temperature"),
+    ],
+)
+def test_groups_that_are_none(words, said, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    for name in ("a.json", "b.json", "c.json"):
+        write(tmp_path, name, [[1.0, 0.0]] * 3)
+    write(tmp_path, "other.json", [[1.0, 0.0]] * 3, temperature=0.5)
+    assert main(["eval", "compare", *words.split()]) == 2
+    error = capsys.readouterr().err
+    assert said in error and error.count("\n") == 1

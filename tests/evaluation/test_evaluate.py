@@ -60,6 +60,7 @@ from rlvr_cli.tracking.null_tracker import NullTracker
 from rlvr_cli.verifiers.ifeval import Ifeval, Level
 from rlvr_cli.verifiers.math import Math
 from rlvr_cli.verifiers.pool import Pool
+from rlvr_cli.verifiers.user_code.case import Surroundings
 
 TINY = TinyModel(hidden_size=64, layers=2, heads=2, kv_heads=1, max_positions=64)
 
@@ -105,9 +106,10 @@ class Here:
 
     def __init__(self, verifiers: dict[str, Any]) -> None:
         self.verifiers = verifiers
+        self.around = Surroundings()
 
     def submit_group(
-        self, verifier: str, responses: list[str], answer: list[str], extra: dict[str, Any]
+        self, verifier: str, responses: list[str], answer: list[str], extra: dict[str, Any], group: Any = None
     ) -> list[Future[Verdict]]:
         [gold] = answer
         futures: list[Future[Verdict]] = [Future() for _ in responses]
@@ -620,13 +622,14 @@ def test_from_and_compare_mistakes(tmp_path, monkeypatch, capsys):
     assert main(["eval", "compare", "odd.json", "odd.json"]) == 2
     assert "odd.json is no result file of rlvr eval: it lacks problems" in capsys.readouterr().err
     assert main(["eval", "compare", "odd.json"]) == 2
-    assert "the following arguments are required: B.json" in capsys.readouterr().err
+    assert "compare takes two result files, and 1 are given" in capsys.readouterr().err
 
 
 def test_a_bench_file_of_ones_own(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     text = "defaults:\n  - /verifier@verifier: match\n  - _self_\nsource: {path: mine.jsonl}\nk: 3\n"
     Path("mine.yaml").write_text(text)
+    Path("mine.jsonl").write_text('{"prompt": "Say a.", "answer": "a"}\n')
     Path("bench").mkdir()
     Path("bench/other.yaml").write_text(text.replace("k: 3", "k: 5"))
     assert (
@@ -635,6 +638,21 @@ def test_a_bench_file_of_ones_own(tmp_path, monkeypatch, capsys):
     )
     shown = capsys.readouterr().out
     assert "# bench mine: 3 samples" in shown and "# bench other: 5 samples" in shown
+
+
+def test_a_file_of_problems_needs_no_bench(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    Path("test.jsonl").write_text(
+        "".join(json.dumps({"prompt": f"{n}+1=", "answer": str(n + 1)}) + "\n" for n in range(9))
+    )
+    command = ["eval", "--model", "builtin:tiny", "--data", "test.jsonl", "k=4", "limit=5", "rollout=hf"]
+    assert main([*command, "--dry-run"]) == 0
+    shown = capsys.readouterr().out
+    assert "# bench test: 4 samples a problem" in shown and "name: math" in shown and "limit: 5" in shown
+    assert main([*command, "--verifier", "match", "--dry-run"]) == 0
+    assert "name: match" in capsys.readouterr().out
+    assert main([*command, "--verifier", "mach", "--dry-run"]) == 2
+    assert "match" in capsys.readouterr().err
 
 
 def test_a_data_folder_is_for_the_benches_it_names(tmp_path):

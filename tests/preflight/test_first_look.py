@@ -105,7 +105,7 @@ class Silent(Even):
     """Verifiers that cannot be reached."""
 
     def submit_group(
-        self, verifier: str, responses: list[str], answer: str, extra: dict[str, Any]
+        self, verifier: str, responses: list[str], answer: str, extra: dict[str, Any], group: Any = None
     ) -> list[Future[Verdict]]:
         futures: list[Future[Verdict]] = [Future() for _ in responses]
         for future in futures:

@@ -25,7 +25,8 @@ from rlvr_cli.verifiers.server import serving
 
 Row = dict[str, str]
 BOXED = any(tier.available for tier in probe() if tier.name != "rlimit")
-ELSEWHERE = ("judge", "remote", "reward_model")
+ELSEWHERE = ("judge", "python", "remote", "reward_model")
+"""Of these other tests run the examples: those of `python` are functions (tests/verifiers/test_python.py)."""
 judge_server = models.server
 
 

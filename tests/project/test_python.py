@@ -449,16 +449,16 @@ def test_results_as_numbers_and_tables(folder: Path) -> None:
 def test_the_cause_of_a_failure_is_the_newest_of_this_start(tmp_path: Path) -> None:
     report = rank.Report(0, 1, "ValueError: old", "a.py:1 in f", 50.0)
     rank.write_report(tmp_path, report)
-    assert apart._cause(tmp_path, -9, 100.0) == (
+    assert apart.cause_of(tmp_path, -9, 100.0) == (
         f"the launcher of {tmp_path} ended with code -9; logs: {tmp_path}/logs"
     )
     rank.write_report(tmp_path, rank.Report(0, 1, "ValueError: new", "a.py:2 in f", 150.0))
-    assert apart._cause(tmp_path, 1, 100.0) == (
+    assert apart.cause_of(tmp_path, 1, 100.0) == (
         f"ValueError: new (a.py:2 in f, rank 0); log: {tmp_path}/logs/rank0.log"
     )
     rows = [{"time": t, "rank": 1, "cause": f"killed {t}", "where": "rollout"} for t in (60.0, 110.0, 160.0)]
     (tmp_path / "restarts.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    assert apart._cause(tmp_path, 1, 100.0) == (
+    assert apart.cause_of(tmp_path, 1, 100.0) == (
         f"killed 160.0 (rollout, rank 1); log: {tmp_path}/logs/rank1.log"
     )
 
@@ -520,7 +520,7 @@ def test_a_mistake_found_by_a_rank_is_a_user_error(tmp_path: Path) -> None:
     with ThreadPoolExecutor() as threads:
         error = threads.submit(train, "smoke", changes).exception()
     assert isinstance(error, UserError)
-    assert str(error).startswith("there is no file /nope.jsonl; check the path")
+    assert str(error).startswith("data.train.path: there is no file /nope.jsonl")
     assert not (tmp_path / "run").exists()
 
 

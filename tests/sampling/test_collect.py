@@ -47,7 +47,7 @@ class Judge:
     def __init__(self, broken=None):
         self.broken, self.seen = broken, []
 
-    def submit_group(self, verifier, responses, answer, extra):
+    def submit_group(self, verifier, responses, answer, extra, group=None):
         return [self.submit(verifier, response, answer, extra) for response in responses]
 
     def submit(self, verifier, response, answer, extra):

@@ -92,7 +92,7 @@ async function run() {
   const shown = Object.fromEntries(Object.entries(ids).filter(([, node]) => node.tag === "section").map(([id, node]) => [id, node.textContent]));
   const tags = [...new Set(Object.values(ids).flatMap((node) => [...node.all()].map((each) => each.tag)))].filter(Boolean);
   const heat = [...ids.rollouts.all()].filter((each) => each.tag === "span" && (each.attributes.style || "").includes("rgba("));
-  const marks = [...ids.curves.all()].filter((each) => each.attributes.class === "mark").map((each) => each.textContent);
+  const marks = [...ids.curves.all()].filter((each) => (each.attributes.class || "").startsWith("mark")).map((each) => each.textContent);
   const paths = [...ids.curves.all()].filter((each) => each.tag === "path").map((each) => each.attributes.d);
   process.stdout.write(JSON.stringify({ shown, after, tags, opened, paths, marks, heat: heat.map((each) => [each.textContent, each.attributes.title, each.attributes.style]),
     failed: ids.problem.hidden === false ? ids.problem.textContent : "" }));

@@ -15,10 +15,13 @@ LAYERS = (
     ("schema", "gym"),
     PARTS,
     ("compose",),
+    ("convert", "reference"),
     ("sampling",),
     ("evaluation",),
     ("training", "preflight", "planning", "doctor"),
-    ("launch",),
+    ("dry_run", "launch"),
+    ("init",),
+    ("sweep",),
     ("commands",),
     ("the package itself",),
 )
@@ -32,12 +35,26 @@ ONLY_IN = {
     "peft": ("engine",),
     "wandb": ("tracking",),
     "rich": ("tracking",),
+    "tensorboard": ("tracking",),
     "datasets": ("data",),
     "math_verify": ("verifiers",),
     "langdetect": ("verifiers",),
     "reasoning_gym": ("gym",),
 }
-NO_TORCH = ("commands", "launch", "compose", "schema", "verifiers", "diagnosis", "gym")
+NO_TORCH = (
+    "commands",
+    "reference",
+    "sweep",
+    "launch",
+    "compose",
+    "dry_run",
+    "init",
+    "convert",
+    "schema",
+    "verifiers",
+    "diagnosis",
+    "gym",
+)
 """Rooms whose modules load without torch, with all that they import on the way, and import none later."""
 LAZY_TORCH = ("rlvr_cli.verifiers.reward_model",)
 """May import it inside functions: they run in a worker of their own."""

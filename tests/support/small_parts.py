@@ -24,6 +24,7 @@ from rlvr_cli.tracking import Timer
 from rlvr_cli.tracking.null_tracker import NullTracker
 from rlvr_cli.training.parts import Parts
 from rlvr_cli.training.stage_changes import sampling_of
+from rlvr_cli.verifiers.user_code.case import Surroundings
 
 
 class Counts:
@@ -60,8 +61,10 @@ def two_tokens(sample: int, *, finished: bool = True) -> Completion:
 class Even:
     """Verifiers for which an even number is right."""
 
+    around = Surroundings()
+
     def submit_group(
-        self, verifier: str, responses: list[str], answer: str, extra: dict[str, Any]
+        self, verifier: str, responses: list[str], answer: str, extra: dict[str, Any], group: Any = None
     ) -> list[Future[Verdict]]:
         futures: list[Future[Verdict]] = [Future() for _ in responses]
         for response, future in zip(responses, futures, strict=True):

@@ -391,7 +391,8 @@ def test_a_real_run_with_tokens(tmp_path: Path) -> None:
         rows[tokens] = [comparable(row) for row in steps_of(run)]
     assert rows["true"] == rows["false"]  # what is recorded does not change training
     events = [json.loads(line) for line in (run / "events.jsonl").read_text().splitlines()]
-    assert [event["keys"] for event in events if "keys" in event] == [["rollout.kv_cache_gb"]]
+    assert not [event for event in events if "keys" in event]  # told before the start, and once is enough
+    assert "rollout.kv_cache_gb" in done.stderr
     assert report(run, "--png", tmp_path / "curves.png") == 0
     page = blocks(run / "report.html")
     [found] = page["data"]["runs"]

@@ -42,7 +42,7 @@ class Sums:
     broken = ""
 
     def submit_group(
-        self, verifier: str, responses: list[str], answer: str, extra: dict[str, Any]
+        self, verifier: str, responses: list[str], answer: str, extra: dict[str, Any], group: Any = None
     ) -> list[Future[Verdict]]:
         futures: list[Future[Verdict]] = [Future() for _ in responses]
         for response, future in zip(responses, futures, strict=True):

@@ -88,6 +88,7 @@ class Here:
         finish: Callable[[Item, Verdict], None],
         *,
         waits: bool,
+        forgives: bool,
         patience_s: float,
     ) -> None:
         self.verifiers, self.finish, self.fault = pickle.loads(payload), finish, None

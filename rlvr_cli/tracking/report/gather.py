@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import itertools
 import os
-import re
-import socket
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +14,8 @@ import yaml
 from rlvr_cli.core.errors import UserError
 from rlvr_cli.core.files import from_json
 from rlvr_cli.core.flatten import flatten
+from rlvr_cli.core.lock_owner import in_use
+from rlvr_cli.core.short_names import without_common_start
 from rlvr_cli.core.yaml_bounds import check_yaml
 from rlvr_cli.tracking.journal import read_rows
 from rlvr_cli.tracking.records import record_steps
@@ -57,11 +57,11 @@ def read_runs(paths: Iterable[Path]) -> list[Run]:
 
 
 def _names(paths: list[Path]) -> list[str]:
-    """What tells the paths apart: their parts below the folder that holds them all."""
+    """What tells the paths apart: their parts below the folder of them all, without a common start."""
     if len(paths) == 1:
         return [paths[0].name]
     common = Path(os.path.commonpath([path.parent for path in paths]))
-    return [str(path.relative_to(common)) for path in paths]
+    return without_common_start([str(path.relative_to(common)) for path in paths])
 
 
 def _read_run(path: Path, name: str) -> Run:
@@ -122,29 +122,12 @@ def _kind(recipe: dict[str, Any], rows: Rows) -> str:
 
 
 def _state(path: Path, recipe: dict[str, Any], rows: Rows, kind: str) -> str:
-    if _in_use(path / ".lock"):
+    if in_use(path / ".lock"):
         return "running"
     if kind == "eval":
         benches = {row.get("bench") for row in rows}
         return "finished" if benches >= set(recipe.get("benches") or {}) else "stopped"
     return "finished" if (path / "final").is_dir() else "stopped"
-
-
-def _in_use(lock: Path) -> bool:
-    """Whether the process that `lock` names lives; one of another machine is taken to.
-
-    The text is read and the lock itself left alone: asking for it could keep a run from starting.
-    """
-    owner = re.fullmatch(r"process (\d+) on (.+)", lock.read_text().strip()) if lock.is_file() else None
-    if owner is None or owner[2] != socket.gethostname():
-        return owner is not None
-    try:
-        os.kill(int(owner[1]), 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:  # somebody else's process: it lives
-        return True
-    return True
 
 
 def differences(runs: list[Run]) -> dict[str, list[Any]]:

@@ -2,6 +2,7 @@
 // are read out above the plot.
 
 const W = 420, H = 190, LEFT = 54, RIGHT = 8, TOP = 6, BOTTOM = 20;
+const FULL = { w: W, h: H, left: LEFT, right: RIGHT, top: TOP, bottom: BOTTOM };
 const view = { smoothing: 7, log: false, hidden: new Set(), marks: [], marked: true };
 const cards = new Set();
 
@@ -51,7 +52,7 @@ function span(values) {
   return [low, high];
 }
 
-function scales(series) {
+function scales(series, frame = FULL) {
   const [x0, x1] = span(series.flatMap((s) => s.steps));
   const values = series.flatMap((s) => [...s.values, ...(s.low || []), ...(s.high || [])]);
   let [low, high] = span(values);
@@ -59,11 +60,11 @@ function scales(series) {
   if (log) [low, high] = [Math.log10(low), Math.log10(high)];
   const room = (high - low) * 0.04 || Math.abs(high) * 0.05 || 1;
   [low, high] = [low - room, high + room];
-  const place = (value) => TOP + (H - TOP - BOTTOM) * (1 - (value - low) / (high - low));
+  const place = (value) => frame.top + (frame.h - frame.top - frame.bottom) * (1 - (value - low) / (high - low));
   return {
     first: x0,
     last: x1,
-    x: (step) => LEFT + (W - LEFT - RIGHT) * (x1 > x0 ? (step - x0) / (x1 - x0) : 0.5),
+    x: (step) => frame.left + (frame.w - frame.left - frame.right) * (x1 > x0 ? (step - x0) / (x1 - x0) : 0.5),
     y: (value) => place(log ? Math.log10(value) : value),
     step: (x) => x0 + ((x - LEFT) / (W - LEFT - RIGHT)) * (x1 - x0),
     xs: x1 > x0 ? ticks(x0, x1, 7).filter(Number.isInteger) : [x0],
@@ -100,38 +101,50 @@ const MARKS = {
   restart: ["var(--soft)", H], rollback: ["var(--bad)", H], stage: ["var(--soft)", H], reset: ["var(--soft)", H],
 };
 
-/** Lines at the steps of events within the axis; one a step and kind, with all its messages. */
+/** Lines at the steps of a lone run's events; one a step and kind, with all its messages. Of several runs they are
+ * short, on the run's own line; of groups there are none. */
 function marks(series, scale) {
-  const found = new Map();
-  for (const run of view.marked ? new Set(series.map((s) => s.run)) : []) {
-    for (const event of view.marks[run]) {
-      const key = `${event.step} ${event.kind}`;
-      if (MARKS[event.kind] && event.step >= scale.first && event.step <= scale.last) {
+  if (!view.marked || lines.groups) return [];
+  return series.flatMap((s) => {
+    const found = new Map(), lone = series.length === 1;
+    for (const event of view.marks[s.run]) {
+      const key = `${event.step} ${event.kind}`, shown = MARKS[event.kind] && (lone || event.kind !== "warning");
+      if (shown && event.step >= scale.first && event.step <= scale.last) {
         found.set(key, { ...event, message: [...(found.has(key) ? [found.get(key).message] : []), event.message].join("\n") });
       }
     }
-  }
-  return [...found.values()].map(({ step, kind, message }) => svg("line", {
-    class: "mark", stroke: MARKS[kind][0], x1: scale.x(step), x2: scale.x(step), y2: H - BOTTOM,
-    y1: Math.max(H - BOTTOM - MARKS[kind][1], TOP),
-  }, svg("title", {}, `step ${step}, ${kind}: ${visible(message)}`)));
+    return [...found.values()].map((event) => (lone ? longMark(event, scale) : shortMark(event, s, scale)));
+  });
+}
+const markTitle = ({ step, kind, message }, who) => svg("title", {}, `${who}step ${step}, ${kind}: ${visible(message)}`);
+const longMark = (event, scale) => svg("line", {
+  class: "mark", stroke: MARKS[event.kind][0], x1: scale.x(event.step), x2: scale.x(event.step), y2: H - BOTTOM,
+  y1: Math.max(H - BOTTOM - MARKS[event.kind][1], TOP),
+}, markTitle(event, ""));
+function shortMark(event, s, scale) {
+  const value = smooth(s.values, s.interval ? 1 : windowOf(s.values.length))[nearest(s.steps, event.step)];
+  if (value === null) return null;
+  const y = scale.y(value);
+  return svg("line", { class: "mark own", stroke: s.colour, x1: scale.x(event.step), x2: scale.x(event.step), y1: y - 7, y2: y + 7 },
+    markTitle(event, `${s.label}, `));
 }
 
-function drawn(s, scale) {
-  const stroke = { fill: "none", stroke: s.colour };
+function drawn(s, scale, several) {
+  const stroke = { fill: "none", stroke: s.colour, "stroke-dasharray": s.dashed ? "6 3" : null };
+  if (s.band) return drawnBand(s, scale);
   if (s.interval) {
     const whiskers = s.steps.map((step, i) => s.values[i] === null || s.low[i] === null ? "" :
       `M${scale.x(step)} ${scale.y(s.low[i])}V${scale.y(s.high[i])}`).join("");
     const dots = s.steps.map((step, i) => s.values[i] === null ? null :
       svg("circle", { cx: scale.x(step), cy: scale.y(s.values[i]), r: 3, fill: s.colour }));
     return [svg("path", { ...stroke, d: path(s.steps, s.values, scale) }),
-      svg("path", { ...stroke, d: whiskers, "stroke-width": 1.5 }), ...dots];
+      svg("path", { fill: "none", stroke: s.colour, d: whiskers, "stroke-width": 1.5 }), ...dots];
   }
   const smoothed = smooth(s.values, windowOf(s.values.length));
-  const faint = s.low ? [s.low, s.high] : [s.values];
+  const faint = several > 4 ? [] : s.low ? [s.low, s.high] : [s.values];  // of many they would hide the lines
   const lone = s.steps.length === 1 && s.values[0] !== null;
   return [
-    ...faint.map((values) => svg("path", { ...stroke, opacity: 0.3, d: path(s.steps, values, scale) })),
+    ...faint.map((values) => svg("path", { fill: "none", stroke: s.colour, opacity: 0.3, d: path(s.steps, values, scale) })),
     svg("path", { ...stroke, "stroke-width": 2, d: path(s.steps, smoothed, scale) }),
     lone ? svg("circle", { cx: scale.x(s.steps[0]), cy: scale.y(s.values[0]), r: 3, fill: s.colour }) : null,
   ];
@@ -159,35 +172,44 @@ function readout(series, step) {
 function chart(title, all) {
   const values = el("div", { class: "readout" });
   const plot = svg("svg", { viewBox: `0 0 ${W} ${H}`, role: "img", "aria-label": title });
-  const card = { node: el("div", { class: "card" }, el("h3", {}, title), values, plot), dirty: true, seen: false };
+  const many = all.length > lines.looks.length, box = el("div", {}, plot);
+  if (!many && all.length > 1) values.setAttribute("class", "tip");
+  const card = { node: el("div", { class: many ? "card wide" : "card" }, el("h3", {}, title), many ? null : values, box), dirty: true, seen: false };
   card.draw = () => {
     card.dirty = false;
     const series = all.filter((s) => !view.hidden.has(s.run) && s.values.some((value) => value !== null));
     plot.replaceChildren();
     values.replaceChildren(...(series.length ? [] : [document.createTextNode("no value")]));
     if (!series.length) return;
-    const scale = scales(series);
-    const rule = svg("line", { class: "rule", y1: TOP, y2: H - BOTTOM, visibility: "hidden" });
-    fill(plot, {}, [...axes(scale), ...marks(series, scale), ...series.flatMap((s) => drawn(s, scale)), rule]);
-    const last = () => {
-      rule.setAttribute("visibility", "hidden");
-      values.replaceChildren(...fill(el("span"), {}, readout(series, Infinity)).childNodes);
-    };
-    plot.onpointermove = (event) => {
-      const box = plot.getBoundingClientRect();
-      const step = scale.step((event.clientX - box.left) / box.width * W);
-      const near = series.map((s) => s.steps[nearest(s.steps, step)]);
-      const x = scale.x(near.reduce((a, b) => (Math.abs(b - step) < Math.abs(a - step) ? b : a)));
-      for (const [name, value] of [["x1", x], ["x2", x], ["visibility", "visible"]]) rule.setAttribute(name, value);
-      values.replaceChildren(...fill(el("span"), {}, readout(series, step)).childNodes);
-    };
-    plot.onpointerleave = last;
-    last();
+    if (many) box.replaceChildren(multiples(series)); else inOne(series, plot, values, all.length > 1);
   };
   cards.add(card);
   watcher.observe(card.node);
   card.node.card = card;
   return card.node;
+}
+
+/** All lines on one plot; the values under the pointer, of a lone line its last one, in `values`. */
+function inOne(series, plot, values, several) {
+  const scale = scales(series);
+  const rule = svg("line", { class: "rule", y1: TOP, y2: H - BOTTOM, visibility: "hidden" });
+  fill(plot, {}, [...axes(scale), ...marks(series, scale), ...series.flatMap((s) => drawn(s, scale, series.length)), rule]);
+  const read = (step) => values.replaceChildren(...(several ? tip(series, step) : fill(el("span"), {}, readout(series, step)).childNodes));
+  const last = () => {
+    rule.setAttribute("visibility", "hidden");
+    if (several) values.replaceChildren(); else read(Infinity);
+  };
+  plot.onpointermove = (event) => {
+    const box = plot.getBoundingClientRect();
+    const step = scale.step((event.clientX - box.left) / box.width * W);
+    const near = series.map((s) => s.steps[nearest(s.steps, step)]);
+    const x = scale.x(near.reduce((a, b) => (Math.abs(b - step) < Math.abs(a - step) ? b : a)));
+    for (const [name, value] of [["x1", x], ["x2", x], ["visibility", "visible"]]) rule.setAttribute(name, value);
+    if (several) values.setAttribute("class", x > W / 2 ? "tip left" : "tip");
+    read(step);
+  };
+  plot.onpointerleave = last;
+  last();
 }
 
 const watcher = new IntersectionObserver((entries) => {

@@ -11,25 +11,14 @@ const MAIN = {
 
 const LOUD = ["warning", "error", "diagnosis", "action", "restart", "rollback"];
 
-function series(data, name) {
-  return data.runs.flatMap((run, index) => {
-    const metric = run.metrics[name];
-    if (!metric) return [];
-    return [{ run: index, label: run.name, colour: colour(index), steps: run.grids[metric.grid], ...metric }];
-  });
-}
 const names = (data) => [...new Set(data.runs.flatMap((run) => Object.keys(run.metrics)))];
 
 function overview(data) {
   const rows = data.runs.map((run, index) => {
-    const box = el("input", { type: "checkbox", checked: true, "aria-label": `show ${run.name}`, onchange: () => {
-      view.hidden[box.checked ? "delete" : "add"](index);
-      redraw();
-    } });
     const seconds = Object.values(run.phases).reduce((a, b) => a + b, 0);
     const planned = run.recipe["trainer.steps"];
     const warnings = run.events.filter((event) => LOUD.includes(event.kind)).length;
-    return [el("label", { class: "name" }, data.runs.length > 1 ? box : null, " ", named(index, run.name)), run.kind, run.state,
+    return [namedRun(index, run.name), run.kind, run.state,
       run.kind === "eval" ? "-" : `${number(run.last_step)}${planned ? ` of ${number(planned)}` : ""}`,
       clock(seconds), number(warnings), (run.environment.utc || "-").slice(0, 16).replace("T", " ")];
   });
@@ -71,21 +60,21 @@ function benches(data) {
 function evaluations(data) {
   const found = benches(data), rows = [];
   const plots = found.map(([bench, name]) => {
-    const all = series(data, name).map((s) => {
+    const single = runSeries(data, name).map((s) => {
       const run = data.runs[s.run];
       const [low, high] = ["low", "high"].map((end) => run.metrics[`eval/${bench}/ci95_${end}`]);
       const last = s.values.length - 1;
       const best = s.values.reduce((a, v, i) => (v !== null && (a < 0 || v > s.values[a]) ? i : a), -1);
       const shown = (i) => i < 0 || s.values[i] === null ? "-" : percent(s.values[i]) +
         (low && low.values[i] !== null ? ` [${percent(low.values[i])}, ${percent(high.values[i])}]` : "");
-      rows.push([bench, named(s.run, run.name), name.split("/").at(-1), shown(0), shown(last),
+      rows.push([bench, namedRun(s.run, run.name), name.split("/").at(-1), shown(0), shown(last),
         best < 0 ? "-" : `${shown(best)} at ${number(s.steps[best])}`]);
       return low && high ? { ...s, low: low.values, high: high.values, interval: true } : s;
     });
-    return chart(name, all);
+    return chart(name, lines.groups ? series(data, name).map((s) => ({ ...s, raw: true })) : single);
   });
   fill(at("evaluations"), {}, [heading("Evaluations"),
-    found.length ? note("Intervals: 95% over problems.") : note("No benchmark results are recorded."),
+    found.length ? note("Intervals: 95% over problems." + (lines.groups ? " Curves: means over the runs of a group, bands from the lowest to the highest." : "")) : note("No benchmark results are recorded."),
     found.length ? table(["bench", "run", "metric", "first", "last", "best"], rows, 3) : null,
     el("div", { class: "cards" }, plots)]);
 }
@@ -97,9 +86,10 @@ function times(data) {
     if (!total) return section.append(note(`${run.name}: no times are recorded.`));
     const strip = entries.map(([name, s], i) =>
       el("span", { title: `${name} ${percent(s / total)}`, style: `width:${100 * s / total}%;background:${colour(i)}` }));
-    fill(section, {}, [el("p", {}, chip(index), `${run.name}: ${clock(total)}`), el("div", { class: "phase" }, strip),
-      table(["phase", "share", "time", "seconds a step"], entries.map(([name, s], i) =>
-        [named(i, name), percent(s / total), clock(s), run.last_step ? number(s / run.last_step) : "-"]), 1)]);
+    const parts = data.runs.length > 4 ? (inner) => el("details", {}, el("summary", {}, "phases"), el("div", {}, inner)) : (inner) => inner;
+    fill(section, {}, [el("p", {}, namedRun(index, `${run.name}: ${clock(total)}`)), el("div", { class: "phase" }, strip),
+      parts(table(["phase", "share", "time", "seconds a step"], entries.map(([name, s], i) =>
+        [named(i, name), percent(s / total), clock(s), run.last_step ? number(s / run.last_step) : "-"]), 1))]);
   });
 }
 
@@ -112,7 +102,7 @@ function events(data) {
     all.filter((event) => !kind.select.value ||
       (kind.select.value === "loud" ? LOUD.includes(event.kind) : event.kind === kind.select.value)).map((event) => ({
       kind: ["error", "rollback"].includes(event.kind) ? "error" : LOUD.includes(event.kind) ? "warning" : null,
-      cells: [named(event.index, data.runs[event.index].name), event.kind, visible(event.message),
+      cells: [namedRun(event.index, data.runs[event.index].name), event.kind, visible(event.message),
         number(event.step), event.time ? new Date(event.time * 1000).toISOString().slice(0, 19).replace("T", " ") : "-"],
     })), 3));
   const kinds = [...new Set(all.map((event) => event.kind))].sort().map((each) => [each, visible(each)]);
@@ -127,18 +117,19 @@ function events(data) {
 function recipes(data) {
   const section = fill(at("recipe"), {}, [heading("Recipe")]);
   const value = (each) => (each === null || each === undefined ? "-" : visible(plain(each)));
-  const heads = data.runs.map((run, i) => named(i, run.name));
+  const heads = data.runs.map((run, i) => namedRun(i, run.name));
   if (data.runs.length > 1) {
     const differing = Object.entries(data.differences);
-    section.append(differing.length
-      ? table(["differs", ...heads], differing.map(([key, each]) => [key, ...each.map(value)]), 99)
-      : note("The recipes are the same."));
+    const asRows = () => table(["differs", ...differing.map(([key]) => key)],
+      heads.map((head, i) => [head, ...differing.map(([, each]) => value(each[i]))]), 99);
+    section.append(!differing.length ? note("The recipes are the same.") : heads.length > 4 ? asRows()
+      : table(["differs", ...heads], differing.map(([key, each]) => [key, ...each.map(value)]), 99));
   }
   data.runs.forEach((run, i) => {
     const facts = { ...run.environment, ...run.environment.packages };
     delete facts.packages;
     for (const [title, entries] of [["recipe", run.recipe], ["environment", facts]]) {
-      section.append(el("details", {}, el("summary", {}, chip(i), `${run.name}: ${title}`),
+      section.append(el("details", {}, el("summary", {}, namedRun(i, `${run.name}: ${title}`)),
         el("div", {}, table(["key", "value"], Object.entries(entries).map(([key, each]) => [key, value(each)]), 99))));
     }
   });
@@ -161,9 +152,11 @@ function metrics(data) {
 async function main() {
   if (typeof DecompressionStream === "undefined") throw new Error("this browser is too old: it has no DecompressionStream");
   const data = await unpack("data");
-  at("title").textContent = data.runs.map((run) => run.name).join(", ");
+  at("title").textContent = data.title;
+  Object.assign(lines, { looks: data.looks, groups: data.groups, names: (data.groups || data.runs).map((each) => each.name) });
+  pageLegend();
   view.marks = data.runs.map((run) => run.events);
-  for (const draw of [overview, curves, evaluations, times, events, recipes, metrics]) draw(data);
+  for (const draw of [overview, groupTables, curves, evaluations, times, events, recipes, metrics]) draw(data);
   await rollouts(data);
 }
 main().catch((error) => {

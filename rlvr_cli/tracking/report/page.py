@@ -4,17 +4,29 @@ from __future__ import annotations
 
 import html
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from rlvr_cli.tracking.report.gather import EVENTS, POINTS, Run, columns, differences, phases
+from rlvr_cli.tracking.report.group_summary import interval, shown, verdict
+from rlvr_cli.tracking.report.groups import Group
+from rlvr_cli.tracking.report.looks import LOOKS
+from rlvr_cli.tracking.report.measures import Measure
 from rlvr_cli.tracking.report.rollouts import chunks, pack
 
 HERE = Path(__file__).parent
-SCRIPTS = ("page.js", "page.charts.js", "page.rollouts.js", "page.main.js")
+SCRIPTS = ("page.js", "page.charts.js", "page.lines.js", "page.rollouts.js", "page.main.js")
 
 
-def build(runs: list[Run], budget: int, wanted: list[int] | None = None) -> str:
+def build(
+    runs: list[Run],
+    budget: int,
+    wanted: list[int] | None = None,
+    groups: Sequence[Group] | None = None,
+    measures: Sequence[Measure] = (),
+    notes: Sequence[str] = (),
+) -> str:
     """The HTML of a report with at most `budget` bytes of rollouts, an equal share for each run.
 
     Everything a run brings (model text above all) is in base64 blocks that the script unpacks and shows as
@@ -38,6 +50,11 @@ def build(runs: list[Run], budget: int, wanted: list[int] | None = None) -> str:
         "differences": differences(runs),
         "budget": budget,
         "points": POINTS,
+        "looks": [{"colour": colour, "dashed": style == "dashed"} for colour, style in LOOKS],
+        "title": _title(runs, groups),
+        "notes": list(notes),
+        "groups": None if groups is None else [{"name": each.name, "runs": each.runs} for each in groups],
+        "measures": [_measured(each, groups or []) for each in measures],
     }
     page = (HERE / "page.html").read_text(encoding="utf-8")
     parts = {
@@ -45,11 +62,36 @@ def build(runs: list[Run], budget: int, wanted: list[int] | None = None) -> str:
         "@SCRIPT@": "\n".join((HERE / name).read_text(encoding="utf-8") for name in SCRIPTS),
         "@DATA@": pack(data),
         "@ROLLOUTS@": "\n".join(blocks),
-        "@TITLE@": html.escape(", ".join(run.name for run in runs)),  # last: it may hold any text
+        "@TITLE@": html.escape(_title(runs, groups)),  # last: it may hold any text
     }
     for mark, text in parts.items():
         page = page.replace(mark, text)
     return page
+
+
+def _title(runs: list[Run], groups: Sequence[Group] | None) -> str:
+    if len(runs) == 1:
+        return runs[0].name
+    return f"{len(runs)} runs" + ("" if groups is None else f" in {len(groups)} groups")
+
+
+def _measured(measure: Measure, groups: Sequence[Group]) -> dict[str, Any]:
+    """The rows of a measure as text: numbers are formed in one place, for the terminal and for the page."""
+    names = [group.name for group in groups]
+    return {
+        "metric": measure.metric,
+        "best": measure.best,
+        "rows": [
+            [
+                "-" if mean is None else shown(measure, mean.mean),
+                interval(measure, mean),
+                str(len(measure.each[number])),
+                " ".join(shown(measure, each) for each in measure.each[number]) or "-",
+            ]
+            for number, mean in enumerate(measure.means)
+        ],
+        "said": list(verdict(measure, names)),
+    }
 
 
 def _described(run: Run) -> dict[str, Any]:

@@ -1,0 +1,300 @@
+"""verl's algorithm keys -> one option for each axis, with all its values."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rlvr_cli.convert.draft import Draft
+from rlvr_cli.convert.given import Given
+from rlvr_cli.convert.verl_data import Scorers
+
+ACTOR = "actor_rollout_ref.actor."
+CORRECTION = "algorithm.rollout_correction."
+OVERLONG = "reward.reward_kwargs.overlong_buffer_cfg."
+ESTIMATORS = {
+    **{"kl": "k1", "k1": "k1", "abs": "abs", "mse": "k2", "k2": "k2"},
+    **{"low_var_kl": "k3", "k3": "k3"},
+}
+PRESETS = {
+    "gae": "ppo",
+    "rloo": "rloo",
+    "reinforce_plus_plus": "reinforce_pp",
+    "reinforce_plus_plus_baseline": "reinforce_pp_baseline",
+}
+AGGREGATIONS = {
+    "token-mean": "token_mean",
+    "seq-mean-token-mean": "seq_mean_token_mean",
+    "seq-mean-token-sum": "seq_mean_token_sum",
+    "seq-mean-token-sum-norm": "constant",
+}
+LEVELS = {"token_k1": "token", "seq_mean_k1": "geometric", "seq_sum_k1": "sequence"}
+OLD_LEVELS = ("token", "geometric", "sequence")
+
+
+def convert(draft: Draft, scorers: Scorers) -> None:
+    given = draft.given
+    draft.preset = _preset(given)
+    _shaping(draft, scorers)
+    _filter(draft)
+    _advantage(draft)
+    _loss(draft)
+    _kl(draft)
+    _mismatch(draft)
+    key = ACTOR + "entropy_coeff"
+    draft.choose("entropy", "bonus" if given.get(key) else "none", draft.origin(key), key)
+    if given.get(key):
+        draft.put("algorithm.entropy.coef", given.get(key), draft.origin(key), key)
+
+
+def _preset(given: Given) -> str:
+    """The one that differs least."""
+    estimator = given.get("algorithm.adv_estimator")
+    if estimator in PRESETS:
+        return PRESETS[estimator]
+    if given.get("algorithm.filter_groups.enable"):
+        return "dapo"
+    mode = given.get(ACTOR + "policy_loss.loss_mode")
+    if mode in ("gspo", "cispo"):
+        return str(mode)
+    return "grpo" if given.get("algorithm.norm_adv_by_std_in_grpo") else "dr_grpo"
+
+
+def _shaping(draft: Draft, scorers: Scorers) -> None:
+    given, manager = draft.given, "reward.reward_manager.name"
+    overlong = given.get(manager) == "dapo" and given.get(OVERLONG + "enable")
+    if given.get(manager) not in ("naive", "dapo", "batch", "prime"):
+        given.lose(manager, "a function that scores a response becomes a verifier; managers are not there")
+    draft.choose(
+        "shaping",
+        "soft_overlong" if overlong else "identity",
+        "the overlong buffer" if overlong else "",
+        manager,
+    )
+    wrong = scorers.wrong or {0.0}
+    draft.put("algorithm.shaping.correct", 1.0)
+    draft.put(
+        "algorithm.shaping.wrong",
+        min(wrong),
+        "what verl's scorer gives a wrong answer" if min(wrong) < 0 else "",
+    )
+    if len(wrong) > 1:
+        given.settle(
+            "algorithm.shaping.wrong: verl gives a wrong answer -1 in some of these files and 0 in others"
+        )
+    if overlong:
+        limit = given.get("reward.reward_kwargs.max_resp_len") or given.get("data.max_response_length")
+        draft.put(
+            "algorithm.shaping.max_length",
+            limit,
+            "max_resp_len",
+            "reward.reward_kwargs.max_resp_len",
+            OVERLONG + "enable",
+        )
+        draft.put(
+            "algorithm.shaping.buffer", given.get(OVERLONG + "len"), "overlong_buffer len", OVERLONG + "len"
+        )
+        draft.copy("algorithm.shaping.factor", OVERLONG + "penalty_factor")
+        draft.put("algorithm.shaping.floor", None, "verl has none")
+
+
+def _filter(draft: Draft) -> None:
+    given, groups = draft.given, "algorithm.filter_groups."
+    if not given.get(groups + "enable"):
+        draft.choose("filter", "none")
+        if given.has("data.gen_batch_size"):
+            given.lose("data.gen_batch_size", "only with filter_groups is more generated than trained on")
+        return
+    draft.choose("filter", "zero_signal", "filter_groups", groups + "enable")
+    metric = given.get(groups + "metric")
+    ours = "correct" if metric == "acc" else "reward"
+    draft.put("algorithm.filter.metric", ours, f"{metric}", groups + "metric")
+    prompts, generated = given.get("data.train_batch_size"), given.get("data.gen_batch_size")
+    if given.has("data.gen_batch_size") and generated:
+        comment = f"{generated} / {prompts} (gen_batch_size / train_batch_size)"
+        draft.put("rollout.oversample", generated / prompts, comment, "data.gen_batch_size")
+    rounds = given.get(groups + "max_num_gen_batches")
+    comment = "max_num_gen_batches; then a step trains on what there is, where verl raises"
+    draft.put("rollout.max_rounds", rounds if rounds > 0 else 1000, comment, groups + "max_num_gen_batches")
+
+
+def _advantage(draft: Draft) -> None:
+    given, key = draft.given, "algorithm.adv_estimator"
+    estimator = given.get(key)
+    origin = draft.origin(key) + f" {estimator}"
+    if estimator == "gae":
+        draft.choose("advantage", "gae", origin, key)
+        _critic(draft)
+    elif estimator == "rloo":
+        draft.choose("advantage", "leave_one_out", origin, key)
+    elif estimator in ("reinforce_plus_plus", "reinforce_plus_plus_baseline"):
+        draft.choose("advantage", "batch_whitened", origin, key)
+        draft.put(
+            "algorithm.advantage.baseline", "group" if estimator.endswith("baseline") else "none", estimator
+        )
+        draft.put("algorithm.advantage.ddof", 1, "verl")
+    else:
+        if estimator != "grpo":
+            given.lose(key, "there is no such advantage; that of grpo stands in its place")
+            given.settle(f"algorithm/advantage: {estimator} is not there; group_zscore is a guess")
+        by_std = given.get("algorithm.norm_adv_by_std_in_grpo")
+        given.take("algorithm.norm_adv_by_std_in_grpo")
+        draft.choose("advantage", "group_zscore" if by_std else "group_centered", origin, key)
+        if by_std:
+            draft.put("algorithm.advantage.ddof", 1, "verl")
+            draft.put("algorithm.advantage.eps", 1e-6, "verl")
+
+
+def _critic(draft: Draft) -> None:
+    given = draft.given
+    draft.copy("algorithm.advantage.gamma", "algorithm.gamma")
+    draft.copy("algorithm.advantage.lam", "algorithm.lam")
+    draft.copy("critic.lr", "critic.optim.lr")
+    for ours, theirs in (
+        ("algorithm.advantage.value_clip", "critic.cliprange_value"),
+        ("critic.warmup_steps", "critic.optim.lr_warmup_steps"),
+        ("critic.weight_decay", "critic.optim.weight_decay"),
+        ("critic.max_grad_norm", "critic.grad_clip"),
+        ("critic.path", "critic.model.path"),
+        ("critic.pretrain_steps", "trainer.critic_warmup"),
+    ):
+        if given.has(theirs) and given.get(theirs) not in (None, -1):
+            draft.copy(ours, theirs)
+
+
+def _loss(draft: Draft) -> None:
+    given, key = draft.given, ACTOR + "policy_loss.loss_mode"
+    mode = given.get(key)
+    losses = {"vanilla": "clipped", "gspo": "sequence_ratio", "cispo": "clipped_weight", "gpg": "reinforce"}
+    loss = losses.get(mode, "clipped")
+    if mode not in losses:
+        given.lose(key, "there is no such loss; clipped stands in its place")
+        given.settle(f"algorithm/loss: {mode} is not there; clipped is a guess")
+    draft.choose("loss", loss, draft.origin(key) + f" {mode}", key)
+    if loss != "reinforce":
+        for side in ("low", "high"):
+            own = ACTOR + f"clip_ratio_{side}"
+            name = own if given.has(own) and given.get(own) is not None else ACTOR + "clip_ratio"
+            bound: Any = given.get(name)
+            comment = draft.origin(name)
+            if loss == "clipped_weight" and side == "low" and bound >= 1:
+                bound, comment = None, f"1 - {bound} is below 0: no bound"
+            draft.put(f"algorithm.loss.clip_ratio_{side}", bound, comment, name)
+    if loss == "clipped":
+        draft.put(
+            "algorithm.loss.dual_clip",
+            given.get(ACTOR + "clip_ratio_c"),
+            draft.origin(ACTOR + "clip_ratio_c"),
+            ACTOR + "clip_ratio_c",
+        )
+    mode_key = ACTOR + "loss_agg_mode"
+    how = "seq-mean-token-mean" if loss == "sequence_ratio" else given.get(mode_key)
+    if how not in AGGREGATIONS:
+        given.lose(mode_key, "there is no such aggregation; token_mean stands in its place")
+        given.settle(f"algorithm/aggregation: {how} is not there; token_mean is a guess")
+    comment = "of gspo, whatever loss_agg_mode says" if loss == "sequence_ratio" else draft.origin(mode_key)
+    draft.choose("aggregation", AGGREGATIONS.get(how, "token_mean"), comment, mode_key)
+    if how == "seq-mean-token-sum-norm":
+        factor = given.get(ACTOR + "loss_scale_factor") or given.get("data.max_response_length")
+        draft.put(
+            "algorithm.aggregation.length",
+            factor,
+            "loss_scale_factor, or max_response_length",
+            ACTOR + "loss_scale_factor",
+        )
+
+
+def _kl(draft: Draft) -> None:
+    given = draft.given
+    in_loss, coefficient = ACTOR + "use_kl_loss", ACTOR + "kl_loss_coef"
+    in_reward, reward = "algorithm.use_kl_in_reward", "algorithm.kl_ctrl.kl_coef"
+    if given.get(in_loss) and given.get(coefficient):
+        draft.choose("kl", "loss", "use_kl_loss", in_loss)
+        _penalty(draft, coefficient, ACTOR + "kl_loss_type")
+        if given.get(in_reward) and given.get(reward):
+            given.lose(in_reward, "the KL is in the loss or in the reward, not in both")
+            given.settle(
+                "algorithm/kl: verl has it in the loss and in the reward here; only the loss is kept"
+            )
+        else:
+            given.take(in_reward)
+    elif given.get(in_reward) and given.get(reward):
+        draft.choose("kl", "reward", "use_kl_in_reward", in_reward, in_loss)
+        _penalty(draft, reward, "algorithm.kl_penalty")
+    else:
+        draft.choose("kl", "none", "neither in the loss nor in the reward", in_loss, in_reward)
+
+
+def _penalty(draft: Draft, coefficient: str, kind: str) -> None:
+    given = draft.given
+    draft.copy("algorithm.kl.coef", coefficient)
+    said = str(given.get(kind))
+    estimator = "k2" if said.endswith("+") else ESTIMATORS.get(said)
+    if estimator is None:
+        given.lose(kind, "there is no such estimator; k3 stands in its place")
+        given.settle(f"algorithm.kl.estimator: {said} is not there; k3 is a guess")
+    comment = f"{draft.origin(kind)} {said}" + ("; its gradient" if said.endswith("+") else "")
+    draft.put("algorithm.kl.estimator", estimator or "k3", comment, kind)
+    draft.put(
+        "algorithm.kl.clamp_value",
+        10.0 if estimator == "k3" else None,
+        "verl's bound of k3" if estimator == "k3" else "",
+    )
+    draft.put("algorithm.kl.clamp_log_ratio", 20.0, "verl")
+
+
+def _mismatch(draft: Draft) -> None:
+    given = draft.given
+    weigh, reject = CORRECTION + "rollout_is", CORRECTION + "rollout_rs"
+    level = given.get(weigh) if given.has(weigh) else None
+    criterion = given.get(reject) if given.has(reject) else None
+    if criterion:
+        _mask(draft, criterion, weighted=bool(level))
+    elif level in ("token", "sequence"):
+        bound = given.get(weigh + "_threshold")
+        low, high = _bounds(bound)
+        if low is None:
+            draft.choose("mismatch", "truncate", "rollout_is", weigh)
+            draft.put(
+                "algorithm.mismatch.cap", high, draft.origin(weigh + "_threshold"), weigh + "_threshold"
+            )
+        else:
+            draft.choose("mismatch", "mask", "rollout_is with two bounds", weigh, weigh + "_threshold")
+            draft.put("algorithm.mismatch.low", low)
+            draft.put("algorithm.mismatch.high", high)
+            draft.put("algorithm.mismatch.weighted", True)
+        draft.put("algorithm.mismatch.level", level, "rollout_is")
+    else:
+        draft.choose("mismatch", "none", "", weigh, reject)
+
+
+def _mask(draft: Draft, criterion: str, *, weighted: bool) -> None:
+    given = draft.given
+    weigh, reject = CORRECTION + "rollout_is", CORRECTION + "rollout_rs"
+    level = LEVELS.get(criterion, criterion if criterion in OLD_LEVELS else None)
+    if level is None:
+        given.lose(reject, "only criteria of k1 are there")
+        given.settle(f"algorithm/mismatch: {criterion} is not there; none is a guess")
+        draft.choose("mismatch", "none")
+        return
+    low, high = _bounds(given.get(reject + "_threshold") or 2.0)
+    low = 1 / high if low is None else low
+    comment = "rollout_rs_threshold"
+    if criterion in LEVELS:
+        low, high, comment = (
+            1 / high,
+            1 / low,
+            "rollout_rs_threshold; bounds of k1 are those of the reciprocal",
+        )
+    draft.choose("mismatch", "mask", f"rollout_rs {criterion}", reject, weigh)
+    draft.put("algorithm.mismatch.level", level, "rollout_rs")
+    draft.put("algorithm.mismatch.low", low, comment, reject + "_threshold")
+    draft.put("algorithm.mismatch.high", high, comment)
+    draft.put(
+        "algorithm.mismatch.weighted", weighted, "rollout_is is given too" if weighted else "no rollout_is"
+    )
+
+
+def _bounds(value: Any) -> tuple[float | None, float]:
+    """`2.0`, or `0.5_5.0`."""
+    low, _, high = str(value).rpartition("_")
+    return (float(low) if low else None), float(high)

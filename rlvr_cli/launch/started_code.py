@@ -1,0 +1,89 @@
+"""The user's own code that a recipe uses: plugins, and files that its verifiers name."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from dataclasses import fields, is_dataclass
+from pathlib import Path
+from typing import Any
+
+from rlvr_cli import compose
+from rlvr_cli.compose import find_plugins
+from rlvr_cli.compose.plugin_places import Places
+from rlvr_cli.core import plugins
+from rlvr_cli.core.errors import UserError
+from rlvr_cli.core.plugins import Plugin
+from rlvr_cli.core.recorded_code import Code, contents, digest, recorded
+
+SYNTHETIC = "synthetic:"
+
+
+def code_of(recipe: compose.AnyRecipe) -> list[Code]:
+    """The plugins of the recipe, of entry points those that it needs, and the files of verifiers."""
+    used = {str(each.path or each.module) for each in plugins.active() if not each.everywhere}
+    if used != set(recipe.plugins):  # another recipe was composed after this one
+        find_plugins.load(list(recipe.plugins), "plugins", Places([Path.cwd()]))
+    found = [_of_plugin(each) for each in plugins.active() if not each.everywhere or _needs(recipe, each)]
+    for key, path in code_paths(recipe).items():
+        files = contents(Path(path))
+        copy = f"{key.rpartition('.')[0]}/{Path(path).name}"
+        found.append(Code(key=key, path=path, sha256=digest(files), copy=copy, files=files))
+    return found
+
+
+def code_paths(recipe: compose.AnyRecipe) -> dict[str, str]:
+    """Key -> path of the user's code, of every verifier that names some."""
+    held: Any = recipe  # kinds of recipes differ in which of these they have
+    named = {f"verifiers.{key}": each for key, each in getattr(held, "verifiers", {}).items()}
+    for section, benches in (("benches", held), ("eval.benches", getattr(held, "eval", None))):
+        for key, bench in getattr(benches, "benches", {}).items():
+            named[f"{section}.{key}.verifier"] = bench.verifier
+    found = {}
+    for key, verifier in named.items():
+        for name in getattr(verifier, "code_paths", ()):
+            if path := getattr(verifier, name):
+                found[f"{key}.{name}"] = str(path)
+    return found
+
+
+def check_installed(out: Path) -> None:
+    """UserError where an installed plugin is another one than at the start of the run: it has no copy."""
+    now = {f"plugins.{each.module}": each for each in plugins.active() if each.path is None}
+    for code in recorded(out):
+        if code.copy is None and code.key in now and _of_plugin(now[code.key]).sha256 != code.sha256:
+            was = f" ({code.version})" if code.version else ""
+            raise UserError(
+                f"{code.key}: {code.path} has changed since the run was started{was}; put it back, or start "
+                "the recipe again with resume=changed"
+            )
+
+
+def _of_plugin(plugin: Plugin) -> Code:
+    key = f"plugins.{plugin.module}"
+    if plugin.path is not None:
+        copy = f"plugins/{plugin.path.name}"
+        return Code(key=key, path=str(plugin.path), sha256=plugin.sha256, copy=copy, files=plugin.files)
+    file = Path(str(sys.modules[plugin.module].__file__))
+    if file.name != "__init__.py":
+        return Code(key=key, path=str(file), sha256=digest(contents(file)), version=plugin.version)
+    sources = {str(f.relative_to(file.parent)): f.read_bytes() for f in file.parent.rglob("*.py")}
+    return Code(key=key, path=str(file.parent), sha256=digest(sources), version=plugin.version)
+
+
+def _needs(recipe: compose.AnyRecipe, plugin: Plugin) -> bool:
+    """Whether an option or verifier of the recipe is of this plugin, or a source is of a family of it."""
+    own = [value for each, value in plugins.members() if each is plugin]
+    families = {f"{SYNTHETIC}{v.__name__}" for v in own if vars(v).get("is_family")}
+    return any(type(node) in own or getattr(node, "path", None) in families for node in _sections(recipe))
+
+
+def _sections(node: Any) -> Iterator[Any]:
+    """Every dataclass that a recipe holds."""
+    if is_dataclass(node):
+        yield node
+        for field in fields(node):
+            yield from _sections(getattr(node, field.name))
+    elif isinstance(node, dict | list):
+        for each in node.values() if isinstance(node, dict) else node:
+            yield from _sections(each)

@@ -1,0 +1,1 @@
+"""What there is: every key, option, entry and metric, from the schema, the files and the pages."""

@@ -1,0 +1,82 @@
+"""Which keys a user's word means, and what is near to one that means none."""
+
+from __future__ import annotations
+
+import difflib
+import re
+
+from rlvr_cli import verifiers
+from rlvr_cli.core.errors import UserError
+from rlvr_cli.reference.keys import NAMED, Key, all_keys
+from rlvr_cli.reference.pages import Metric, metrics
+
+
+def expanded(given: str) -> str:
+    """A key as it stands in a recipe: without marks and value of an override, and with dots.
+
+    `+verifiers.x.weight=2`, `algorithm/kl=loss`, `verifier=math.weight` (as lists of keys write it).
+    """
+    word = given.strip().lstrip("+~")
+    if found := re.fullmatch(r"verifier=(\w+)\.(\w+)", word):
+        return f"verifiers.{found[1]}.{found[2]}"
+    if re.match(r"algorithm[./]\w+=", word):
+        return word.replace("/", ".", 1)
+    word = word.partition("=")[0]
+    return word.replace("/", ".") if word.startswith("algorithm/") else word
+
+
+def find(word: str) -> list[Key]:
+    """The keys of that path, of all kinds of recipe, options and verifiers that have it."""
+    of, path = "", word
+    if found := re.fullmatch(r"algorithm\.(\w+)=(\w+)\.(\w+)", word):
+        of, path = f"{found[1]}={found[2]}", f"algorithm.{found[1]}.{found[3]}"
+    if found := re.fullmatch(r"(?:eval\.)?benches\.[^.]+\.verifier\.(\w+)", word):
+        path = f"verifiers.{NAMED}.{found[1]}"
+    if found := re.fullmatch(r"stages\.[^.]+\.shaping\.(\w+)", word):
+        path = f"algorithm.shaping.{found[1]}"
+    keys = [key for key in all_keys() if _fits(path, key.path) and of in ("", key.of)]
+    if found := re.fullmatch(r"verifiers\.([^.]+)\.\w+", path):
+        own = [key for key in keys if key.of == found[1]]
+        if not own and found[1] in verifiers.names() and keys:
+            having = ", ".join(dict.fromkeys(key.of for key in keys))
+            last = path.rpartition(".")[2]
+            raise UserError(f"explain: {found[1]} has no '{last}'; these have: {having}")
+        return own or keys
+    if not keys and re.fullmatch(r"algorithm\.\w+", path):
+        return [key for key in all_keys() if key.path.startswith(f"{path}.")][:1]
+    return keys
+
+
+def _fits(given: str, path: str) -> bool:
+    mine, theirs = given.split("."), path.split(".")
+    if len(mine) == len(theirs):
+        return all(a == b or (b == NAMED and a) for a, b in zip(mine, theirs, strict=True))
+    # `data.train` is an entry of the section `data`
+    return len(mine) == len(theirs) + 1 and mine[:-1] == theirs and _holds_named(path)
+
+
+def _holds_named(path: str) -> bool:
+    return any(key.path.startswith(f"{path}.{NAMED}.") for key in all_keys())
+
+
+def metric_named(word: str) -> Metric | None:
+    """The metric of that name, as a page or as a run writes it; also without `eval/<bench>/`."""
+    exact = [metric for metric in metrics() if metric.name in (word, f"eval/<bench>/{word}")]
+    return next(iter(exact or [metric for metric in metrics() if metric.fits(word)]), None)
+
+
+def near(word: str) -> str:
+    """What may have been meant, to be put behind a message: keys that end so, or are written alike."""
+    paths = list(dict.fromkeys(key.path for key in all_keys()))
+    last = word.rpartition(".")[2]
+    ends = [path for path in paths if path.rpartition(".")[2] == last]
+    if "." in word:
+        ends = difflib.get_close_matches(word, ends, n=3, cutoff=0.5) or ends[:0]
+    known = [*paths, *(metric.name for metric in metrics())]
+    found = ends or difflib.get_close_matches(word, known, n=3, cutoff=0.7)
+    if not found:
+        lasts = {path.rpartition(".")[2]: path for path in reversed(paths)}
+        found = [lasts[each] for each in difflib.get_close_matches(last, lasts, n=2, cutoff=0.75)]
+    if not found:
+        return "; rlvr list shows what there is, docs/reference.md has every key"
+    return f"; did you mean {' or '.join(found[:6])}?"

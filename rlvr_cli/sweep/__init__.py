@@ -1,0 +1,1 @@
+"""Sweeps: one recipe, several values of some keys, a run for each combination. No torch."""

@@ -1,0 +1,35 @@
+set -x
+
+python3 -m openrlhf.cli.train_ppo_ray \
+   --pretrain Qwen/Qwen2.5-1.5B \
+   --remote_rm_url reward_function.py \
+   --save_path ./exp/reinforce_pp \
+   --actor_num_nodes 1 \
+   --actor_num_gpus_per_node 2 \
+   --ref_num_nodes 1 \
+   --ref_num_gpus_per_node 2 \
+   --colocate_all_models \
+   --vllm_num_engines 2 \
+   --vllm_gpu_memory_utilization 0.6 \
+   --vllm_enable_sleep \
+   --advantage_estimator reinforce \
+   --init_kl_coef 1e-4 \
+   --actor_learning_rate 1e-6 \
+   --lr_scheduler constant_with_warmup \
+   --prompt_data problems.jsonl \
+   --input_key question \
+   --label_key answer \
+   --input_template 'Q: {}\nA:' \
+   --prompt_max_len 512 \
+   --generate_max_len 1024 \
+   --rollout_batch_size 64 \
+   --n_samples_per_prompt 2 \
+   --train_batch_size 32 \
+   --micro_train_batch_size 4 \
+   --num_episodes 2 \
+   --eps_clip_low_high 0.2 0.27 \
+   --zero_stage 2 \
+   --bf16 \
+   --packing_samples \
+   --gradient_checkpointing \
+   --use_wandb {wandb_token}
