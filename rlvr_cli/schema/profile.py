@@ -30,3 +30,7 @@ class ProfileRecipe(EvalRecipe):
         super().__post_init__()
         if self.k < 1:
             raise ValueError(f"k is {self.k}; it must be at least 1")
+        if self.server.chat:
+            raise ValueError(
+                "server.api=chat: a profile counts tokens of the model's own; give it a server of completions"
+            )
