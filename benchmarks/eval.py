@@ -21,8 +21,8 @@ from typing import Any
 from quiet import quiet
 
 from rlvr_cli import compose
+from rlvr_cli.core import model_paths
 from rlvr_cli.core.rank_process import library_defaults
-from rlvr_cli.launch import prerequisites
 from rlvr_cli.schema import Bench, EvalRecipe
 
 Row = dict[str, float]
@@ -92,7 +92,7 @@ def measure(recipe: EvalRecipe, name: str, rounds: int, warm_up: int) -> list[Ro
 def run(options: Namespace, out: Path) -> dict[str, Any]:
     os.environ.update(library_defaults(1, 0))
     changed = [f"out={out}", "rollout=vllm", *options.overrides]
-    model = prerequisites.resolve_model(options.model)
+    model = model_paths.resolve_model(options.model)
     recipe = compose.load_eval(None, changed, benches=[options.bench], model=model)
     rows = measure(recipe, options.bench, options.rounds, options.warm_up)
     medians = {key: median(row[key] for row in rows) for key in rows[0]}

@@ -28,8 +28,8 @@ from typing import Any
 from quiet import quiet
 
 from rlvr_cli import compose
+from rlvr_cli.core import model_paths
 from rlvr_cli.core.rank_process import free_port, library_defaults
-from rlvr_cli.launch import prerequisites
 from rlvr_cli.schema import Recipe
 
 EVERY = 2
@@ -103,7 +103,7 @@ def measure(recipe: Recipe, warm_up: int) -> tuple[list[Row], list[Row]]:
 def run(options: Namespace, out: Path, port: int) -> dict[str, Any]:
     """Medians of steps and checkpoints, and a step's time over the sum of its parts."""
     os.environ.update(library_defaults(1, 0))
-    model = prerequisites.resolve_model(options.model)
+    model = model_paths.resolve_model(options.model)
     fixed = [f"model.path={model}", f"out={out}", f"trainer.steps={options.steps + options.warm_up}"]
     served = [f"verifiers.math.url=http://127.0.0.1:{port}", f"verifiers.math.connections={CONNECTIONS}"]
     recipe = compose.load("tiny_dapo", [*RECIPE, *served, *fixed, *options.overrides], "dapo")

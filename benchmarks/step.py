@@ -27,8 +27,8 @@ import long_case
 from quiet import quiet
 
 from rlvr_cli import compose
+from rlvr_cli.core import model_paths
 from rlvr_cli.core.rank_process import library_defaults
-from rlvr_cli.launch import prerequisites
 
 if TYPE_CHECKING:
     from plain import PlainTrainer
@@ -157,7 +157,7 @@ def run(options: Namespace, out: Path, terminal: TextIO) -> dict[str, Any]:
     """Medians of everything measured."""
     os.environ.update(library_defaults(1, 0))
     steps = options.steps + options.warm_up
-    model = prerequisites.resolve_model(str(options.model))
+    model = model_paths.resolve_model(str(options.model))
     fixed = [f"model.path={model}", f"out={out}", f"trainer.steps={steps}", "rollout=vllm"]
     recipe = compose.load("tiny_dapo", [*RECIPE, *fixed, *case(options.case), *options.overrides], "dapo")
 

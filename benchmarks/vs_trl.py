@@ -35,6 +35,7 @@ import long_case
 from trl_results import Result, show, summarise
 
 from rlvr_cli import compose
+from rlvr_cli.core import model_paths
 from rlvr_cli.launch import prerequisites
 from rlvr_cli.schema import Recipe
 
@@ -217,7 +218,7 @@ def main() -> None:
         options.model = "runs/tiny_sft"
         if options.case == "long":
             options.model = str(long_case.start_model(FOLDER, options.shape, steps=options.sft_steps))
-    model = Path(prerequisites.resolve_model(options.model)).resolve()
+    model = Path(model_paths.resolve_model(options.model)).resolve()
     fixed = [*RECIPE, *case.overrides, f"model.path={model}", f"trainer.steps={options.steps or case.steps}"]
     results: list[Result] = []
     for seed in range(options.seeds):

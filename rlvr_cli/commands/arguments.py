@@ -87,3 +87,13 @@ def _run_directory(verb: str, given: str) -> Path:
     if not any((path / name).is_file() for name in ("recipe.yaml", "metrics.jsonl")):
         raise UserError(f"{given} is no run directory: it has neither recipe.yaml nor metrics.jsonl")
     return path
+
+
+def check_new_recipe(target: Path) -> None:
+    """UserError where a recipe cannot be written to what `-o` names."""
+    if target.suffix != ".yaml":
+        raise UserError(f"-o {target}: a recipe's name ends in .yaml")
+    if target.exists():
+        raise UserError(f"{target} exists; give another name with -o")
+    if not target.parent.is_dir():
+        raise UserError(f"{target.parent} is not a directory")

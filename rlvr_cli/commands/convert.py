@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from rlvr_cli.commands.arguments import parser_of
+from rlvr_cli.commands.arguments import check_new_recipe, parser_of
 from rlvr_cli.core.errors import UserError
 
 CONVERT = """\
@@ -39,7 +39,8 @@ def run(verb: str, arguments: list[str]) -> int:
         if getattr(options, name) is not None and getattr(options, name) < 1:
             raise UserError(f"--{name} is {getattr(options, name)}; it must be at least 1")
     target = Path(options.out) if options.out else None
-    _check_target(target)
+    if target is not None:
+        check_new_recipe(target)
     from rlvr_cli.convert import convert
 
     made = convert.convert(
@@ -52,14 +53,3 @@ def run(verb: str, arguments: list[str]) -> int:
     for line in convert.told(made, target, fault):
         print(line, file=stream)
     return 1 if fault or made.lists.unknown else 0
-
-
-def _check_target(target: Path | None) -> None:
-    if target is None:
-        return
-    if target.suffix != ".yaml":
-        raise UserError(f"-o {target}: a recipe's name ends in .yaml")
-    if target.exists():
-        raise UserError(f"{target} exists; give another name with -o")
-    if not target.parent.is_dir():
-        raise UserError(f"{target.parent} is not a directory")

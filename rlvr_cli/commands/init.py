@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from rlvr_cli.commands.arguments import parse, parser_of
+from rlvr_cli.commands.arguments import check_new_recipe, parse, parser_of
 from rlvr_cli.core.errors import UserError
 
 INIT = """\
@@ -50,7 +50,7 @@ def run(verb: str, arguments: list[str]) -> int:
     if options.task not in (None, *TASKS):
         raise UserError(f"--task {options.task}: there is no such task; there are {', '.join(TASKS)}")
     target = Path(options.out or f"{recipe_text.key_of(options.data)}.yaml")
-    _check_target(target)
+    check_new_recipe(target)
     made = make.make(
         options.data, options.model, target, task=options.task, reward=options.reward, columns=_columns(words)
     )
@@ -72,12 +72,3 @@ def _columns(words: list[str]) -> dict[str, str]:
             )
         found[key.removeprefix("columns.")] = value
     return found
-
-
-def _check_target(target: Path) -> None:
-    if target.suffix != ".yaml":
-        raise UserError(f"-o {target}: a recipe's name ends in .yaml")
-    if target.exists():
-        raise UserError(f"{target} exists; give another name with -o")
-    if not target.parent.is_dir():
-        raise UserError(f"{target.parent} is not a directory")

@@ -80,7 +80,7 @@ def plan(options: argparse.Namespace, path: str | None, overrides: list[str]) ->
 
 
 def found(path: str, key: str, parts: tuple[str, ...] = ("final",)) -> str:
-    from rlvr_cli.launch.prerequisites import resolve_model
+    from rlvr_cli.core.model_paths import resolve_model
 
     return resolve_model(path, key, parts)
 

@@ -17,6 +17,11 @@ from rlvr_cli.schema.foreign_names import Kind
 
 MISSING = "???"
 """What a recipe has in place of a value that must be set: OmegaConf refuses it, naming the key."""
+SCHEDULES = {
+    **{"linear": "linear", "cosine": "cosine", "cosine_with_min_lr": "cosine"},
+    **{"constant": "constant", "constant_with_warmup": "constant"},
+}
+"""Of transformers' names those that we have, and ours."""
 MAX_NAME = 80
 
 
@@ -50,6 +55,15 @@ class Draft:
         value = self.given.get(names[0])
         if value is not None:
             self.put(path, value, self.origin(names[0]), *names)
+
+    def schedule(self, name: str, standard: str) -> str:
+        """Set `trainer.schedule` by the script's key, or to `standard` where we have none such; its value."""
+        kind = str(self.given.get(name))
+        if kind not in SCHEDULES:
+            self.given.lose(name, f"{standard} stands in its place")
+            self.given.settle(f"trainer.schedule: {kind} is not there; {standard} is a guess")
+        self.put("trainer.schedule", SCHEDULES.get(kind, standard), self.origin(name), name)
+        return kind
 
     def origin(self, name: str) -> str:
         """`rollout.n`, or where the script does not set it `verl's default of rollout.n`."""

@@ -16,10 +16,6 @@ from rlvr_cli.convert.verl_data import place_verifier, source_names
 LAUNCH = re.compile(r"(?:^|[./])train_ppo_ray(?:\.py)?$")
 ALL = 10**8
 """`max_samples` that means all."""
-SCHEDULES = {
-    **{"cosine_with_min_lr": "cosine", "cosine": "cosine", "linear": "linear"},
-    **{"constant": "constant", "constant_with_warmup": "constant"},
-}
 
 
 def convert(given: Given, rows: int | None) -> Draft:
@@ -226,16 +222,7 @@ def _steps(draft: Draft, rows: int | None, note: str) -> None:
 
 def _learning_rate(draft: Draft) -> None:
     given = draft.given
-    kind = str(given.get("actor.lr_scheduler"))
-    if kind not in SCHEDULES:
-        given.lose("actor.lr_scheduler", "cosine stands in its place")
-        given.settle(f"trainer.schedule: {kind} is not there; cosine is a guess")
-    draft.put(
-        "trainer.schedule",
-        SCHEDULES.get(kind, "cosine"),
-        draft.origin("actor.lr_scheduler"),
-        "actor.lr_scheduler",
-    )
+    kind = draft.schedule("actor.lr_scheduler", "cosine")
     if kind == "cosine_with_min_lr":
         share, lr = given.get("actor.min_lr_ratio"), given.get("actor.adam.lr")
         draft.put("trainer.min_lr", share * lr, f"{share} * {lr} (min_lr_ratio * lr)", "actor.min_lr_ratio")

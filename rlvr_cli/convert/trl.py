@@ -17,10 +17,6 @@ from rlvr_cli.core.errors import UserError
 
 OUR_PROMPT = 1024
 """`rollout.max_prompt_tokens` where nothing is said."""
-SCHEDULES = {
-    **{"linear": "linear", "cosine": "cosine", "cosine_with_min_lr": "cosine"},
-    **{"constant": "constant", "constant_with_warmup": "constant"},
-}
 
 
 @dataclass
@@ -168,16 +164,7 @@ def _steps(draft: Draft, rows: int | None, updates: int) -> None:
 
 def _learning_rate(draft: Draft, updates: int) -> None:
     given = draft.given
-    kind = str(given.get("lr_scheduler_type"))
-    if kind not in SCHEDULES:
-        given.lose("lr_scheduler_type", "linear stands in its place")
-        given.settle(f"trainer.schedule: {kind} is not there; linear is a guess")
-    draft.put(
-        "trainer.schedule",
-        SCHEDULES.get(kind, "linear"),
-        draft.origin("lr_scheduler_type"),
-        "lr_scheduler_type",
-    )
+    draft.schedule("lr_scheduler_type", "linear")
     arguments = given.get("lr_scheduler_kwargs") if given.has("lr_scheduler_kwargs") else None
     if isinstance(arguments, dict):
         lr = given.get("learning_rate")

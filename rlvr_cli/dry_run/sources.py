@@ -64,7 +64,7 @@ def look_at(
         if files is None:
             found.lines.append(f"{source.path}: on the Hugging Face hub, not looked at")
             return found
-        check_files(key, files)
+        check_files(f"{key}.path", files)
         found.rows = count_rows(files)
         if found.rows is not None and source.holdout is not None and source.holdout >= found.rows:
             raise UserError(
@@ -93,7 +93,7 @@ def check_files(key: str, files: list[Path]) -> None:
             meant = (
                 f"did you mean {file.parent / near[0]}?" if near else "relative paths start where rlvr runs"
             )
-            raise UserError(f"{key}.path: there is no file {file}; {meant}")
+            raise UserError(f"{key}: there is no file {file}; {meant}")
 
 
 def _first(key: str, source: Source, seed: int, layout: Layout) -> list[Row]:

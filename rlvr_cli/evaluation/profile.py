@@ -223,14 +223,7 @@ def judged(
         )
         for place, each in enumerate(share)
     ]
-    rollout = recipe.rollout
-    sampling = Sampling(
-        temperature=rollout.temperature,
-        top_p=rollout.top_p,
-        max_tokens=rollout.max_tokens,
-        stop=list(rollout.stop),
-        logprobs=False,
-    )
+    sampling = Sampling.of(recipe.rollout, logprobs=False)
     waiting: list[tuple[Group, dict[str, list[Future[Verdict]]]]] = []
     for place, completions in engine.generate(requests, sampling):
         heart.beat()

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 import time
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import FrameType
@@ -17,6 +17,7 @@ from types import FrameType
 from rlvr_cli import compose
 from rlvr_cli.core.errors import RunFailed, UserError
 from rlvr_cli.core.rank_process import die_with_parent
+from rlvr_cli.core.stop_signals import taken
 from rlvr_cli.launch import rank, start
 from rlvr_cli.launch.external_ranks import joined_ranks
 
@@ -73,14 +74,12 @@ def _wait(words: list[str]) -> tuple[int, list[int]]:
         stdin=subprocess.DEVNULL,
         start_new_session=True,  # a Ctrl-C is forwarded; from the terminal it would come twice
     )
-    heard = (signal.SIGINT, signal.SIGTERM) if threading.current_thread() is threading.main_thread() else ()
-    previous = {number: signal.signal(number, forward) for number in heard}
-    try:
-        return process.wait(), received
-    finally:
-        process.kill()
-        for number, handler in previous.items():
-            signal.signal(number, handler)
+    in_main = threading.current_thread() is threading.main_thread()
+    with taken(forward) if in_main else nullcontext():
+        try:
+            return process.wait(), received
+        finally:
+            process.kill()
 
 
 def cause_of(out: Path, code: int, began: float) -> str:

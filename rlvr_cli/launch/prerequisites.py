@@ -10,7 +10,6 @@ import sys
 
 from rlvr_cli.core.errors import UserError
 from rlvr_cli.core.install import ENGINE
-from rlvr_cli.core.model_paths import resolve_model as resolve_model
 from rlvr_cli.schema import Rollout, RolloutEngine, Tracker
 
 

@@ -6,13 +6,13 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from types import FrameType
 
 from rlvr_cli.core.heartbeat import START, Heart, shared_memory
 from rlvr_cli.core.rank_process import free_port, rank_environment
+from rlvr_cli.core.stop_signals import taken
 from rlvr_cli.launch import rank
 
 
@@ -96,13 +96,6 @@ class Signals:
             self._told = True
             self._ranks.send(self.received[0])
 
-    @contextmanager
-    def handled(self) -> Iterator[None]:
+    def handled(self) -> AbstractContextManager[None]:
         """Take both signals until the block ends."""
-        numbers = (signal.SIGINT, signal.SIGTERM)
-        previous = {number: signal.signal(number, self._forward) for number in numbers}
-        try:
-            yield
-        finally:
-            for number, handler in previous.items():
-                signal.signal(number, handler)
+        return taken(self._forward)

@@ -11,6 +11,7 @@ from pathlib import Path
 from rlvr_cli import compose
 from rlvr_cli.compose import find_plugins
 from rlvr_cli.core.errors import UserError, told
+from rlvr_cli.core.model_paths import resolve_model
 from rlvr_cli.core.rank_process import free_port, library_defaults, rank_environment
 from rlvr_cli.core.recorded_code import recorded
 from rlvr_cli.dry_run.look import look
@@ -99,9 +100,9 @@ def resolve(recipe: compose.AnyRecipe) -> tuple[compose.AnyRecipe, Path]:
     if isinstance(recipe, EvalRecipe) and recipe.rescore:
         return _resolve_rescoring(recipe)
     if not (isinstance(recipe, EvalRecipe) and recipe.server.chat):  # there it may be a mere name
-        recipe = replace(recipe, model=replace(recipe.model, path=prerequisites.resolve_model(given)))
+        recipe = replace(recipe, model=replace(recipe.model, path=resolve_model(given)))
     if isinstance(recipe, Recipe) and recipe.critic.path is not None:
-        found = prerequisites.resolve_model(recipe.critic.path, "critic.path", ("critic", "final"))
+        found = resolve_model(recipe.critic.path, "critic.path", ("critic", "final"))
         recipe = replace(recipe, critic=replace(recipe.critic, path=found))
     if not isinstance(recipe, SFTRecipe) and not (isinstance(recipe, EvalRecipe) and recipe.server.url):
         prerequisites.check_engine(recipe.rollout)

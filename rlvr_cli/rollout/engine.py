@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from rlvr_cli.rollout.fingerprints import Receipt
+    from rlvr_cli.schema import Bench, Rollout
 
 CPU_SEQUENCES = 256
 """Sequences decoded at once where `rollout.max_num_seqs` is null and there is no GPU, or no vLLM."""
@@ -29,6 +30,17 @@ class Sampling:
     stop: list[str] = field(default_factory=list)
     logprobs: bool = True
     """Completions carry their logprobs; without, an engine may leave them out to save time."""
+
+    @classmethod
+    def of(cls, settings: Rollout | Bench, *, logprobs: bool) -> Sampling:
+        """As a recipe's `rollout` or one of its benches says."""
+        return cls(
+            temperature=settings.temperature,
+            top_p=settings.top_p,
+            max_tokens=settings.max_tokens,
+            stop=list(settings.stop),
+            logprobs=logprobs,
+        )
 
 
 @dataclass(slots=True, kw_only=True)

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
 from typing import IO, TextIO
 
 from rlvr_cli.core.errors import told
+from rlvr_cli.core.stop_signals import taken
 from rlvr_cli.launch import apart, rank
 from rlvr_cli.sweep.plan import Planned, Sweep, look
 from rlvr_cli.sweep.progress import Board, clock, progress, result
@@ -41,21 +40,11 @@ class Stop:
     running: list[_Started] = field(default_factory=list)
     asked: bool = False
 
-    def _forward(self, number: int, frame: FrameType | None) -> None:
+    def forward(self, number: int, frame: FrameType | None) -> None:
         self.asked = True
         for each in list(self.running):
             with suppress(ProcessLookupError):  # not send_signal: the main loop may be within a poll
                 os.kill(each.process.pid, number)
-
-    @contextmanager
-    def handled(self) -> Iterator[None]:
-        numbers = (signal.SIGINT, signal.SIGTERM)
-        previous = {number: signal.signal(number, self._forward) for number in numbers}
-        try:
-            yield
-        finally:
-            for number, handler in previous.items():
-                signal.signal(number, handler)
 
 
 def run_here(sweep: Sweep, places: list[Variables], terminal: TextIO) -> int:
@@ -65,7 +54,7 @@ def run_here(sweep: Sweep, places: list[Variables], terminal: TextIO) -> int:
     """
     waiting = [run for run in sweep.runs if run.entry.state not in ("finished", "running")]
     board, stop = Board(terminal, len(sweep.runs)), Stop()
-    with stop.handled():
+    with taken(stop.forward):
         try:
             while stop.running or (waiting and not stop.asked):
                 free = [n for n in range(len(places)) if n not in {each.place for each in stop.running}]

@@ -20,6 +20,7 @@ from rlvr_cli.engine.model import context_length, load_tokenizer
 from rlvr_cli.engine.reference import Reference
 from rlvr_cli.engine.trainer import Trainer
 from rlvr_cli.evaluation.bench import verifier_key, with_stops
+from rlvr_cli.rollout import Sampling
 from rlvr_cli.sampling.start_model import local_model, start_engine
 from rlvr_cli.sampling.user_functions import first_asked, introduced, print_into, surroundings
 from rlvr_cli.schema import Model, Precision, Recipe
@@ -34,7 +35,6 @@ from rlvr_cli.training.parts import Parts
 from rlvr_cli.training.problems import load_problems
 from rlvr_cli.training.rest import rest
 from rlvr_cli.training.resume import restore
-from rlvr_cli.training.stage_changes import sampling_of
 from rlvr_cli.training.stop import Stop, deadline
 from rlvr_cli.training.weight_sync import engine_precision, probe_tokens, self_check
 from rlvr_cli.verifiers.pool import Pool
@@ -90,7 +90,7 @@ def assemble(recipe: Recipe, tracker: Tracker | NullTracker) -> Parts:
         engine=engine,
         pool=pool,
         sampler=sampler,
-        sampling=sampling_of(recipe.rollout),
+        sampling=Sampling.of(recipe.rollout, logprobs=True),
         tracker=tracker,
         records=_records(recipe, out),
         checkpoints=Checkpoints(out, recipe.checkpoint, jsonable(asdict(recipe)) | sums(out), tracker.event),

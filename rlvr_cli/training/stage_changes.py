@@ -3,25 +3,15 @@
 from __future__ import annotations
 
 from rlvr_cli.rollout import Sampling
-from rlvr_cli.schema import Rollout
 from rlvr_cli.schema.stages import describe, stage_at
 from rlvr_cli.training.parts import Parts
 from rlvr_cli.training.resets import reset_optimizer, reset_reference
 
 
-def sampling_of(rollout: Rollout) -> Sampling:
-    return Sampling(
-        temperature=rollout.temperature,
-        top_p=rollout.top_p,
-        max_tokens=rollout.max_tokens,
-        stop=list(rollout.stop),
-    )
-
-
 def take_values(parts: Parts, number: int) -> None:
     """Put a stage's recipe in force, also in the parts that copied values out of it."""
     parts.recipe = recipe = parts.stages[number]
-    parts.sampling = sampling_of(recipe.rollout)
+    parts.sampling = Sampling.of(recipe.rollout, logprobs=True)
     parts.trainer.temperature = recipe.rollout.temperature
     parts.sampler.mix({name: source.weight for name, source in recipe.data.items()})
 

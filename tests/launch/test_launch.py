@@ -14,7 +14,7 @@ import psutil
 import pytest
 
 from rlvr_cli import compose
-from rlvr_cli.core import rank_process
+from rlvr_cli.core import model_paths, rank_process
 from rlvr_cli.core.errors import UserError
 from rlvr_cli.launch import prerequisites, rank, run_directory, start
 from rlvr_cli.launch.rank_processes import rank_environment
@@ -215,10 +215,10 @@ def test_models_are_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     Path("runs/going").mkdir()
     Path("runs/going/recipe.yaml").touch()
     Path("empty").mkdir()
-    assert prerequisites.resolve_model("model") == "model"
-    assert prerequisites.resolve_model("runs/done") == "runs/done/final"
-    assert prerequisites.resolve_model("builtin:tiny") == "builtin:tiny"
-    assert prerequisites.resolve_model("Qwen/Qwen2.5-7B") == "Qwen/Qwen2.5-7B"
+    assert model_paths.resolve_model("model") == "model"
+    assert model_paths.resolve_model("runs/done") == "runs/done/final"
+    assert model_paths.resolve_model("builtin:tiny") == "builtin:tiny"
+    assert model_paths.resolve_model("Qwen/Qwen2.5-7B") == "Qwen/Qwen2.5-7B"
     for path, says in (
         ("runs/tiny_sft", "runs/tiny_sft does not exist; run `rlvr sft tiny_sft` first"),
         ("runs/going", "has no final/ yet; finish it with `rlvr train runs/going`"),
@@ -228,7 +228,7 @@ def test_models_are_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
         ("builtin:large", "the built-in model is builtin:tiny"),
     ):
         with pytest.raises(UserError, match=says):
-            prerequisites.resolve_model(path)
+            model_paths.resolve_model(path)
 
 
 def test_vllm_must_be_installed_where_it_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:

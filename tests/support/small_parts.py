@@ -23,7 +23,6 @@ from rlvr_cli.schema.stages import stages_of
 from rlvr_cli.tracking import Timer
 from rlvr_cli.tracking.null_tracker import NullTracker
 from rlvr_cli.training.parts import Parts
-from rlvr_cli.training.stage_changes import sampling_of
 from rlvr_cli.verifiers.user_code.case import Surroundings
 
 
@@ -131,7 +130,7 @@ def small_parts(of: Recipe, **given: Any) -> Parts:
         "engine": Counts(),
         "pool": Even(),
         "sampler": Sampler({"train": [problem(n) for n in range(20)]}, {"train": 1.0}, seed=0),
-        "sampling": sampling_of(of.rollout),
+        "sampling": Sampling.of(of.rollout, logprobs=True),
         "tracker": NullTracker(),
         "records": None,
         "checkpoints": SimpleNamespace(poll=lambda: None),

@@ -86,14 +86,7 @@ def _of_bench(runs: Sequence[Run], groups: Sequence[Group], bench: str) -> Measu
     differing = next((found for each in known if (found := _differing(known[0], each))), [])
     if differing:
         note = f"{bench}: the results differ in {', '.join(differing)}, and are not compared"
-        return Measure(
-            metric=name,
-            share=True,
-            problems=0,
-            each=[[] for _ in groups],
-            means=[None] * len(groups),
-            notes=[note],
-        )
+        return _nothing(name, len(groups), [note])
     shares = [None if result is None else _shares(result) for result in results]
     tables = [each for each in shares if each is not None]
     common = [key for key in tables[0] if all(key in each for each in tables)]
@@ -110,14 +103,7 @@ def _of_bench(runs: Sequence[Run], groups: Sequence[Group], bench: str) -> Measu
             f"{bench}: the results are of different steps: {', '.join(map(str, sorted(steps, key=str)))}"
         )
     if not common:
-        return Measure(
-            metric=name,
-            share=True,
-            problems=0,
-            each=[[] for _ in groups],
-            means=[None] * len(groups),
-            notes=notes,
-        )
+        return _nothing(name, len(groups), notes)
     rows = [None if each is None else [each[key] for key in common] for each in shares]
     measure = _measure(name, rows, groups, problems=len(common))
     measure.notes = notes
@@ -154,6 +140,18 @@ def last_tenth(run: Run, name: str) -> float | None:
     """Mean over the last tenth of the steps that have it."""
     values = [row[name] for row in run.rows if row.get(name) is not None]
     return float(np.mean(values[-max(len(values) // 10, 1) :])) if values else None
+
+
+def _nothing(metric: str, groups: int, notes: list[str]) -> Measure:
+    """A share that cannot be compared, and why."""
+    return Measure(
+        metric=metric,
+        share=True,
+        problems=0,
+        each=[[] for _ in range(groups)],
+        means=[None] * groups,
+        notes=notes,
+    )
 
 
 def _measure(

@@ -108,14 +108,18 @@ class UserFunction:
     def one(self, case: Case) -> Verdict:
         """The verdict on the first response of a case."""
         try:
-            call = self._call(case)
-            result = self.function(*call.args, **call.names)
-            result = asyncio.run(_awaited(result)) if inspect.isawaitable(result) else result
+            _, result = self._called(case)
         except MemoryError:
             raise
         except (Exception, SystemExit) as error:
             return self._failed(error)
         return self._read(result)
+
+    def _called(self, case: Case) -> tuple[Call, Any]:
+        """A call, and what it returns in the end."""
+        call = self._call(case)
+        result = self.function(*call.args, **call.names)
+        return call, asyncio.run(_awaited(result)) if inspect.isawaitable(result) else result
 
     def many(self, cases: list[Case], timeout_s: float) -> list[Verdict]:
         """The verdicts on the first response of each, of calls that go on at the same time."""
@@ -140,9 +144,7 @@ class UserFunction:
         """The verdicts on all responses of a case, by one call."""
         count = len(case.responses)
         try:
-            call = self._call(case)
-            result = self.function(*call.args, **call.names)
-            result = asyncio.run(_awaited(result)) if inspect.isawaitable(result) else result
+            call, result = self._called(case)
         except MemoryError:
             raise
         except (Exception, SystemExit) as error:
