@@ -1,8 +1,9 @@
 """What a weight sync costs, against copying the same bytes once: `python benchmarks/sync.py`.
 
-For each model a vLLM engine in this process takes the weights of a transformers model, as after every step:
-waking, loading, fingerprints of every number, the probe. Medians of the syncs after the first, which is shown
-beside them; the copy is measured between them. Random weights; on a GPU in bf16, else fp32.
+For each model a vLLM engine, in this process and then in a server, takes the weights of a transformers model,
+as after every step: waking, loading, fingerprints of every number, the probe. Medians of the syncs after
+the first, which is shown beside them; the copy is measured between them. Random weights; on a GPU in bf16,
+else fp32.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from quiet import quiet
 
 from rlvr_cli.core.rank_process import library_defaults
 from rlvr_cli.launch import prerequisites
-from rlvr_cli.schema import Model, Precision, Rollout, TinyModel
+from rlvr_cli.schema import Model, Placement, Precision, Rollout, TinyModel
 
 SHAPES = {
     "tiny": TinyModel(),
@@ -57,7 +58,7 @@ def synchronise() -> None:
         torch.cuda.synchronize()
 
 
-def measure(shape: TinyModel, syncs: int, folder: Path) -> dict[str, Any]:
+def measure(shape: TinyModel, syncs: int, folder: Path, placement: Placement) -> dict[str, Any]:
     """Medians in seconds, and the bytes of the model in the engine."""
     import torch
     from transformers import AutoModelForCausalLM
@@ -80,7 +81,9 @@ def measure(shape: TinyModel, syncs: int, folder: Path) -> dict[str, Any]:
     Audit._note = inner.around("fingerprints", note)  # type: ignore[method-assign]
     Audit.settle = inner.around("fingerprints", settle)  # type: ignore[method-assign]
     options = {"tokenizer": tokenizer, "eos": [1], "seed": 0, "precision": precision, "max_model_len": 256}
-    engine = make_engine(Rollout(kv_cache_gb=0.25, gpu_memory_utilization=0.3), path=str(folder), **options)
+    rollout = Rollout(kv_cache_gb=0.25, gpu_memory_utilization=0.3, placement=placement)
+    more: dict[str, Any] = {"out": folder} if placement is Placement.servers else {}
+    engine = make_engine(rollout, path=str(folder), **options, **more)
 
     def copy() -> None:
         for target, source in zip(elsewhere, weights.values(), strict=True):
@@ -94,7 +97,7 @@ def measure(shape: TinyModel, syncs: int, folder: Path) -> dict[str, Any]:
             outer.around("wake", engine.wake)()
             outer.around("probe", engine.probe)(PROBE)
             outer.around("copy", copy)()
-            row = outer.seconds | inner.seconds
+            row = {"fingerprints": 0.0} | outer.seconds | inner.seconds  # a server takes its own
             rows.append(row | {"load": row["load"] - row["fingerprints"]})
     finally:
         Audit._note, Audit.settle = note, settle  # type: ignore[method-assign]
@@ -112,24 +115,38 @@ def measure(shape: TinyModel, syncs: int, folder: Path) -> dict[str, Any]:
     }
 
 
-def show(found: dict[str, dict[str, Any]]) -> None:
+def show(found: dict[str, dict[str, dict[str, Any]]]) -> None:
     headings = ("first", "sync", *PARTS, "copy")
-    print(f"\n| ms | MiB | {' | '.join(headings)} | sync / copy | fingerprints / copy |")
-    print("|---|" + "---|" * (len(headings) + 3))
-    for name, row in found.items():
-        cells = [f"{row['bytes'] / 2**20:.1f}", *(f"{row[key] * 1000:.1f}" for key in headings)]
-        print(f"| {name} | {' | '.join(cells)} | {row['copies']:.1f} | {row['fingerprint_copies']:.1f} |")
+    print(
+        f"\n| ms | engine | MiB | {' | '.join(headings)} | sync / copy | fingerprints / copy | / in process |"
+    )
+    print("|---|---|" + "---|" * (len(headings) + 4))
+    for name, placements in found.items():
+        for placement, row in placements.items():
+            cells = [f"{row['bytes'] / 2**20:.1f}", *(f"{row[key] * 1000:.1f}" for key in headings)]
+            cells += [f"{row['copies']:.1f}", f"{row['fingerprint_copies']:.1f}"]
+            first = placements.get(Placement.in_process.value)
+            cells.append("-" if first is None else f"{row['sync'] / first['sync']:.2f}")
+            print(f"| {name} | {placement} | {' | '.join(cells)} |")
 
 
 def main() -> None:
     parser = ArgumentParser(description=__doc__, formatter_class=RawDescriptionHelpFormatter)
     parser.add_argument("--models", nargs="+", choices=SHAPES, default=list(SHAPES))
     parser.add_argument("--syncs", type=int, default=15, help="of which the medians are taken")
+    names = [placement.value for placement in Placement]
+    parser.add_argument("--placements", nargs="+", choices=names, default=names)
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there too")
     options = parser.parse_args()
     os.environ.update(library_defaults(1, prerequisites.count_gpus()))
     with tempfile.TemporaryDirectory(prefix="sync-") as folder, quiet(Path(folder)):
-        found = {name: measure(SHAPES[name], options.syncs, Path(folder) / name) for name in options.models}
+        found = {
+            name: {
+                placement.value: measure(SHAPES[name], options.syncs, Path(folder) / name, placement)
+                for placement in map(Placement, options.placements)
+            }
+            for name in options.models
+        }
     show(found)
     if options.json:
         options.json.write_text(json.dumps(found, indent=1) + "\n")

@@ -82,7 +82,7 @@ CASES = {
             *long_case.TASK,
             f"data.train.path={FOLDER / 'long.jsonl'}",
             "batch.prompts_per_step=16",
-            "batch.tokens_per_microbatch=4096",
+            "batch.tokens_per_microbatch=1024",
             "rollout.kv_cache_gb=0.5",
             "trainer.lr=1e-5",
             "preflight.enabled=false",

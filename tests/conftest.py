@@ -81,3 +81,12 @@ def own_environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     yield
     os.environ.clear()
     os.environ.update(before)
+
+
+@pytest.fixture
+def no_plugins_afterwards() -> Iterator[None]:
+    """A recipe's plugins stay in use until another one is composed."""
+    from rlvr_cli.compose import find_plugins
+
+    yield
+    find_plugins.load([], "", find_plugins.Places())

@@ -53,8 +53,8 @@ def run(findings: Findings, folder: Path, *, tiny: bool) -> None:
         findings.check(f"ZeRO-{stage} in {precision.value} against fp32", passed, said, **gaps)
 
 
-def trainer_of(path: Path, precision: Precision, stage: int, tokens: int) -> Trainer:
-    settings = Settings(zero_stage=stage, precision=precision, weight_decay=0.0)
+def trainer_of(path: Path, precision: Precision, stage: int, tokens: int, together: int = 1) -> Trainer:
+    settings = Settings(zero_stage=stage, precision=precision, weight_decay=0.0, sequence_parallel=together)
     return Trainer(
         Model(path=str(path)), settings, tokens_per_microbatch=tokens, max_grad_norm=0.0, log_layers=True
     )

@@ -1,4 +1,7 @@
-"""Stage 3: two ranks with ZeRO-3, a real vocabulary and unequal lengths, against one rank with ZeRO-0."""
+"""Stage 3: two ranks with ZeRO-3, a real vocabulary and unequal lengths, against one rank with ZeRO-0.
+
+Each with sequences of its own, and both with pieces of the same (`trainer.sequence_parallel`).
+"""
 
 from __future__ import annotations
 
@@ -21,6 +24,7 @@ from rlvr_cli.schema import Precision
 VOCABULARY = 152_064
 LIMITS = {Precision.fp32: 1e-4, Precision.bf16: 0.03}
 PATIENCE_S = 60.0
+SHARED = ", shared rows"
 
 
 def run(findings: Findings, folder: Path, *, tiny: bool) -> None:
@@ -34,15 +38,19 @@ def run(findings: Findings, folder: Path, *, tiny: bool) -> None:
         findings.add(name, FAILED, str(one if isinstance(one, str) else two))
         return
     for precision, limit in LIMITS.items():
-        kind = precision.value
-        gaps = {key: off(two[kind][key], one[kind][key]) for key in ("loss", "grad_norm")}
-        said = ", ".join(f"{key} off {gap:.1e}" for key, gap in gaps.items())
-        said += f" from ZeRO-0 on one rank (at most {limit:g})"
-        findings.check(f"{name}, {kind}", max(gaps.values()) <= limit, said, **gaps)
+        for shared in ("", SHARED):
+            kind = precision.value
+            gaps = {key: off(two[kind + shared][key], one[kind][key]) for key in ("loss", "grad_norm")}
+            said = ", ".join(f"{key} off {gap:.1e}" for key, gap in gaps.items())
+            said += f" from ZeRO-0 on one rank (at most {limit:g})"
+            findings.check(f"{name}, {kind}{shared}", max(gaps.values()) <= limit, said, **gaps)
 
 
 def ranks(path: Path, *, count: int, tiny: bool, patience: float) -> dict[str, dict[str, float]] | str:
-    """By precision, loss and gradient norm of an update by `count` ranks; or what went wrong."""
+    """By precision, loss and gradient norm of an update by `count` ranks; or what went wrong.
+
+    Of several also with rows that they share.
+    """
     into, port = path / f"{count}.json", free_port()
     command = [sys.executable, __file__, str(path), str(int(tiny)), str(into)]
     root = Path(__file__).parents[2]
@@ -80,8 +88,10 @@ def rank(path: Path, *, tiny: bool, into: Path) -> None:
     stage = 3 if distributed.world_size() > 1 else 0
     found = {}
     for precision in LIMITS:
-        trainer = trainer_of(path, precision, stage, lengths[0])
-        found[precision.value] = trainer.update(sample, likelihood, lr=0.0)
+        for together in sorted({1, distributed.world_size()}):
+            trainer = trainer_of(path, precision, stage, lengths[0], together)
+            kind = precision.value + (SHARED if together > 1 else "")
+            found[kind] = trainer.update(sample, likelihood, lr=0.0)
     if distributed.rank() == 0:
         into.write_text(json.dumps(found))
 

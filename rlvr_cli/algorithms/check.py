@@ -32,8 +32,13 @@ def check(algorithm: Algorithm, *, group_size: int, max_tokens: int) -> None:
         )
 
 
-def doubts(algorithm: Algorithm, updates_per_step: int) -> Iterator[str]:
+def doubts(algorithm: Algorithm, updates_per_step: int, max_staleness: int = 0) -> Iterator[str]:
     """What can be meant but seldom is, a line each."""
+    if max_staleness and algorithm.mismatch.name == "none":
+        yield (
+            f"rollout.max_staleness={max_staleness} with algorithm.mismatch=none: samples of older weights "
+            "train as if they were of the present ones; set algorithm/mismatch=truncate"
+        )
     if algorithm.loss.name == "reinforce" and updates_per_step > 1:
         yield (
             "algorithm.loss=reinforce knows no ratio: all updates of a step but the first are off-policy and "

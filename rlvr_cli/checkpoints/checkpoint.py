@@ -20,6 +20,12 @@ from rlvr_cli.schema import Checkpoint
 
 MAX_FAILURES = 2
 """Checkpoints in a row that cannot be written end the run."""
+FLIGHTS = "flights_rank{}.pt"
+
+
+def flights_file(rank: int, flights: list[dict[str, Any]]) -> dict[str, Any]:
+    """The file of a checkpoint with what a rank has in flight (training/flights.py)."""
+    return {FLIGHTS.format(rank): flights}
 
 
 class Optimised(Protocol):
@@ -77,9 +83,12 @@ class Checkpoints:
         reference: Weights | None = None,
         critic: Optimised | None = None,
         *,
+        files: dict[str, Any] | None = None,
         last: bool = False,
     ) -> None:
         """Take the state after `step` finished steps and start writing it; all ranks must call it.
+
+        `files`: further ones of this rank by name, with names of its own.
 
         Waits for the write before this one, and for this one where it is the `last`, or
         `checkpoint.background` is off. Raises CheckpointFailed like `settle`.
@@ -87,7 +96,7 @@ class Checkpoints:
         self.settle()
         began = time.monotonic()
         whole = {"step": step, "recipe": self.recipe} | state
-        content = self._content(whole, trainer, reference, critic)
+        content = self._content(whole, trainer, reference, critic) | (files or {})
         rank, ranks = distributed.rank(), distributed.world_size()
         head = {"step": step, "ranks": ranks, "zero_stage": trainer.settings.zero_stage}
         best = (state.get("loop", {}).get("best") or {}).get("step")
@@ -245,6 +254,11 @@ class Checkpoints:
             critic.load(folder, "critic")
         state: dict[str, Any] = json.loads((folder / "state.json").read_text())
         return state
+
+    def flights(self, step: int) -> list[list[dict[str, Any]]]:
+        """What each rank of then had in flight; empty where nothing was sampled ahead."""
+        files = sorted(self._at(step).glob(FLIGHTS.format("*")))
+        return [tensor_files.read(file) for file in files]
 
     def load_rng(self, step: int, seed: int) -> None:
         """Restore this rank's random generators; of another number of ranks they start from the seed.

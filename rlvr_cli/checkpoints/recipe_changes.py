@@ -18,6 +18,7 @@ FREE = (
     "trainer.offload",
     "trainer.sleep",
     "trainer.kernels",
+    "trainer.sequence_parallel",
     "tracker",
     "checkpoint",
     "faults",
@@ -29,6 +30,9 @@ FREE = (
     "verification.self_test_floor",
     "verification.self_test_rows",
     "rollout.gpu_memory_utilization",
+    "rollout.placement",
+    "rollout.servers",
+    "rollout.tensor_parallel",
 )
 """Keys (or sections) that may change when a run is continued: they do not alter what it learns."""
 

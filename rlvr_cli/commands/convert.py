@@ -23,13 +23,18 @@ examples:
   rlvr convert trl grpo.yaml --processes 8
   rlvr convert openrlhf train_reinforce_baseline.sh
 """
+FRAMEWORKS = ("verl", "trl", "openrlhf")
 
 
-def run(verb: str, arguments: list[str]) -> int:
-    parser = parser_of(verb, CONVERT, "verl|trl|openrlhf FILE [NAME=value ...] [-o RECIPE.yaml]")
+def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-o", "--out", metavar="FILE", help="write the recipe there instead of printing it")
     parser.add_argument("--rows", type=int, metavar="N", help="rows to train on, for epochs as steps")
     parser.add_argument("--processes", type=int, metavar="N", help="trl: processes it runs in (default 1)")
+
+
+def run(verb: str, arguments: list[str]) -> int:
+    parser = parser_of(verb, CONVERT, f"{'|'.join(FRAMEWORKS)} FILE [NAME=value ...] [-o RECIPE.yaml]")
+    add(parser)
     parser.add_argument("words", nargs="*", help=argparse.SUPPRESS)
     options = parser.parse_intermixed_args(arguments)
     framework, *rest = options.words or [""]

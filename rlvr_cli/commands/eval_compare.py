@@ -10,7 +10,6 @@ from pathlib import Path
 from rlvr_cli.commands.arguments import Parser, parser_of
 from rlvr_cli.core.errors import UserError
 from rlvr_cli.core.result_files import read_result
-from rlvr_cli.evaluation.compare import compare, report
 
 COMPARISON = """\
 Paired by problem: the difference of the mean scores with a 95% interval over problems, the p-value of a
@@ -27,6 +26,8 @@ def run(verb: str, arguments: list[str]) -> int:
     )
     add(parser)
     a, b, options = _groups(parser, arguments)
+    from rlvr_cli.evaluation.compare import compare, report
+
     if len(a) == len(b) == 1:
         found = compare(read_result(a[0]), read_result(b[0]), force=options.force)
         whole = asdict(found) | {"difference": found.difference}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import argparse
+
 from rlvr_cli.commands.arguments import parser_of
 
 HELP = """\
@@ -16,10 +18,14 @@ examples:
 """
 
 
-def run(verb: str, arguments: list[str]) -> int:
-    parser = parser_of(verb, HELP, "KEY [RECIPE]")
+def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("key", metavar="KEY", help="a key, section, option, metric or entry")
     parser.add_argument("recipe", nargs="?", metavar="RECIPE", help="whose plugins and entries count too")
+
+
+def run(verb: str, arguments: list[str]) -> int:
+    parser = parser_of(verb, HELP, "KEY [RECIPE]")
+    add(parser)
     given = parser.parse_args(arguments)
     from rlvr_cli.commands.own_entries import own_entries
     from rlvr_cli.reference.explain import explain

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 from pathlib import Path
 
 from rlvr_cli.commands.arguments import check_new_recipe, parse, parser_of
@@ -23,8 +24,7 @@ examples:
 """
 
 
-def run(verb: str, arguments: list[str]) -> int:
-    parser = parser_of(verb, INIT, "--data PATH --model PATH [--task TASK] [--reward FILE.py] [-o FILE]")
+def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--data", metavar="PATH", help="a .jsonl, .parquet, .json or .csv file, a folder or a hub id"
     )
@@ -38,6 +38,11 @@ def run(verb: str, arguments: list[str]) -> int:
     parser.add_argument(
         "-o", "--out", metavar="FILE", help="the recipe (default: called after the data, .yaml)"
     )
+
+
+def run(verb: str, arguments: list[str]) -> int:
+    parser = parser_of(verb, INIT, "--data PATH --model PATH [--task TASK] [--reward FILE.py] [-o FILE]")
+    add(parser)
     options, stray, words = parse(parser, arguments)
     if stray is not None:
         raise UserError(f"{stray}: init takes its data and its model by options: --data {stray}")

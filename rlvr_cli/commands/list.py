@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import shutil
 from collections.abc import Callable
 from textwrap import shorten
@@ -32,11 +33,15 @@ listed too, with their file. rlvr explain NAME says more of one.
 """
 
 
+def add(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("what", nargs="?", metavar="WHAT")
+    parser.add_argument("which", nargs="?", metavar="RECIPE")
+
+
 def run(verb: str, arguments: list[str]) -> int:
     kinds = "\n".join(f"  {name:<12}{text}" for name, text in KINDS.items())
     parser = parser_of(verb, HELP.format(kinds=kinds), "WHAT [RECIPE], or options [AXIS]")
-    parser.add_argument("what", nargs="?", metavar="WHAT")
-    parser.add_argument("which", nargs="?", metavar="RECIPE")
+    add(parser)
     given = parser.parse_args(arguments)
     if given.what is None:
         print(kinds)

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 from rlvr_cli.commands.arguments import parse, parser_of
 from rlvr_cli.core.errors import UserError
 from rlvr_cli.launch.external_ranks import joined_ranks
-from rlvr_cli.launch.start import launch
 
 if TYPE_CHECKING:
     from rlvr_cli.schema import Recipe
@@ -67,6 +66,7 @@ def preflight(options: argparse.Namespace, path: str | None, overrides: list[str
 
 
 def _launch(recipe: Recipe, folder: Path, as_json: bool) -> int:
+    from rlvr_cli.launch.start import launch
     from rlvr_cli.schema import WandbMode
 
     alone = replace(

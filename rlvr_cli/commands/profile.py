@@ -11,7 +11,6 @@ from pathlib import Path
 from rlvr_cli.commands.arguments import parse, parser_of
 from rlvr_cli.core.errors import UserError
 from rlvr_cli.launch.external_ranks import joined_ranks
-from rlvr_cli.launch.start import launch
 
 PROFILE = """\
 Samples every problem of the recipe's data k times, as training would, and writes a row for each: pass@k,
@@ -49,6 +48,7 @@ def add(parser: argparse.ArgumentParser) -> None:
 def profile(options: argparse.Namespace, path: str | None, overrides: list[str]) -> int:
     """Measure; the folder `<file>.parts` holds what is finished until all is."""
     from rlvr_cli.compose.profile import load_profile
+    from rlvr_cli.launch.start import launch
 
     recipe = load_profile(
         path, overrides, k=options.k, limit=options.limit, file=options.out, server=options.server

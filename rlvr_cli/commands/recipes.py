@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 from pathlib import Path
 
 from rlvr_cli.commands.arguments import parser_of
@@ -11,11 +12,15 @@ from rlvr_cli.core.errors import UserError
 from rlvr_cli.core.files import write_atomically
 
 
-def run(verb: str, arguments: list[str]) -> int:
-    parser = parser_of(verb, "", "list | show NAME | copy NAME [DEST]")
+def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("action", nargs="?", choices=("list", "show", "copy"), default="list")
     parser.add_argument("name", nargs="?", metavar="NAME")
     parser.add_argument("dest", nargs="?", metavar="DEST")
+
+
+def run(verb: str, arguments: list[str]) -> int:
+    parser = parser_of(verb, "", "list | show NAME | copy NAME [DEST]")
+    add(parser)
     options = parser.parse_args(arguments)
     if options.action == "list":
         for name in shipped_recipes.recipes():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 from pathlib import Path
 
 from rlvr_cli.commands.arguments import parser_of
@@ -15,10 +16,14 @@ where PATH is docs/recipe.schema.json, or a file written here with the options a
 """
 
 
-def run(verb: str, arguments: list[str]) -> int:
-    parser = parser_of(verb, HELP, "[RECIPE] [--out FILE]")
+def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("recipe", nargs="?", metavar="RECIPE", help="whose plugins count too")
     parser.add_argument("--out", metavar="FILE", help="write it there instead of printing it")
+
+
+def run(verb: str, arguments: list[str]) -> int:
+    parser = parser_of(verb, HELP, "[RECIPE] [--out FILE]")
+    add(parser)
     given = parser.parse_args(arguments)
     from rlvr_cli.commands.own_entries import own_entries
     from rlvr_cli.reference.json_schema import text

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 from textwrap import fill
 
 from rlvr_cli.commands.arguments import parse, parser_of
@@ -28,11 +29,15 @@ def _about(verb: str) -> str | None:
     return f"{fill(said, 96)}\n\nEquation, settings, when to use it: {page}"
 
 
+def add(parser: argparse.ArgumentParser) -> None:
+    add_dry_run(parser)
+
+
 def run(verb: str, arguments: list[str]) -> int:
     default, _ = shipped_recipes.default_recipe(verb)
     parser = parser_of(verb, TRAINING, f"[RECIPE] (default: {default}) [key=value ...]")
     parser.description = _about(verb)
-    add_dry_run(parser)
+    add(parser)
     options, recipe, overrides = parse(parser, arguments)
     from rlvr_cli import compose
 

@@ -13,6 +13,7 @@ VERBS = {
     "eval": "measure a model on benchmarks",
     "verify": "score responses, test or compare verifiers",
     "serve-verifier": "put verifiers behind HTTP",
+    "rollout-server": "start a vLLM server that a run elsewhere samples from",
     "plan": "predict memory and time of a recipe, and what to change where it does not fit",
     "preflight": "sample from the start model and say whether a recipe can learn, without training",
     "profile": "sample every problem k times: pass rates, to choose problems by difficulty",

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rlvr_cli.commands.arguments import parser_of, run_directories
+from rlvr_cli.core.documentation import DOCS
 from rlvr_cli.core.errors import UserError
 
 if TYPE_CHECKING:
@@ -37,10 +38,14 @@ FAILURES = {
 """What an error says -> its heading in docs/troubleshooting.md."""
 
 
-def run(verb: str, arguments: list[str]) -> int:
-    parser = parser_of(verb, WHY, "RUN [RUN ...] [--json]")
+def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("runs", nargs="+", metavar="RUN", help="run directory")
     parser.add_argument("--json", action="store_true", help="print JSON, with whole samples, nothing else")
+
+
+def run(verb: str, arguments: list[str]) -> int:
+    parser = parser_of(verb, WHY, "RUN [RUN ...] [--json]")
+    add(parser)
     return why(verb, parser.parse_args(arguments))
 
 
@@ -108,10 +113,8 @@ def _as_dict(run: Any, account: Account) -> dict[str, Any]:
 
 
 def _page() -> str | None:
-    """Where the page of symptoms is: in a checkout, not in an installed package."""
-    import rlvr_cli
-
-    page = Path(rlvr_cli.__file__).parent.parent / "docs" / "troubleshooting.md"
+    """Where the page of symptoms is, in a checkout or an installed package."""
+    page = DOCS.resolve() / "troubleshooting.md"
     if not page.is_file():
         return None
     return str(page.relative_to(Path.cwd())) if page.is_relative_to(Path.cwd()) else str(page)

@@ -8,9 +8,12 @@ from dataclasses import fields
 
 from rlvr_cli.algorithms.check import check as check_algorithm
 from rlvr_cli.algorithms.check import check_reference
+from rlvr_cli.compose.ahead import check_ahead
 from rlvr_cli.compose.control import check_controller, check_second_verifier
 from rlvr_cli.compose.difficulty import check_difficulty
+from rlvr_cli.compose.engines import check_engines
 from rlvr_cli.compose.holdout import benches_of, check_holdout
+from rlvr_cli.compose.placement import check_placement
 from rlvr_cli.compose.strict import Place
 from rlvr_cli.compose.values import SHOWN, check_values
 from rlvr_cli.compose.verifiers_by import check_benches_route_nothing, check_verifiers_by
@@ -34,11 +37,15 @@ def check(recipe: Recipe | SFTRecipe | EvalRecipe, place: Place) -> None:
             _check_benches(recipe.benches, "benches")
             check_benches_route_nothing(recipe.benches, "benches")
             _check_overruled(recipe.rollout)
+            check_ahead(recipe)
+            check_engines(recipe)
+            check_placement(recipe)
             return
         if not recipe.data:
             raise ValueError("data is empty; add e.g. `- data@data.train: addition` to the defaults list")
         _check_sleep(recipe)
         _check_head(recipe)
+        _check_shared_rows(recipe)
         check_verifiers_by(recipe)
         if isinstance(recipe, Recipe):
             _check_verifiers(recipe.data, recipe.verifiers)
@@ -49,6 +56,9 @@ def check(recipe: Recipe | SFTRecipe | EvalRecipe, place: Place) -> None:
             _check_watched(recipe)
             _check_sandboxed(recipe)
             _check_critic(recipe)
+            check_ahead(recipe)
+            check_engines(recipe)
+            check_placement(recipe)
             check_second_verifier(recipe)
             check_controller(recipe)
     except ValueError as error:
@@ -76,6 +86,16 @@ def _check_head(recipe: Recipe | SFTRecipe) -> None:
         raise ValueError(
             "model.fp32_head has no use where trainer.precision is fp32: all of the model is; leave it out, "
             "or set trainer.precision=bf16"
+        )
+
+
+def _check_shared_rows(recipe: Recipe | SFTRecipe) -> None:
+    """Ranks can share a row of sequences that lie end to end in rlvr's own attention."""
+    size, attention = recipe.trainer.sequence_parallel, recipe.model.attention
+    if size > 1 and attention != "auto":
+        raise ValueError(
+            f"trainer.sequence_parallel is {size}, and model.attention={attention} does not know of rows "
+            "that ranks share; set model.attention=auto, or trainer.sequence_parallel=1"
         )
 
 

@@ -6,6 +6,7 @@ from dataclasses import fields
 
 from rlvr_cli.core.errors import hint
 from rlvr_cli.schema import Action, Actions, Recipe
+from rlvr_cli.schema.first_verifiers import first_verifiers
 from rlvr_cli.schema.stages import stages_of
 
 
@@ -24,7 +25,7 @@ def check_second_verifier(recipe: Recipe) -> None:
         raise ValueError(
             f"diagnosis.second_verifier: verifiers.{name} compares a group's samples; it would see one"
         )
-    same = [key for key, source in recipe.data.items() if source.verifiers[:1] == [name]]
+    same = [key for key, source in recipe.data.items() if name in first_verifiers(source)]
     if same:
         raise ValueError(
             f"diagnosis.second_verifier is '{name}', which data.{same[0]} is trained on; name another one"

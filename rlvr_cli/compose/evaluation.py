@@ -9,12 +9,13 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from rlvr_cli.compose import files, user_code
+from rlvr_cli.compose import files, stored_code, user_code
 from rlvr_cli.compose.checks import check
 from rlvr_cli.compose.overrides import apply, parse
 from rlvr_cli.compose.strict import Place, build
 from rlvr_cli.core import shipped_recipes
 from rlvr_cli.core.errors import UserError, hint
+from rlvr_cli.core.recorded_code import around
 from rlvr_cli.core.result_files import read_result, result_files
 from rlvr_cli.schema import EvalRecipe
 
@@ -39,15 +40,21 @@ def load_eval(
     own: dict[str, Tree] | None = None,
 ) -> EvalRecipe:
     """The evaluation asked for. `settings`: keys given as options, e.g. {"contamination": 0.6}; `own`:
-    benches that
-    are in no file."""
+    benches that are in no file."""
     recipe = shipped_recipes.find_recipe(path_or_name) if path_or_name else None
     beside = [Path(given).parent for given in benches or [] if given.endswith(".yaml")]
+    results = result_files(rescore, benches or []) if rescore is not None else {}
     of_run = run_benches(_model(model, overrides)) if rescore is None else {}
-    origin = _origin(rescore, benches or [], of_run, _model(model, overrides))
-    plugins, places = user_code.of_recipe(recipe, parse(overrides), beside, origin)
+    foreign = verifier not in (None, *shipped_recipes.options("verifier"))
+    run: Path | None = None
+    named: list[str] | None = None
+    if rescore is not None and (verifier is None or foreign):
+        run, named = _code_of_results(results, overrides)
+    elif foreign or own or any(_is_runs_own(name, of_run) for name in benches or []):
+        run, named = _code_of_run(_run_of(_model(model, overrides)))
+    plugins, places = user_code.of_recipe(recipe, parse(overrides), beside, run, named)
     if rescore is not None:
-        command, tree = parse(overrides), _stored(rescore, benches or [])
+        command, tree = parse(overrides), _stored(results, verifier is None)
     else:
         with _search(benches or [], recipe, of_run) as (names, folders):
             command = parse([*(f"+bench@benches.{name}={name}" for name in names), *overrides])
@@ -55,6 +62,7 @@ def load_eval(
         found = (own or {}) | {
             name: of_run[name] for name in benches or [] if name in of_run and name not in names
         }
+        found = stored_code.as_run_had_it(found, run)
         tree = tree | {"benches": tree.get("benches", {}) | found} if found else tree
     if "algorithm" in tree:
         raise UserError(
@@ -71,8 +79,7 @@ def load_eval(
     if not tree.get("benches") or "path" not in tree.get("model", {}):
         raise UserError(
             "eval needs a model and benches: --model PATH --bench NAME[,NAME] (--list shows them), or --data "
-            "FILE with "
-            "problems of your own"
+            "FILE with problems of your own"
         )
     tree["plugins"] = plugins
     place = Place(recipe.name if recipe else "command line", command.keys(), places)
@@ -81,11 +88,17 @@ def load_eval(
     return typed
 
 
-def _origin(rescore: str | None, benches: list[str], of_run: Tree, model: str | None) -> Path | None:
-    """Where the verifiers of these benches come from: results to be judged anew, or a run's own benches."""
-    if rescore is not None:
-        return next(iter(result_files(rescore, benches).values())).parent
-    return Path(str(model)).expanduser() if any(name in of_run for name in benches) else None
+def _code_of_results(results: dict[str, Path], overrides: list[str]) -> tuple[Path | None, list[str] | None]:
+    """The directory that has copies of the code these results were made with, and the plugins where nobody
+    names others."""
+    run = around(next(iter(results.values())).parent)
+    chosen = any(value.key_or_group == "plugins" for value in parse(overrides).values)
+    return run, None if chosen else stored_code.plugins_of_results(results)
+
+
+def _code_of_run(run: Path | None) -> tuple[Path | None, list[str] | None]:
+    """The same of the run that a model is of."""
+    return run, stored_code.plugins_of_run(run) if run is not None else None
 
 
 def _model(option: str | None, overrides: list[str]) -> str | None:
@@ -93,15 +106,19 @@ def _model(option: str | None, overrides: list[str]) -> str | None:
     return given[-1] if option is None and given else option
 
 
+def _run_of(model: str | None) -> Path | None:
+    """The directory of the run that a model is of, `final/` or the like."""
+    folders = (Path(model).expanduser(), Path(model).expanduser().parent) if model else ()
+    return next((folder for folder in folders if (folder / "recipe.yaml").is_file()), None)
+
+
 def run_benches(model: str | None) -> dict[str, Tree]:
-    """Benches of the run that a model is of, `final/` or not, by its `recipe.yaml`: none, where it is of no
-    run."""
-    for folder in (Path(model).expanduser(), Path(model).expanduser().parent) if model else ():
-        if (folder / "recipe.yaml").is_file():
-            section = files.load_yaml(folder / "recipe.yaml").get("eval")
-            found = section.get("benches") if isinstance(section, dict) else None
-            return found if isinstance(found, dict) else {}
-    return {}
+    """Benches of the run that a model is of by its `recipe.yaml`; none, where it is of no run."""
+    if (run := _run_of(model)) is None:
+        return {}
+    section = files.load_yaml(run / "recipe.yaml").get("eval")
+    found = section.get("benches") if isinstance(section, dict) else None
+    return found if isinstance(found, dict) else {}
 
 
 @contextmanager
@@ -122,7 +139,7 @@ def _search(
             if file is not None:
                 _check_alone(file, recipe)
                 shutil.copyfile(file, group / file.name)
-            elif given in of_run and (given not in packaged or _is_held_out(of_run[given])):
+            elif given in of_run and _is_runs_own(given, of_run):
                 continue
             elif given not in packaged:
                 raise UserError(f"--bench: there is no bench '{given}'{hint(given, [*packaged, *of_run])}")
@@ -130,8 +147,10 @@ def _search(
         yield names, [Path(folder)]
 
 
-def _is_held_out(bench: Tree) -> bool:
-    return bool(bench.get("source", {}).get("held_out"))
+def _is_runs_own(name: str, of_run: dict[str, Tree]) -> bool:
+    """Not a bench of the package; of problems that the run has held out also one with the name of such."""
+    held_out = of_run.get(name, {}).get("source", {}).get("held_out")
+    return bool(held_out) or name not in shipped_recipes.options("bench")
 
 
 def _own(given: str, recipe: Path | None) -> Path | None:
@@ -154,12 +173,13 @@ def _check_alone(file: Path, recipe: Path | None) -> None:
         raise UserError(f"--bench: {file} has the name of {other}; rename one")
 
 
-def _stored(given: str, benches: list[str]) -> Tree:
+def _stored(results: dict[str, Path], same_verifier: bool) -> Tree:
     """The recipe that made earlier results, as far as it is in them."""
     found: Tree = {"benches": {}, "rescore": {}}
-    for bench, file in result_files(given, benches).items():
+    for bench, file in results.items():
         result = read_result(file)
-        parts = {"source": result["source"], "verifier": result["verifier"]}
+        verifier = stored_code.verifier_of(result, file) if same_verifier else result["verifier"]
+        parts = {"source": result["source"], "verifier": verifier}
         found["benches"][bench] = result["protocol"] | parts
         found["rescore"][bench] = str(file)
         found["model"] = {"path": result.get("model") or result.get("run") or "unknown"}

@@ -6,6 +6,8 @@ import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
+from copy import deepcopy
+from functools import lru_cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -28,6 +30,22 @@ from rlvr_cli.core.flatten import deeper
 from rlvr_cli.core.yaml_bounds import MAX_LEVELS, check_yaml
 
 Tree = dict[str, Any]
+
+QUOTED = "stands in quotation marks as a whole"
+SLIPS = {
+    "\\t": "indent with spaces, not with tabs",
+    "<block end>, but found '<scalar>'": f"text that begins with {{ or [ or a quotation mark {QUOTED}",
+    "expected ',' or ": f"a bracket is not closed, or text with brackets of its own {QUOTED}",
+    "mapping values are not": "a key is followed by a colon and a space and indented as its neighbours; "
+    f"text with a colon and a space {QUOTED}",
+    "could not find expected ':'": "a key is followed by a colon and a space, as in `lr: 1e-6`",
+    "cannot start any token": f"text that begins so {QUOTED}",
+    "undefined alias": f"text that begins with * {QUOTED}",
+    "expected alphabetic or numeric": f"text that begins with * or & {QUOTED}",
+    "unexpected end of stream": "a quotation mark is not closed",
+    "expected <block end>": "the keys of a section are indented alike",
+}
+"""Part of what the YAML reader says -> what to do; the first that is in it."""
 
 
 def compose(
@@ -193,18 +211,26 @@ def groups_of(body: Tree) -> dict[str, str]:
 
 
 def load_yaml(path: Path) -> Tree:
+    """A file of keys and values; UserError, with the line, where it is none."""
     try:
-        check_yaml(path.read_text(encoding="utf-8"))
-        tree = OmegaConf.to_container(OmegaConf.load(path))
-        if deeper(tree, MAX_LEVELS):  # an alias within what another one stands for
-            raise RecursionError
+        tree = deepcopy(_parsed(path, path.read_text(encoding="utf-8")))
     except (YAMLError, OmegaConfBaseException, ValueError, RecursionError) as error:
         raise UserError(f"{path.name}: {_explain(error)}") from None
     except OSError as error:
         raise UserError(f"{path}: {error.strerror or 'a recipe is a list of `key: value`'}") from None
     if not isinstance(tree, dict):
         raise UserError(f"{path.name}: a recipe is a list of `key: value`, this file holds something else")
-    return tree  # type: ignore[return-value]
+    return tree
+
+
+@lru_cache(maxsize=64)
+def _parsed(path: Path, text: str) -> Any:
+    """What `path` holds, whose text this is: composing asks for the same files several times."""
+    check_yaml(text)
+    tree = OmegaConf.to_container(OmegaConf.load(path))
+    if deeper(tree, MAX_LEVELS):  # an alias within what another one stands for
+        raise RecursionError
+    return tree
 
 
 def _as_config(recipe: Path) -> str:
@@ -224,10 +250,7 @@ def _explain(error: Exception) -> str:
     if isinstance(error, GrammarParseError):
         return f"{error.full_key}: ${{ begins an interpolation, and this is none; as text it is \\${{"
     if isinstance(error, YAMLError):
-        mark = getattr(error, "problem_mark", None)
-        where = f"line {mark.line + 1}: " if mark else ""
-        said = getattr(error, "problem", None) or str(error).splitlines()[0]
-        return f"{where}not valid YAML: {said}{_yaml_advice(said)}"
+        return yaml_fault(error)
     text = f"{error} {error.__cause__ or ''}"
     absent = re.search(r"Could not (?:find|load) '([\w./@-]+)'", text)
     if absent:
@@ -247,13 +270,13 @@ def _explain(error: Exception) -> str:
     return re.split(r"\n|full_key:|object_type=|To append to your config", text.strip())[0].strip()
 
 
-def _yaml_advice(said: str) -> str:
-    """What to do about the two commonest slips."""
-    if "\\t" in said:
-        return "; indent with spaces, not with tabs"
-    if said.startswith("expected <block end>, but found '<scalar>'"):
-        return "; text that begins with { or [ or a quotation mark stands in quotation marks as a whole"
-    return ""
+def yaml_fault(error: YAMLError) -> str:
+    """Where it is, what the reader says of it, and what to do about the commonest slips."""
+    mark = getattr(error, "problem_mark", None)
+    where = f"line {mark.line + 1}: " if mark else ""
+    said = getattr(error, "problem", None) or str(error).splitlines()[0]
+    advice = next((f"; {advice}" for part, advice in SLIPS.items() if part in said), "")
+    return f"{where}not valid YAML: {said}{advice}"
 
 
 def entries(group: str) -> list[str]:

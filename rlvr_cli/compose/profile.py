@@ -11,7 +11,17 @@ from rlvr_cli.compose import load
 from rlvr_cli.compose.overrides import apply, parse
 from rlvr_cli.compose.strict import Place, build
 from rlvr_cli.core.errors import UserError
-from rlvr_cli.schema import EvalRecipe, ProfileRecipe, Recipe, Source, WandbMode
+from rlvr_cli.schema import (
+    EvalRecipe,
+    ProfileRecipe,
+    Recipe,
+    Rollout,
+    RolloutLora,
+    Server,
+    Source,
+    WandbMode,
+    overlap,
+)
 
 SUFFIXES = (".jsonl", ".parquet")
 OURS = re.compile(r"[+~]*server\.")
@@ -59,7 +69,7 @@ def load_profile(
             "out": f"{target}.parts",
             "file": str(target),
             "data": {name: _limited(source, limit) for name, source in recipe.data.items()},
-            "rollout": replace(rollout, sleep=False, gpu_memory_utilization=room),
+            "rollout": engine_of(rollout, room, settings.server),
             "precision": rollout.dtype or recipe.trainer.precision,
             "ranks": None if settings.server.url is not None else recipe.trainer.ranks,
             "server": settings.server,
@@ -68,6 +78,20 @@ def load_profile(
             "group_size": recipe.batch.group_size,
             "prompts_per_step": recipe.batch.prompts_per_step,
         }
+    )
+
+
+def engine_of(rollout: Rollout, room: float, server: Server) -> Rollout:
+    """The recipe's engine, alone on its GPU. A start model has no adapters, and a server needs no ranks."""
+    size = rollout.tensor_parallel if server.url is None else 1
+    return replace(
+        rollout,
+        sleep=False,
+        gpu_memory_utilization=room,
+        tensor_parallel=size,
+        lora=RolloutLora.merged,
+        max_staleness=0,
+        **overlap.DEFAULTS,
     )
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, is_dataclass
 from typing import Any, TypeVar
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, StringNode
 from omegaconf.errors import (
     ConfigKeyError,
     ConfigTypeError,
@@ -180,7 +180,13 @@ def _check_sections(tree: Tree, schema: DictConfig, place: Place, prefix: str = 
     """A value where a section belongs; OmegaConf's message for it does not name the key."""
     for key, value in tree.items():
         path = f"{prefix}{key}"
-        child = schema._get_node(key) if key in schema else None
+        leaf = schema._get_node(key, validate_access=False)  # also where it is still missing
+        if isinstance(leaf, StringNode) and isinstance(value, dict):
+            raise UserError(
+                f"{place.of(path)}: {path} is a section of keys, and it must be text; text in braces stands "
+                "in quotation marks"
+            )
+        child = leaf if key in schema else None
         if not isinstance(child, DictConfig):
             continue
         if child._is_none() and isinstance(value, dict) and is_dataclass(child._metadata.ref_type):

@@ -15,43 +15,33 @@ Tree = dict[str, Any]
 
 
 def of_recipe(
-    recipe: Path | None, command: CommandLine, beside: Sequence[Path] = (), origin: Path | None = None
+    recipe: Path | None,
+    command: CommandLine,
+    beside: Sequence[Path] = (),
+    run: Path | None = None,
+    named: list[str] | None = None,
 ) -> tuple[list[str], Places]:
     """Have the plugins of a recipe in use; their names as the typed recipe has them, and the places.
 
     `plugins` of the command line stands in the place of the recipe's, an heir's in that of its ancestors'.
-    `beside`: more folders where paths of code are looked for. `origin`: results or a run, from where parts of
-    the recipe come; its plugins are taken where nobody names any.
+    `beside`: more folders where paths of code are looked for. `run`: where parts of the recipe come from and
+    copies of their code are. `named`: plugins where nobody names any.
     """
-    run = _with_code(origin) if origin is not None else None
     copies = recorded_code.copies(run) if run is not None else {}
-    named: Any = _plugins_of(run) if run is not None else []
+    wanted: Any = named
     where = "command line"
     folders: list[Path] = []
     for path, body in files.chain(recipe):
         folders.insert(0, path.parent)
         if "plugins" in body:
-            named, where = body["plugins"], path.name
+            wanted, where = body["plugins"], path.name
     for override in command.values:
         if override.key_or_group == "plugins":
-            named, where = [] if override.is_delete() else override.value(), "command line"
+            wanted, where = [] if override.is_delete() else override.value(), "command line"
     folders = list(dict.fromkeys([*folders, *beside, Path.cwd()]))
     copies |= recorded_code.copies(recipe.parent) if recipe is not None else {}
-    names = find_plugins.load([] if named is None else named, where, Places(folders, copies), recipe)
+    names = find_plugins.load([] if wanted is None else wanted, where, Places(folders, copies), recipe)
     return names, Places([*folders, *find_plugins.folders()], copies)
-
-
-def _with_code(origin: Path) -> Path | None:
-    """The folder that has the code results were made with: an evaluation's own, or the run around it."""
-    around = (origin, *origin.parents[:2])
-    return next((folder for folder in around if recorded_code.recorded(folder)), None)
-
-
-def _plugins_of(run: Path) -> list[str]:
-    """As they were: copies, and what is installed."""
-    copies = recorded_code.copies(run)
-    found = [code for code in recorded_code.recorded(run) if code.key.startswith("plugins.")]
-    return [str(copies.get(code.path, code.key.removeprefix("plugins."))) for code in found]
 
 
 def of_dump(path: Path, tree: Tree) -> Places:

@@ -46,6 +46,8 @@ RULES: dict[type, dict[str, tuple[str, Any]]] = {
         "max_prompt_tokens": least(1),
         "max_rounds": least(1),
         "max_num_seqs": least(1),
+        "max_staleness": least(0),
+        "max_concurrent": least(1),
         "gpu_memory_utilization": SHARE,
         "kv_cache_gb": POSITIVE,
         "probe_tolerance": POSITIVE,

@@ -11,6 +11,7 @@ from typing import Any
 
 import yaml
 
+from rlvr_cli.compose.files import yaml_fault
 from rlvr_cli.convert import openrlhf, python_script, trl, verl
 from rlvr_cli.convert.draft import Draft
 from rlvr_cli.convert.expansion import UNKNOWN
@@ -185,7 +186,7 @@ def _yaml(path: Path) -> dict[str, Any]:
     try:
         tree = yaml.safe_load(_text(path))
     except yaml.YAMLError as error:
-        raise UserError(f"{path}: not valid YAML: {str(error).splitlines()[0]}") from None
+        raise UserError(f"{path}: {yaml_fault(error)}") from None
     if not isinstance(tree, dict):
         raise UserError(f"{path}: a configuration of TRL is a list of `key: value`")
     tree.pop("env", None)

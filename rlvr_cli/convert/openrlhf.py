@@ -49,7 +49,6 @@ def convert(given: Given, rows: int | None) -> Draft:
     )
     if given.has("logger.tensorboard_dir") and given.get("logger.tensorboard_dir"):
         draft.put("tracker.tensorboard", True, "logger.tensorboard_dir", "logger.tensorboard_dir")
-    given.take("train.full_determinism_enable")
     return draft
 
 

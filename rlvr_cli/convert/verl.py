@@ -184,6 +184,7 @@ def _evaluation(draft: Draft, scorers: verl_data.Scorers) -> None:
 
 def _records(draft: Draft) -> None:
     given = draft.given
+    draft.copy("seed", "data.seed")
     keep = given.get("trainer.max_actor_ckpt_to_keep")
     if keep is not None:
         draft.copy("checkpoint.keep", "trainer.max_actor_ckpt_to_keep")
@@ -204,5 +205,3 @@ def place_loggers(draft: Draft, key: str, names: list[Any]) -> None:
         draft.put("tracker.tensorboard", True, draft.origin(key), key)
     if others:
         given.lose(key, f"no {', '.join(others)} here; metrics are in metrics.jsonl and report.html")
-    if given.has("trainer.seed") or draft.get("seed") is None:
-        given.take("trainer.seed")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from hashlib import sha256
 from pathlib import Path
@@ -90,9 +90,9 @@ def keep(out: Path, name: str) -> None:
         (out / FOLDER).rename(out / f"{FOLDER}.{name}")
 
 
-def recorded(out: Path) -> list[Code]:
-    """What `record` has written in a run directory; UserError where it cannot be read."""
-    path = out / FOLDER / FILE
+def recorded(out: Path, folder: str = FOLDER) -> list[Code]:
+    """What `record` has written in a directory of a run or results; UserError where it cannot be read."""
+    path = out / folder / FILE
     if not path.is_file():
         return []
     try:
@@ -111,3 +111,39 @@ def copies(out: Path) -> dict[str, Path]:
     """Path of each file or folder that was copied -> its copy."""
     found = {code.path: out / FOLDER / code.copy for code in recorded(out) if code.copy is not None}
     return {path: copy.resolve() for path, copy in found.items() if copy.exists()}
+
+
+def around(folder: Path) -> Path | None:
+    """The directory with the code that results in `folder` were made with: an evaluation's own, or the run's
+    around it; None: neither has any."""
+    return next((each for each in (folder, *folder.parents[:2]) if recorded(each)), None)
+
+
+def copies_of(folder: Path, path: Path, sha256: str) -> Iterator[Path]:
+    """Copies of what was at `path`, with these contents, in or around a folder of results, also in a `code/`
+    that was put aside."""
+    for out in (folder, *folder.parents[:2]):
+        for kept in sorted(out.glob(f"{FOLDER}*")):
+            for code in recorded(out, kept.name):
+                copy = kept / (code.copy or "")
+                if code.copy is None or code.sha256 != sha256 or copy.name != path.name:
+                    continue
+                if copy.exists() and digest(contents(copy)) == sha256:
+                    yield copy.resolve()
+
+
+def origins(path: Path) -> list[Path]:
+    """A path, and where it is a copy what it was made of, and so on: the last one is the user's own."""
+    found = [path]
+    while (earlier := _origin(found[-1])) is not None and earlier not in found:
+        found.append(earlier)
+    return found
+
+
+def _origin(copy: Path) -> Path | None:
+    for folder in copy.parents:
+        if folder.name.partition(".")[0] == FOLDER and (folder / FILE).is_file():
+            rows = recorded(folder.parent, folder.name)
+            below = copy.relative_to(folder).as_posix()
+            return next((Path(code.path) for code in rows if code.copy == below), None)
+    return None

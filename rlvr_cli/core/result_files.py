@@ -88,6 +88,12 @@ def differences(a: dict[str, Any], b: dict[str, Any]) -> list[str]:
             mine, other = a[part].get(key), b[part].get(key)
             if key not in IGNORED and mine != other:
                 found.append(f"{part}.{key} ({_short(mine)}, {_short(other)})")
+    codes = [{row["key"]: row["sha256"][:8] for row in result.get("code", [])} for result in (a, b)]
+    found += [
+        f"code.{key} (sha256 {codes[0].get(key)}, {codes[1].get(key)})"
+        for key in sorted({*codes[0], *codes[1]})
+        if codes[0].get(key) != codes[1].get(key)
+    ]
     ids = [{row["id"] for row in result["problems"]} for result in (a, b)]
     if ids[0] != ids[1]:
         found.append(f"problems ({len(ids[0])}, {len(ids[1])}; {len(ids[0] & ids[1])} in both)")

@@ -76,6 +76,12 @@ def elsewhere(length: int) -> Any:
     return Elsewhere(length)
 
 
+def _no_versions() -> np.ndarray:
+    import numpy as np  # here: verifiers and diagnosis know these types and load no numpy
+
+    return np.zeros(0, np.int32)
+
+
 @dataclass(slots=True, kw_only=True)
 class Completion:
     tokens: np.ndarray
@@ -86,6 +92,11 @@ class Completion:
     text: str
     finished: bool
     """Ended by itself (False: truncated at max_tokens)."""
+    versions: np.ndarray = field(default_factory=_no_versions)
+    """int32 [T]: the weights that sampled each token, counted as finished steps of the trainer (0: the start
+    model); empty where `rollout.max_staleness` is 0. `Elsewhere` as the tokens are."""
+    partial: bool = False
+    """Begun: more tokens are to come."""
 
 
 class Reason(Enum):

@@ -10,8 +10,11 @@ from typing import Any
 
 from rlvr_cli.diagnosis.statistics import Moments, rise
 from rlvr_cli.schema import Recipe
+from rlvr_cli.schema.first_verifiers import first_verifiers
 
 Row = dict[str, float]
+UNKNOWN = "<name>"
+"""In keys to change, of verifiers where there are several."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,7 +24,8 @@ class Context:
     max_tokens: int
     grouped: bool = True
     """Advantages compare the samples of a group, so that a group of equals teaches nothing."""
-    first_verifier: str = "the first verifier"
+    first_verifier: str = UNKNOWN
+    """The one that decides what is correct, of every source and row."""
     second_verifier: str | None = None
     extraction: str | None = None
     """How the first verifier finds the answer; None: it has no such setting."""
@@ -35,12 +39,13 @@ class Context:
 
 def context_of(recipe: Recipe) -> Context:
     """Of a recipe as it stands in a stage."""
-    first = next((source.verifiers[0] for source in recipe.data.values() if source.verifiers), None)
-    extraction = getattr(recipe.verifiers.get(first or ""), "extraction", None)
+    firsts = {name for source in recipe.data.values() for name in first_verifiers(source)}
+    first = next(iter(firsts)) if len(firsts) == 1 else UNKNOWN
+    extraction = getattr(recipe.verifiers.get(first), "extraction", None)
     return Context(
         max_tokens=recipe.rollout.max_tokens,
         grouped=recipe.algorithm.advantage.needs_group,
-        first_verifier=first or "the first verifier",
+        first_verifier=first,
         second_verifier=recipe.diagnosis.second_verifier,
         extraction=None if extraction is None else str(getattr(extraction, "value", extraction)),
         source=next(iter(recipe.data)) if len(recipe.data) == 1 else None,

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from statistics import fmean
 
 from rlvr_cli.diagnosis import Evidence, rule, samples
-from rlvr_cli.diagnosis.history import History, Row
+from rlvr_cli.diagnosis.history import UNKNOWN, History, Row
 from rlvr_cli.diagnosis.statistics import rise, wilson
 from rlvr_cli.schema import Diagnosis
 
@@ -141,9 +141,10 @@ def _evidence(
     """`early` and `late`: samples (rejected by the second, accepted by the first) in their windows."""
     reward, second = history.change("reward/correct_fraction"), history.change("audit/correct_fraction")
     was, now = (r / a if a else 0.0 for r, a in (early, late))
-    names = history.context.first_verifier, history.context.second_verifier or "the second verifier"
+    first, other = history.context.first_verifier, history.context.second_verifier or "the second verifier"
+    shown = "the first verifier" if first == UNKNOWN else f"'{first}'"
     text = (
-        f"of the samples '{names[0]}' accepts, '{names[1]}' rejects {now:.0%} (95% interval "
+        f"of the samples {shown} accepts, '{other}' rejects {now:.0%} (95% interval "
         f"{interval[0]:.0%} to {interval[1]:.0%}; {was:.0%} at the start)"
     )
     values = {"rejected": now, "low": interval[0], "high": interval[1], "rejected_at_start": was}

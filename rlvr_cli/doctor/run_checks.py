@@ -44,6 +44,7 @@ MACHINE = Check(
 LIGHT = (
     Check(name="packages", entry=f"{ROOM}.machine:packages"),
     Check(name="disk", entry=f"{ROOM}.machine:disk", fix="a file system does not answer: see df"),
+    Check(name="servers", entry=f"{ROOM}.servers:servers", needed=False),
     Check(name="sandbox", entry=f"{ROOM}.services:sandbox", needed=False),
     Check(name="wandb", entry=f"{ROOM}.services:wandb", needed=False),
     Check(name="hub", entry=f"{ROOM}.services:hub", needed=False),

@@ -18,6 +18,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
+from rlvr_cli.engine.ulysses import Ulysses
+
 PACKED = "rlvr_packed"
 """Name under which transformers finds `packed_attention`."""
 WINDOWED = {"full_attention", "sliding_attention"}
@@ -41,10 +43,17 @@ class Layout:
     """[E]: index into the row of each token; None: the row as it lies."""
     collect: Tensor | None = None
     """[T]: index into the E tokens of each token of the row."""
+    ulysses: Ulysses | None = None
+    """The ranks the row is cut over, a piece each; None: it is whole."""
 
     @property
     def longest(self) -> int:
         return max(self.lengths)
+
+    @property
+    def width(self) -> int:
+        """T"""
+        return sum(self.lengths) if self.collect is None else len(self.collect)
 
     def to(self, device: torch.device) -> Layout:
         expand, collect = self.expand, self.collect
@@ -53,6 +62,7 @@ class Layout:
             self.starts.to(device),
             None if expand is None else expand.to(device),
             None if collect is None else collect.to(device),
+            self.ulysses,
         )
 
 
@@ -71,6 +81,7 @@ def packed_attention(
     """Causal attention of each sequence to itself.
 
     query [1, H, T, D], key and value [1, K, T, D] -> [1, T, H, D]. Without a layout the row is one sequence.
+    Where the row is cut over ranks these are of the own piece, and so is what comes back.
     Raises NotImplementedError where the model wants what this has not.
     """
     wanted = [name for name in FOREIGN if more.get(name) is not None]
@@ -82,6 +93,8 @@ def packed_attention(
     if layout is None:
         layout = Layout((length,), torch.tensor([0, length], dtype=torch.int32, device=query.device))
     ragged = [x[0].transpose(0, 1) for x in (query, key, value)]  # [T, heads, D]
+    if layout.ulysses is not None:
+        ragged = layout.ulysses.by_heads(ragged, layout.width)
     if layout.expand is not None:
         ragged = [x[layout.expand] for x in ragged]
     window = sliding_window if sliding_window and sliding_window < layout.longest else None
@@ -94,6 +107,8 @@ def packed_attention(
         out_EHD = by_runs(ragged, layout.lengths, scaling, dropout, window)
     if layout.collect is not None:
         out_EHD = out_EHD[layout.collect]
+    if layout.ulysses is not None:
+        out_EHD = layout.ulysses.by_tokens(out_EHD)
     return out_EHD[None], None
 
 

@@ -19,6 +19,7 @@ from rlvr_cli.engine.logprobs import hidden_states
 from rlvr_cli.engine.model import load_sharded, value_head
 from rlvr_cli.engine.optimised import Optimised
 from rlvr_cli.engine.pack import MicroBatch
+from rlvr_cli.engine.sequence_parallel import cut
 from rlvr_cli.schema import Critic as CriticSettings
 from rlvr_cli.schema import Model, Schedule
 from rlvr_cli.schema import Trainer as Settings
@@ -83,8 +84,10 @@ class Critic(Optimised):
         )
 
     def forward(self, module: Any, micro: MicroBatch) -> tuple[Tensor]:
-        row, device = micro.row(), distributed.device()
-        return (module(*row, micro.predictors_n.to(device)),)
+        piece = cut(micro, self.ulysses)
+        predictors_n = piece.micro.predictors_n.to(distributed.device())
+        (values_n,) = piece.whole((module(*piece.micro.row(), predictors_n),))
+        return (values_n,)
 
     def values(
         self, sequences: list[np.ndarray], trained: list[np.ndarray], *, owners: list[int] | None = None

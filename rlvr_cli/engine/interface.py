@@ -9,10 +9,19 @@ import numpy as np
 from torch import Tensor
 
 from rlvr_cli.engine.pack import Bundle, MicroBatch
+from rlvr_cli.engine.ulysses import Ulysses
 from rlvr_cli.schema import Trainer as Settings
 
 Objective = Callable[..., tuple[Tensor, dict[str, Tensor]]]
 """(scores of the module at n tokens ..., the batch's tensors at these tokens) -> (loss, metrics _n)."""
+
+
+class SpikeRule(Protocol):
+    """When a gradient is worth a search (algorithms/localise.py)."""
+
+    localise_budget: int
+
+    def spiked(self, norm: float, tokens: float, micro_batches: int) -> float | None: ...
 
 
 class ScoringModel(Protocol):
@@ -25,6 +34,8 @@ class ScoringModel(Protocol):
     """What `forward` returns, for the reader."""
     padded: bool
     """Micro-batches are padded rows of one sequence each."""
+    ulysses: Ulysses
+    """The ranks it shares its micro-batches with."""
 
     def share(
         self, sequences: list[np.ndarray], trained: list[np.ndarray], owners: list[int] | None = None

@@ -2,8 +2,9 @@
 
 A probe differentiates a segment's part of the loss with autograd alone: nothing reaches DeepSpeed's buffers,
 so the gradient that waits there for the optimizer step stays as it is. It needs memory for one whole
-gradient. Each rank probes its own micro-batches, before anything is averaged over ranks. Under ZeRO-3 all
-must take part in every forward and backward, so a rank that has finished runs empty ones with the others.
+gradient. Each rank probes its own micro-batches, before anything is averaged over ranks; ranks that share
+theirs make the same search and add up what each has. Under ZeRO-3 all must take part in every forward and
+backward, so a rank that has finished runs empty ones with the others.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ def localise(
         return LARGEST if spike is None else threshold(spike, probes.tokens(segment))
 
     mine = culprits(probes.micro_batches, probes.counts, limit, budget)
-    rows = [probes.row(found) for found in probes.run(mine) or []]
+    rows = [probes.row(found) for found in probes.run(mine) or [] if model.ulysses.leads]
     if notes is not None:
         batch.notes = notes  # the update's own, not those of a probe
     every = [row for share in distributed.gather(rows) for row in share]
@@ -133,7 +134,16 @@ class Probes:
         gradients = torch.autograd.grad(loss, parameters, allow_unused=True)
         if self.model.settings.zero_stage == 3:  # what DeepSpeed does itself after a backward of its own
             self.model.engine.optimizer.parameter_offload.release_backward_leftovers()
-        return gradients
+        if self.model.ulysses.size == 1:
+            return gradients
+        return tuple(self._whole(p, part) for p, part in zip(parameters, gradients, strict=True))
+
+    def _whole(self, parameter: Any, part: Tensor | None) -> Tensor:
+        """A gradient of which each rank that shares the micro-batch has the part of its own tokens."""
+        if part is None:
+            shape = getattr(parameter, "ds_shape", parameter.shape)
+            part = torch.zeros(shape, dtype=parameter.dtype, device=distributed.device())
+        return self.model.ulysses.summed(part)
 
     def _facts(
         self,

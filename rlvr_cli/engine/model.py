@@ -69,6 +69,20 @@ def context_length(model: Model) -> int | None:
     return found
 
 
+def uneven(config: Any, parts: int) -> str | None:
+    """What of a model cannot be cut into so many equal parts, as tensor parallel engines do; None: all."""
+    text = config.get_text_config()
+    heads, width = (getattr(text, name, None) for name in ("num_attention_heads", "intermediate_size"))
+    if heads and heads % parts:
+        return f"{heads} attention heads"
+    keys = getattr(text, "num_key_value_heads", None)
+    if keys and keys % parts and parts % keys:  # fewer than parts: several have the same
+        return f"{keys} key-value heads"
+    if isinstance(width, int) and width % parts:
+        return f"feed-forward layers of width {width}"
+    return None
+
+
 def load_model(model: Model, precision: Precision, *, values: bool = False) -> nn.Module:
     """The model on the CPU (or, under an active HfDeepSpeedConfig of stage 3, already sharded).
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar
 
 import deepspeed
 import numpy as np
@@ -23,7 +23,7 @@ from rlvr_cli.engine.asleep import Asleep, Sleeper, awake, scratch_of, state_of,
 from rlvr_cli.engine.attention import pads, shares_prompts
 from rlvr_cli.engine.deepspeed_config import sum_in_fp32
 from rlvr_cli.engine.gradient_search import LARGEST, above
-from rlvr_cli.engine.interface import Objective
+from rlvr_cli.engine.interface import Objective, SpikeRule
 from rlvr_cli.engine.layers import LayerRule, Layers
 from rlvr_cli.engine.localise import Row, localise
 from rlvr_cli.engine.merge import Merge
@@ -33,15 +33,8 @@ from rlvr_cli.engine.pack import Bundle, MicroBatch, collate, select
 from rlvr_cli.engine.sharded_linear import with_sharded_linear
 from rlvr_cli.engine.shares import owners_of, share_of
 from rlvr_cli.engine.snapshot import Snapshots
+from rlvr_cli.engine.ulysses import ALONE, Ulysses, share_rows
 from rlvr_cli.schema import Trainer as Settings
-
-
-class SpikeRule(Protocol):
-    """When a gradient is worth a search (algorithms/localise.py)."""
-
-    localise_budget: int
-
-    def spiked(self, norm: float, tokens: float, micro_batches: int) -> float | None: ...
 
 
 class Optimised(Sleeper):
@@ -49,6 +42,8 @@ class Optimised(Sleeper):
 
     scores: ClassVar[tuple[str, ...]]
     """What `forward` returns, for the reader; only what can be NaN."""
+    ulysses: Ulysses = ALONE
+    """The ranks it shares its micro-batches with."""
 
     def __init__(
         self,
@@ -69,6 +64,7 @@ class Optimised(Sleeper):
         self.hf = hf
         self.settings = settings
         self.tokens_per_microbatch = tokens_per_microbatch
+        self.ulysses = share_rows(settings, hf.config, packed=shares_prompts(hf))
         self.padded = pads(hf)
         self.layer_rule = layer_rule
         self.log_layers = log_layers
@@ -120,7 +116,7 @@ class Optimised(Sleeper):
                 scores = torch.stack(tuple((forward or self.forward)(module, micro)))
                 if len(out) == 0:
                     out = torch.zeros(len(scores), total)
-                if len(micro.tokens_n):
+                if len(micro.tokens_n) and self.ulysses.leads:
                     out[:, micro.tokens_n] = scores.cpu()
         return distributed.sum_over_ranks(out).unbind()
 
@@ -146,13 +142,17 @@ class Optimised(Sleeper):
             if len(micro.tokens_n):
                 at_tokens = select(batch, micro)
                 loss, metrics = objective(*scores, at_tokens)
-                sums.add(loss, metrics, at_tokens["weights"])
+                if self.ulysses.leads:
+                    sums.add(loss, metrics, at_tokens["weights"])
                 check.add(loss, scores, at_tokens)
             else:
                 loss = scores[0].sum() * 0.0
             # The weights already divide by counts over all ranks and micro-batches, but DeepSpeed averages
             # gradients over ranks (hence the factor) and would divide by accumulation steps (hence False).
+            # Ranks that share a micro-batch have the same loss, and each the gradient of its own tokens.
             self.engine.backward(loss * distributed.world_size(), scale_wrt_gas=False)
+        if batch.notes is not None and not self.ulysses.leads:
+            batch.notes.zero_()
         totals, norm = sums.reduced(), self.layers.norm()
         # DeepSpeed would leave such an update out without a word in fp32, and make it in bf16.
         if not check.agreed() or above(norm, LARGEST):
@@ -194,9 +194,10 @@ class Optimised(Sleeper):
     def owners(
         self, updates: Sequence[Sequence[int]], lengths: Sequence[int], prompts: Sequence[bytes]
     ) -> list[int]:
-        """The rank that is to have each sequence (`shares.owners_of`)."""
+        """The rank that is to have each sequence (`shares.owners_of`), the first of those that share it."""
         budget, shared = self.tokens_per_microbatch, prompts if shares_prompts(self.hf) else None
-        return owners_of(updates, lengths, tokens_per_microbatch=budget, prompts=shared)
+        size = self.ulysses.size
+        return owners_of(updates, lengths, tokens_per_microbatch=budget, prompts=shared, together=size)
 
     def share(
         self, sequences: list[np.ndarray], trained: list[np.ndarray], owners: list[int] | None = None
@@ -204,7 +205,13 @@ class Optimised(Sleeper):
         """This rank's micro-batches of the sequences; all ranks must call it."""
         budget, shared = self.tokens_per_microbatch, shares_prompts(self.hf)
         return share_of(
-            sequences, trained, owners, tokens_per_microbatch=budget, padded=self.padded, share_prompts=shared
+            sequences,
+            trained,
+            owners,
+            tokens_per_microbatch=budget,
+            padded=self.padded,
+            share_prompts=shared,
+            together=self.ulysses.size,
         )
 
     def micro_batches(

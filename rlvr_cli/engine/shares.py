@@ -18,8 +18,9 @@ def owners_of(
     *,
     tokens_per_microbatch: int,
     prompts: Sequence[bytes] | None = None,
+    together: int = 1,
 ) -> list[int]:
-    """The rank of each sequence, the same on every rank.
+    """The rank of each sequence, the same on every rank; of `together` ranks that share it the first.
 
     `updates`: the sequences of each, which are dealt for themselves, so that every update is balanced;
     `prompts`: as for `pack.deal`.
@@ -28,13 +29,13 @@ def owners_of(
     for members in updates:
         shares = deal(
             [lengths[i] for i in members],
-            ranks=distributed.world_size(),
+            ranks=distributed.world_size() // together,
             tokens_per_microbatch=tokens_per_microbatch,
             prompts=None if prompts is None else [prompts[i] for i in members],
         )
-        for rank, share in enumerate(shares):
+        for group, share in enumerate(shares):
             for place in (place for bundle in share for place in bundle.members):
-                owners[members[place]] = rank
+                owners[members[place]] = group * together
     return owners
 
 
@@ -46,22 +47,27 @@ def share_of(
     tokens_per_microbatch: int,
     padded: bool,
     share_prompts: bool,
+    together: int = 1,
 ) -> list[list[Bundle]]:
-    """This rank's micro-batches, as many as every other rank has; all ranks must call it."""
-    rank, ranks = (distributed.rank(), distributed.world_size()) if owners is None else (0, 1)
-    own = [i for i in range(len(sequences)) if owners is None or owners[i] == distributed.rank()]
+    """This rank's micro-batches, as many as every other rank has; all ranks must call it.
+
+    `together`: so many consecutive ranks have the same.
+    """
+    mine, groups = distributed.rank() // together, distributed.world_size() // together
+    group, count = (mine, groups) if owners is None else (0, 1)
+    own = [i for i in range(len(sequences)) if owners is None or owners[i] == mine * together]
     at_hand, masks = [sequences[i] for i in own], [trained[i] for i in own]
     micro_batches = plan(
         [len(s) for s in at_hand],
-        ranks=ranks,
+        ranks=count,
         tokens_per_microbatch=tokens_per_microbatch,
         padded=padded,
         prompts=prompts_of(at_hand, masks) if share_prompts else None,
-    )[rank]
+    )[group]
     if owners is None:
         return micro_batches
-    count = int(distributed.max_over_ranks(torch.tensor([len(micro_batches)])))
+    most = int(distributed.max_over_ranks(torch.tensor([len(micro_batches)])))
     renamed = [
         [replace(b, members=tuple(own[i] for i in b.members)) for b in micro] for micro in micro_batches
     ]
-    return renamed + [[] for _ in range(count - len(renamed))]
+    return renamed + [[] for _ in range(most - len(renamed))]

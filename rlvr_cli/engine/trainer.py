@@ -5,6 +5,7 @@ Knows nothing of rewards or rollouts. What it shares with the critic is in `opti
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -13,13 +14,18 @@ from torch import Tensor
 
 from rlvr_cli.core import distributed
 from rlvr_cli.core.errors import UserError
+from rlvr_cli.engine.adapters import adapters_of
 from rlvr_cli.engine.asleep import awake
 from rlvr_cli.engine.deepspeed_config import deepspeed_config
+from rlvr_cli.engine.interface import SpikeRule
 from rlvr_cli.engine.layers import LayerRule
 from rlvr_cli.engine.logprobs import Scorer
+from rlvr_cli.engine.merge import Merge
 from rlvr_cli.engine.model import load_sharded
-from rlvr_cli.engine.optimised import Optimised, SpikeRule
+from rlvr_cli.engine.optimised import Optimised
 from rlvr_cli.engine.pack import MicroBatch, alone, collate
+from rlvr_cli.engine.sequence_parallel import cut
+from rlvr_cli.engine.ulysses import ALONE
 from rlvr_cli.schema import Model, Precision
 from rlvr_cli.schema import Trainer as Settings
 
@@ -81,31 +87,52 @@ class Trainer(Optimised):
     def forward(
         self, module: Any, micro: MicroBatch, temperature: float | None = None
     ) -> tuple[Tensor, Tensor, Tensor]:
-        device = distributed.device()
-        return module(
-            *micro.row(),
-            micro.predictors_n.to(device),
-            micro.targets_n.to(device),
+        device, piece = distributed.device(), cut(micro, self.ulysses)
+        scores = module(
+            *piece.micro.row(),
+            piece.micro.predictors_n.to(device),
+            piece.micro.targets_n.to(device),
             self.temperature if temperature is None else temperature,
             self.entropy_gradient,
         )
+        logprobs_n, entropies_n, hits_n = piece.whole(scores)
+        return logprobs_n, entropies_n, hits_n
 
     @awake
     def demand_apart(self) -> None:
         """UserError where sequences of one row see each other, as in a model that is more than attention.
 
-        All ranks must call it.
+        And where a row that is cut over ranks gives other scores than a whole one. All ranks must call it.
         """
         if self.padded:
             return
+        allowed = 1e-5 if self.settings.precision is Precision.fp32 else 0.05
         after = np.arange(1, 9, dtype=np.int32) % self.vocabulary
         found = [self._after(before, after) for before in (after, after[::-1].copy())]
         gap = float((found[0] - found[1]).abs().max())
-        if not gap <= (1e-5 if self.settings.precision is Precision.fp32 else 0.05):
+        if not gap <= allowed:
             raise UserError(
                 f"model.attention: in this model a sequence sees the one before it in its row (logprobs "
                 f"change by {gap:.1e}); set model.attention=sdpa, which gives each a padded row of its own"
             )
+        gap = self._cut_gap(after)
+        if not gap <= allowed:
+            raise UserError(
+                f"trainer.sequence_parallel: in this model more than attention looks at other tokens "
+                f"(logprobs change by {gap:.1e} where a row is cut); set trainer.sequence_parallel=1"
+            )
+
+    def _cut_gap(self, after: np.ndarray) -> float:
+        """Largest difference of logprobs in a row that is cut, also within a sequence, to a whole one's."""
+        shared, before = self.ulysses, after[:5]
+        if shared.size == 1:
+            return 0.0
+        cut_n = self._after(before, after)
+        self.ulysses = ALONE
+        try:
+            return float((cut_n - self._after(before, after)).abs().max())
+        finally:
+            self.ulysses = shared
 
     def _after(self, before: np.ndarray, sequence: np.ndarray) -> Tensor:
         """Logprobs of a sequence that lies after another in one row."""
@@ -114,6 +141,12 @@ class Trainer(Optimised):
         with torch.no_grad():
             micro = collate(alone(both, [0, 1]), both, trained, np.zeros(2, np.int64))
             return self.forward(self.engine, micro, 1.0)[0].cpu()
+
+    @awake
+    def adapters(self) -> Iterator[tuple[str, Tensor]]:
+        """`adapters.adapters_of`: read them before the next update, never write. All ranks in step."""
+        self.merge = Merge()  # nothing is merged
+        return adapters_of(self.hf, sharded=self.settings.zero_stage == 3)
 
     def reset_optimizer(self) -> None:
         """Forget Adam's moments and step counts (ProRL's reference reset)."""

@@ -153,10 +153,13 @@ def run_bench(
     `advance(done, total)` is told of each finished problem of this rank, `say` when a server is waited for.
     What `partial` holds is not sampled again; what is sampled is added to it.
     """
-    share = list(enumerate(asked.problems))[distributed.rank() :: distributed.world_size()]
+    number, engines = engine.share
+    share = list(enumerate(asked.problems))[number::engines]
     source: Generator = engine
     if partial is not None:
-        source = Replay(partial.load(), [index for index, _ in share], engine, partial.keep)
+        stored = partial.load()
+        distributed.barrier()  # ranks with one engine must have read the same, before the first adds to it
+        source = Replay(stored, [index for index, _ in share], engine, partial.keep)
     groups = judge(name, bench, source, pool, share, timer=timer, stopped=stopped, advance=advance, say=say)
     check()
     rows = gathered(groups)

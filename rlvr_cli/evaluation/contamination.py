@@ -53,9 +53,8 @@ def probe(
     name: str, bench: Bench, engine: Engine, tokenizer: Any, share: float, limit: int, timer: Timer
 ) -> dict[str, float]:
     """`contamination_verbatim` and `contamination_rouge_l` over the problems that fit; all ranks call it."""
-    rows = list(select(bench.source, bench.seed, PROBLEMS, Report(name=name)))[
-        distributed.rank() :: distributed.world_size()
-    ]
+    number, engines = engine.share
+    rows = list(select(bench.source, bench.seed, PROBLEMS, Report(name=name)))[number::engines]
     cut = [pair for row in rows if (pair := halves(text_of(row["prompt"]), share))]
     prompts = [(encode_plain(shown, tokenizer), rest) for shown, rest in cut]
     prompts = [(tokens, rest) for tokens, rest in prompts if len(tokens) <= limit]
@@ -66,6 +65,7 @@ def probe(
         mine = [
             (verbatim(sample.text, prompts[key][1]), rouge_l(sample.text, prompts[key][1]))
             for key, [sample] in engine.generate(requests, greedy)
+            if engine.leader
         ]
     scores = [score for part in distributed.gather(mine) for score in part]
     if not scores:

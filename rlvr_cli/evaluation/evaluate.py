@@ -149,7 +149,7 @@ def sampled(recipe: EvalRecipe, out: Path, pool: Pool, tracker: Tracker | NullTr
         engine = start_server(recipe.server, model, tokenizer)
     else:
         rollout = with_stops(recipe.rollout, recipe.benches)
-        engine = start_engine(rollout, model, tokenizer, recipe.seed, precision, context)
+        engine = start_engine(rollout, model, tokenizer, recipe.seed, precision, context, out, tracker.event)
     origin = {"model": recipe.model.path, "precision": precision.value}
     origin["engine"] = recipe.server.url or recipe.rollout.engine.value
     if recipe.server.chat:

@@ -8,12 +8,14 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Iterator
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 from omegaconf import OmegaConf
 
 from rlvr_cli import __version__
+from rlvr_cli.core import code_behind
 from rlvr_cli.core.files import encodable, write_atomically
 from rlvr_cli.evaluation.bench import Evaluation, missing
 from rlvr_cli.evaluation.breakdown import by_subject, distributions
@@ -25,7 +27,7 @@ from rlvr_cli.tracking.journal import to_line
 
 
 def write_result(folder: Path, name: str, bench: Bench, result: Evaluation, **context: Any) -> Path:
-    """`eval/<bench>.json`: numbers, protocol, versions and every sample."""
+    """`eval/<bench>.json`: numbers, protocol, the user's code that judged, versions and every sample."""
     protocol = {k: v for k, v in vars(bench).items() if k not in ("source", "verifier")}
     content = {
         "bench": name,
@@ -36,7 +38,8 @@ def write_result(folder: Path, name: str, bench: Bench, result: Evaluation, **co
         "missing": dict(missing(result.rows).most_common(10)),
         "protocol": protocol,
         "source": OmegaConf.to_container(OmegaConf.structured(bench.source), enum_to_str=True),
-        "verifier": {k: getattr(v, "value", v) for k, v in vars(bench.verifier).items()},
+        "verifier": _settings(bench.verifier),
+        "code": code_behind.of_verifier(bench.verifier),
         "versions": {"rlvr": __version__} | versions(),
         **context,
         "problems": result.rows,
@@ -45,6 +48,12 @@ def write_result(folder: Path, name: str, bench: Bench, result: Evaluation, **co
     # str: dates and the like among the extra columns of a data set
     write_atomically(path, json.dumps(content, indent=1, ensure_ascii=False, default=str) + "\n")
     return path
+
+
+def _settings(verifier: Any) -> dict[str, Any]:
+    """The options of a verifier, and not what it has found out meanwhile."""
+    values = {field.name: getattr(verifier, field.name) for field in fields(verifier)}
+    return {name: getattr(value, "value", value) for name, value in values.items()}
 
 
 def sample_rows(bench: str, rows: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:

@@ -192,14 +192,19 @@ def sample(
     tracker: Tracker | NullTracker,
 ) -> None:
     """Measure this rank's share of the problems and keep each as it is done."""
-    share = missing[distributed.rank() :: distributed.world_size()]
     positions = recipe.rollout.max_prompt_tokens + recipe.rollout.max_tokens
     assert recipe.precision is not None
     engine: Engine
     if recipe.server.url is not None:
         engine = start_server(recipe.server, model, tokenizer)
     else:
-        engine = start_engine(recipe.rollout, model, tokenizer, recipe.seed, recipe.precision, positions)
+        assert recipe.out is not None
+        more = Path(recipe.out), tracker.event
+        engine = start_engine(
+            recipe.rollout, model, tokenizer, recipe.seed, recipe.precision, positions, *more
+        )
+    number, engines = engine.share
+    share = missing[number::engines]
     advance = tracker.progress("profile")
     with Pool(recipe.verifiers, recipe.verification) as pool:
         for count, group in enumerate(judged(recipe, engine, pool, share, tracker.event), 1):
@@ -227,6 +232,8 @@ def judged(
     waiting: list[tuple[Group, dict[str, list[Future[Verdict]]]]] = []
     for place, completions in engine.generate(requests, sampling):
         heart.beat()
+        if not engine.leader:
+            continue
         problem = share[place].problem
         texts = [completion.text for completion in completions]
         futures = {

@@ -16,6 +16,7 @@ import numpy as np
 
 from rlvr_cli.core.types import Completion
 from rlvr_cli.rollout import Engine, Request, Sampling
+from rlvr_cli.rollout.engine import never
 
 Stored = dict[int, list[Completion]]
 """Problem's index -> its samples; their token ids and logprobs are gone, their number is not."""
@@ -33,8 +34,21 @@ class Replay:
     ) -> None:
         self.stored, self.indices, self.engine, self.keep = stored, indices, engine, keep
 
-    def generate(self, requests: list[Request], sampling: Sampling) -> Iterator[tuple[int, list[Completion]]]:
+    @property
+    def leader(self) -> bool:
+        return self.engine is None or self.engine.leader
+
+    def agreed(self, answer: bool) -> bool:
+        return answer if self.engine is None else self.engine.agreed(answer)
+
+    def generate(
+        self,
+        requests: list[Request],
+        sampling: Sampling,
+        enough: Callable[[], bool] = never,
+    ) -> Iterator[tuple[int, list[Completion]]]:
         """Requests have the positions in `indices` as keys."""
+        assert enough is never, "what is kept is whole"
         missing = []
         for request in requests:
             samples = self.stored.get(self.indices[request.key], [])
@@ -46,7 +60,8 @@ class Replay:
             return
         assert self.engine is not None  # without an engine everything is stored
         for key, samples in self.engine.generate(missing, sampling):
-            self.keep(self.indices[key], samples)
+            if self.leader:
+                self.keep(self.indices[key], samples)
             yield key, samples
 
 

@@ -60,7 +60,7 @@ defaults:
   - algorithm: grpo
   - rollout: {sizes.engine}
   - trainer: {"zero2" if sizes.gpus > 1 else "zero0"}
-  - override algorithm/kl: none\t# no reference model; `rlvr list algorithm` has more
+  - override algorithm/kl: none\t# no reference model; `rlvr list options kl` has others
   - _self_
 
 name: {name}\t# the run is written to runs/{name}

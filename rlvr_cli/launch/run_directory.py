@@ -27,7 +27,7 @@ def prepare(recipe: compose.AnyRecipe, out: Path) -> str:
     """Check that `out` is new or holds this same run, write recipe and code; returns what will happen."""
     before, codes = out / "recipe.yaml", code_of(recipe)
     if isinstance(recipe, EvalRecipe):  # results of earlier evaluations stay beside the new ones
-        recorded_code.record(out, codes)
+        _record_beside_results(out, codes)
         compose.save(recipe, before)
         return f"evaluating {recipe.model.path}"
     manifest.recover(out / "checkpoints")
@@ -51,6 +51,16 @@ def prepare(recipe: compose.AnyRecipe, out: Path) -> str:
     return news
 
 
+def _record_beside_results(out: Path, codes: list[recorded_code.Code]) -> None:
+    """The code of an evaluation. That of another one, whose results stay, is put aside under its own sum."""
+    earlier = recorded_code.recorded(out)
+    if earlier and codes and [code.sha256 for code in earlier] != [code.sha256 for code in codes]:
+        both = recorded_code.digest({code.key: code.sha256.encode() for code in earlier})
+        recorded_code.keep(out, both[:12])
+    if codes:
+        recorded_code.record(out, codes)
+
+
 def finished(recipe: compose.AnyRecipe, out: Path) -> str | None:
     """What is said of a run that this same recipe has ended and that has left its model; else None."""
     before = out / "recipe.yaml"
@@ -63,10 +73,11 @@ def finished(recipe: compose.AnyRecipe, out: Path) -> str | None:
     steps = manifest.steps(out / "checkpoints")
     if not same or not steps or _newest(out / "checkpoints")[0] < recipe.trainer.steps:
         return None
-    return (
-        f"{out} is finished ({recipe.trainer.steps} steps), its model is {out / 'final'}; to go on, raise "
-        "trainer.steps; for a new run, set name= or out="
-    )
+    said = f"{out} is finished ({recipe.trainer.steps} steps), its model is {out / 'final'}"
+    if changed := _other_code(out, code_of(recipe)):
+        kept = out / recorded_code.FOLDER
+        said += f", run with code that has changed since: {', '.join(changed)}; that code is in {kept}"
+    return f"{said}; to go on, raise trainer.steps; for a new run, set name= or out="
 
 
 def _continue(recipe: Recipe | SFTRecipe, before: Path, codes: list[recorded_code.Code]) -> str:
@@ -76,9 +87,9 @@ def _continue(recipe: Recipe | SFTRecipe, before: Path, codes: list[recorded_cod
         raise UserError(f"{out} has checkpoints but no recipe.yaml; set out= to a new directory")
     step, begun = _newest(out / "checkpoints")
     new: Any = OmegaConf.to_container(OmegaConf.create(compose.dump(recipe)))
-    was, is_ = ({code.key: code.sha256 for code in each} for each in (recorded_code.recorded(out), codes))
-    moved = {key for key in is_ if was.get(key) == is_[key]}  # the same code, wherever it lies
-    other_code = code_differences(was, is_)
+    was = {code.key: code.sha256 for code in recorded_code.recorded(out)}
+    moved = {code.key for code in codes if was.get(code.key) == code.sha256}  # the same, wherever it lies
+    other_code = _other_code(out, codes)
     differing = differences(load_yaml(before), new, step, begun, moved) + other_code
     if not differing:
         return f"continuing {out}"
@@ -93,6 +104,12 @@ def _continue(recipe: Recipe | SFTRecipe, before: Path, codes: list[recorded_cod
         if other_code:
             recorded_code.keep(out, f"{step}")
     return f"continuing {out} with another recipe: {', '.join(differing)}; the old one is in {kept}"
+
+
+def _other_code(out: Path, codes: list[recorded_code.Code]) -> list[str]:
+    """What of the code is another than the run was started with."""
+    was, is_ = ({code.key: code.sha256 for code in each} for each in (recorded_code.recorded(out), codes))
+    return code_differences(was, is_)
 
 
 def _newest(checkpoints: Path) -> tuple[int, int]:

@@ -48,6 +48,9 @@ def launch(recipe: compose.AnyRecipe, entry: str | None = None) -> int:
     gpus = prerequisites.count_gpus()
     joined = on_its_gpu(found, gpus) if found else None
     local = int(joined["LOCAL_WORLD_SIZE"]) if joined else ranks_here(recipe, gpus)
+    prerequisites.check_groups(recipe, int(joined["WORLD_SIZE"]) if joined else local)
+    if not isinstance(recipe, SFTRecipe):
+        prerequisites.check_split(recipe.rollout, int(joined["WORLD_SIZE"]) if joined else local)
     os.environ.update(library_defaults(local, gpus))
     if joined and joined["RANK"] != "0":  # rank 0 prepares the directory; all composed the same recipe
         return run_here(recipe, out, entry, joined)
@@ -67,10 +70,12 @@ def launch(recipe: compose.AnyRecipe, entry: str | None = None) -> int:
 def ranks_here(recipe: compose.AnyRecipe, gpus: int) -> int:
     """How many ranks to start on this machine."""
     if not isinstance(recipe, EvalRecipe):
-        return prerequisites.count_ranks(recipe.trainer.ranks, gpus)
+        left = gpus if isinstance(recipe, SFTRecipe) else prerequisites.beside_servers(recipe.rollout, gpus)
+        return prerequisites.count_ranks(recipe.trainer.ranks, left)
     if recipe.server.url is not None or recipe.rescore:  # no engine
         return 1
-    return prerequisites.count_ranks(recipe.ranks, gpus, "ranks")
+    left = prerequisites.beside_servers(recipe.rollout, gpus)
+    return prerequisites.count_ranks(recipe.ranks, left, "ranks")
 
 
 def run_here(recipe: compose.AnyRecipe, out: Path, entry: str, variables: dict[str, str]) -> int:

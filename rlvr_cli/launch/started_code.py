@@ -1,8 +1,7 @@
-"""The user's own code that a recipe uses: plugins, and files that its verifiers name."""
+"""The user's own code that a recipe uses: plugins, files of verifiers, what these import."""
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from dataclasses import fields, is_dataclass
 from pathlib import Path
@@ -11,24 +10,24 @@ from typing import Any
 from rlvr_cli import compose
 from rlvr_cli.compose import find_plugins
 from rlvr_cli.compose.plugin_places import Places
-from rlvr_cli.core import plugins
+from rlvr_cli.core import code_behind, plugins
 from rlvr_cli.core.errors import UserError
 from rlvr_cli.core.plugins import Plugin
-from rlvr_cli.core.recorded_code import Code, contents, digest, recorded
+from rlvr_cli.core.recorded_code import Code, recorded
 
 SYNTHETIC = "synthetic:"
 
 
 def code_of(recipe: compose.AnyRecipe) -> list[Code]:
-    """The plugins of the recipe, of entry points those that it needs, and the files of verifiers."""
+    """The plugins of the recipe, of entry points those that it needs, and the files of verifiers with what
+    they import from their folders."""
     used = {str(each.path or each.module) for each in plugins.active() if not each.everywhere}
     if used != set(recipe.plugins):  # another recipe was composed after this one
         find_plugins.load(list(recipe.plugins), "plugins", Places([Path.cwd()]))
-    found = [_of_plugin(each) for each in plugins.active() if not each.everywhere or _needs(recipe, each)]
+    needed = (each for each in plugins.active() if not each.everywhere or _needs(recipe, each))
+    found = [code_behind.of_plugin(each) for each in needed]
     for key, path in code_paths(recipe).items():
-        files = contents(Path(path))
-        copy = f"{key.rpartition('.')[0]}/{Path(path).name}"
-        found.append(Code(key=key, path=path, sha256=digest(files), copy=copy, files=files))
+        found += code_behind.of_file(key, Path(path))
     return found
 
 
@@ -51,24 +50,14 @@ def check_installed(out: Path) -> None:
     """UserError where an installed plugin is another one than at the start of the run: it has no copy."""
     now = {f"plugins.{each.module}": each for each in plugins.active() if each.path is None}
     for code in recorded(out):
-        if code.copy is None and code.key in now and _of_plugin(now[code.key]).sha256 != code.sha256:
+        if code.copy is not None or code.key not in now:
+            continue
+        if code_behind.of_plugin(now[code.key]).sha256 != code.sha256:
             was = f" ({code.version})" if code.version else ""
             raise UserError(
                 f"{code.key}: {code.path} has changed since the run was started{was}; put it back, or start "
                 "the recipe again with resume=changed"
             )
-
-
-def _of_plugin(plugin: Plugin) -> Code:
-    key = f"plugins.{plugin.module}"
-    if plugin.path is not None:
-        copy = f"plugins/{plugin.path.name}"
-        return Code(key=key, path=str(plugin.path), sha256=plugin.sha256, copy=copy, files=plugin.files)
-    file = Path(str(sys.modules[plugin.module].__file__))
-    if file.name != "__init__.py":
-        return Code(key=key, path=str(file), sha256=digest(contents(file)), version=plugin.version)
-    sources = {str(f.relative_to(file.parent)): f.read_bytes() for f in file.parent.rglob("*.py")}
-    return Code(key=key, path=str(file.parent), sha256=digest(sources), version=plugin.version)
 
 
 def _needs(recipe: compose.AnyRecipe, plugin: Plugin) -> bool:

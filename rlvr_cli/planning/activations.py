@@ -12,17 +12,18 @@ LOGIT_COPIES = {True: 5, False: 4}
 """fp32 tensors of a chunk's logits at once, with and without gradients; measured by benchmarks/memory.py."""
 
 
-def layer(shape: Shape, width: int, *, attention: str, row: int) -> float:
+def layer(shape: Shape, width: int, *, attention: str, row: int, together: int = 1) -> float:
     """Bytes that one layer keeps of one token; `width`: bytes of a number.
 
     attention: `Job.attention`; row: tokens of a padded row, whose scores eager attention keeps. Where prompts
-    are shared it is less: micro-batches are cut so (engine/pack.py, REPEATED).
+    are shared it is less: micro-batches are cut so (engine/pack.py, REPEATED). together: ranks that share a
+    row; of every token it is then the part of one that a rank has.
     """
     norms = 2 * (3 * width * shape.hidden if width == 4 else 8 * shape.hidden) + 8
-    keys = shape.queries if attention == "eager" else shape.keys  # repeated for every query head
+    keys = shape.queries if attention == "eager" else shape.shared_keys(together)  # eager repeats them
     heads = width * (2 * shape.queries + 2 * keys)
-    if attention == "runs":
-        heads += width * shape.queries  # the outputs of all runs in one piece
+    if attention == "runs" or together > 1:
+        heads += width * shape.queries  # the outputs of all runs in one piece, or back from the other ranks
     if shape.normed_queries:
         heads += (8 if width == 4 else 6) * (shape.queries + shape.keys)
     scores = row * (4 if width == 4 else 6) if attention == "eager" else 4
@@ -34,9 +35,21 @@ def ends(shape: Shape, width: int) -> float:
     return shape.hidden * (10 if width == 4 else 7) + width * shape.hidden
 
 
-def kept(shape: Shape, width: int, tokens: int, *, attention: str, row: int, checkpointing: bool) -> float:
-    """Bytes kept of a micro-batch; recomputing, one layer at a time is held besides the layers' inputs."""
-    one = layer(shape, width, attention=attention, row=row)
+def kept(
+    shape: Shape,
+    width: int,
+    tokens: int,
+    *,
+    attention: str,
+    row: int,
+    checkpointing: bool,
+    together: int = 1,
+) -> float:
+    """Bytes kept of a micro-batch; recomputing, one layer at a time is held besides the layers' inputs.
+
+    tokens: those of this rank, where several share the micro-batch.
+    """
+    one = layer(shape, width, attention=attention, row=row, together=together)
     layers = width * shape.hidden * shape.layers + one if checkpointing else one * shape.layers
     return tokens * (layers + ends(shape, width))
 

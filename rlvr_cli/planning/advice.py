@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
+from rlvr_cli.planning.engine_memory import uncut
 from rlvr_cli.planning.items import Memory
 from rlvr_cli.planning.job import Job
 from rlvr_cli.planning.memory import memory_of
@@ -13,6 +14,8 @@ from rlvr_cli.schema import Offload
 
 MOST_RANKS = 64
 LORA_RANK = 32
+MOST_PARTS = 8
+"""Ranks that an engine is split over at most: more are seldom on one machine."""
 
 
 @dataclass(frozen=True)
@@ -103,6 +106,8 @@ def settings(job: Job) -> Iterator[Change]:
         tokens = max(tokens // 2, job.longest)
         yield change("batch.tokens_per_microbatch", tokens)
     yield from sharding(job)
+    yield from shared(job)
+    yield from splits(job)
     if not job.sft and not job.vllm and job.decoded > 1:
         rows = job.decoded
         while rows > 1:
@@ -123,10 +128,31 @@ def utilisation(job: Job) -> Iterator[Change]:
         yield change(key, value)
 
 
+def splits(job: Job) -> Iterator[Change]:
+    """The engine over twice the ranks again and again; on one, where it cannot be split as it is."""
+    if uncut(job):
+        yield change("rollout.tensor_parallel", 1)
+    size = 2 * job.split
+    able = job.vllm and job.device.gpu and job.rl.rollout.seeded and not job.elsewhere
+    while able and size <= min(job.ranks, MOST_PARTS) and job.ranks % size == 0:
+        wanted = change("rollout.tensor_parallel", size)
+        if not uncut(wanted.apply(job)):
+            yield wanted
+        size *= 2
+
+
 def sharding(job: Job) -> Iterator[Change]:
     if job.ranks > 1:
         for stage in range(max(job.recipe.trainer.zero_stage + 1, 2), 4):
             yield change("trainer.zero_stage", stage)
+
+
+def shared(job: Job) -> Iterator[Change]:
+    """Micro-batches, which may be one long sequence, over twice the ranks again and again."""
+    size, fixed = 2 * job.together, job.recipe.trainer.ranks or job.ranks
+    while job.device.gpu and size <= job.ranks and fixed % size == 0 and job.unshared(size) is None:
+        yield change("trainer.sequence_parallel", size)
+        size *= 2
 
 
 def lora(job: Job) -> Iterator[Change]:

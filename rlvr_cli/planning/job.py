@@ -12,7 +12,7 @@ from rlvr_cli.engine.model import AUTO
 from rlvr_cli.engine.pack import REPEATED, WORTH_SHARING
 from rlvr_cli.planning.gpus import SEQUENCES, Device
 from rlvr_cli.planning.shapes import Shape, plain, shape_of
-from rlvr_cli.schema import Model, Precision, Recipe, RolloutEngine, SFTRecipe
+from rlvr_cli.schema import Model, Placement, Precision, Recipe, RolloutEngine, SFTRecipe
 from rlvr_cli.schema.stages import stages_of
 
 BYTES = {Precision.fp32: 4, Precision.bf16: 2}
@@ -46,6 +46,8 @@ class Job:
     """Mean tokens of a prompt; in SFT of a whole example, and `response` is 0."""
     kept: float = 1.0
     """Share of the groups sampled that pass the filter."""
+    of_server: bool = False
+    """Its ranks are the GPUs of the servers that sample."""
 
     @cached_property
     def policy(self) -> Shape:
@@ -144,7 +146,25 @@ class Job:
     def micro_tokens(self) -> int:
         """Most tokens of a micro-batch: the budget, but never less than one row or more than there are."""
         budget = max(self.recipe.batch.tokens_per_microbatch, self.longest)
-        return min(budget, self.sequences * self.longest)
+        return min(budget, self.sequences * self.together * self.longest)
+
+    @property
+    def together(self) -> int:
+        """Ranks that share a micro-batch."""
+        return self.recipe.trainer.sequence_parallel
+
+    @property
+    def piece_tokens(self) -> int:
+        """Tokens of a micro-batch that one rank computes."""
+        return -(-self.micro_tokens // self.together)
+
+    def unshared(self, size: int) -> str | None:
+        """Why groups of `size` ranks cannot share micro-batches; None where they can."""
+        trainer = replace(self.recipe.trainer, ranks=None, sequence_parallel=size)
+        packed = self._attention == PACKED
+        models = [self.policy] if self.critic is None else [self.policy, self.critic]
+        found = [trainer.no_groups(self.ranks)]
+        return next(filter(None, found + [m.attention.no_shares(size, packed=packed) for m in models]), None)
 
     @property
     def engine_sequences(self) -> int:
@@ -155,9 +175,32 @@ class Job:
         return self.device.engine_sequences if self.vllm else SEQUENCES
 
     @property
+    def split(self) -> int:
+        """Ranks that run one rollout engine together, each with a part of the model."""
+        return self.rl.rollout.tensor_parallel if self.vllm and not self.elsewhere else 1
+
+    @property
+    def elsewhere(self) -> bool:
+        """The engines are servers, and no ranks'."""
+        return not self.sft and not self.of_server and self.rl.rollout.placement is Placement.servers
+
+    @property
+    def servers(self) -> int:
+        """Servers that sample for the ranks of a machine."""
+        rollout = self.rl.rollout
+        return len(rollout.servers.urls) or rollout.servers.started(rollout.tensor_parallel)
+
+    @property
+    def cache_token(self) -> float:
+        """Bytes that a token takes in a rank's KV cache; of each layer at least one head."""
+        shape = self.plain
+        keys = max(shape.keys / self.split, shape.queries / shape.heads)
+        return 2 * shape.layers * keys * self.engine_width
+
+    @property
     def decoded(self) -> int:
-        """Sequences that the engine decodes at once."""
-        return min(self.engine_sequences, self.sequences)
+        """Sequences that the engine decodes at once: those of all its ranks."""
+        return min(self.engine_sequences, self.sequences * self.split)
 
     @cached_property
     def judges(self) -> dict[str, Shape]:

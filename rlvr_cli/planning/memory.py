@@ -6,16 +6,18 @@ from rlvr_cli.planning.engine_memory import engine, sync_buffer
 from rlvr_cli.planning.gpus import FILL, GIB
 from rlvr_cli.planning.items import PHASES, Item, Memory, always, during
 from rlvr_cli.planning.job import Job
+from rlvr_cli.planning.server_memory import servers
 from rlvr_cli.planning.trainer_memory import asleep, gradients, model, passes
 
 CONTEXT = 1.5 * GIB
 """CUDA context and cuBLAS workspaces: outside torch's allocator."""
 NCCL = 0.75 * GIB
 """Buffers of several ranks' process groups, DeepSpeed's and vLLM's."""
-BASE = {"rl": 0.39 * GIB, "vllm": 0.63 * GIB, "sft": 0.40 * GIB}
+BASE = {"rl": 0.39 * GIB, "vllm": 0.63 * GIB, "sft": 0.40 * GIB, "server": 1.0 * GIB}
 """Resident memory of a CPU rank besides its model: torch, transformers, DeepSpeed and (vllm) the engine.
 Peaks of runs with a model of 0.06 million parameters, less what the plan counts for that model:
-`benchmarks/plan.py --baseline`."""
+`benchmarks/plan.py --baseline`. Of a rollout server: its two processes, less model and cache (shares of
+memory in a run)."""
 
 
 def memory_of(job: Job, correction: float = 0.0) -> Memory:
@@ -24,7 +26,10 @@ def memory_of(job: Job, correction: float = 0.0) -> Memory:
     cache = None
     problems: list[str] = []
     if not job.sft:
-        cache, found, problems = engine(job)
+        if job.elsewhere:
+            cache, found, problems = servers(job, BASE["server"])
+        else:
+            cache, found, problems = engine(job)
         items += [*found, sync_buffer(job)]
     items.append(checkpoint(job))
     if correction:
@@ -51,7 +56,8 @@ def trained(job: Job) -> list[Item]:
 
 def libraries(job: Job) -> list[Item]:
     if not job.device.gpu:
-        return [always("libraries", BASE["sft" if job.sft else "vllm" if job.vllm else "rl"])]
+        engine_inside = job.vllm and not job.elsewhere
+        return [always("libraries", BASE["sft" if job.sft else "vllm" if engine_inside else "rl"])]
     size = CONTEXT + (NCCL if job.ranks > 1 else 0)
     return [always("CUDA context, NCCL", size, outside=True)]
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 from rlvr_cli.planning.items import PHASES
 from rlvr_cli.planning.planner import Plan, gib
+from rlvr_cli.planning.server_memory import as_servers
 from rlvr_cli.planning.speed import DECODING, mfu
 from rlvr_cli.schema import SFTRecipe
 from rlvr_cli.schema.training import Kernels
@@ -49,15 +50,20 @@ def head(plan: Plan) -> Iterator[str]:
         f"{trainer.precision.value}, offload {trainer.offload.value}"
     )
     recomputed = "with" if recipe.model.gradient_checkpointing else "without"
+    shared = f", of which {job.together} ranks have {job.piece_tokens:,} each" if job.together > 1 else ""
     yield (
         f"a step of a rank: {job.sequences:,} sequences of at most {job.longest:,} tokens, micro-batches of "
-        f"{job.micro_tokens:,}, {recomputed} gradient checkpointing"
+        f"{job.micro_tokens:,}{shared}, {recomputed} gradient checkpointing"
     )
     if plan.memory.cache_tokens is not None:
         tokens = plan.memory.cache_tokens
         full = tokens / job.longest
+        parts = f" of an engine on {job.split} ranks" if job.split > 1 else ""
+        asked = (as_servers(job) if job.elsewhere else job).decoded
+        parts = f" of each of {job.servers} servers" if job.elsewhere else parts
         yield (
-            f"KV cache: {tokens:,.0f} tokens, {full:,.1f} sequences of full length, {job.decoded:,} asked for"
+            f"KV cache{parts}: {tokens:,.0f} tokens, {full:,.1f} sequences of full length, "
+            f"{asked:,} asked for"
         )
 
 

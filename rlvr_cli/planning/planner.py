@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from rlvr_cli.core.errors import UserError
 from rlvr_cli.planning.advice import Advice, advise
 from rlvr_cli.planning.calibrate import Measured, shortened
 from rlvr_cli.planning.gpus import GIB, Device, count, find
@@ -13,7 +14,7 @@ from rlvr_cli.planning.items import PHASES, Memory
 from rlvr_cli.planning.job import Job, cached_shapes
 from rlvr_cli.planning.memory import memory_of
 from rlvr_cli.planning.speed import times_of
-from rlvr_cli.schema import Recipe, SFTRecipe
+from rlvr_cli.schema import Placement, Recipe, SFTRecipe
 from rlvr_cli.schema.stages import stages_of
 
 NODE = 8
@@ -49,11 +50,16 @@ class Plan:
 
 
 def make_plan(recipe: Recipe | SFTRecipe, wish: Wish, measured: Measured | None = None) -> Plan:
-    """Plan a recipe whose model has been resolved. Raises UserError for an unknown GPU or model."""
+    """Plan a recipe whose model has been resolved.
+
+    Raises UserError for an unknown GPU or model, and where ranks cannot share micro-batches as they should.
+    """
     device = find(wish.gpu)
     if measured is not None:
         wish = replace(wish, response=measured.response or None, kept=measured.kept)
     job = job_of(recipe, device, ranks_of(recipe, wish, device), wish)
+    if why := job.unshared(job.together):
+        raise UserError(why)
     predicted, correction = memory_of(job).peak, 0.0
     if measured is not None:  # compared with what was run: no checkpoints, the first stage alone
         short = replace(job, recipe=shortened(recipe, Path(recipe.out or "."), wish.ranks))
@@ -76,6 +82,8 @@ def make_plan(recipe: Recipe | SFTRecipe, wish: Wish, measured: Measured | None 
 
 def ranks_of(recipe: Recipe | SFTRecipe, wish: Wish, device: Device) -> int:
     here = count() if wish.gpu == "auto" else NODE if device.gpu else 1
+    if device.gpu and not isinstance(recipe, SFTRecipe) and recipe.rollout.placement is Placement.servers:
+        here -= recipe.rollout.servers.started(width := recipe.rollout.tensor_parallel) * width
     return wish.ranks or recipe.trainer.ranks or max(here, 1)
 
 
@@ -150,6 +158,7 @@ def as_json(plan: Plan) -> dict[str, Any]:
         },
         "fits": memory.fits,
         "micro_batch_tokens": job.micro_tokens,
+        "micro_batch_tokens_of_a_rank": job.piece_tokens,
         "seconds": plan.seconds,
         "total_seconds": plan.total,
         "predicted_peak": plan.predicted,

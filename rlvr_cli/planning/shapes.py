@@ -12,6 +12,7 @@ from rlvr_cli.core.errors import UserError
 from rlvr_cli.engine.attention import suited
 from rlvr_cli.engine.model import add_lora, load_config
 from rlvr_cli.engine.tiny import tiny_config, tiny_tokenizer
+from rlvr_cli.engine.ulysses import Heads
 from rlvr_cli.planning.known_models import CONFIGS
 from rlvr_cli.schema import Lora, Model
 
@@ -46,6 +47,12 @@ class Shape:
     """Queries and keys are normalised (Qwen3)."""
     suited: str | None
     """Implementation of attention that `model.attention: auto` takes; None: transformers' own choice."""
+    attention: Heads
+    """What decides whether ranks can share it."""
+
+    def shared_keys(self, ranks: int) -> float:
+        """`keys`, where so many ranks share attention: at least one head for each."""
+        return self.keys * max(1.0, ranks / self.attention.keys)
 
     @property
     def kv_numbers(self) -> int:
@@ -107,6 +114,7 @@ def shape_of(model: Model, *, values: bool = False) -> Shape:
         gated=any("gate" in name for name in sizes),
         normed_queries=any("q_norm" in name for name in sizes),
         suited=suited(hf.get_base_model() if hasattr(hf, "get_base_model") else hf),
+        attention=Heads.of(config),
     )
 
 

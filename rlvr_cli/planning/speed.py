@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from rlvr_cli.planning.engine_memory import weights
 from rlvr_cli.planning.job import Job
 from rlvr_cli.planning.memory import memory_of
+from rlvr_cli.planning.server_memory import as_servers
 from rlvr_cli.planning.shapes import Shape
 from rlvr_cli.planning.trainer_memory import ASLEEP, SUM
-from rlvr_cli.schema import Offload, Precision
+from rlvr_cli.schema import Offload, Precision, RolloutLora
 from rlvr_cli.schema.derived import needs_old_logprobs
 
 MFU = 0.40
@@ -17,6 +19,8 @@ BANDWIDTH = 0.70
 """Share of the memory bandwidth that decoding and Adam reach."""
 ENGINE_STEP_S = 0.004
 """Scheduling and sampling of one decoding step, which no bandwidth hides."""
+SUM_S = 15e-6
+"""A sum over the ranks of one engine, however small: between GPUs of one machine."""
 HOST_LINK = 20e9
 """Bytes a second between GPU and host, for offload."""
 DISK = 1e9
@@ -40,9 +44,7 @@ def times_of(job: Job) -> dict[str, float] | None:
             found["critic"] = update(job, job.critic, job.device.bandwidth)
     found["update"] = update(job, job.policy, job.device.bandwidth)
     if not job.sft:
-        weights = job.plain.parameters * job.engine_width
-        gathered = weights / job.device.link if sharded(job) else 0.0
-        found["sync"] = 3 * weights / job.device.bandwidth + gathered + 0.2
+        found["sync"] = sync(job, job.device.bandwidth)
     if job.recipe.trainer.sleep:
         kept = next((x.phases["rollout"] for x in memory_of(job).items if x.name == ASLEEP), 0.0)
         found["sleep"] = 2 * kept / HOST_LINK
@@ -51,6 +53,17 @@ def times_of(job: Job) -> dict[str, float] | None:
         copied = (job.width + 12) * job.policy.parameters / job.ranks
         found["checkpoint"] = copied / (HOST_LINK if job.recipe.checkpoint.background else DISK) / every
     return found
+
+
+def sync(job: Job, bandwidth: float) -> float:
+    """All weights, or the adapters alone; then the start model, where it sleeps, goes out and comes back."""
+    alone = job.rl.rollout.lora is RolloutLora.adapter
+    sent = job.policy.trained * job.width if alone else job.plain.parameters * job.engine_width
+    gathered = sent / job.device.link if sharded(job) else 0.0
+    kept = weights(job) if alone and job.rl.rollout.sleep else 0.0
+    if job.elsewhere:  # out of the device, and into that of each server at once
+        kept = sent
+    return 3 * sent / bandwidth + gathered + 2 * kept / HOST_LINK + 0.2
 
 
 def sharded(job: Job) -> bool:
@@ -90,7 +103,14 @@ def head(job: Job, shape: Shape) -> float:
 def forward(job: Job, shape: Shape) -> float:
     gathered = shape.parameters * job.width / job.device.link if sharded(job) else 0.0
     done = job.row_tokens * 2 * shape.active + attention(job, shape)
-    return done / peak(job) + head(job, shape) + gathered
+    return done / peak(job) + head(job, shape) + gathered + exchanged(job, shape)
+
+
+def exchanged(job: Job, shape: Shape) -> float:
+    """Seconds in which ranks that share rows trade queries, keys, values and outputs, in a forward pass."""
+    others = 1 - 1 / job.together
+    numbers = 2 * shape.layers * (shape.queries + shape.shared_keys(job.together))
+    return others * job.row_tokens * numbers * job.width / job.device.link
 
 
 def update(job: Job, shape: Shape, bandwidth: float) -> float:
@@ -105,6 +125,7 @@ def update(job: Job, shape: Shape, bandwidth: float) -> float:
     if trainer.offload is not Offload.none:
         adam = trained / shards * (28 / 50e9 + 8 / HOST_LINK)  # on the host, at 50 GB/s
     reduced = sent(job, shape, count) / job.device.link if job.ranks > 1 else 0.0
+    reduced += (3 if job.recipe.model.gradient_checkpointing else 2) * exchanged(job, shape)
     # The output layer is recomputed chunk by chunk, and its backward pass is two products more.
     return passes / peak(job) + 4 * head(job, shape) + count * adam + reduced
 
@@ -112,7 +133,7 @@ def update(job: Job, shape: Shape, bandwidth: float) -> float:
 def sent(job: Job, shape: Shape, updates: int) -> float:
     """Bytes that a rank sends in a step: gradients in fp32, and weights where ranks have parts of them."""
     stage, gradients = job.recipe.trainer.zero_stage, SUM * shape.trained
-    micro = max(float(updates), job.row_tokens / job.micro_tokens)
+    micro = max(float(updates), job.row_tokens / job.piece_tokens)
     if stage == 3:
         return micro * (gradients + 2 * job.width * shape.parameters)
     if stage == 2:
@@ -121,21 +142,34 @@ def sent(job: Job, shape: Shape, updates: int) -> float:
 
 
 def rollout(job: Job, bandwidth: float) -> float:
-    """Prefill once per prompt, then decoding: what the engine holds at once reads all weights per token."""
+    """Prefill once per prompt, then decoding: what the engine holds at once reads all weights per token.
+
+    Ranks with one engine have all their sequences in it, and an n-th of its work each.
+    """
+    if job.elsewhere:
+        job = as_servers(job)
     batch, shape, width = job.rl.batch, job.plain, job.engine_width
     rounds = 1 / job.kept if job.rl.algorithm.filter.drops else 1.0
-    sequences = job.sequences * rounds
-    speed = MFU * operations(job, job.engine_width == 4)
+    sequences = job.sequences * job.split * rounds
+    speed = MFU * operations(job, job.engine_width == 4) * job.split
     prefill = sequences / batch.group_size * job.prompt * 2 * shape.active / speed
     length = job.prompt + job.response
     fitting = (memory_of(job).cache_tokens or 0) / max(length, 1)
     at_once = max(1.0, min(job.decoded, fitting))
-    cache = (job.prompt + job.response / 2) * shape.kv_numbers * width
+    cache = (job.prompt + job.response / 2) * job.cache_token
 
     def token(rows: float) -> float:
         """Seconds of one decoding step of `rows` sequences."""
-        read = (shape.active * width + rows * cache) / (bandwidth * BANDWIDTH)
-        return max(read, rows * 2 * shape.active / speed) + ENGINE_STEP_S
+        read = (shape.active * width / job.split + rows * cache) / (bandwidth * BANDWIDTH)
+        return max(read, rows * 2 * shape.active / speed) + ENGINE_STEP_S + summed(job, rows)
 
     tail = max(0.0, job.rl.rollout.max_tokens - job.response)  # the longest response decodes on, alone
     return prefill + sequences * job.response / at_once * token(at_once) + tail * token(1)
+
+
+def summed(job: Job, rows: float) -> float:
+    """Seconds of a decoding step in which ranks with one engine add up what each has of a layer's output."""
+    if job.split == 1:
+        return 0.0
+    sent = 2 * (1 - 1 / job.split) * rows * job.plain.hidden * job.engine_width
+    return 2 * job.plain.layers * (sent / job.device.link + SUM_S)

@@ -56,7 +56,7 @@ def gradients(job: Job, shape: Shape) -> list[Item]:
         whole = 0
     updates = 1 if job.sft else job.rl.batch.updates_per_step
     # In fp32 ZeRO-2 adds those of a micro-batch to the sum of the ones before; in bf16 as they are reduced.
-    summed = stage == 2 and precise and job.micro_tokens < job.sequences * job.longest / updates
+    summed = stage == 2 and precise and job.piece_tokens < job.sequences * job.longest / updates
     own = trained / (job.ranks if stage >= 1 else 1)
     flat = SUM * (min(own, SUB_GROUP) if stage == 3 else own)
     if offloaded or stage == 0 or (stage == 2 and not precise):  # there they are flat already
@@ -81,7 +81,7 @@ def buckets(job: Job, filled: float) -> dict[str, float]:
 
 def passes(job: Job) -> list[Item]:
     """What forward and backward hold of one micro-batch; the critic's comes after the policy's."""
-    tokens, width, settings = job.micro_tokens, job.width, job.recipe.model
+    tokens, width, settings = job.piece_tokens, job.width, job.recipe.model
     saved = activations.kept(
         job.policy,
         width,
@@ -89,6 +89,7 @@ def passes(job: Job) -> list[Item]:
         attention=job.attention,
         row=job.longest,
         checkpointing=settings.gradient_checkpointing,
+        together=job.together,
     )
     brief = activations.passing(job.policy, width, tokens)
     scored = not job.sft or job.recipe.eval.source is not None  # type: ignore[union-attr]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from rlvr_cli.rollout.engine import Engine, Generator, Request, Sampling, SyncError
-from rlvr_cli.schema import Rollout, RolloutEngine
+from rlvr_cli.schema import Placement, Rollout, RolloutEngine
 
 __all__ = ["Engine", "Generator", "Request", "Sampling", "SyncError", "make_engine"]
 
@@ -13,7 +13,11 @@ __all__ = ["Engine", "Generator", "Request", "Sampling", "SyncError", "make_engi
 def make_engine(
     rollout: Rollout, *, path: str, tokenizer: Any, eos: list[int], seed: int, **model: Any
 ) -> Engine:
-    """The engine the recipe names; `model`: precision, max_model_len, revision, and so on."""
+    """The engine the recipe names, where it says; `model`: precision, max_model_len, revision, and so on."""
+    if rollout.placement is Placement.servers:
+        from rlvr_cli.rollout.servers.engine import ServersEngine
+
+        return ServersEngine(rollout, path=path, tokenizer=tokenizer, eos=eos, seed=seed, **model)
     if rollout.engine is RolloutEngine.vllm:
         from rlvr_cli.rollout.vllm import VLLMEngine
 

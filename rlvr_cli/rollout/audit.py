@@ -17,13 +17,12 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from rlvr_cli.rollout.fingerprints import Ledger, Receipt, fingerprint
+from rlvr_cli.rollout.shards import Place, Taken
 
 SAMPLED = 2**24
 """Products spent on looking into a packed weight: all columns of small ones, a few of large ones."""
 PLAIN_EXPERTS = ("TRITON", "BATCHED_TRITON")
 """Kernels of vLLM that take the experts' weights as they were loaded; others permute or pack them."""
-Place = tuple[int, tuple[int, ...], tuple[int, ...]]
-"""Part of a parameter: offset in elements, shape, strides."""
 
 
 @dataclass(slots=True)
@@ -54,22 +53,31 @@ class Audit(TorchDispatchMode):
         self._drawn: dict[tuple[int, int], Tensor] = {}
         self._slots: dict[str, Slot] = {}
         self._at: dict[int, Slot] = {}
+        self.taken: dict[str, Taken] = {}
+        """Of each tensor sent, the parts that were copied."""
+        self._sent, self._source = Taken(0), (0, 0)
         for name, parameter in model.named_parameters():
             slot = Slot(parameter.shape, parameter.dtype, int(parameter.storage_offset()))
             self._slots[name] = self._at[_storage(parameter)] = slot
 
-    def outside(self, weights: Iterable[tuple[str, Tensor]]) -> Iterator[tuple[str, Tensor]]:
+    def outside(
+        self, weights: Iterable[tuple[str, Tensor]], device: torch.device | None = None
+    ) -> Iterator[tuple[str, Tensor]]:
         """The weights, made while nothing is followed: the trainer gathers them by copies of its own."""
         iterator = iter(weights)
         while True:
             self.__exit__(None, None, None)
             try:
                 item = next(iterator, None)
+                if item is None:
+                    return
+                name, tensor = item[0], item[1].to(device=device)
             finally:
                 self.__enter__()
-            if item is None:
-                return
-            yield item
+            self._sent = Taken(tensor.numel())
+            self._source = _storage(tensor), int(tensor.storage_offset())
+            self.taken[name] = self._sent
+            yield name, tensor
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
@@ -82,6 +90,9 @@ class Audit(TorchDispatchMode):
         slot = self._at.get(_storage(target))
         if slot is None or _storage(source) == _storage(target):
             return
+        if _storage(source) == self._source[0]:
+            offset = int(source.storage_offset()) - self._source[1]
+            self._sent.places.add((offset, tuple(source.shape), source.stride()))
         place = (int(target.storage_offset()) - slot.offset, tuple(target.shape), target.stride())
         value = source.to(target.dtype).expand(target.shape)
         slot.sent[place] = fingerprint(value)
@@ -121,6 +132,7 @@ class Audit(TorchDispatchMode):
                 receipt.compared += slot.copied
             elif not self._is_packed(module, name, slot, receipt):
                 receipt.untold[name] = slot.copied
+        receipt.taken = self.taken
         receipt.wrong += ledger.differing()
         self._look_at_copies(modules, receipt)
 

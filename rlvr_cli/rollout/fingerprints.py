@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from rlvr_cli.rollout.shards import Taken
+
 WORDS = (torch.int64, torch.int32, torch.int16, torch.uint8)
 
 
@@ -49,6 +51,10 @@ class Receipt:
     """Parameters for which nothing was sent."""
     partial: list[str] = field(default_factory=list)
     """Parameters of which a part was not sent, padding of the vocabulary aside."""
+    taken: dict[str, Taken] = field(default_factory=dict, compare=False)
+    """Which part of each tensor sent this rank has copied."""
+    homeless: list[str] = field(default_factory=list)
+    """Layers for which adapters were sent, and which in the engine take none."""
 
 
 class Ledger:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Iterator, Sized
 from functools import partial
 from typing import Any
 
@@ -13,14 +12,17 @@ from torch import Tensor
 
 from rlvr_cli.core.heartbeat import heart
 from rlvr_cli.core.types import Completion
-from rlvr_cli.rollout.engine import CPU_SEQUENCES, Request, Sampling, SyncError, demand
+from rlvr_cli.rollout.begun import as_it_is, joined, prompt_of, stamps
+from rlvr_cli.rollout.engine import CPU_SEQUENCES, OnOneRank, Request, Sampling, SyncError, demand, never
 from rlvr_cli.rollout.fingerprints import Ledger, Receipt, fingerprint
 from rlvr_cli.rollout.text import ResponseText
 from rlvr_cli.schema import Precision, Rollout
 
 
-class HFEngine:
+class HFEngine(OnOneRank):
     """A copy of the model, decoded with a KV cache in batches of `rollout.max_num_seqs` sequences."""
+
+    beside = False
 
     def __init__(
         self,
@@ -60,53 +62,77 @@ class HFEngine:
         self.pad = int(tokenizer.pad_token_id)
         self.max_num_seqs = rollout.max_num_seqs or CPU_SEQUENCES
         self.seed = seed
+        self.version, self.stamped = 0, rollout.max_staleness > 0
 
-    def generate(self, requests: list[Request], sampling: Sampling) -> Iterator[tuple[int, list[Completion]]]:
+    def generate(
+        self,
+        requests: list[Request],
+        sampling: Sampling,
+        enough: Callable[[], bool] = never,
+    ) -> Iterator[tuple[int, list[Completion]]]:
         # Neighbours in length are decoded together, so that little is padded.
-        ordered = sorted(requests, key=lambda r: len(r.tokens))
+        ordered = sorted(requests, key=lambda r: max(len(prompt_of(r, s)) for s in range(r.samples)))
         batch: list[Request] = []
         for request in ordered:
             if batch and sum(r.samples for r in batch) + request.samples > self.max_num_seqs:
-                yield from self._decode(batch, sampling)
+                yield from self._decode(batch, sampling, enough)
                 batch = []
             batch.append(request)
         if batch:
-            yield from self._decode(batch, sampling)
+            yield from self._decode(batch, sampling, enough)
 
     @torch.no_grad()
-    def _decode(self, requests: list[Request], sampling: Sampling) -> Iterator[tuple[int, list[Completion]]]:
-        prompts = [r.tokens for r in requests for _ in range(r.samples)]
-        # The r-th sample of a request draws from its own generator, whatever it is batched with.
+    def _decode(
+        self, requests: list[Request], sampling: Sampling, enough: Callable[[], bool]
+    ) -> Iterator[tuple[int, list[Completion]]]:
+        rows = [(r, s) for r in requests for s in range(r.samples) if r.left(sampling, s)]
+        limits = torch.tensor([r.left(sampling, s) for r, s in rows], device=self.device)
+        tokens: list[Tensor] = []
+        logprobs: list[Tensor] = []
+        waiting = {r.key: r for r in requests}
+        for chosen, log_p, alive in self._tokens(rows, sampling) if rows and not enough() else ():
+            tokens.append(chosen)
+            logprobs.append(log_p)
+            stopped = self._stopped(tokens, sampling) if sampling.stop else [False] * len(rows)
+            if all(stopped):
+                break
+            if enough is never:
+                continue
+            runs = (alive & (len(tokens) < limits)).tolist()
+            going = {r.key for (r, _), on, stop in zip(rows, runs, stopped, strict=True) if on and not stop}
+            for key in [key for key in waiting if key not in going]:
+                yield (
+                    key,
+                    self._samples(
+                        waiting.pop(key), rows, _laid(tokens, rows), _laid(logprobs, rows), sampling
+                    ),
+                )
+            if enough():
+                break
+        tokens_BT, logprobs_BT = _laid(tokens, rows), _laid(logprobs, rows)
+        for key, request in waiting.items():
+            yield key, self._samples(request, rows, tokens_BT, logprobs_BT, sampling)
+
+    def _tokens(
+        self, rows: list[tuple[Request, int]], sampling: Sampling
+    ) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        """One after the other: tokens [B] (padding after the end), their logprobs, and which rows go on."""
+        prompts = [prompt_of(r, s) for r, s in rows]
+        # Each sample draws from its own generator, whatever it is batched with.
+        seeds = [r.seed_of(s) for r, s in rows]
         generators = [
-            torch.Generator(self.device).manual_seed((r.seed + s) % 2**63) if r.seed is not None else None
-            for r in requests
-            for s in range(r.samples)
+            torch.Generator(self.device).manual_seed(seed % 2**63) if seed is not None else None
+            for seed in seeds
         ]
         width = max(len(p) for p in prompts)
-        ids = torch.full((len(prompts), width), self.pad, device=self.device)
-        mask = torch.zeros_like(ids)
+        step_ids = torch.full((len(prompts), width), self.pad, device=self.device)
+        mask = torch.zeros_like(step_ids)
         for row, prompt in enumerate(prompts):
-            ids[row, width - len(prompt) :] = torch.tensor(prompt, device=self.device)
+            step_ids[row, width - len(prompt) :] = torch.tensor(prompt, device=self.device)
             mask[row, width - len(prompt) :] = 1
-        limits = [r.limit(sampling) for r in requests for _ in range(r.samples)]
-        tokens, logprobs = self._sample(ids, mask, generators, replace(sampling, max_tokens=max(limits)))
-        completions = [
-            self._completion(t[:limit], lp, sampling)
-            for t, lp, limit in zip(tokens, logprobs, limits, strict=True)
-        ]
-        start = 0
-        for request in requests:
-            yield request.key, completions[start : start + request.samples]
-            start += request.samples
-
-    def _sample(
-        self, ids: Tensor, mask: Tensor, generators: list[torch.Generator | None], sampling: Sampling
-    ) -> tuple[Tensor, Tensor]:
-        """[B, T] tokens (padded after the end) and their logprobs."""
         positions = (mask.cumsum(1) - 1).clamp(min=0)
-        cache, step_ids, alive = None, ids, torch.ones(len(ids), dtype=torch.bool, device=self.device)
-        tokens, logprobs = [], []
-        for _ in range(sampling.max_tokens):
+        cache, alive = None, torch.ones(len(rows), dtype=torch.bool, device=self.device)
+        for _ in range(max(r.left(sampling, s) for r, s in rows)):
             heart.beat()
             out = self.model(
                 input_ids=step_ids,
@@ -118,18 +144,39 @@ class HFEngine:
             cache = out.past_key_values
             log_p = _processed(out.logits[:, -1].float(), sampling)
             chosen = _draw(log_p, generators, sampling)
-            tokens.append(torch.where(alive, chosen, self.pad))
-            logprobs.append(log_p.gather(1, chosen[:, None])[:, 0])
+            token = torch.where(alive, chosen, self.pad)
             alive = alive & ~torch.isin(chosen, self.eos)
-            if not alive.any() or (sampling.stop and self._all_stopped(tokens, sampling)):
-                break
+            yield token, log_p.gather(1, chosen[:, None])[:, 0], alive
+            if not alive.any():
+                return
             step_ids, positions = chosen[:, None], positions[:, -1:] + 1
             mask = torch.cat([mask, mask.new_ones(len(mask), 1)], 1)
-        return torch.stack(tokens, 1).cpu(), torch.stack(logprobs, 1).cpu()
 
-    def _all_stopped(self, tokens: list[Tensor], sampling: Sampling) -> bool:
+    def _samples(
+        self,
+        request: Request,
+        rows: list[tuple[Request, int]],
+        tokens_BT: Tensor,
+        logprobs_BT: Tensor,
+        sampling: Sampling,
+    ) -> list[Completion]:
+        """A request's samples as far as they are: finished, full or partial."""
+        places = {s: row for row, (r, s) in enumerate(rows) if r is request}
+        found = []
+        for sample in range(request.samples):
+            if sample not in places:
+                found.append(as_it_is(request, sample, self.text))
+                continue
+            row, left = places[sample], request.left(sampling, sample)
+            rest = self._completion(tokens_BT[row, :left], logprobs_BT[row, :left], sampling)
+            rest.partial = not rest.finished and len(rest.tokens) < left
+            found.append(joined(request, sample, rest, self.text, sampling.stop))
+        return found
+
+    def _stopped(self, tokens: list[Tensor], sampling: Sampling) -> list[bool]:
+        """Which rows have a stop string."""
         texts = [self.text(ids) for ids in torch.stack(tokens, 1).tolist()]
-        return all(any(s in text for s in sampling.stop) for text in texts)
+        return [any(s in text for s in sampling.stop) for text in texts]
 
     def _completion(self, tokens: Tensor, logprobs: Tensor, sampling: Sampling) -> Completion:
         ids = tokens.tolist()
@@ -147,9 +194,11 @@ class HFEngine:
             logprobs=logprobs[:length].numpy().astype(np.float32),
             text=self.text(ids[:length]),
             finished=ended,
+            versions=stamps(length, self.version if self.stamped else None),
         )
 
-    def load(self, weights: Iterable[tuple[str, Tensor]]) -> Receipt:
+    def load(self, weights: Iterable[tuple[str, Tensor]], version: int = 0) -> Receipt:
+        self.version = version
         own = dict(self.model.named_parameters())
         received: dict[str, list[Tensor]] = {}
         with torch.no_grad():
@@ -183,6 +232,11 @@ class HFEngine:
 
     def close(self) -> None:
         pass
+
+
+def _laid(steps: list[Tensor], rows: Sized) -> Tensor:
+    """[B, T] of T tensors [B], on the CPU."""
+    return torch.stack(steps, 1).cpu() if steps else torch.empty(len(rows), 0)
 
 
 def _fp32_linear(layer: Any, hidden: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from typing import Any
 
@@ -18,7 +18,7 @@ from torch import Tensor
 
 from rlvr_cli.core.errors import UserError, hint
 from rlvr_cli.core.types import Completion
-from rlvr_cli.rollout.engine import Request, Sampling
+from rlvr_cli.rollout.engine import OnOneRank, Request, Sampling, never
 from rlvr_cli.rollout.fingerprints import Receipt
 from rlvr_cli.rollout.text import ResponseText
 from rlvr_cli.schema import Server
@@ -27,10 +27,11 @@ ATTEMPTS = 5
 """Tries of a request that meets 429, 5xx or a broken connection, 1, 2, 4, 8 times `pause` apart."""
 
 
-class ServerEngine:
+class ServerEngine(OnOneRank):
     """`server.connections` requests at once; what fails for good ends the evaluation with one line."""
 
     path = "/completions"
+    beside = False
 
     def __init__(self, server: Server, *, model: str, tokenizer: Any, pause: float = 1.0) -> None:
         assert server.url is not None
@@ -53,7 +54,14 @@ class ServerEngine:
         if listed and self.model not in listed:
             raise UserError(f"server.model: {self.url} has no model '{self.model}'{hint(self.model, listed)}")
 
-    def generate(self, requests: list[Request], sampling: Sampling) -> Iterator[tuple[int, list[Completion]]]:
+    def generate(
+        self,
+        requests: list[Request],
+        sampling: Sampling,
+        enough: Callable[[], bool] = never,
+    ) -> Iterator[tuple[int, list[Completion]]]:
+        if enough is not never or any(request.begun for request in requests):
+            raise NotImplementedError("a server evaluates, and ends what it begins")
         got: dict[int, list[Any]] = {request.key: [None] * request.samples for request in requests}
         pool = ThreadPoolExecutor(self.connections)
         try:
@@ -156,7 +164,7 @@ class ServerEngine:
             raise UserError(f"server.url: {self.url}{path} answers HTTP {code}: {text}")
         return content
 
-    def load(self, weights: Iterable[tuple[str, Tensor]]) -> Receipt:
+    def load(self, weights: Iterable[tuple[str, Tensor]], version: int = 0) -> Receipt:
         raise NotImplementedError("a server has its own weights")
 
     def probe(self, tokens: list[int]) -> list[float]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import nullcontext, suppress
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -16,99 +17,97 @@ from vllm.sampling_params import RequestOutputKind
 from rlvr_cli.core.gpu_memory import peak
 from rlvr_cli.core.heartbeat import heart
 from rlvr_cli.core.types import Completion
-from rlvr_cli.rollout.engine import CPU_SEQUENCES, Request, Sampling, SyncError, demand
+from rlvr_cli.rollout import adapters
+from rlvr_cli.rollout.apart import Apart
+from rlvr_cli.rollout.begun import stamps
+from rlvr_cli.rollout.engine import Request, Sampling, SyncError, demand, never
 from rlvr_cli.rollout.fingerprints import Receipt
+from rlvr_cli.rollout.tensor_parallel import Ranks
 from rlvr_cli.rollout.text import ResponseText
+from rlvr_cli.rollout.vllm_arguments import vllm_arguments
 from rlvr_cli.rollout.weights import BACKEND
-from rlvr_cli.schema import Precision, Rollout
+from rlvr_cli.schema import Lora, Rollout
 
 
 class VLLMEngine:
-    """One in-process vLLM engine (tensor parallel size 1), on CPU or on this rank's GPU."""
+    """A vLLM engine in this process, on CPU or on this rank's GPU; whole, or with `rollout.tensor_parallel` a
+    part of it. `lora`: it keeps the start model, and is sent adapters of this shape."""
 
     def __init__(
         self,
         rollout: Rollout,
         *,
-        path: str,
         tokenizer: Any,
         eos: list[int],
-        seed: int,
-        precision: Precision,
-        max_model_len: int,
-        revision: str | None = None,
-        trust_remote_code: bool = False,
-        overrides: dict[str, Any] | None = None,
-        fp32_head: bool = False,
+        lora: Lora | None = None,
+        **model: Any,
     ) -> None:
+        """`model`: as `vllm_arguments` has it."""
         cuda = torch.cuda.is_available()
         several = torch.distributed.is_initialized() and torch.distributed.get_world_size() > 1
-        device: dict[str, Any] = (
-            {"gpu_memory_utilization": rollout.gpu_memory_utilization, "enable_sleep_mode": rollout.sleep}
-            if cuda
-            else {
-                "kv_cache_memory_bytes": int(rollout.kv_cache_gb * 2**30),
-                # vLLM 0.32 on CPU fails on a seeded request whose prompt is cut in two by the token budget.
-                "enable_chunked_prefill": False,
-                "max_num_batched_tokens": max(max_model_len, 8192),
-            }
-        )
         self.text = ResponseText(tokenizer, eos)
         self.eos = eos
         self.sleeps = cuda and rollout.sleep
+        self.beside = rollout.tensor_parallel == 1
+        self.version, self.stamped = 0, rollout.max_staleness > 0
         self._asleep: set[str] = set()
         self._names: frozenset[str] | None = None
+        device: dict[str, Any] = {"enable_sleep_mode": rollout.sleep} if cuda else {}
         generator_state = torch.get_rng_state()
         self.llm = LLM(
-            model=path,
-            revision=revision,
-            tokenizer_revision=revision,
-            trust_remote_code=trust_remote_code,
-            hf_overrides=(overrides or {}) | ({"head_dtype": "float32"} if fp32_head else {}),
-            dtype="float32" if precision is Precision.fp32 else "bfloat16",
-            max_model_len=max_model_len,
-            max_num_seqs=rollout.max_num_seqs or (None if cuda else CPU_SEQUENCES),
-            enforce_eager=(not cuda) if rollout.enforce_eager is None else rollout.enforce_eager,
-            # Stop strings need vLLM's own detokeniser; otherwise text is made here, from the final ids.
-            skip_tokenizer_init=not rollout.stop,
-            generation_config="vllm",
-            # Logprobs of the distribution sampled from (temperature, top_p): what the trainer must match.
-            logprobs_mode="processed_logprobs",
+            **vllm_arguments(rollout, cuda=cuda, **model),
+            **device,
+            **(adapters.arguments(lora) if lora is not None else {}),
             weight_transfer_config={"backend": BACKEND},
             worker_extension_cls="rlvr_cli.rollout.weights.WorkerExtension",
-            seed=seed % 2**31,
-            disable_log_stats=True,
+            tensor_parallel_size=rollout.tensor_parallel,
             # With several ranks each engine takes its rank's device; the default would take the first one.
             distributed_executor_backend="external_launcher" if several else None,
-            **device,
         )
         torch.set_rng_state(generator_state)  # vLLM seeds torch's global generator
         self.llm.init_weight_transfer_engine({"init_info": {}})
+        self.ranks = Ranks(rollout.tensor_parallel)
+        self.adapter = None if lora is None else adapters.Adapter(self.llm, lora)
 
-    def generate(self, requests: list[Request], sampling: Sampling) -> Iterator[tuple[int, list[Completion]]]:
+    @property
+    def share(self) -> tuple[int, int]:
+        return self.ranks.share
+
+    @property
+    def leader(self) -> bool:
+        return self.ranks.leader
+
+    def agreed(self, answer: bool) -> bool:
+        return self.ranks.agreed(answer)
+
+    def generate(
+        self,
+        requests: list[Request],
+        sampling: Sampling,
+        enough: Callable[[], bool] = never,
+    ) -> Iterator[tuple[int, list[Completion]]]:
         engine: Any = self.llm.llm_engine
+        requests, asked = self.ranks.shared(requests), self.ranks.asking(enough)
+        if self.ranks.size > 1:  # aborted requests free memory in an order that differs from rank to rank
+            self.llm.reset_prefix_cache()
+        if enough is not never or any(request.begun for request in requests):
+            apart = Apart(
+                engine=engine,
+                sampling=sampling,
+                text=self.text,
+                completion=self._completion,
+                add=partial(self._add_sample, sampling),
+            )
+            yield from apart.generate(requests, asked)
+            return
         keys = {}
         for request in requests:
-            params = SamplingParams(
-                n=request.samples,
-                temperature=sampling.temperature,
-                top_p=sampling.top_p,
-                max_tokens=request.limit(sampling),
-                seed=request.seed,
-                stop=sampling.stop or None,
-                include_stop_str_in_output=True,
-                stop_token_ids=self.eos,
-                logprobs=0 if sampling.logprobs else None,
-                flat_logprobs=sampling.logprobs,
-                detokenize=bool(sampling.stop),
-                skip_special_tokens=False,  # a stop string may be one
-                output_kind=RequestOutputKind.FINAL_ONLY,
-            )
+            params = self._params(sampling, request.samples, request.limit(sampling), request.seed)
             name = f"{request.key}"
             keys[name] = request.key
-            engine.add_request(name, {"prompt_token_ids": request.tokens}, params)
+            self._add(name, request.tokens, params)
         try:
-            while engine.has_unfinished_requests():
+            while engine.has_unfinished_requests() and not asked():
                 heart.beat()
                 for output in engine.step():
                     if output.finished:
@@ -119,16 +118,46 @@ class VLLMEngine:
                 while engine.has_unfinished_requests():
                     engine.step()
 
+    def _add(self, name: str, tokens: list[int], params: SamplingParams) -> str:
+        engine: Any = self.llm.llm_engine
+        return str(engine.add_request(name, {"prompt_token_ids": tokens}, params, lora_request=self._lora))
+
+    def _add_sample(
+        self, sampling: Sampling, name: str, tokens: list[int], request: Request, sample: int
+    ) -> str:
+        limit, seed = request.left(sampling, sample), request.seed_of(sample)
+        return self._add(name, tokens, self._params(sampling, 1, limit, seed))
+
+    def _params(self, sampling: Sampling, samples: int, max_tokens: int, seed: int | None) -> SamplingParams:
+        return SamplingParams(
+            n=samples,
+            temperature=sampling.temperature,
+            top_p=sampling.top_p,
+            max_tokens=max_tokens,
+            seed=seed,
+            stop=sampling.stop or None,
+            include_stop_str_in_output=True,
+            stop_token_ids=self.eos,
+            logprobs=0 if sampling.logprobs else None,
+            flat_logprobs=sampling.logprobs,
+            detokenize=bool(sampling.stop),
+            skip_special_tokens=False,  # a stop string may be one
+            output_kind=RequestOutputKind.FINAL_ONLY,
+        )
+
     def _completion(self, output: Any) -> Completion:
         tokens = np.asarray(output.token_ids, np.int32)
+        self.ranks.note(tokens)
         return Completion(
             tokens=tokens,
             logprobs=np.asarray(output.logprobs.logprobs if output.logprobs is not None else [], np.float32),
             text=self.text(tokens.tolist()),
             finished=output.finish_reason == "stop",
+            versions=stamps(len(tokens), self.version if self.stamped else None),
         )
 
-    def load(self, weights: Iterable[tuple[str, Tensor]]) -> Receipt:
+    def load(self, weights: Iterable[tuple[str, Tensor]], version: int = 0) -> Receipt:
+        self.version = version
         received: list[str] = []
 
         def noted() -> Iterator[tuple[str, Tensor]]:
@@ -137,15 +166,25 @@ class VLLMEngine:
                 yield name, tensor
 
         self._wake("weights")  # the cache stays away: it has room only when the trainer has none to spare
-        receipt = Receipt()
-        self.llm.start_weight_update()
-        self.llm.update_weights({"update_info": {"weights": noted(), "receipt": receipt}})
-        self.llm.finish_weight_update()
+        receipt = self._replace(noted()) if self.adapter is None else self.adapter.load(noted())
         self._check_names(received)
         demand(receipt)
+        self.ranks.demand_whole(receipt)
         if not self.llm.reset_prefix_cache():
             raise SyncError("weight sync: vLLM keeps prefixes of the old weights, as requests still run")
         return receipt
+
+    def _replace(self, weights: Iterator[tuple[str, Tensor]]) -> Receipt:
+        """All of the model's weights."""
+        receipt = Receipt()
+        self.llm.start_weight_update()
+        self.llm.update_weights({"update_info": {"weights": weights, "receipt": receipt}})
+        self.llm.finish_weight_update()
+        return receipt
+
+    @property
+    def _lora(self) -> Any:
+        return None if self.adapter is None else self.adapter.request
 
     def _check_names(self, received: list[str]) -> None:
         """vLLM keeps the old tensor, silently, for a weight it is not given."""
@@ -163,13 +202,16 @@ class VLLMEngine:
             max_tokens=1, temperature=0.0, prompt_logprobs=0, flat_logprobs=True, detokenize=False
         )
         output: Any
-        [output] = self.llm.generate(TokensPrompt(prompt_token_ids=tokens), params, use_tqdm=False)
+        [output] = self.llm.generate(
+            TokensPrompt(prompt_token_ids=tokens), params, use_tqdm=False, lora_request=self._lora
+        )
         return [float(x) for x in output.prompt_logprobs.logprobs]
 
     def sleep(self) -> None:
         if self.sleeps:
             with peak.engine_changes():
-                self.llm.sleep(level=2)  # weights are thrown away: the next sync brings new ones
+                # 2: weights are thrown away, the next sync brings new ones. A start model is not sent again.
+                self.llm.sleep(level=2 if self.adapter is None else 1)
             self._asleep = {"weights", "kv_cache"}
 
     def wake(self) -> None:

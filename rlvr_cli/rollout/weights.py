@@ -57,9 +57,7 @@ class InProcessTransfer(WeightTransferEngine[InitInfo, UpdateInfo]):
         self.updates += 1
         self.receipt, self.audit = update_info.receipt, Audit(model, seed=self.updates)
         with self.audit:
-            self.loaded = model.load_weights(
-                (name, tensor.to(self.device)) for name, tensor in self.audit.outside(weights)
-            )
+            self.loaded = model.load_weights(self.audit.outside(weights, self.device))
 
     def finish_weight_update(self) -> None:
         finalize_layerwise_reload(self.model, self.model_config)

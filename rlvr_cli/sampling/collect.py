@@ -64,6 +64,8 @@ def collect(
 ) -> list[Group]:
     """Sample and verify `prompts` ((index, problem) pairs) on this rank; groups come back in their order.
 
+    None do where the rank only helps another one to sample them.
+
     `weights`: verifier name -> weight in the score; `gates`: those that multiply it. `stopped` is asked
     between groups; when it answers yes the groups finished so far are returned. `finished` is called as
     each group leaves the engine; `say` is told when a verifier's server begins to be waited for.
@@ -82,6 +84,7 @@ def collect(
         engine.generate(requests, sampling),
         pool,
         prompts,
+        engine=engine,
         weights=weights,
         unscored=unscored,
         timer=timer,
@@ -95,8 +98,9 @@ def collect(
 def verified(
     generated: Iterator[tuple[int, list[Completion]]],
     pool: Pool,
-    prompts: list[tuple[int, Problem]],
+    prompts: list[tuple[int, Problem]] | dict[int, tuple[int, Problem]],
     *,
+    engine: Generator,
     weights: dict[str, float],
     unscored: Unscored,
     timer: Timer,
@@ -106,24 +110,19 @@ def verified(
     say: Callable[[str], None] = lambda text: None,
     phase: str = "rollout",
 ) -> list[Group]:
-    """Groups of what an engine yields, (place in `prompts`, completions), verified while it goes on.
+    """Groups of what `engine` yields, (place or key in `prompts`, completions), verified while it goes on.
+
 
     The wait for the engine counts as `phase`, what is left of verifying as "verify".
     """
     groups: dict[int, tuple[Group, dict[str, list[Future[Verdict]]]]] = {}
     with timer(phase):
         for key, completions in generated:
-            index, problem = prompts[key]
-            group = Group(problem=problem, index=index, completions=completions)
-            texts = [c.text for c in completions]
-            futures = {
-                name: pool.submit_group(name, texts, problem.golds, problem.extra, group)
-                for name in problem.verifiers
-            }
-            groups[key] = group, futures
+            if engine.leader:
+                groups[key] = submitted(pool, *prompts[key], completions)
+                finished(groups[key][0])
             heart.beat()
-            finished(group)
-            if stopped():
+            if engine.agreed(stopped()):
                 break
     with timer("verify"):  # what is left of it: most verdicts came in meanwhile
         missing = sum(len(each) for _, futures in groups.values() for each in futures.values())
@@ -136,6 +135,18 @@ def verified(
             ]
             score(group, weights, unscored, gates)
     return [groups[key][0] for key in sorted(groups)]
+
+
+def submitted(
+    pool: Pool, index: int, problem: Problem, completions: list[Completion]
+) -> tuple[Group, dict[str, list[Future[Verdict]]]]:
+    """A group, and the verdicts to come of each verifier."""
+    group = Group(problem=problem, index=index, completions=completions)
+    texts = [c.text for c in completions]
+    return group, {
+        name: pool.submit_group(name, texts, problem.golds, problem.extra, group)
+        for name in problem.verifiers
+    }
 
 
 def gates_of(verifiers: Mapping[str, Any]) -> list[str]:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from rlvr_cli.core import distributed
-from rlvr_cli.engine.model import eos_ids, load_tokenizer
+from rlvr_cli.core.errors import UserError
+from rlvr_cli.engine.model import eos_ids, load_config, load_tokenizer, uneven
 from rlvr_cli.engine.tiny import make_tiny
 from rlvr_cli.rollout import Engine, make_engine
-from rlvr_cli.schema import Model, Precision, Rollout, Server
+from rlvr_cli.schema import Model, Placement, Precision, Rollout, RolloutLora, Server
 
 TINY = "builtin:tiny"
 
@@ -31,22 +33,47 @@ def default_precision() -> Precision:
     return Precision.bf16 if distributed.device().type == "cuda" else Precision.fp32
 
 
+def check_even(rollout: Rollout, model: Model) -> None:
+    """UserError where the model does not divide into the `rollout.tensor_parallel` parts of an engine."""
+    size = rollout.tensor_parallel
+    if size > 1 and (what := uneven(load_config(model), size)):
+        raise UserError(
+            f"rollout.tensor_parallel is {size}, and '{model.path}' has {what}, which so many cannot share "
+            "evenly; set another rollout.tensor_parallel"
+        )
+
+
 def start_engine(
-    rollout: Rollout, model: Model, tokenizer: Any, seed: int, precision: Precision, positions: int
+    rollout: Rollout,
+    model: Model,
+    tokenizer: Any,
+    seed: int,
+    precision: Precision,
+    positions: int,
+    out: Path = Path(),
+    event: Callable[[str, str], object] = lambda kind, text: None,
 ) -> Engine:
-    """This rank's rollout engine, with room for `positions` tokens of prompt and response."""
+    """This rank's rollout engine, with room for `positions` tokens of prompt and response.
+
+    Servers leave their logs in `out`, and `event` is told what happens to them.
+    """
+    more: dict[str, Any] = {"lora": model.lora} if rollout.lora is RolloutLora.adapter else {}
+    if rollout.placement is Placement.servers:
+        more = {"out": out, "event": event}
+    check_even(rollout, model)
     return make_engine(
         rollout,
         path=model.path,
         tokenizer=tokenizer,
         eos=eos_ids(model.path, tokenizer),
-        seed=seed + distributed.rank(),
+        seed=seed + distributed.rank() // rollout.tensor_parallel,
         precision=precision,
         max_model_len=positions,
         revision=model.revision,
         trust_remote_code=model.trust_remote_code,
         overrides=model.overrides,
         fp32_head=model.fp32_head,
+        **more,
     )
 
 

@@ -14,6 +14,8 @@ from rlvr_cli.schema.data import Chat, Hygiene, Source, VerifiersBy
 from rlvr_cli.schema.difficulty import Difficulty, DifficultyWeight, Unprofiled
 from rlvr_cli.schema.evaluation import Bench, Eval
 from rlvr_cli.schema.model import Lora, Model, Precision, TinyModel
+from rlvr_cli.schema.overlap import OnUpdate, Overlap, TooOld
+from rlvr_cli.schema.placement import Placement, Servers
 from rlvr_cli.schema.profile import ProfileRecipe
 from rlvr_cli.schema.recipes import (
     SFT,
@@ -28,7 +30,7 @@ from rlvr_cli.schema.recipes import (
     Stage,
     VerifyRecipe,
 )
-from rlvr_cli.schema.sampling import Batch, Rollout, RolloutEngine, Unscored, Verification
+from rlvr_cli.schema.sampling import Batch, Rollout, RolloutEngine, RolloutLora, Unscored, Verification
 from rlvr_cli.schema.training import (
     Checkpoint,
     Critic,
@@ -74,6 +76,9 @@ __all__ = [
     "Model",
     "NonFinite",
     "Offload",
+    "OnUpdate",
+    "Overlap",
+    "Placement",
     "Precision",
     "Preflight",
     "ProfileRecipe",
@@ -81,6 +86,7 @@ __all__ = [
     "Resume",
     "Rollout",
     "RolloutEngine",
+    "RolloutLora",
     "SFTBatch",
     "SFTEval",
     "SFTRecipe",
@@ -88,9 +94,11 @@ __all__ = [
     "Schedule",
     "Server",
     "ServerApi",
+    "Servers",
     "Source",
     "Stage",
     "TinyModel",
+    "TooOld",
     "Tracker",
     "Trainer",
     "Unprofiled",

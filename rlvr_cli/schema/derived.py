@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rlvr_cli.schema import EvalRecipe, Recipe, Schedule, SFTRecipe, Trainer
+from rlvr_cli.schema import EvalRecipe, Placement, Recipe, Schedule, SFTRecipe, Trainer
 from rlvr_cli.schema.stages import describe, stages_of
 
 
@@ -14,12 +14,13 @@ def derive(recipe: Recipe | SFTRecipe | EvalRecipe) -> dict[str, str]:
             for name, bench in recipe.benches.items()
         }
     numbers = _rl(recipe) if isinstance(recipe, Recipe) else _sft(recipe)
-    ranks = recipe.trainer.ranks
-    return numbers | {
-        "learning rate": _learning_rate(recipe.trainer),
-        "ranks": str(ranks) if ranks else "one per GPU, or 1 without",
-        "run directory": recipe.out,
-    }
+    ranks, shared = recipe.trainer.ranks, recipe.trainer.sequence_parallel
+    return (
+        numbers
+        | {"learning rate": _learning_rate(recipe.trainer)}
+        | ({"each micro-batch": f"on {shared} ranks together"} if shared > 1 else {})
+        | {"ranks": str(ranks) if ranks else "one per GPU, or 1 without", "run directory": recipe.out}
+    )
 
 
 def needs_old_logprobs(recipe: Recipe) -> bool:
@@ -47,7 +48,9 @@ def _rl(recipe: Recipe) -> dict[str, str]:
         "updates": f"{steps:,} steps x {batch.updates_per_step} = {steps * batch.updates_per_step:,}",
         "prompts trained on": f"{prompts:,}, repeats included",
         "tokens per step": f"at most {response_tokens:,} generated, {training_tokens:,} trained",
+        **_servers(recipe),
         **_states(recipe),
+        **_ahead(recipe),
         **_stages(recipe),
         **_renewals(recipe),
         **_critic(recipe),
@@ -70,6 +73,18 @@ def _tokens(recipe: Recipe) -> tuple[int, int]:
     return samples * response, samples * (recipe.rollout.max_prompt_tokens + response)
 
 
+def _servers(recipe: Recipe) -> dict[str, str]:
+    """Where samples come from, unless it is the ranks themselves."""
+    rollout = recipe.rollout
+    if rollout.placement is Placement.in_process:
+        return {}
+    if rollout.servers.urls:
+        return {"rollout servers": ", ".join(rollout.servers.urls)}
+    width = rollout.tensor_parallel
+    gpus = f", of {width} GPUs each" if width > 1 else ""
+    return {"rollout servers": f"{rollout.servers.started(width)} on each machine{gpus}, beside the ranks"}
+
+
 def _states(recipe: Recipe) -> dict[str, str]:
     """What advantage=segment samples besides: how much depends on the responses."""
     rule = recipe.algorithm.advantage
@@ -77,6 +92,16 @@ def _states(recipe: Recipe) -> dict[str, str]:
         return {}
     per = f"every {rule.interval} tokens below a probability of {rule.rho:g}"
     return {"values of states": f"{rule.samples} continuations for {per}, generated besides"}
+
+
+def _ahead(recipe: Recipe) -> dict[str, str]:
+    """How far sampling may run ahead of training."""
+    steps, prompts = recipe.rollout.max_staleness, recipe.batch.prompts_per_step
+    if not steps:
+        return {}
+    most = f"at most {(steps + 1) * prompts:,} prompts in flight"
+    how = f"{recipe.rollout.overlap.value} updates"
+    return {"sampled ahead": f"up to {steps} step{'s' if steps > 1 else ''}, {how}: {most}"}
 
 
 def _stages(recipe: Recipe) -> dict[str, str]:

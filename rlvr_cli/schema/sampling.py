@@ -6,11 +6,18 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 from rlvr_cli.schema.model import Precision
+from rlvr_cli.schema.overlap import OnUpdate, Overlap, TooOld, check_overlap
+from rlvr_cli.schema.placement import Placement, Servers
 
 
 class RolloutEngine(Enum):
     vllm = "vllm"
     hf = "hf"
+
+
+class RolloutLora(Enum):
+    merged = "merged"
+    adapter = "adapter"
 
 
 class Unscored(Enum):
@@ -49,6 +56,10 @@ class Rollout:
 
     engine: RolloutEngine = RolloutEngine.vllm
     """vllm, or hf: plain transformers, slow and everywhere."""
+    placement: Placement = Placement.in_process
+    """in_process: an engine in each rank; servers: vLLM in processes of its own, on GPUs of its own."""
+    servers: Servers = field(default_factory=Servers)
+    """The servers, where `placement` is servers."""
     temperature: float = 1.0
     """Of sampling; the trainer divides its logits by the same."""
     top_p: float = 1.0
@@ -75,12 +86,30 @@ class Rollout:
     """On GPUs, free the engine's memory while the trainer works."""
     dtype: Precision | None = None
     """Weights in the engine; null: the trainer's precision."""
+    tensor_parallel: int = 1
+    """GPUs that one engine of vLLM is split over. In process as many ranks run it together, and the number of
+    ranks is a multiple of it (docs/placements.md)."""
+    lora: RolloutLora = RolloutLora.merged
+    """Of a run that trains `model.lora`. merged: the engine is sent whole weights, with the adapters in them.
+    adapter: it keeps the start model and is sent the adapters alone (docs/placements.md)."""
     seeded: bool = True
     """A seed per sample, so that a rollout repeats whatever it is batched with."""
     probe_tolerance: float | None = None
     """Largest mean |logprob difference| of engine and trainer on prompts of the run, at start and after each
     sync. null: at start 1e-4 in fp32 (5e-3 on GPUs) and 0.3 in bf16, later 3 times what was found at start,
     but at least 1e-4 (5e-3) and 0.02."""
+    max_staleness: int = 0
+    """Steps by which the weights that sampled a token may lie behind those it trains. 0: a step samples, then
+    trains; above, prompts are begun ahead (docs/overlap.md)."""
+    overlap: Overlap = Overlap.between
+    """between: a step ends its sampling with the first groups that suffice, the rest goes on in the next;
+    beside: a thread samples while the trainer works."""
+    on_update: OnUpdate = OnUpdate.recompute
+    """Beside, what runs when new weights come: recompute (stop, go on under these), or finish first."""
+    too_old: TooOld = TooOld.wait
+    """A group that would get older than max_staleness: wait for it, or drop and count it."""
+    max_concurrent: int | None = None
+    """Prompts begun and unfinished at once, over all ranks; null: as many as max_staleness allows."""
 
     def __post_init__(self) -> None:
         if self.temperature <= 0:
@@ -93,6 +122,25 @@ class Rollout:
             raise ValueError(f"rollout.max_tokens is {self.max_tokens}; it must be at least 1")
         if self.oversample < 1:
             raise ValueError(f"rollout.oversample is {self.oversample}; it must be at least 1")
+        self._check_vllm()
+        check_overlap(self)
+
+    def _check_vllm(self) -> None:
+        """What only vLLM has, and what it needs."""
+        if self.tensor_parallel < 1:
+            raise ValueError(f"rollout.tensor_parallel is {self.tensor_parallel}; it must be at least 1")
+        if self.engine is RolloutEngine.hf:
+            for name in ("tensor_parallel", "lora"):
+                if getattr(self, name) not in (1, RolloutLora.merged):
+                    raise ValueError(
+                        f"rollout.{name} is for vLLM, and rollout.engine is hf; leave it out, or choose "
+                        "rollout=vllm"
+                    )
+        if self.tensor_parallel > 1 and not self.seeded:
+            raise ValueError(
+                "rollout.seeded=false does not go with rollout.tensor_parallel: ranks with one engine must "
+                "draw the same; leave one of the two out"
+            )
 
 
 @dataclass(kw_only=True)

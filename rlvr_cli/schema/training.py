@@ -58,6 +58,9 @@ class Trainer:
     `rollout.gpu_memory_utilization`, for two trips over the bus a step."""
     kernels: Kernels = Kernels.plain
     """liger: fused norms, rotations, feed-forward layers; on CUDA with `pip install rlvr[liger]`."""
+    sequence_parallel: int = 1
+    """Neighbouring ranks that share each micro-batch (DeepSpeed Ulysses): every one has a part of its tokens,
+    and of activations and logits. Divides the ranks and the model's attention heads."""
     ranks: int | None = None
     """Processes on this machine; null: one per GPU, or 1 without GPUs. Ignored under torchrun or Slurm."""
 
@@ -82,6 +85,21 @@ class Trainer:
             )
         if self.ranks is not None and self.ranks < 1:
             raise ValueError(f"trainer.ranks is {self.ranks}; it must be at least 1")
+        if self.sequence_parallel < 1:
+            raise ValueError(f"trainer.sequence_parallel is {self.sequence_parallel}; it must be at least 1")
+        if self.ranks is not None and (why := self.no_groups(self.ranks)):
+            raise ValueError(why)
+
+    def no_groups(self, ranks: int) -> str | None:
+        """Why so many ranks cannot be divided into groups of `sequence_parallel`; None where they can."""
+        size = self.sequence_parallel
+        if ranks % size == 0:
+            return None
+        shown, other = (f"{ranks} ranks", f"a divisor of {ranks}") if ranks > 1 else ("1 rank", "1")
+        return (
+            f"trainer.sequence_parallel is {size}, and {shown} cannot be divided into groups of {size}; "
+            f"set it to {other}, or start a multiple of {size} ranks"
+        )
 
 
 @dataclass(kw_only=True)

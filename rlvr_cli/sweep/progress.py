@@ -77,7 +77,7 @@ def progress(out: Path, steps: int, seconds: float) -> str:
 
 def result(out: Path) -> str:
     """`reward 0.11 -> 0.42  addition 25.0% -> 61.2%`: means over the first and last tenth of the steps,
-    and both ends of a bench."""
+    and both ends of a bench; one number where there is only one."""
     path = out / "metrics.jsonl"
     rows = _rows(path.read_bytes()) if path.is_file() else []
     parts = []
@@ -86,13 +86,14 @@ def result(out: Path) -> str:
         tenth = max(len(values) // 10, 1)
         if values:
             first, last = sum(values[:tenth]) / tenth, sum(values[-tenth:]) / tenth
-            parts.append(f"{name} {first:.3g} -> {last:.3g}")
+            parts.append(f"{name} {first:.3g}" + (f" -> {last:.3g}" if len(values) > 1 else ""))
     benches: dict[str, list[float]] = {}
     for row in rows:
         for key, value in row.items():
             if key.startswith(f"eval/{row.get('bench')}/avg@") and value is not None:
                 benches.setdefault(row["bench"], []).append(value)
-    parts += [f"{bench} {found[0]:.1%} -> {found[-1]:.1%}" for bench, found in benches.items()]
+    for bench, found in benches.items():
+        parts.append(f"{bench} {found[0]:.1%}" + (f" -> {found[-1]:.1%}" if len(found) > 1 else ""))
     return "  ".join(parts)
 
 

@@ -17,6 +17,7 @@ from rlvr_cli.tracking.journal import read_metrics
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure, SubFigure
+    from matplotlib.ticker import Locator
 
 Rows = list[dict[str, Any]]
 Floats = NDArray[np.float64]
@@ -248,12 +249,18 @@ def blocks(parts: Callable[[Sequence[SubFigure]], None], count: int, size: tuple
     return _png(draw, (size[0], size[1] * count))
 
 
+def step_ticks() -> Locator:
+    """Whole steps, also where there is one alone."""
+    from matplotlib.ticker import MaxNLocator
+
+    return MaxNLocator(integer=True, nbins=8, min_n_ticks=1)
+
+
 def _png(draw: Callable[[Figure], None], size: tuple[float, float]) -> bytes:
     import matplotlib
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
     from matplotlib.layout_engine import ConstrainedLayoutEngine
-    from matplotlib.ticker import MaxNLocator
 
     with matplotlib.rc_context(STYLE):
         # A Figure of its own instead of pyplot's: no display, no state left in the process.
@@ -263,7 +270,7 @@ def _png(draw: Callable[[Figure], None], size: tuple[float, float]) -> bytes:
         draw(made)
         for each in made.axes:
             each.margins(x=0.02)
-            each.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=8))
+            each.xaxis.set_major_locator(step_ticks())
         image = io.BytesIO()
         made.savefig(image, format="png")
     return image.getvalue()

@@ -55,8 +55,8 @@ class RolloutRecords:
         """Write a step's groups; every sequence has one entry per group, NaN becomes null.
 
         `advantages` is None when there are none; `versions` counts the weight updates of the policy
-        that sampled the group. With `tokens`, `notes` adds lists of one number a token by name: index of
-        a group -> its samples.
+        that sampled the group, where its completions do not say so themselves. With `tokens`, `notes` adds
+        lists of one number a token by name: index of a group -> its samples.
         """
         missing = [[None] * len(group.completions) for group in groups]
         parts = zip(groups, rewards, advantages or missing, kept, versions, strict=True)
@@ -110,10 +110,20 @@ class RolloutRecords:
                 "policy_version": version,
             } | self._more(group, sample)
 
+    def _versions(self, completion: Completion) -> dict[str, Any]:
+        """Of a sample that may have been begun before its step: of oldest and newest token, or of each."""
+        if not len(completion.versions):
+            return {}
+        oldest, newest = int(completion.versions.min()), int(completion.versions.max())
+        each = {"versions": completion.versions.tolist()} if self._tokens else {}
+        return {"policy_version": oldest, "newest_version": newest} | each
+
     def _more(self, group: Group, sample: int) -> dict[str, Any]:
         """What only some rows have: a second verifier's verdict, tokens."""
         audited = {"audit": _verdict_row(group.audits[sample])} if sample in group.audits else {}
-        return audited | (_token_row(group, group.completions[sample]) if self._tokens else {})
+        completion = group.completions[sample]
+        more = audited | self._versions(completion)
+        return more | (_token_row(group, completion) if self._tokens else {})
 
 
 def _files(folder: Path) -> list[tuple[int, int, Path]]:

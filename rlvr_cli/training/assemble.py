@@ -21,7 +21,7 @@ from rlvr_cli.engine.reference import Reference
 from rlvr_cli.engine.trainer import Trainer
 from rlvr_cli.evaluation.bench import verifier_key, with_stops
 from rlvr_cli.rollout import Sampling
-from rlvr_cli.sampling.start_model import local_model, start_engine
+from rlvr_cli.sampling.start_model import check_even, local_model, start_engine
 from rlvr_cli.sampling.user_functions import first_asked, introduced, print_into, surroundings
 from rlvr_cli.schema import Model, Precision, Recipe
 from rlvr_cli.schema.derived import needs_old_logprobs
@@ -30,6 +30,7 @@ from rlvr_cli.schema.stages import stages_of
 from rlvr_cli.tracking import RolloutRecords, Timer, Tracker
 from rlvr_cli.tracking.journal import jsonable
 from rlvr_cli.tracking.null_tracker import NullTracker
+from rlvr_cli.training.ahead import Ahead
 from rlvr_cli.training.diagnose import make_watch
 from rlvr_cli.training.parts import Parts
 from rlvr_cli.training.problems import load_problems
@@ -58,6 +59,7 @@ def assemble(recipe: Recipe, tracker: Tracker | NullTracker) -> Parts:
     model = local_model(recipe.model, out, recipe.seed)
     tokenizer = load_tokenizer(model)
     room = positions_needed(recipe, model)
+    check_even(recipe.rollout, model)
     sampler = load_problems(recipe, tokenizer, tracker)
     stages = stages_of(recipe)
     for stage in stages:
@@ -77,7 +79,7 @@ def assemble(recipe: Recipe, tracker: Tracker | NullTracker) -> Parts:
     rollout = with_stops(recipe.rollout, recipe.eval.benches)
     probe = probe_tokens(sampler, recipe.rollout)
     expected = rest(recipe.trainer, trainer, (critic, reference), probe)  # the engine takes what is free
-    engine = start_engine(rollout, model, tokenizer, recipe.seed, precision, room)
+    engine = start_engine(rollout, model, tokenizer, recipe.seed, precision, room, out, tracker.event)
     pool = make_pool(recipe, tokenizer, sampler, tracker)
     parts = Parts(
         recipe=stages[0],
@@ -101,6 +103,7 @@ def assemble(recipe: Recipe, tracker: Tracker | NullTracker) -> Parts:
         probe_tokens=probe,
         expected=expected,
         watch=make_watch(stages),
+        ahead=Ahead(rollout, engine, tracker) if rollout.max_staleness else None,
     )
     warn(recipe, tracker)
     for line in repeats(sampler, recipe.batch.prompts_per_step):
@@ -179,7 +182,7 @@ def warn(recipe: Recipe, tracker: Tracker | NullTracker) -> None:
             "rollout.top_p is below 1: samples come from the renormalised nucleus, the trainer's logprobs "
             "are of the whole distribution; algorithm/mismatch=truncate corrects for that",
         )
-    found = [*doubts(recipe.algorithm, recipe.batch.updates_per_step)]
+    found = [*doubts(recipe.algorithm, recipe.batch.updates_per_step, recipe.rollout.max_staleness)]
     if Precision.bf16 in (recipe.trainer.precision, engine_precision(recipe)):
         longest = max(stage.rollout.max_tokens for stage in stages_of(recipe))
         updates = recipe.batch.updates_per_step

@@ -103,12 +103,14 @@ def put_back(sampler: Sampler, start: tuple[Any, Any]) -> None:
 
 
 def collect_share(parts: Parts, prompts: list[tuple[int, Any]], recipe: Recipe) -> list[Group]:
-    """This rank's share of the prompts, sampled and verified as `recipe` says."""
+    """This rank's share of the prompts, sampled and verified as `recipe` says; none where it only helps with
+    that of another."""
+    number, engines = parts.engine.share
     audit = Audit(parts.pool, recipe.diagnosis, recipe.seed)
     groups = collect(
         parts.engine,
         parts.pool,
-        prompts[distributed.rank() :: distributed.world_size()],
+        prompts[number::engines],
         samples=recipe.batch.group_size,
         sampling=parts.sampling,
         seed=recipe.seed if recipe.rollout.seeded else None,

@@ -28,6 +28,7 @@ from rlvr_cli.training.parts import Parts
 from rlvr_cli.training.record import record, record_unjudged
 from rlvr_cli.training.resets import renew_reference
 from rlvr_cli.training.resume import save
+from rlvr_cli.training.sample_ahead import sample_ahead
 from rlvr_cli.training.stage_changes import enter_stage
 from rlvr_cli.training.stop import Interrupted
 from rlvr_cli.training.token_records import noted
@@ -74,7 +75,8 @@ def train_step(parts: Parts) -> None:
     """Sample, verify, filter, estimate advantages, update, sync, record."""
     algorithm, step, timer = parts.recipe.algorithm, parts.step, parts.timer
 
-    rollouts = sample_groups(parts, step)
+    ahead = parts.ahead
+    rollouts = sample_groups(parts, step) if ahead is None else sample_ahead(parts, ahead, step)
     parts.engine.sleep()
     if rollouts.unjudged is not None:
         record_unjudged(parts, rollouts)
@@ -99,9 +101,9 @@ def train_step(parts: Parts) -> None:
     algorithm.reweight.observe(mean(x for g in rollouts.sampled for x in g.first_scores))
     algorithm.entropy.observe(mean(u["entropy"] for u in updates))
 
+    parts.step += 1
     with timer("sync"):
         sync(parts)
-    parts.step += 1
     record(parts, rollouts, batches, updates, lr, critic_updates)
     renew_reference(parts, mean(u.get("ref_kl", 0.0) for u in updates))
 

@@ -19,6 +19,7 @@ from rlvr_cli.rollout import Engine, Sampling
 from rlvr_cli.schema import Recipe
 from rlvr_cli.tracking import RolloutRecords, Timer, Tracker
 from rlvr_cli.tracking.null_tracker import NullTracker
+from rlvr_cli.training.ahead import Ahead
 from rlvr_cli.training.stop import Stop
 from rlvr_cli.verifiers.pool import Pool
 
@@ -59,6 +60,8 @@ class Parts:
     start_gap: float = 0.0
     """Mean |logprob difference| of engine and trainer on the start model."""
     told_of_sync: bool = False
+    ahead: Ahead | None = None
+    """What is in flight where `rollout.max_staleness` is above 0; a checkpoint holds it too."""
     expected: np.ndarray | None = None
     """Logprobs of the probe by a trainer that went to sleep then (training/rest.py); None: it does not."""
     step: int = 0
@@ -94,6 +97,8 @@ class Parts:
         return self
 
     def __exit__(self, *details: object) -> None:
+        if self.ahead is not None:
+            self.ahead.close()
         self.checkpoints.close()
         self.pool.close()
         self.engine.close()

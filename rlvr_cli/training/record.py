@@ -15,6 +15,7 @@ from rlvr_cli.training.difficulty import pace_metrics
 from rlvr_cli.training.dynamic_sampling import Rollouts
 from rlvr_cli.training.parts import Parts
 from rlvr_cli.training.second_verifier import audit_metrics
+from rlvr_cli.training.staleness import staleness_metrics
 from rlvr_cli.training.token_records import token_notes
 from rlvr_cli.training.unjudged import NoVerdict, tell_missing
 
@@ -72,6 +73,7 @@ def record(
         | pace_metrics(parts.sampler)
         | {"actor/trained_token_fraction": kept_tokens / max(1, all_tokens)}
         | {"actor/idle_token_fraction": idle_tokens / max(1, all_tokens)}
+        | staleness_metrics(parts.ahead, rollouts.mine, kept, parts.step - 1)
         | metrics.speed_metrics(rollouts.sampled, trained, parts.trainer.parameters, timing)
         | timing
     )
@@ -82,6 +84,8 @@ def record(
     parts.checkpoints.poll()
     if rollouts.unjudged is None:
         warn_of_missing_groups(parts, rollouts)
+        if parts.ahead is not None:  # now, so that a checkpoint of this step knows it
+            parts.ahead.drop_too_old(parts.step)
 
 
 def disputed_rows(mine: list[Group]) -> list[dict[str, Any]]:
@@ -114,14 +118,14 @@ def record_unjudged(parts: Parts, rollouts: Rollouts) -> NoReturn:
 
 
 def stage_metrics(parts: Parts) -> dict[str, float]:
-    """Where a long run stands: its stage, and the age of the reference and optimizer this step used."""
+    """Where a long run stands: its stage, the age of reference and optimizer in this step, its servers."""
     finished = parts.step - 1
     out = {"stage/number": float(parts.state["stage"])} if len(parts.stages) > 1 else {}
     if parts.reference is not None:
         out["reference/age"] = float(finished - parts.state["last_reset"])
     if parts.state["fresh_optimizer"]:
         out["actor/optimizer_age"] = float(finished - parts.state["fresh_optimizer"])
-    return out
+    return out | getattr(parts.engine, "measures", dict)()  # of an engine that has servers
 
 
 def warn_of_missing_groups(parts: Parts, rollouts: Rollouts) -> None:

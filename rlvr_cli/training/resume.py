@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from rlvr_cli.checkpoints.checkpoint import flights_file
 from rlvr_cli.checkpoints.recipe_changes import differences
 from rlvr_cli.core import distributed, rng
 from rlvr_cli.core.heartbeat import heart
 from rlvr_cli.schema import Recipe
+from rlvr_cli.training.ahead import demand_ahead
 from rlvr_cli.training.diagnose import recalled
 from rlvr_cli.training.parts import Parts
 from rlvr_cli.training.stage_changes import take_values
@@ -34,6 +36,7 @@ def restore(parts: Parts) -> None:
     parts.state["stage"] = min(parts.state["stage"], len(parts.stages) - 1)
     take_values(parts, parts.state["stage"])
     parts.sampler.load(state["sampler"], adopt=bool(changed))
+    restore_flights(parts, step, changed)
     fresh = load_axes(parts.recipe.algorithm, state)
     parts.tracker.resume_at(step)
     parts.watch = recalled(parts.stages, parts.out)
@@ -42,6 +45,17 @@ def restore(parts: Parts) -> None:
     if fresh:
         parts.tracker.event("warning", f"another option than before, without its history: {', '.join(fresh)}")
     parts.checkpoints.load_rng(step, parts.stages[0].seed)
+
+
+def restore_flights(parts: Parts, step: int, changed: list[str]) -> None:
+    """Prompts that were in flight go on where they were; after a `changed` recipe they begin anew."""
+    saved = parts.checkpoints.flights(step)
+    if parts.ahead is None:
+        demand_ahead(saved, step)
+        return
+    parts.ahead.load(saved, parts.sampler, parts.engine)
+    if changed:
+        parts.ahead.begin_anew("the recipe changed")
 
 
 def load_axes(algorithm: Any, state: dict[str, Any]) -> list[str]:
@@ -61,6 +75,7 @@ def save(parts: Parts, *, last: bool = False) -> None:
 
     Training may go on while it is written, unless it is the `last`.
     """
+    flights = {} if parts.ahead is None else flights_file(distributed.rank(), parts.ahead.state())
     algorithm = parts.recipe.algorithm
     stateful = {a: getattr(algorithm, a) for a in STATEFUL if hasattr(getattr(algorithm, a), "state")}
     state = {
@@ -69,7 +84,9 @@ def save(parts: Parts, *, last: bool = False) -> None:
         "algorithm": {axis: part.state() for axis, part in stateful.items()},
     }
     with parts.timer("checkpoint"), trainer_awake(parts, sync_after=not last):
-        parts.checkpoints.save(parts.step, parts.trainer, state, parts.reference, parts.critic, last=last)
+        parts.checkpoints.save(
+            parts.step, parts.trainer, state, parts.reference, parts.critic, files=flights, last=last
+        )
 
 
 def reinstate(recipe: Recipe, controller: dict[str, Any]) -> None:

@@ -28,8 +28,11 @@ def rollback(parts: Parts, cause: str) -> None:
     before, position, controller = parts.step, parts.sampler.state(), parts.state["controller"]
     if parts.reference is not None:
         parts.reference.restart()  # a checkpoint has the weights of a reference only once it was reset
+    flying = None if parts.ahead is None else parts.ahead.paused()
     restore(parts)
     parts.sampler.skip(position)
+    if parts.ahead is not None and flying is not None:
+        parts.ahead.abandon(flying, cause)
     parts.state["controller"] = controller
     reinstate(parts.recipe, controller)
     parts.state["rolled_back"] = parts.step

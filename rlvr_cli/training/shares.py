@@ -11,6 +11,9 @@ from rlvr_cli.core.types import Completion, Group, elsewhere
 from rlvr_cli.training.batches import updates_of
 from rlvr_cli.training.parts import Parts
 
+PER_TOKEN = ("tokens", "logprobs", "versions")
+"""What a completion has for each of its tokens."""
+
 
 def slim(group: Group) -> Group:
     """A group whose samples any rank measures: ids, logprobs, scores, no text. On one rank itself."""
@@ -30,7 +33,7 @@ def without_tokens(group: Group) -> Group:
     if distributed.world_size() == 1:
         return group
     bare = [
-        replace(c, text="", tokens=elsewhere(len(c.tokens)), logprobs=elsewhere(len(c.logprobs)))
+        replace(c, text="", **{name: elsewhere(len(getattr(c, name))) for name in PER_TOKEN})
         for c in group.completions
     ]
     return replace(slim(group), completions=bare)
@@ -39,6 +42,7 @@ def without_tokens(group: Group) -> Group:
 def hand_over(parts: Parts, kept: list[Group], mine: list[Group]) -> list[int] | None:
     """Send each kept completion to the rank that trains on it; the ranks, in the order of the samples.
 
+    Where several ranks train on it together it goes to all of them, and the first stands for them.
     `kept` has this rank's completions in it afterwards, from `mine` and the other ranks' groups. None on one
     rank, which has everything. All ranks must call it.
     """
@@ -54,12 +58,14 @@ def hand_over(parts: Parts, kept: list[Group], mine: list[Group]) -> list[int] |
         lengths,
         [prompt.tobytes() for prompt in prompts for _ in range(size)],
     )
+    together = parts.recipe.trainer.sequence_parallel
     sampled = {group.index: group for group in mine}
     leaving: list[dict[int, Completion]] = [{} for _ in range(distributed.world_size())]
     for place, group in enumerate(kept):
         if group.index in sampled:
             for sample, completion in enumerate(sampled[group.index].completions, place * size):
-                leaving[owners[sample]][sample] = replace(completion, text="")
+                for rank in range(owners[sample], owners[sample] + together):
+                    leaving[rank][sample] = replace(completion, text="")
     for arrived in distributed.exchange(leaving):
         for sample, completion in arrived.items():
             kept[sample // size].completions[sample % size] = completion

@@ -24,12 +24,15 @@ def enter_stage(parts: Parts) -> None:
     number = stage_at(parts.recipe, parts.step)
     if parts.ended or number == parts.state["stage"]:
         return
+    before = parts.sampling, parts.recipe.batch.group_size
     parts.state["stage"] = number
     take_values(parts, number)
     name, stage = list(parts.recipe.stages.items())[number - 1]
     parts.tracker.event(
         "stage", f"stage {name} begins after step {parts.step}: {describe(stage)}", stage=name
     )
+    if parts.ahead is not None and before != (parts.sampling, parts.recipe.batch.group_size):
+        parts.ahead.begin_anew(f"stage {name} samples otherwise")
     if stage.reset_reference:
         reset_reference(parts, f"stage {name}")
     if stage.reset_optimizer:

@@ -85,10 +85,17 @@ def continue_from(parts: Parts, states: list[State]) -> list[Group]:
         for key, state in enumerate(states)
     ]
     generated = parts.engine.generate(requests, parts.sampling)
+
+    def whole(key: int, found: list[Completion]) -> list[Completion]:
+        if not parts.engine.leader:  # the states are the leader's
+            return found
+        return [join(states[key].prefix, c, parts.engine.text) for c in found]
+
     return verified(
-        ((key, [join(states[key].prefix, c, parts.engine.text) for c in found]) for key, found in generated),
+        ((key, whole(key, found)) for key, found in generated),
         parts.pool,
         [(state.group.index, state.group.problem) for state in states],
+        engine=parts.engine,
         weights=parts.verifier_weights,
         gates=gates_of(recipe.verifiers),
         unscored=recipe.verification.unscored,

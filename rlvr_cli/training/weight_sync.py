@@ -8,6 +8,7 @@ from itertools import chain, cycle, islice
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from rlvr_cli.core import distributed
 from rlvr_cli.core.types import Problem
@@ -15,7 +16,7 @@ from rlvr_cli.data.sampler import Sampler
 from rlvr_cli.engine.trainer import Trainer
 from rlvr_cli.rollout import Engine, SyncError
 from rlvr_cli.rollout.fingerprints import Receipt
-from rlvr_cli.schema import Precision, Recipe, Rollout
+from rlvr_cli.schema import Precision, Recipe, Rollout, RolloutLora
 from rlvr_cli.training.parts import Parts
 from rlvr_cli.training.rest import make_room, probe_logprobs, rest
 
@@ -36,14 +37,23 @@ def sync(parts: Parts) -> None:
     """Hand the trainer's weights to the rollout engine, which proves by fingerprints that it holds them.
 
     Then the two are compared on the probe. Raises SyncError when a number differs, or logprobs by more than
-    rounding: what is sampled from then on would come from another policy than the one trained.
+    rounding: what is sampled from then on would come from another policy than the one trained. What runs
+    beside the trainer is paused before, and goes on with the next step.
     """
-    tell(parts, parts.engine.load(parts.trainer.weights()))
+    if parts.ahead is not None:
+        parts.ahead.pause(updating=True)
+    tell(parts, parts.engine.load(sent(parts), version=parts.step))
     others = (parts.critic, parts.reference)
     parts.expected = rest(parts.recipe.trainer, parts.trainer, others, parts.probe_tokens)
     parts.engine.wake()
     tolerance = sync_tolerance(parts.recipe, parts.start_gap)
     demand_agreement(parts, tolerance, "after a weight sync", "it does not hold the trainer's weights")
+
+
+def sent(parts: Parts) -> Iterator[tuple[str, Tensor]]:
+    """What the engine is to hold: all weights, or the adapters alone. All ranks must take them in step."""
+    alone = parts.recipe.rollout.lora is RolloutLora.adapter
+    return parts.trainer.adapters() if alone else parts.trainer.weights()
 
 
 @contextmanager

@@ -259,7 +259,7 @@ class Dispatcher:
         """Try items of a batch again, each by itself: what one of them does is no other's verdict."""
         with self._lock:
             for part in reversed(parts):
-                part.attempts = 1
+                part.alone, part.attempts = True, min(1, part.deaths)
                 self._queue.appendleft(part)
 
     def _remove(self, worker: Worker) -> None:

@@ -35,6 +35,8 @@ class Item:
     attempts: int = 0
     deaths: int = 0
     """Workers that have died of it, or of a batch it was in, by a fault of their own."""
+    alone: bool = False
+    """It was in a batch without verdicts, and is tried by itself."""
     parts: list[Item] = field(default_factory=list)
     """The items of a batch, which travels as one."""
     whole: bool = False
@@ -46,7 +48,7 @@ class Item:
 def next_item(queue: deque[Item], batch: int) -> Item:
     """The first item of the queue, or as many as make a batch; one that was tried before stays as it was."""
     parts: list[Item] = []
-    while queue and len(parts) < batch and not queue[0].attempts:
+    while queue and len(parts) < batch and not (queue[0].attempts or queue[0].alone):
         parts.append(queue.popleft())
     if len(parts) < 2:
         return parts[0] if parts else queue.popleft()

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
 from rlvr_cli.core.errors import UserError
-from rlvr_cli.core.recorded_code import FOLDER, recorded
+from rlvr_cli.core.recorded_code import origins
 from rlvr_cli.core.types import Group, Verdict
 from rlvr_cli.schema import Verification
 from rlvr_cli.verifiers.several_golds import Golds, Reads
@@ -199,12 +199,7 @@ def _folders(path: str | None) -> list[str]:
     module the working directory."""
     if path is None:
         return [str(Path.cwd())]
-    found, copy = [Path(path).parent], Path(path)
-    out = copy.parents[2] if len(copy.parents) > 2 else copy.parent
-    for code in recorded(out):
-        if code.copy is not None and (out / FOLDER / code.copy).resolve() == copy.resolve():
-            found.append(Path(code.path).parent)
-    return [str(folder) for folder in found]
+    return [str(each.parent) for each in origins(Path(path))]
 
 
 def _calls_overlap(found: inspect_code.Found) -> bool:

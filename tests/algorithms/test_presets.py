@@ -223,6 +223,7 @@ def test_checking_does_not_fill_in_lengths() -> None:
     assert recipe.shaping.max_length is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("override", "message"),
     [

@@ -29,6 +29,7 @@ def rlvr(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str,
     return code, captured.out, captured.err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
@@ -192,28 +193,6 @@ def test_interrupt_is_130(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr("rlvr_cli.commands.main.run", interrupted)
     assert main(["dapo"]) == 130
-
-
-@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
-def test_completion(shell: str, capsys: pytest.CaptureFixture[str]) -> None:
-    code, out, _ = rlvr(capsys, "completion", shell)
-    assert code == 0 and all(name in out for name in (*verbs(), *shipped_recipes.recipes(), "--dry-run"[2:]))
-
-
-def test_bash_completion_works() -> None:
-    def complete(*words: str) -> list[str]:
-        script = subprocess.run(
-            [*COMMAND, "completion", "bash"], capture_output=True, text=True, check=True
-        ).stdout
-        line = " ".join(f"'{word}'" for word in words)
-        probe = f"{script}\nCOMP_WORDS=({line}); COMP_CWORD={len(words) - 1}; _rlvr; echo ${{COMPREPLY[@]}}"
-        return subprocess.run(
-            ["bash", "-c", probe], capture_output=True, text=True, check=True
-        ).stdout.split()
-
-    assert complete("rlvr", "dap") == ["dapo"]
-    assert complete("rlvr", "dapo", "tiny_d") == ["tiny_dapo"]
-    assert complete("rlvr", "recipes", "c") == ["copy"]
 
 
 COMMAND = [sys.executable, "-m", "rlvr_cli"]

@@ -64,6 +64,15 @@ def test_the_finding_names_the_extraction_quotes_a_response_and_says_what_to_cha
     assert "see: docs/troubleshooting.md#no-answer-is-found" in text
 
 
+def test_an_installed_package_has_the_page_of_symptoms_too(
+    unread: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "troubleshooting.md").touch()
+    monkeypatch.setattr("rlvr_cli.commands.why.DOCS", tmp_path)
+    monkeypatch.chdir("/")
+    assert f"see: {str(tmp_path).lstrip('/')}/troubleshooting.md#no-answer-is-found" in why(capsys, unread)
+
+
 def test_several_runs_and_json(unread: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     other = stage(tmp_path, "short", HEALTHY["very_short"])
     text = why(capsys, unread, other)

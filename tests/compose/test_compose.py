@@ -217,6 +217,7 @@ def test_private_group_entry_beside_the_recipe(write: Any, tmp_path: Path) -> No
     assert compose.load(write(BODY.replace("model: tiny", "model: mine")), []).model.path == "/models/mine"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("text", "says"),
     [
@@ -248,6 +249,7 @@ def test_mistakes_in_a_file(write: Any, text: str, says: str) -> None:
     assert says in refused(write(BODY + text + "\n"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("body", "says"),
     [
@@ -277,6 +279,7 @@ def test_mistakes_in_the_defaults(write: Any, body: str, says: str) -> None:
     assert says in refused(write(body))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("override", "says"),
     [

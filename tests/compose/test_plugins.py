@@ -5,10 +5,10 @@ from __future__ import annotations
 import pickle
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from own_code import OPTION, VERIFIER, load, refused
 
 from rlvr_cli import algorithms, api, compose, verifiers
 from rlvr_cli.compose import find_plugins
@@ -17,36 +17,8 @@ from rlvr_cli.core import plugins
 from rlvr_cli.core.errors import UserError
 from rlvr_cli.core.types import Reason
 from rlvr_cli.data import synthetic
-from rlvr_cli.schema import Recipe, SFTRecipe
+from rlvr_cli.schema import SFTRecipe
 
-OPTION = """
-from typing import ClassVar
-from rlvr_cli.algorithms import option
-
-@option("advantage")
-class Median:
-    name: str = "median"
-    scale: float = 1.0
-    needs_group: ClassVar[bool] = True
-    needs_critic: ClassVar[bool] = False
-
-    def __call__(self, inputs):
-        return inputs
-"""
-VERIFIER = """
-from dataclasses import dataclass
-from rlvr_cli.core.types import Reason, Verdict
-
-@dataclass(kw_only=True)
-class Shout:
-    name: str = "shout"
-    weight: float = 1.0
-    marks: int = 1
-
-    def verify(self, response, answer, extra):
-        right = response == answer + "!" * self.marks
-        return Verdict(score=float(right), reason=Reason.correct if right else Reason.wrong)
-"""
 FAMILY = """
 from rlvr_cli.data.synthetic import family
 
@@ -66,10 +38,7 @@ name: mine
 """
 
 
-@pytest.fixture(autouse=True)
-def no_plugins_afterwards() -> Iterator[None]:
-    yield
-    find_plugins.load([], "", find_plugins.Places())
+pytestmark = pytest.mark.usefixtures("no_plugins_afterwards")
 
 
 @pytest.fixture
@@ -78,19 +47,6 @@ def folder(tmp_path: Path) -> Path:
     made.mkdir()
     (made / "mine.yaml").write_text(RECIPE)
     return made
-
-
-def load(folder: Path, *overrides: str, name: str = "mine.yaml") -> Recipe:
-    recipe = compose.load(str(folder / name), list(overrides))
-    assert isinstance(recipe, Recipe)
-    return recipe
-
-
-def refused(folder: Path, *overrides: str) -> str:
-    with pytest.raises(UserError) as caught:
-        load(folder, *overrides)
-    assert "\n" not in str(caught.value)
-    return str(caught.value)
 
 
 def write(folder: Path, **files: str) -> None:
@@ -104,24 +60,26 @@ def test_an_option_and_a_verifier_of_a_file_beside_the_recipe(folder: Path) -> N
         RECIPE.replace("  - _self_", "  - verifier@verifiers.loud: shout\n  - _self_")
         + "plugins: [my_algo.py]\nverifiers: {loud: {marks: 2}}\n"
     )
-    recipe = load(folder, "algorithm/advantage=median", "algorithm.advantage.scale=2")
+    recipe = load(folder / "mine.yaml", "algorithm/advantage=median", "algorithm.advantage.scale=2")
     assert (recipe.algorithm.advantage.name, recipe.algorithm.advantage.scale) == ("median", 2.0)
     assert recipe.verifiers["loud"].verify("no!!", "no", {}).reason is Reason.correct
     assert recipe.plugins == [str(folder / "my_algo.py")]
     assert find_plugins.told() == "plugins: my_algo.py (advantage median, verifier shout)"
-    said = refused(folder, "algorithm/advantage=median", "algorithm.advantage.scael=2")
+    said = refused(folder / "mine.yaml", "algorithm/advantage=median", "algorithm.advantage.scael=2")
     assert "unknown key 'algorithm.advantage.scael'; did you mean 'algorithm.advantage.scale'?" in said
     assert "algorithm.advantage.name: there is no 'medain'; did you mean 'median'?" in refused(
-        folder, "algorithm/advantage=medain"
+        folder / "mine.yaml", "algorithm/advantage=medain"
     )
 
 
 def test_they_are_gone_with_the_next_recipe(folder: Path) -> None:
     write(folder, my_algo=OPTION + VERIFIER + FAMILY)
-    load(folder, "plugins=[my_algo.py]")
+    load(folder / "mine.yaml", "plugins=[my_algo.py]")
     assert "median" in algorithms.options("advantage") and "shout" in verifiers.names()
     assert "echo" in synthetic.families()
-    assert "algorithm.advantage.name: there is no 'median'" in refused(folder, "algorithm/advantage=median")
+    assert "algorithm.advantage.name: there is no 'median'" in refused(
+        folder / "mine.yaml", "algorithm/advantage=median"
+    )
     assert "shout" not in verifiers.names() and "echo" not in synthetic.families()
     with pytest.raises(UserError, match="there is no synthetic family 'echo'"):
         synthetic.generate("echo", "train", {}, 0)
@@ -136,7 +94,7 @@ def test_a_folder_called_plugins_needs_no_name(folder: Path) -> None:
     package.mkdir()
     (package / "__init__.py").write_text("")
     write(package, loud=VERIFIER.replace("from dataclasses", "from my_algo import Median\nfrom dataclasses"))
-    recipe = load(folder, "algorithm=calm")
+    recipe = load(folder / "mine.yaml", "algorithm=calm")
     assert (recipe.algorithm.name, recipe.algorithm.advantage.name) == ("calm", "median")
     assert recipe.algorithm.kl.coef == 1e-3
     assert recipe.plugins == [str(inside / "my_algo.py"), str(package)]
@@ -181,7 +139,7 @@ def test_an_entry_point_is_loaded_for_every_recipe(folder: Path, monkeypatch: py
     (site / "my_company_rl" / "__init__.py").write_text("")
     write(site / "my_company_rl", options=OPTION)
     monkeypatch.syspath_prepend(str(site))
-    recipe = load(folder, "algorithm/advantage=median")
+    recipe = load(folder / "mine.yaml", "algorithm/advantage=median")
     assert recipe.algorithm.advantage.name == "median" and recipe.plugins == []
     assert find_plugins.told() == "plugins: my_company_rl.options of my-company 1.2 (advantage median)"
     for name in [name for name in sys.modules if name.startswith("my_company_rl")]:
@@ -210,7 +168,7 @@ def test_an_entry_point_is_loaded_for_every_recipe(folder: Path, monkeypatch: py
 )
 def test_what_is_wrong_in_a_plugin(folder: Path, code: str, says: str) -> None:
     write(folder, my_algo=code, helpers="x = 1")
-    said = refused(folder, "plugins=[my_algo.py]")
+    said = refused(folder / "mine.yaml", "plugins=[my_algo.py]")
     assert says in said and said.startswith("plugins: ")
     assert plugins.active() == [] and "median" not in algorithms.options("advantage")
 
@@ -238,21 +196,31 @@ def test_what_cannot_be_a_plugin(folder: Path, override: str, says: str) -> None
     (folder / "other" / "model").mkdir(parents=True)
     (folder / "other" / "model" / "tiny.yaml").write_text("path: x\n")
     write(folder / "other", my_algo="", third="")
-    assert says in refused(folder, override)
+    assert says in refused(folder / "mine.yaml", override)
 
 
 def test_an_edited_plugin_is_imported_anew(folder: Path) -> None:
     """Within a second and with as many characters, which a bytecode file would not notice."""
     write(folder, my_algo=OPTION)
-    assert load(folder, "plugins=[my_algo.py]", "algorithm/advantage=median").algorithm.advantage.scale == 1.0
+    assert (
+        load(
+            folder / "mine.yaml", "plugins=[my_algo.py]", "algorithm/advantage=median"
+        ).algorithm.advantage.scale
+        == 1.0
+    )
     write(folder, my_algo=OPTION.replace("= 1.0", "= 2.0"))
-    assert load(folder, "plugins=[my_algo.py]", "algorithm/advantage=median").algorithm.advantage.scale == 2.0
+    assert (
+        load(
+            folder / "mine.yaml", "plugins=[my_algo.py]", "algorithm/advantage=median"
+        ).algorithm.advantage.scale
+        == 2.0
+    )
     assert not (folder / "__pycache__").exists()
 
 
 def test_an_instance_travels_by_the_plain_name(folder: Path) -> None:
     write(folder, my_algo=VERIFIER)
-    recipe = load(folder, "plugins=[my_algo.py]", "+verifier@verifiers.loud=shout")
+    recipe = load(folder / "mine.yaml", "plugins=[my_algo.py]", "+verifier@verifiers.loud=shout")
     code = (
         "import pickle, sys\nfrom rlvr_cli.core import plugins\n"
         "plugins.announce(pickle.loads(bytes.fromhex(sys.argv[1])))\n"
@@ -275,11 +243,11 @@ def test_paths_of_code_are_found_beside_the_recipe_first(
     write(tmp_path, reward="", elsewhere="")
     monkeypatch.chdir(tmp_path)
     loud = ["plugins=[my_algo.py]", "+verifier@verifiers.loud=shout"]
-    assert load(folder, *loud).verifiers["loud"].path is None
-    assert load(folder, *loud, "verifiers.loud.path=reward.py").verifiers["loud"].path == str(
+    assert load(folder / "mine.yaml", *loud).verifiers["loud"].path is None
+    assert load(folder / "mine.yaml", *loud, "verifiers.loud.path=reward.py").verifiers["loud"].path == str(
         folder / "reward.py"
     )
-    found = load(folder, *loud, "verifiers.loud.path=elsewhere.py").verifiers["loud"].path
+    found = load(folder / "mine.yaml", *loud, "verifiers.loud.path=elsewhere.py").verifiers["loud"].path
     assert found == str(tmp_path / "elsewhere.py")
-    said = refused(folder, *loud, "verifiers.loud.path=nowhere.py")
+    said = refused(folder / "mine.yaml", *loud, "verifiers.loud.path=nowhere.py")
     assert said.startswith("command line: verifiers.loud.path: there is no file nowhere.py; looked in ")

@@ -16,6 +16,7 @@ def test_the_page_has_the_table() -> None:
     assert written(PAGE.read_text()) == PAGE.read_text()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("framework", foreign_names.NAMES)
 def test_the_rows(framework: str) -> None:
     """No spelling twice, a reason for whatever is not carried over, and keys of ours that exist."""
@@ -29,6 +30,7 @@ def test_the_rows(framework: str) -> None:
     assert len(spellings) > 10
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("key", "says"),
     [

@@ -99,6 +99,7 @@ def simulated(generator: np.random.Generator, seeds: int, spread: float, problem
     return generator.binomial(4, 1 / (1 + np.exp(-(problems + own)))) / 4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("seeds", "spread"), [(3, 0.0), (3, 0.5), (5, 0.5)])
 def test_intervals_cover_and_false_differences_are_rare(seeds: int, spread: float) -> None:
     generator, trials = np.random.default_rng(0), 300

@@ -121,6 +121,7 @@ def test_it_is_a_bench_of_the_sources_name(recipe: str, tmp_path: Path) -> None:
     assert measured.benches["mine"] == bench
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("overrides", "says"),
     [
@@ -156,3 +157,13 @@ def test_of_sft_it_is_the_eval_source(tmp_path: Path) -> None:
     assert isinstance(made, SFTRecipe) and made.eval.source == replace(made.data["mine"], held_out=True)
     with pytest.raises(UserError, match="sft measures one"):
         compose.load(str(path), ["+data.other={path: q.jsonl, holdout: 0.1}"])
+
+
+def test_what_one_source_holds_out_trains_in_no_other_that_holds_out_less(tmp_path: Path) -> None:
+    path = write(tmp_path / "p.jsonl", ROWS)
+    first, second = Source(path=path, holdout=60.0), Source(path=path, holdout=0.1)
+    held = prompts(replace(first, held_out=True))
+    assert prompts(second) & held  # alone it would train on some of them
+    apart = held_out([first, second], 0, PROBLEMS)
+    train = {str(row["prompt"]) for row in select(second, 0, PROBLEMS, Report(name="x"), apart=apart)}
+    assert train and not train & held

@@ -89,6 +89,7 @@ WRONG = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("words", "says"), WRONG, ids=[words for words, _ in WRONG])
 @pytest.mark.parametrize("dry", [["--dry-run"], []], ids=["dry", "start"])
 def test_what_is_wrong_is_one_line_in_a_dry_run_and_at_a_start(
@@ -132,6 +133,7 @@ def test_more_prompts_a_step_than_there_are_is_told(run: Run) -> None:
     assert said in run("--dry-run", "batch.prompts_per_step=80")[1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", shipped_recipes.recipes())
 def test_what_differs_is_a_recipe_that_resolves_to_the_same(name: str, tmp_path: Path) -> None:
     recipe = compose.load(name, [])
@@ -140,6 +142,7 @@ def test_what_differs_is_a_recipe_that_resolves_to_the_same(name: str, tmp_path:
     assert len(changes.text_of(recipe)) < 0.6 * len(compose.dump(recipe))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "override",
     [
@@ -165,6 +168,7 @@ UNREAD = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("override", "key"), UNREAD)
 def test_a_key_that_nothing_reads_is_told_before_the_start_only(override: str, key: str, here: Path) -> None:
     only = ["data.mine.verifiers=[math]"]

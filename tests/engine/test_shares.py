@@ -51,3 +51,30 @@ def test_a_rank_cuts_what_it_has_and_none_has_fewer_micro_batches(
         for micro in share:
             size = len(micro) * max((b.tokens for b in micro), default=0)
             assert (size if padded else sum(b.cost for b in micro)) <= 50
+
+
+def test_ranks_that_share_rows_have_the_same_micro_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Dealt where every rank has all, or as the owners say, who are the first of each group."""
+    sequences = [np.full(n, i, np.int32) for i, n in enumerate(LENGTHS)]
+    masks = [np.arange(n) >= PROMPT for n in LENGTHS]
+
+    def work(rank: int) -> tuple[list[int], list[list[Bundle]], list[list[Bundle]]]:
+        owners = owners_of(UPDATES, LENGTHS, tokens_per_microbatch=50, together=2)
+        here = [
+            s if o == rank // 2 * 2 else elsewhere(len(s)) for s, o in zip(sequences, owners, strict=True)
+        ]
+        dealt, handed = (
+            share_of(
+                at_hand, masks, given, tokens_per_microbatch=50, padded=False, share_prompts=False, together=2
+            )
+            for at_hand, given in ((sequences, None), (here, owners))
+        )
+        return owners, dealt, handed
+
+    found = on_ranks(monkeypatch, 4, work)
+    assert set(found[0][0]) == {0, 2} and all(owners == found[0][0] for owners, *_ in found)
+    for one, other in ((0, 1), (2, 3)):
+        assert found[one][1:] == found[other][1:]
+    for shares in ((found[0][1], found[2][1]), (found[0][2], found[2][2])):
+        members = [i for share in shares for micro in share for bundle in micro for i in bundle.members]
+        assert sorted(members) == list(range(10)) and len(shares[0]) == len(shares[1])

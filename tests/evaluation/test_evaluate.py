@@ -43,6 +43,7 @@ from rlvr_cli.evaluation.bench import (
 from rlvr_cli.evaluation.outputs import write_disputed, write_lm_eval, write_result, write_samples
 from rlvr_cli.evaluation.stored_samples import Partial
 from rlvr_cli.rollout import Request, Sampling
+from rlvr_cli.rollout.engine import OnOneRank
 from rlvr_cli.rollout.server import ServerEngine
 from rlvr_cli.schema import (
     Bench,
@@ -83,7 +84,7 @@ def sample(text: str, finished: bool = True) -> Completion:
     )
 
 
-class Scripted:
+class Scripted(OnOneRank):
     """Answers problem n (its prompt holds n) with the responses it is given, the last problem first."""
 
     def __init__(self, responses: list[list[Completion]], tokenizer, fail_after: int | None = None) -> None:
@@ -421,7 +422,7 @@ def test_contamination_by_hand(bench, tokenizer):
     )  # of the missing words, not of those said
     assert contamination.rouge_l("", "d e f") == 0
 
-    class Knows:
+    class Knows(OnOneRank):
         """Goes on as the statements do, except for the last problem's."""
 
         def generate(self, requests, sampling):
@@ -446,7 +447,7 @@ def evaluation(model: Path, out: Path, *more: str) -> list[str]:
     return ["eval", "--model", str(model), *benches, *sizes, *ARGUMENTS, f"out={out}", *more]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_kill_9_and_the_same_command_end_with_the_file_of_an_undisturbed_run(model, tmp_path):
     whole, cut = tmp_path / "whole", tmp_path / "cut"
     done = rlvr(*evaluation(model, whole, "samples=jsonl", "lm_eval=true"))

@@ -4,6 +4,7 @@ refused."""
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from rlvr_cli.init.rows import Rows
 from rlvr_cli.init.sizes import sizes_of
 from rlvr_cli.init.task import Task
 from rlvr_cli.schema import Recipe, SFTRecipe, TinyModel
+from rlvr_cli.verifiers.math import Math
 
 Init = Callable[..., tuple[int, str, str]]
 N = range(40)
@@ -88,6 +90,8 @@ def test_the_answers_choose_the_verifier_and_the_prompt(
     assert recipe.eval.benches["problems"].source.held_out and source.holdout == 10
     text = Path("mine.yaml").read_text()
     assert text.startswith("# Reinforcement learning on problems.jsonl") and len(text.splitlines()) < 50
+    commands = re.findall(r"`rlvr ([^`]+)`", text.partition("defaults:")[2])
+    assert commands and all(main(command.split()) == 0 for command in commands)
 
 
 @pytest.mark.parametrize("rows", [CHATS, PAIRS], ids=["chats", "pairs"])
@@ -200,3 +204,12 @@ def test_a_reward_function_is_found_and_asked_how_it_is_called(init: Init) -> No
     assert isinstance(recipe, Recipe) and recipe.verifiers["reward"].function == "compute_score"
     code, _, err = init(NUMBERS, "--reward", "my_reward.py:score", "-o", "other.yaml")
     assert code == 2 and "has no function 'score'" in err and "it has helper, compute_score" in err
+
+
+@pytest.mark.slow
+def test_a_verifier_that_accepts_no_answer_is_not_chosen(init: Init, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As it would be if it could not read the way in which it wants answers to be written."""
+    monkeypatch.setattr(Math, "gold_responses", lambda self, answer, extra: {"other": ["\\boxed{9999}"]})
+    code, _, err = init(NUMBERS)
+    assert code == 2 and "the verifier math accepts 0 of 40 answers of problems.jsonl" in err
+    assert not Path("mine.yaml").exists()

@@ -215,7 +215,7 @@ def kill_in_rollout(process: subprocess.Popen[bytes], done: int) -> None:
     raise AssertionError("no rollout was seen")
 
 
-KILLS = [2, pytest.param(5, marks=pytest.mark.long)]
+KILLS = [1, pytest.param(5, marks=pytest.mark.long)]
 
 
 @pytest.mark.parametrize("kills", KILLS)

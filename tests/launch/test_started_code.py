@@ -3,49 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from hashlib import sha256
 from pathlib import Path
 
 import pytest
+from own_code import OPTION, SCRIPTED
 
 from rlvr_cli import compose
-from rlvr_cli.compose import find_plugins
 from rlvr_cli.core import recorded_code
 from rlvr_cli.core.errors import UserError
 from rlvr_cli.launch import run_directory
 from rlvr_cli.schema import Recipe
 
-OPTION = """
-from typing import ClassVar
-from rlvr_cli.algorithms import option
-
-@option("advantage")
-class Median:
-    name: str = "median"
-    scale: float = 1.0
-    needs_group: ClassVar[bool] = True
-    needs_critic: ClassVar[bool] = False
-
-    def __call__(self, inputs):
-        return inputs
-"""
-VERIFIER = """
-from dataclasses import dataclass
-from pathlib import Path
-from typing import ClassVar
-from rlvr_cli.core.types import Reason, Verdict
-
-@dataclass(kw_only=True)
-class Scripted:
-    name: str = "scripted"
-    weight: float = 1.0
-    path: str = "???"
-    code_paths: ClassVar[tuple[str, ...]] = ("path",)
-
-    def verify(self, response, answer, extra):
-        return Verdict(score=float(Path(self.path).read_text()), reason=Reason.correct)
-"""
 RECIPE = """\
 defaults:
   - algorithm: grpo
@@ -61,10 +30,7 @@ verifiers: {own: {path: score.txt}}
 """
 
 
-@pytest.fixture(autouse=True)
-def no_plugins_afterwards() -> Iterator[None]:
-    yield
-    find_plugins.load([], "", find_plugins.Places())
+pytestmark = pytest.mark.usefixtures("no_plugins_afterwards")
 
 
 @pytest.fixture
@@ -73,7 +39,7 @@ def folder(tmp_path: Path) -> Path:
     (made / "rewards").mkdir(parents=True)
     (made / "my_algo.py").write_text(OPTION)
     (made / "rewards" / "__init__.py").write_text("from rewards.scripted import Scripted\n")
-    (made / "rewards" / "scripted.py").write_text(VERIFIER)
+    (made / "rewards" / "scripted.py").write_text(SCRIPTED)
     (made / "score.txt").write_text("0.25")
     (made / "mine.yaml").write_text(RECIPE)
     return made
@@ -99,10 +65,11 @@ def test_path_hash_and_copy_are_recorded(folder: Path, tmp_path: Path) -> None:
         assert rows[key]["path"] == str(folder / source)
         assert rows[key]["sha256"] == sha256(content).hexdigest()
         assert (out / "code" / rows[key]["copy"]).read_bytes() == content
-    assert (out / "code" / "plugins" / "rewards" / "scripted.py").read_text() == VERIFIER
+    assert (out / "code" / "plugins" / "rewards" / "scripted.py").read_text() == SCRIPTED
     assert recorded_code.digest({"a": b"1", "b": b"2"}) != recorded_code.digest({"a": b"12", "b": b""})
 
 
+@pytest.mark.slow
 def test_ranks_have_the_code_of_the_start(folder: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
     prepare(folder / "mine.yaml", out)
@@ -116,6 +83,7 @@ def test_ranks_have_the_code_of_the_start(folder: Path, tmp_path: Path) -> None:
     assert read.plugins == [str(folder / "my_algo.py"), str(folder / "rewards")]
 
 
+@pytest.mark.slow
 def test_changed_code_is_refused_unless_it_is_wanted(folder: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
     prepare(folder / "mine.yaml", out)
@@ -138,6 +106,47 @@ def test_changed_code_is_refused_unless_it_is_wanted(folder: Path, tmp_path: Pat
     assert prepare(folder / "mine.yaml", out) == f"continuing {out}"
 
 
+def test_a_finished_run_says_what_code_has_changed(folder: Path, tmp_path: Path) -> None:
+    out, overrides = tmp_path / "run", [f"out={tmp_path / 'run'}", "trainer.steps=5"]
+    prepare(folder / "mine.yaml", out, "trainer.steps=5")
+    checkpoint(out)
+    (out / "final").mkdir()
+    said = run_directory.finished(compose.load(str(folder / "mine.yaml"), overrides), out)
+    assert said == (
+        f"{out} is finished (5 steps), its model is {out}/final; to go on, raise trainer.steps; for a new "
+        "run, set name= or out="
+    )
+    old, new = OPTION, OPTION.replace("return inputs", "return -inputs")
+    (folder / "my_algo.py").write_text(new)
+    (folder / "score.txt").write_text("0.75")
+    said = run_directory.finished(compose.load(str(folder / "mine.yaml"), overrides), out)
+    sums = [sha256(text.encode()).hexdigest()[:8] for text in (old, new, "0.25", "0.75")]
+    assert (
+        said is not None
+        and (
+            f"run with code that has changed since: plugins.my_algo (sha256 {sums[0]} -> {sums[1]}), "
+            f"verifiers.own.path (sha256 {sums[2]} -> {sums[3]}); that code is in {out}/code; to go on, "
+        )
+        in said
+    )
+
+
+def test_what_a_file_imports_from_its_folder_is_recorded_and_compared(folder: Path, tmp_path: Path) -> None:
+    out, text = tmp_path / "run", RECIPE.replace("verifiers.own: scripted", "verifiers.own: python")
+    (folder / "mine.yaml").write_text(text.replace("path: score.txt", "path: reward.py"))
+    (folder / "reward.py").write_text("from utils import compute_score\n")
+    (folder / "utils.py").write_text("def compute_score(solution_str, ground_truth): return 1.0\n")
+    prepare(folder / "mine.yaml", out)
+    checkpoint(out)
+    assert (out / "code" / "verifiers.own" / "utils.py").read_bytes() == (folder / "utils.py").read_bytes()
+    assert prepare(folder / "mine.yaml", out) == f"continuing {out}"
+    (folder / "utils.py").write_text("def compute_score(solution_str, ground_truth): return 0.0\n")
+    with pytest.raises(UserError, match=r"verifiers\.own\.path/utils\.py \(sha256 \w{8} -> \w{8}\)"):
+        prepare(folder / "mine.yaml", out)
+    assert "return 1.0" in (out / "code" / "verifiers.own" / "utils.py").read_text()
+
+
+@pytest.mark.slow
 def test_code_that_is_gone_or_has_moved(
     folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -156,6 +165,7 @@ def test_code_that_is_gone_or_has_moved(
     assert prepare(out / "recipe.yaml", out) == f"continuing {out}"
 
 
+@pytest.mark.slow
 def test_an_evaluation_records_too(folder: Path, tmp_path: Path) -> None:
     (folder / "bench").mkdir()
     (folder / "bench" / "own.yaml").write_text(

@@ -202,6 +202,7 @@ def test_update_time_by_hand() -> None:
     assert found is not None and found["update"] == pytest.approx(tokens * operations / (989e12 * MFU) + adam)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("wish", "phase", "sign"),
     [

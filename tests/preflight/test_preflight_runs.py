@@ -77,6 +77,7 @@ def test_a_long_run_is_refused_before_its_first_step(additions: list[str], tmp_p
     assert not re.search(r"step +\d+/200", done.stdout) and not (tmp_path / "run").exists()
 
 
+@pytest.mark.long
 def test_training_is_the_same_with_and_without_and_a_continued_run_does_none(tmp_path: Path) -> None:
     (tmp_path / "chance.yaml").write_text(RECIPE)
     # Unseeded samples come from the generators that a preflight draws from as well.

@@ -81,6 +81,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", of("said"))
 def test_what_only_says_something(command: str, here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = shlex.split(command)[1:]

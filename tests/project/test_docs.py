@@ -92,6 +92,7 @@ def test_option(package: None) -> None:
         option(power=-1.0)
 
 
+@pytest.mark.slow
 def test_preset_and_variant(package: None, beside: Path) -> None:
     assert yaml.safe_load(EXAMPLES["preset"])["name"] == "opo"
     made = compose.load(recipe(beside, "variant"), [])
@@ -119,6 +120,7 @@ def test_verifier(package: None) -> None:
     assert verifiers.find(settings["name"])(**settings).slack == 0
 
 
+@pytest.mark.slow
 def test_data(package: None, beside: Path) -> None:
     assert "my_problems" in EXAMPLES["data"]
     made = compose.load(recipe(beside, "variant"), ["data@data.train=my_problems"])
@@ -135,6 +137,7 @@ def test_family(package: None) -> None:
     assert synthetic.families()["maximum"](Random(0))[0].startswith("max(")
 
 
+@pytest.mark.slow
 def test_bench(package: None, beside: Path) -> None:
     assert "sums3" in EXAMPLES["bench"]
     made = compose.load_eval(recipe(beside, "measure"), [], model="runs/tiny_dapo")
@@ -165,7 +168,7 @@ def test_links(page: Path) -> None:
 
 def commands(page: Path) -> list[list[str]]:
     """Every `rlvr VERB ...` in a code block, an indented block or between backticks, comments left out."""
-    text = page.read_text()
+    text = re.sub(r" *\\\n *", " ", page.read_text())  # a command goes on in the next line
     blocks = re.findall(r"```\w*\n(.*?)```", text, re.DOTALL) + re.findall(r"^    (.*)$", text, re.MULTILINE)
     spans = re.findall(r"`([^`\n]+)`", re.sub(r"```.*?```", "", text, flags=re.DOTALL))
     found = []

@@ -121,7 +121,10 @@ def test_the_slow_tests_that_faults_name_are_there() -> None:
         for test in fault.tests:
             file, _, name = test.partition("::")
             text = (ROOT / file).read_text()
-            assert f"def {name.partition('[')[0]}(" in text if name else "slow" in text, (fault.id, test)
+            assert f"def {name.partition('[')[0]}(" in text if name else "slow" in text or "long" in text, (
+                fault.id,
+                test,
+            )
 
 
 def test_faults_are_of_every_room_that_has_logic() -> None:
@@ -130,7 +133,7 @@ def test_faults_are_of_every_room_that_has_logic() -> None:
     assert own.keys() == rooms
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_who_notices_a_fault_is_told(checkout: Path, tmp_path: Path) -> None:
     """Of a room's own fast tests, those of another, slow ones, none, and one that makes tests hang."""
     report = tmp_path / "report.json"

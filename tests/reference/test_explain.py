@@ -32,6 +32,7 @@ def spoken(golden: str) -> str:
     return re.sub(r"^(rl|sft|eval)\.", "", golden)
 
 
+@pytest.mark.slow
 def test_all_keys_are_explained() -> None:
     """With type and default; nothing is without a meaning."""
     assert len(GOLDEN_KEYS) > 400

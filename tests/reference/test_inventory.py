@@ -5,29 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from own_code import OPTION
 
 from rlvr_cli.commands.main import main
 from rlvr_cli.core import shipped_recipes
 from rlvr_cli.reference.inventory import GROUPS, all_metrics, entries, options, recipes
-
-OPTION = '''\
-from typing import Any, ClassVar
-
-from rlvr_cli.algorithms import option
-
-
-@option("advantage")
-class Median:
-    """Against the median of the group."""
-
-    name: str = "median"
-    scale: float = 1.0
-    needs_group: ClassVar[bool] = True
-    needs_critic: ClassVar[bool] = False
-
-    def __call__(self, inputs: Any) -> Any:
-        return self.scale * inputs
-'''
 
 
 @pytest.mark.parametrize("what", GROUPS)

@@ -2,10 +2,12 @@
 
 import os
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from run_helpers import run_entries
 
 from rlvr_cli import schema
 from rlvr_cli.engine import process_group
@@ -58,7 +60,7 @@ def start(kind, model, **rollout):
 
 @pytest.fixture(scope="module", params=["vllm", "hf"])
 def engine(request, model, trainer):
-    engine = start(request.param, model)
+    engine = start(request.param, model, max_staleness=1)
     yield engine
     engine.close()
 
@@ -141,6 +143,49 @@ def test_a_request_may_allow_fewer_tokens(engine, trainer):
             assert short.tokens.tolist() == long.tokens[: limits[key]].tolist()
             assert short.finished == (long.finished and len(long.tokens) <= limits[key])
             assert len(short.logprobs) == len(short.tokens)
+
+
+def cut_and_continued(engine, requests, sampling, between):
+    """Every sample is begun with five tokens at most, and ended after `between()`."""
+    asked = iter(range(6))
+    begun = dict(engine.generate(requests, sampling, lambda: next(asked, None) is None))
+    between()
+    return begun, generate(engine, [replace(r, begun=begun[r.key]) for r in requests], sampling)
+
+
+def test_a_sample_that_was_cut_goes_on_as_if_it_had_not_been(engine, trainer):
+    """Greedy, the same weights under another version: tokens, logprobs and the end are those of one piece."""
+    engine.load(trainer.weights(), version=3)
+    whole = generate(engine, ONCE, GREEDY)
+    begun, ended = cut_and_continued(engine, ONCE, GREEDY, lambda: engine.load(trainer.weights(), version=4))
+    assert any(c.partial for cs in begun.values() for c in cs)
+    assert all(len(c.tokens) <= 6 and c.partial != c.finished for cs in begun.values() for c in cs)
+    for key, completions in whole.items():
+        for first, found, wanted in zip(begun[key], ended[key], completions, strict=True):
+            assert found.tokens.tolist() == wanted.tokens.tolist() and found.text == wanted.text
+            assert found.finished == wanted.finished and not found.partial
+            assert found.logprobs == pytest.approx(wanted.logprobs, abs=1e-4)
+            seam = len(first.tokens)
+            assert found.versions.tolist() == [3] * seam + [4] * (len(found.tokens) - seam)
+
+
+def test_a_continued_sample_has_the_logprobs_of_the_weights_it_goes_on_with(engine, trainer):
+    """Its keys and values are computed anew: those of the old weights would be a policy that never was."""
+    engine.load(trainer.weights())
+    changed = {name: w * 1.3 if "v_proj" in name else w.clone() for name, w in trainer.weights()}
+    begun, ended = cut_and_continued(engine, REQUESTS, SAMPLED, lambda: engine.load(iter(changed.items())))
+    gaps = {"before": 0.0, "after": 0.0}
+    for request in REQUESTS[:3]:
+        for first, whole in zip(begun[request.key], ended[request.key], strict=True):
+            if first.partial:
+                theirs = engine.probe([*request.tokens, *whole.tokens.tolist()])[len(request.tokens) - 1 :]
+                away, seam = np.abs(whole.logprobs - np.array(theirs)), len(first.tokens)
+                gaps = {
+                    "before": max(gaps["before"], away[:seam].max()),
+                    "after": max(gaps["after"], away[seam:].max(initial=0.0)),
+                }
+    engine.load(trainer.weights())
+    assert gaps["after"] < 1e-4 < 1e-2 < gaps["before"]
 
 
 def test_prefix_cache_is_not_stale_after_a_sync(engine, trainer):
@@ -256,3 +301,31 @@ def test_stop_strings_end_a_response_and_stay_in_it(kind, model, trainer):
     stopped = [c for c in found if "e" in c.text]
     assert stopped and all(c.finished and c.text.endswith("e") and c.text.count("e") == 1 for c in stopped)
     engine.close()
+
+
+@pytest.mark.parametrize("engine", ["vllm"], indirect=True)
+def test_two_ranks_run_one_engine_as_one_rank_does(engine, trainer, model, tmp_path):
+    """Tokens, logprobs, the proof of a sync, the probe, and a stop that one of the two was asked for."""
+    ranks = run_entries("tensor_parallel_entries.py", 2, Path(model.path), tmp_path, "whole")["whole"]
+    receipt = engine.load(trainer.weights())
+    for key, wanted in generate(engine).items():
+        for found in (rank[what][str(key)] for rank in ranks for what in ("samples", "again")):
+            assert [c.tokens.tolist() for c in wanted] == [tokens for tokens, _, _ in found]
+            for completion, (_, logprobs, partial) in zip(wanted, found, strict=True):
+                assert completion.logprobs == pytest.approx(logprobs, abs=1e-5) and not partial
+    assert ranks[0]["cut"] == ranks[1]["cut"], "they end at the same step of the engine"
+    cut = [(key, n, *found) for key, cs in ranks[0]["cut"].items() for n, found in enumerate(cs)]
+    begun = [(key, number, tokens) for key, number, tokens, _, partial in cut if partial]
+    assert len(begun) > 10
+    for key, number, tokens in begun:
+        assert 3 < len(tokens) < 10 and tokens == ranks[0]["samples"][key][number][0][: len(tokens)]
+    whole = receipt.compared + receipt.sampled
+    for number, rank in enumerate(ranks):
+        assert (rank["share"], rank["leader"]) == ([0, 1], number == 0)
+        assert rank["gap"] < 1e-5
+        assert rank["untold"] == [] and 0.5 * whole < rank["proved"] < 0.6 * whole
+        assert rank["one of them"] is True
+        complete, twice = rank["incomplete"]
+        assert complete == [] and "model.layers.0.self_attn.o_proj.weight" in twice
+        assert "do not hold all of model." in rank["same part"]
+        assert "have not sampled the same" in rank["apart"]

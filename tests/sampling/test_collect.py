@@ -7,6 +7,7 @@ import pytest
 
 from rlvr_cli.core.types import Completion, Problem, Reason, Verdict
 from rlvr_cli.rollout import Sampling
+from rlvr_cli.rollout.engine import OnOneRank
 from rlvr_cli.sampling.collect import UnscoredSample, collect, request_seed
 from rlvr_cli.schema import Unscored
 from rlvr_cli.tracking import Timer
@@ -18,7 +19,7 @@ def problem(n):
     )
 
 
-class Scripted:
+class Scripted(OnOneRank):
     """An engine that finishes its requests last first, answering with the request's own first token."""
 
     def __init__(self):

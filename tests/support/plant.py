@@ -42,7 +42,7 @@ ROOT = Path(__file__).parents[2]  # of the checkout this file is in, a copy too
 FAULTS = Path("tests", "support", "faults.yaml")
 # Where a fault is planted, the test that all faults fit would be the first to notice.
 FAST = ("-m", "not gpu and not slow and not long", "--ignore=tests/project/test_plant.py")
-SLOW = ("-m", "not gpu and not long")
+SLOW = ("-m", "not gpu")
 VERDICTS = ("fast", "slow", "survived")
 
 

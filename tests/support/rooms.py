@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Literal
 
@@ -79,7 +80,7 @@ class Package:
         self.folder = folder
         paths = sorted(folder.rglob("*.py"))
         self.paths = {self._name(path): path for path in paths}
-        self.imports = {name: list(imports(path)) for name, path in self.paths.items()}
+        self.imports = {name: imports(path.read_text()) for name, path in self.paths.items()}
 
     def _name(self, path: Path) -> str:
         parts = path.relative_to(self.folder.parent).with_suffix("").parts
@@ -113,15 +114,16 @@ class Package:
         return {self.room(other) for module in mine for other in self.known(module)} - {room, TOP}
 
 
-def imports(path: Path) -> Iterator[Import]:
-    """Every import statement in a file, also those within functions and for type checkers."""
+@cache
+def imports(text: str) -> list[Import]:
+    """Every import statement in a file's text, also those within functions and for type checkers."""
 
     def walk(node: ast.AST, when: Literal["load", "call", "typing"]) -> Iterator[Import]:
         for child in ast.iter_child_nodes(node):
             if isinstance(child, ast.Import):
                 yield from (Import(alias.name, child.lineno, when) for alias in child.names)
             elif isinstance(child, ast.ImportFrom):
-                assert child.level == 0, f"{path}:{child.lineno}: relative import"
+                assert child.level == 0, f"{ast.unparse(child)}: relative import"
                 yield from (
                     Import(f"{child.module}.{alias.name}", child.lineno, when) for alias in child.names
                 )
@@ -132,7 +134,7 @@ def imports(path: Path) -> Iterator[Import]:
             else:
                 yield from walk(child, when)
 
-    yield from walk(ast.parse(path.read_text()), "load")
+    return list(walk(ast.parse(text), "load"))
 
 
 def wrong_way(package: Package) -> list[str]:

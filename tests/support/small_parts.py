@@ -17,6 +17,7 @@ from rlvr_cli.data.sampler import Sampler
 from rlvr_cli.engine.merge import Merge
 from rlvr_cli.engine.shares import owners_of
 from rlvr_cli.rollout import Request, Sampling
+from rlvr_cli.rollout.engine import OnOneRank
 from rlvr_cli.rollout.fingerprints import Receipt
 from rlvr_cli.schema import Batch, Precision, Recipe, Rollout, Source, Trainer
 from rlvr_cli.schema.stages import stages_of
@@ -26,7 +27,7 @@ from rlvr_cli.training.parts import Parts
 from rlvr_cli.verifiers.user_code.case import Surroundings
 
 
-class Counts:
+class Counts(OnOneRank):
     """An engine whose s-th sample is the text s; keeps what it was asked, answers last first."""
 
     def __init__(self) -> None:
@@ -40,7 +41,7 @@ class Counts:
     def probe(self, tokens: list[int]) -> list[float]:
         return [-1.0] * (len(tokens) - 1)
 
-    def load(self, weights: Any) -> Receipt:
+    def load(self, weights: Any, version: int = 0) -> Receipt:
         return Receipt()
 
     def sleep(self) -> None: ...

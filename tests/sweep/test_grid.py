@@ -16,6 +16,7 @@ from rlvr_cli.compose.sweep import grid
 from rlvr_cli.core.errors import UserError
 from rlvr_cli.sweep.names import name_of, names_of
 from rlvr_cli.sweep.plan import plan
+from rlvr_cli.sweep.progress import result
 from rlvr_cli.sweep.shares import shares
 
 
@@ -231,3 +232,16 @@ def test_hydras_launchers_get_the_recipes(tmp_path: Path) -> None:
     assert launchers.start("basic", recipes[:1], [], tmp_path / "own", lambda config: 3) == ["exit code 3"]
     with pytest.raises(UserError, match="--launcher basic: "):
         launchers.start("basic", recipes, ["hydra.launcher.nosuch=1"], tmp_path / "own", task)
+
+
+def test_what_a_run_came_to_is_told_by_both_ends_where_there_are_two(tmp_path: Path) -> None:
+    rows: list[dict[str, object]] = [
+        {"step": 1, "reward/mean": 0.25},
+        {"step": 1, "event": "eval", "bench": "sums", "eval/sums/avg@4": 0.5},
+    ]
+    (tmp_path / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert result(tmp_path) == "reward 0.25  sums 50.0%"
+    rows += [{"step": 2, "reward/mean": 0.5}, rows[1] | {"step": 2, "eval/sums/avg@4": 0.75}]
+    (tmp_path / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert result(tmp_path) == "reward 0.25 -> 0.5  sums 50.0% -> 75.0%"
+    assert result(tmp_path / "nowhere") == ""

@@ -21,6 +21,7 @@ from places import SUPPORT
 from rlvr_cli.commands.main import main
 from rlvr_cli.core.errors import UserError
 from rlvr_cli.core.short_names import short_keys, text_of, without_common_start
+from rlvr_cli.tracking.plots import step_ticks
 from rlvr_cli.tracking.report.bands import band
 from rlvr_cli.tracking.report.fitted import fitted, middle_cut
 from rlvr_cli.tracking.report.gather import read_runs
@@ -305,3 +306,25 @@ def test_the_page_of_many_runs(tmp_path: Path) -> None:
     many = shown(page)
     assert many["shown"]["legend"] == "" and many["shown"]["curves"].count("0.7") >= 1
     assert len(unpack(page)["runs"]) == 13 and (tmp_path / "p.png").stat().st_size > 10_000
+
+
+def test_steps_are_whole_also_where_there_is_one() -> None:
+    for low, high in ((11.4, 12.6), (0.9, 3.1), (-5.0, 400.0)):
+        inside = [tick for tick in step_ticks().tick_values(low, high) if low <= tick <= high]
+        assert inside and all(tick == int(tick) for tick in inside)
+
+
+def test_a_group_of_one_run_is_not_the_best_however_far_it_is_ahead(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Another seed may say something else, and nothing here knows how much seeds differ."""
+    right = [(number % 3) / 4 for number in range(PROBLEMS)]
+    low = make(tmp_path / "s", "low", 1e-6, 0, right)
+    high = make(tmp_path / "s", "high", 3e-6, 0, [share + 0.25 for share in right])
+    words = ("--group-by", "trainer.lr", "--table", tmp_path / "t.json", "--rollouts", 0)
+    assert report(low, high, *words, "-o", tmp_path / "r.html") == 0
+    found = json.loads((tmp_path / "t.json").read_text())
+    [pair] = [row for row in found["comparisons"] if row["metric"] == "eval/sums/avg@4"]
+    assert pair["p_adjusted"] < 0.001
+    assert not any(row["best"] for row in found["groups"])
+    assert "none is best: lr=3e-6 leads" in capsys.readouterr().out

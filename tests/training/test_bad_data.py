@@ -50,6 +50,7 @@ def prepared(case: str, folder: Path, tiny: Path) -> tuple[list[str], list[str]]
     return ["data.train.path=train.jsonl", "data.train.chat=auto", "out=run", *overrides], says
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", CASES)
 def test_bad_data_is_said_in_one_line(case, tmp_path, tiny_path, monkeypatch):
     monkeypatch.chdir(tmp_path)

@@ -111,6 +111,7 @@ def test_only_a_higher_score_is_a_new_best(monkeypatch, tmp_path):
     assert saved == [1, 4] and [note["b/avg@2"] for note in exported] == [0.5, 0.6]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("value", "says"),
     [

@@ -80,6 +80,7 @@ def refused(tmp_path: Path, *overrides: str) -> str:
 ON = "controller.enabled=true"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "overrides, text",
     [

@@ -100,7 +100,7 @@ def test_a_profile_that_is_not_there(tmp_path: Path) -> None:
         paced(recipe(data={"train": Source(path="here", difficulty=chosen)}), {}, Events())  # type: ignore[arg-type]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_run_that_adapts_goes_on_exactly(tmp_path: Path, own_environment: None) -> None:
     (tmp_path / "my.yaml").write_text(RECIPE)
     given = [

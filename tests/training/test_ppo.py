@@ -211,7 +211,7 @@ def test_runs_do_not_depend_on_ranks_stage_or_micro_batches(recipe, whole, tmp_p
             assert got[name] == pytest.approx(value, abs=1e-4, rel=1e-4), name
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_an_interrupted_run_continues_as_if_nothing_had_happened(recipe, whole, tmp_path) -> None:
     out = tmp_path / "cut"
     cut = interrupt_after(out, 1, "train", str(recipe), *PPO, *CRITIC, "trainer.steps=5", f"out={out}")
@@ -223,7 +223,7 @@ def test_an_interrupted_run_continues_as_if_nothing_had_happened(recipe, whole, 
         assert comparable(got) == pytest.approx(comparable(wanted), abs=1e-6, rel=1e-6, nan_ok=True)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_run_with_vllm_starts_from_the_critic_of_another(recipe, whole, tmp_path) -> None:
     """Also: groups of one, layer-wise clipping, LoRA for both models."""
     out = tmp_path / "run"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from small_parts import Even, problem, two_tokens
 
 from rlvr_cli.core.types import Group
@@ -10,11 +12,16 @@ from rlvr_cli.tracking import Timer
 from rlvr_cli.training.second_verifier import Audit
 
 
-def judged(numbers: list[int], *, seed: int = 0) -> dict[int, set[int]]:
+def judged(numbers: list[int], *, seed: int = 0, first: str = "odd") -> dict[int, set[int]]:
     """Index of the group -> those of its four samples that a quarter share falls on."""
     audit = Audit(Even(), Diagnosis(second_verifier="even", second_share=0.25), seed)
     groups = [
-        Group(problem=problem(n), index=n, completions=[two_tokens(s) for s in range(4)]) for n in numbers
+        Group(
+            problem=replace(problem(n), verifiers=[first]),
+            index=n,
+            completions=[two_tokens(s) for s in range(4)],
+        )
+        for n in numbers
     ]
     for group in groups:
         audit.submit(group)
@@ -35,3 +42,8 @@ def test_which_samples_it_judges_hangs_on_seed_and_group_alone() -> None:
     found = judged(list(range(40)))
     assert judged(list(range(39, -1, -2))) == {n: found[n] for n in range(1, 40, 2)}
     assert judged(list(range(40)), seed=1) != found
+
+
+def test_of_what_it_judges_first_it_is_not_asked_a_second_time() -> None:
+    """Rows may name their verifiers: it would agree with itself."""
+    assert not any(judged(list(range(40)), first="even").values())

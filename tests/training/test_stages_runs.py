@@ -60,6 +60,7 @@ def kill_after(out: Path, step: int, *arguments: str) -> None:
     process.wait(timeout=60)
 
 
+@pytest.mark.long
 def test_two_stages_three_resets_and_a_kill(path: str, tmp_path: Path) -> None:
     whole, cut = tmp_path / "whole", tmp_path / "cut"
     done = rlvr("train", path, f"out={whole}")

@@ -13,6 +13,7 @@ from run_helpers import RECIPE, comparable, rlvr, steps_of
 
 from rlvr_cli.core.types import Completion, Group, Problem, Reason, Verdict
 from rlvr_cli.rollout import Request, Sampling
+from rlvr_cli.rollout.engine import OnOneRank
 from rlvr_cli.schema import Unscored
 from rlvr_cli.tracking import Timer
 from rlvr_cli.training.dynamic_sampling import judge
@@ -21,7 +22,7 @@ from rlvr_cli.training.state_values import measure_states
 LOW, HIGH = np.log(0.5), np.log(0.99)
 
 
-class Continues:
+class Continues(OnOneRank):
     """An engine whose s-th sample goes on with token s and ends; keeps what it was asked."""
 
     def __init__(self) -> None:
@@ -120,7 +121,7 @@ def test_values_are_shaped_rewards_and_samples_without_a_verdict_stay_out() -> N
     np.testing.assert_allclose(found.state_values[0], [np.nan, -1.0])
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_spo_gives_the_same_numbers_on_two_ranks(tmp_path: Path) -> None:
     path = tmp_path / "exact.yaml"
     path.write_text(

@@ -98,7 +98,7 @@ def test_the_probe_is_text_of_the_run() -> None:
 class Packs(Counts):
     """An engine that cannot be looked into everywhere."""
 
-    def load(self, weights: object) -> Receipt:
+    def load(self, weights: object, version: int = 0) -> Receipt:
         return Receipt(compared=3, untold={"experts.w13": 8}, partial=["fused"])
 
 

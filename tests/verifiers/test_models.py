@@ -44,8 +44,8 @@ class Batched:
 
     def verify_batch(self, items: list[tuple[str, str, dict[str, Any]]]) -> list[Verdict]:
         for response, _, _ in items:
-            if response == "sleep":
-                time.sleep(10)
+            if response in ("sleep", "hold"):
+                time.sleep({"sleep": 10.0, "hold": 0.5}[response])
             if response == "raise":
                 raise ValueError("no such text")
             if response == "exit":
@@ -85,6 +85,18 @@ def test_what_one_item_does_is_no_verdict_of_its_batch() -> None:
             found = future.result(120)
             assert found.reason is culprits.get(text, Reason.correct), (text, found)
             assert text in culprits or found.extracted == text
+
+
+@pytest.mark.slow
+def test_an_item_whose_batch_failed_by_another_is_tried_twice_by_itself() -> None:
+    """The batch raised and no worker died: of "exit" two must die before it is known to be the cause."""
+    with Pool({"batched": Batched()}, Verification(workers=1)) as pool:
+        pool.submit("batched", "first", "", {}).result(60)
+        held = pool.submit("batched", "hold", "", {})  # the others meet in the queue meanwhile
+        futures = [pool.submit("batched", text, "", {}) for text in ("raise", "exit", "after")]
+        assert held.result(60).reason is Reason.correct
+        found = [future.result(120).reason for future in futures]
+    assert found == [Reason.refused, Reason.refused, Reason.correct]
 
 
 # --- reward model

@@ -14,7 +14,9 @@ import numpy as np
 import pytest
 
 from rlvr_cli.commands.main import main
+from rlvr_cli.core.code_behind import of_file
 from rlvr_cli.core.errors import UserError
+from rlvr_cli.core.recorded_code import record
 from rlvr_cli.core.types import Completion, Group, Problem, Raw, Reason
 from rlvr_cli.schema import Verification
 from rlvr_cli.verifiers.pool import Pool
@@ -336,3 +338,29 @@ def test_a_column_that_is_not_there_is_told_before_the_first_call(
     ]
     assert main(command) == 2
     assert "asks for 'level', and the rows have no such column; they have" in capsys.readouterr().err
+
+
+def test_a_copy_has_what_it_imports_from_its_folder_and_finds_the_rest_there(tmp_path: Path) -> None:
+    """What is imported by name is copied and stays as it was; what is found at run time is where it was."""
+    source = tmp_path / "mine"
+    (source / "words").mkdir(parents=True)
+    texts = {
+        "reward.py": "import importlib\nfrom pathlib import Path\nfrom words.one import ONE\n\n"
+        "def compute_score(solution_str, ground_truth):\n"
+        "    ten = importlib.import_module('words.' + 'ten').TEN\n"
+        "    return ONE + ten + float(Path(__file__).with_name('hundred.txt').read_text())\n",
+        "words/__init__.py": "",
+        "words/one.py": "ONE = 1\n",
+        "words/ten.py": "TEN = 10\n",
+        "hundred.txt": "100",
+    }
+    for name, text in texts.items():
+        (source / name).write_text(text)
+    record(tmp_path / "run", of_file("verifiers.own.path", source / "reward.py"))
+    (source / "words" / "one.py").write_text("ONE = 5\n")
+    (source / "words" / "ten.py").write_text("TEN = 50\n")
+    copy = tmp_path / "run" / "code" / "verifiers.own" / "reward.py"
+    assert not (copy.parent / "words" / "ten.py").exists()
+    with Pool({"own": Python(path=str(copy), correct_at=151.0)}, Verification(workers=1)) as pool:
+        verdict = pool.submit("own", "x", "1", {}).result(60)
+    assert (verdict.score, verdict.reason, verdict.detail) == (151.0, Reason.correct, "")

@@ -7,7 +7,7 @@ import traceback
 from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from importlib import import_module
-from importlib.abc import Loader
+from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from importlib.util import module_from_spec
 from pathlib import Path
@@ -35,16 +35,43 @@ class _Source(Loader):
         return self._text.decode("utf-8", "replace")
 
 
+class _Copies(MetaPathFinder):
+    """Finds what a run has copied beside a file: by its text, with the name of the file it was made of.
+
+    So whatever it opens or imports besides is looked for where it was.
+    """
+
+    def __init__(self, copies: Path, originals: Path) -> None:
+        self._copies, self._originals = copies, originals
+
+    def find_spec(self, fullname: str, path: object = None, target: object = None) -> ModuleSpec | None:
+        below = Path(*fullname.split("."))
+        for file in (below / "__init__.py", below.with_name(f"{below.name}.py")):
+            if (self._copies / file).is_file():
+                package, original = file.name == "__init__.py", self._originals / file
+                source = _Source(str(original), (self._copies / file).read_bytes())
+                spec = ModuleSpec(fullname, source, origin=str(original), is_package=package)
+                spec.has_location = True
+                if package:
+                    spec.submodule_search_locations = [str(original.parent)]
+                return spec
+        return None
+
+
 def load(
     path: str | None, text: bytes, module: str | None, function: str, folders: Sequence[str] = ()
 ) -> tuple[ModuleType, Any]:
     """The module and what it calls `function` (dots go into classes and objects); Unusable without one.
 
     A file is imported under a name made of its path, so that files of one name are different modules.
-    `folders` are searched first for what it imports.
+    `folders` are searched first for what it imports. Where there are several, the first has copies of what is
+    in the last, whose names they bear.
     """
     shown = Path(path).name if path is not None else str(module)
     sys.path[:0] = folders
+    if path is not None and len(folders) > 1:
+        sys.meta_path.insert(0, _Copies(Path(folders[0]), Path(folders[-1])))
+        path = str(Path(folders[-1]) / shown)
     try:
         loaded = import_module(str(module)) if path is None else _from_text(path, text)
     except (Exception, SystemExit) as error:

@@ -1,0 +1,36 @@
+"""Rollout engines that are servers: what they take, and of whom."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from rlvr_cli.planning.engine_memory import engine
+from rlvr_cli.planning.items import Item, always
+from rlvr_cli.planning.job import Job
+
+
+def as_servers(job: Job) -> Job:
+    """The same work as the servers have it: their GPUs in the place of the ranks."""
+    return replace(job, ranks=job.servers * job.rl.rollout.tensor_parallel, of_server=True)
+
+
+def servers(job: Job, libraries: float) -> tuple[float, list[Item], list[str]]:
+    """Tokens of KV cache of one, lines of a rank, and what keeps servers from working.
+
+    On GPUs a rank's memory has none of it. On CPUs all share the machine's: `libraries` is what one takes
+    besides its model. Wherever they are, rank 0 has the weights on their way in host memory.
+    """
+    seen = as_servers(job)
+    cache, items, problems = engine(seen)
+    parcels = always("weights on their way", job.plain.parameters * job.width, host=True)
+    found = [parcels]
+    if not job.device.gpu and not job.rl.rollout.servers.urls:
+        share = seen.ranks / job.ranks
+        found += [
+            Item(
+                item.name.replace("engine:", "servers:"), {p: share * size for p, size in item.phases.items()}
+            )
+            for item in items
+        ]
+        found.append(always("servers: libraries", share * libraries))
+    return cache, found, [f"a server: {problem}" for problem in problems]

@@ -1,0 +1,155 @@
+"""LoRA adapters in a vLLM engine that keeps the start model: each sync brings the adapters alone.
+
+They go by files in memory, which is vLLM's public way. Loading them it folds alpha / rank into B, and
+puts several into one tensor or cuts them, as it does with the weights they belong to.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, get_args
+
+from safetensors.torch import save_file
+from torch import Tensor, nn
+from vllm.config.lora import MaxLoRARanks
+from vllm.lora.layers.base_linear import BaseLinearLayerWithLoRA
+from vllm.lora.request import LoRARequest
+from vllm.lora.utils import parse_fine_tuned_lora_name
+
+from rlvr_cli.core.errors import UserError
+from rlvr_cli.rollout.fingerprints import Ledger, Receipt, fingerprint
+from rlvr_cli.schema import Lora
+
+NUMBER = 1
+"""Of the only adapter, in vLLM."""
+MEMORY = Path("/dev/shm")
+Pair = tuple[Tensor, Tensor]
+"""A [rank, inputs] and B [outputs, rank] of a layer, as the trainer has them."""
+
+
+def arguments(lora: Lora) -> dict[str, Any]:
+    """What an engine is made with that takes such adapters; vLLM has room for some ranks only."""
+    room = min(rank for rank in get_args(MaxLoRARanks) if rank >= lora.rank)
+    names = [name.strip().rpartition(".")[2] for name in lora.targets.split(",")]
+    return {
+        "enable_lora": True,
+        "max_lora_rank": room,
+        "max_loras": 1,
+        "max_cpu_loras": 1,
+        "lora_target_modules": None if lora.targets == "all-linear" else names,
+    }
+
+
+class Adapter:
+    """The adapter of an engine, and the proof that the engine holds it, and the start model."""
+
+    request: LoRARequest | None = None
+    """What is sampled with; None: nothing was sent yet, and the start model's adapters are 0."""
+
+    def __init__(self, llm: Any, lora: Lora) -> None:
+        self._llm, self._lora = llm, lora
+        [self._base] = llm.collective_rpc(lambda worker: Kept(worker.get_model()))
+
+    def load(self, tensors: Iterable[tuple[str, Tensor]]) -> Receipt:
+        """Put (peft's name, whole matrix) in the place of those before. UserError where vLLM takes none."""
+        sent = {name: tensor.detach().to("cpu", copy=True).contiguous() for name, tensor in tensors}
+        with TemporaryDirectory(prefix="rlvr-adapter-", dir=_roomy(sent.values())) as folder:
+            write(Path(folder), sent, self._lora)
+            try:
+                self._llm.llm_engine.add_lora(LoRARequest("policy", NUMBER, folder, load_inplace=True))
+            except ValueError as error:
+                reason = str(error).splitlines()[0]
+                raise UserError(
+                    f"rollout.lora=adapter: vLLM does not take these adapters ({reason}); "
+                    "set rollout.lora=merged"
+                ) from error
+            self.request = LoRARequest("policy", NUMBER, folder)
+        receipt = Receipt()
+        scale = self._lora.alpha / self._lora.rank
+
+        def look(worker: Any) -> None:
+            compare(worker.model_runner.lora_manager, sent, scale, receipt)
+            self._base.settle(worker.get_model(), receipt)
+
+        self._llm.collective_rpc(look)
+        return receipt
+
+
+class Kept:
+    """Fingerprints of the parameters that no sync touches; what a CPU kernel has packed away is not there."""
+
+    def __init__(self, model: nn.Module) -> None:
+        self._before = {name: fingerprint(p) for name, p in model.named_parameters() if p.numel()}
+
+    def settle(self, model: nn.Module, receipt: Receipt) -> None:
+        """Compare with what the engine holds."""
+        ledger, held = Ledger(), dict(model.named_parameters())
+        for name, before in self._before.items():
+            ledger.add(f"{name} of the start model", before, held[name])
+            receipt.compared += held[name].numel()
+        receipt.wrong += ledger.differing()
+
+
+def write(folder: Path, tensors: dict[str, Tensor], lora: Lora) -> None:
+    """The files of peft that vLLM reads."""
+    modules = sorted({name.partition(".lora_")[0].rpartition(".")[2] for name in tensors})
+    config = {"peft_type": "LORA", "r": lora.rank, "lora_alpha": lora.alpha, "target_modules": modules}
+    (folder / "adapter_config.json").write_text(json.dumps(config))
+    save_file(tensors, folder / "adapter_model.safetensors")
+
+
+def _roomy(tensors: Iterable[Tensor]) -> Path | None:
+    """Memory, where it has room (in a container it is often 64 MB), else the usual folder."""
+    needed = sum(tensor.nbytes for tensor in tensors)
+    return MEMORY if MEMORY.is_dir() and shutil.disk_usage(MEMORY).free > 2 * needed else None
+
+
+def compare(manager: Any, sent: dict[str, Tensor], scale: float, receipt: Receipt) -> None:
+    """What the kernels read with what was sent, in the engine's own type; on this rank its part of it."""
+    inner = manager._adapter_manager
+    slot, layers, ledger = inner.lora_index_to_id.index(NUMBER), pairs(sent, inner.model), Ledger()
+    for name, module in inner.modules.items():
+        names = inner.packed_modules.get(name, [name])
+        given = [layers.pop(each, None) for each in names]
+        if all(pair is None for pair in given):
+            continue
+        if not isinstance(module, BaseLinearLayerWithLoRA):
+            receipt.untold[name] = sum(t.numel() for pair in given if pair for t in pair)
+            continue
+        for stacked, wanted in expected(module, given, scale):
+            held = stacked[slot, 0, : wanted.shape[0], : wanted.shape[1]]
+            ledger.add(f"the adapter of {name}", fingerprint(wanted.contiguous().to(held.device)), held)
+            receipt.compared += wanted.numel()
+    receipt.wrong += ledger.differing()
+    receipt.homeless += sorted(layers)
+
+
+def pairs(sent: dict[str, Tensor], model: Any) -> dict[str, Pair]:
+    """vLLM's name of a layer -> its matrices."""
+    renamed = getattr(model, "hf_to_vllm_mapper", None)
+    mapper = None if renamed is None else renamed.get_rename_mapper()
+    halves: dict[str, dict[bool, Tensor]] = {}
+    for name, tensor in sent.items():
+        layer, is_a = parse_fine_tuned_lora_name(name, mapper)
+        halves.setdefault(layer, {})[is_a] = tensor
+    return {layer: (half[True], half[False]) for layer, half in halves.items()}
+
+
+def expected(module: Any, given: list[Pair | None], scale: float) -> Iterator[tuple[Tensor, Tensor]]:
+    """(tensor of the engine, which has slots, and what belongs into one) for each A and B of a layer."""
+    dtype = module.lora_a_stacked[0].dtype
+    a: Any = [None if pair is None else pair[0].to(dtype) for pair in given]
+    b: Any = [None if pair is None else pair[1].to(dtype) * scale for pair in given]
+    if len(given) > 1 and len(given) != module.n_slices:
+        a, b = module.expand_packed_lora(a, b)
+    if module.tp_size > 1 and len(given) > 1:
+        a, b = module.slice_lora_a(a), module.slice_lora_b(b)
+    elif module.tp_size > 1:
+        a, b = [module.slice_lora_a(a[0])], [module.slice_lora_b(b[0])]
+    for stacked, wanted in zip((*module.lora_a_stacked, *module.lora_b_stacked), (*a, *b), strict=True):
+        if wanted is not None:
+            yield stacked, wanted

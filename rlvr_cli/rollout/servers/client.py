@@ -1,0 +1,142 @@
+"""HTTP to one server: samples, and everything a weight sync needs."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import suppress
+from typing import Any
+
+import httpx
+
+from rlvr_cli.core.errors import UserError
+from rlvr_cli.rollout.servers.gate import METHOD
+from rlvr_cli.rollout.servers.names import ABOUT_ROUTE, PARCEL_ROUTE, TOKEN
+from rlvr_cli.rollout.servers.parcels import Parcel
+
+GENERATE, ABORT = "/inference/v1/generate", "/inference/v1/abort_requests"
+REQUEST = "generate-tokens-"
+"""What vLLM puts before the name of a request."""
+
+
+class Gone(Exception):
+    """There is no answer, or one that says that something is wrong with the server: it may be asked again."""
+
+    answered = False
+    """It said so itself."""
+
+
+class Client:
+    """One server's routes. `timeout_s`: until an answer, but for those that have their time."""
+
+    def __init__(self, url: str, token: str, timeout_s: float) -> None:
+        self.url = url.rstrip("/")
+        self._timeout_s = timeout_s
+        self._http = httpx.AsyncClient(
+            headers={"Authorization": f"Bearer {token}"} if token else {},
+            # vLLM closes idle connections after 5 s: one must not be used again just then.
+            limits=httpx.Limits(max_connections=None, max_keepalive_connections=None, keepalive_expiry=1.0),
+            trust_env=False,  # no proxy of the environment stands between a run and its servers
+        )
+
+    async def sample(self, name: str, tokens: list[int], params: Mapping[str, Any]) -> dict[str, Any]:
+        """The answer to one prompt: it may take long, as `watch` knows whether the server lives."""
+        body = {"request_id": name, "token_ids": tokens, "sampling_params": dict(params)}
+        answer: dict[str, Any] = await self._call("POST", GENERATE, body, timeout_s=None)
+        return answer
+
+    async def abort(self, names: list[str]) -> None:
+        """End these requests: each is answered with the tokens it has."""
+        await self._call("POST", ABORT, {"request_ids": [REQUEST + name for name in names]})
+
+    async def stamp(self) -> str:
+        """Name of the weights it holds. Answered by the engine's own loop: who answers is at work."""
+        return str((await self._call("GET", "/weight_info"))["weight_version"])
+
+    async def about(self) -> dict[str, Any]:
+        """What it was started with. UserError where that is no server of ours."""
+        try:
+            found: dict[str, Any] = await self._call("GET", ABOUT_ROUTE)
+        except RuntimeError as error:
+            raise UserError(
+                f"rollout.servers.urls: {self.url} is no rollout server of rlvr ({error}); start one with "
+                "rlvr rollout-server RECIPE"
+            ) from error
+        return found
+
+    async def pause(self) -> None:
+        """Between two tokens; what runs is computed again under the weights that come."""
+        await self._call("POST", "/pause", params={"mode": "keep", "clear_cache": "true"})
+
+    async def resume(self) -> None:
+        await self._call("POST", "/resume")
+
+    async def begin(self) -> None:
+        await self._call("POST", "/init_weight_transfer_engine", {"init_info": {}})
+
+    async def name(self, stamp: str) -> None:
+        """Name the weights that it holds."""
+        await self._call("POST", "/update_weight_version", {"new_version": stamp})
+
+    async def take(self, parcels: list[Parcel], stamp: str, *, upload: bool) -> list[dict[str, Any]]:
+        """Replace all weights; returns the receipt of each worker. `upload`: it is on another machine."""
+        await self._start_update()
+        for number, parcel in enumerate(parcels):
+            path = await self._send(parcel, first=not number) if upload else parcel.path
+            info = {"update_info": {"path": path, "seals": parcel.seals}}
+            await self._call("POST", "/update_weights", info, timeout_s=None)
+        await self._call("POST", "/finish_weight_update", {"weight_version": stamp}, timeout_s=None)
+        receipts: list[dict[str, Any]] = (await self._call("POST", "/collective_rpc", content=METHOD))[
+            "results"
+        ]
+        return receipts
+
+    async def _start_update(self) -> None:
+        try:
+            await self._call("POST", "/start_weight_update")
+        except Gone as gone:
+            if not gone.answered:
+                raise
+            # A trainer that was killed has left an update unfinished: a parcel that is not there ends it.
+            with suppress(Gone):
+                await self._call("POST", "/update_weights", {"update_info": {"path": ""}})
+            await self._call("POST", "/start_weight_update")
+
+    async def _send(self, parcel: Parcel, *, first: bool) -> str:
+        async def pieces() -> AsyncIterator[bytes]:
+            for piece in parcel.read():
+                yield piece
+
+        route = f"{PARCEL_ROUTE}?first" if first else PARCEL_ROUTE
+        return str((await self._call("POST", route, content=pieces(), timeout_s=None))["path"])
+
+    async def close(self) -> None:
+        await self._http.aclose()
+
+    async def _call(
+        self,
+        method: str,
+        route: str,
+        body: Any = None,
+        *,
+        params: Mapping[str, str] | None = None,
+        content: Any = None,
+        timeout_s: float | None = -1.0,
+    ) -> Any:
+        """The answer's content. Gone without one; UserError where the token is wrong, else RuntimeError."""
+        patience = httpx.Timeout(self._timeout_s if timeout_s == -1.0 else timeout_s, connect=10.0)
+        try:
+            response = await self._http.request(
+                method, self.url + route, json=body, params=params, content=content, timeout=patience
+            )
+        except httpx.HTTPError as error:
+            raise Gone(f"{type(error).__name__} at {route}: {error}".rstrip(": ")) from error
+        if response.status_code == 401:
+            raise UserError(f"rollout.servers: {self.url} refuses access; set {TOKEN} to its token")
+        if response.status_code >= 400:
+            said = f"{route} answers HTTP {response.status_code}: {' '.join(response.text.split())[:300]}"
+            if response.status_code < 500:
+                raise RuntimeError(said)
+            gone = Gone(said)
+            gone.answered = True
+            raise gone
+        return response.json() if response.content else None

@@ -1,0 +1,184 @@
+"""The engine interface on vLLM servers: every rank samples through them, one rank of a machine leads them."""
+
+from __future__ import annotations
+
+import queue
+import time
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from rlvr_cli.core import distributed
+from rlvr_cli.core.errors import Hopeless, UserError
+from rlvr_cli.core.heartbeat import heart
+from rlvr_cli.core.types import Completion
+from rlvr_cli.rollout.engine import OnOneRank, Request, Sampling, SyncError, never
+from rlvr_cli.rollout.fingerprints import Receipt
+from rlvr_cli.rollout.servers import start
+from rlvr_cli.rollout.servers.answers import Answers
+from rlvr_cli.rollout.servers.fleet import Cargo
+from rlvr_cli.rollout.servers.loop import Loop
+from rlvr_cli.rollout.servers.parcels import pack
+from rlvr_cli.rollout.servers.sampler import Sampler
+from rlvr_cli.rollout.text import ResponseText
+from rlvr_cli.schema import Rollout
+
+ASK_S = 0.02
+"""Between two looks at whether there is enough."""
+AGAIN_S = 1.0
+"""Between two orders to stop: a request may have been on its way to its server at the first."""
+APART = 0.02
+"""Mean |logprob difference| on the probe by which two servers may differ: other GPUs round otherwise."""
+Event = Callable[[str, str], object]
+
+
+class ServersEngine(OnOneRank):
+    """`load` and `probe` may come from another thread than `generate`."""
+
+    beside = True
+
+    def __init__(
+        self,
+        rollout: Rollout,
+        *,
+        tokenizer: Any,
+        eos: list[int],
+        out: Path = Path(),
+        event: Event = lambda kind, text: None,
+        **model: Any,
+    ) -> None:
+        """`out`: the run directory, whose logs/ gets theirs; `event` is told of deaths and returns;
+        `model`: as `vllm_arguments` has it."""
+        self.text = ResponseText(tokenizer, eos)
+        self._event = event
+        self._loads = 0
+        self._names: frozenset[str] | None = None
+        self._loop = Loop("servers")
+        try:
+            wanted = start.Wanted(rollout=rollout, engine=model, out=out)
+            self._fleet, self._run = start.open_fleet(wanted, self._loop)
+        except BaseException:
+            self._loop.close()
+            raise
+        answers = Answers(self.text, run=self._run, strict=rollout.max_staleness == 0)
+        self._sampler = Sampler(self._fleet, answers, eos, name=f"{self._run}-{distributed.rank()}")
+
+    def generate(
+        self, requests: list[Request], sampling: Sampling, enough: Callable[[], bool] = never
+    ) -> Iterator[tuple[int, list[Completion]]]:
+        done: queue.SimpleQueue[tuple[int, list[Completion]]] = queue.SimpleQueue()
+        order = self._sampler.order(requests, sampling, done)
+        work = self._loop.start(self._sampler.serve(order))
+        told_at: float | None = None
+        try:
+            for _ in requests:
+                while True:
+                    if (told_at is None and enough()) or (told_at and time.monotonic() - told_at > AGAIN_S):
+                        told_at = time.monotonic()
+                        self._loop.start(self._sampler.stop(order))
+                    try:
+                        item = done.get(timeout=ASK_S)
+                        break
+                    except queue.Empty:
+                        self._look(work)
+                yield item
+        finally:  # also when the caller stops early
+            work.cancel()
+            self._tell()
+
+    def _look(self, work: Future[None]) -> None:
+        """Raise what has gone wrong; a sign of life where the servers gave one."""
+        if self._fleet.failed.done():
+            self._fleet.failed.result()
+        if work.done():
+            work.result()
+        if time.monotonic() - self._fleet.sign_of_life < 2 * self._fleet.settings.timeout_s:
+            heart.beat()
+        self._tell()
+
+    def _tell(self) -> None:
+        while (line := self._fleet.next_news()) is not None:
+            self._event("server", line)
+
+    def load(self, weights: Iterable[tuple[str, Tensor]], version: int = 0) -> Receipt:
+        self._loads += 1
+        stamp = f"{self._run}.{self._loads}.{version}"
+        trouble: Exception | None = None
+        receipt = Receipt()
+        if self._fleet.leads:
+            parcels = pack(_beating(weights))
+            try:
+                self._check_names(name for parcel in parcels for name in parcel.seals)
+                receipt = self._loop.run(self._fleet.update(Cargo(stamp=stamp, parcels=parcels)))
+            except (SyncError, Hopeless, UserError) as error:
+                trouble = error
+        else:
+            for _ in _beating(weights):  # gathered by all ranks together
+                pass
+        self._tell()
+        agree(trouble)
+        self._fleet.cargo.stamp = stamp
+        return receipt
+
+    def _check_names(self, received: Iterable[str]) -> None:
+        """vLLM keeps the old tensor, silently, for a weight it is not given."""
+        names = frozenset(received)
+        before, self._names = self._names or names, names
+        if names != before:
+            raise SyncError(
+                f"weight sync: {len(before - names)} weights missing "
+                f"({', '.join(sorted(before - names)[:3])}), {len(names - before)} unknown"
+            )
+
+    def probe(self, tokens: list[int]) -> list[float]:
+        """Of all servers, which must agree."""
+        found = self._loop.run(self._sampler.probe(tokens))
+        first, *others = found
+        for name in others:
+            apart = sum(abs(a - b) for a, b in zip(found[first], found[name], strict=True)) / len(
+                found[first]
+            )
+            if not apart <= APART:
+                raise SyncError(
+                    f"{name} and {first} are {apart:.2e} apart on average in the logprobs of one text: they "
+                    "do not compute the same model"
+                )
+        self._tell()
+        return found[first]
+
+    def measures(self) -> dict[str, float]:
+        """Metrics of this rank's servers."""
+        return {
+            "rollout/server_restarts": float(self._fleet.restarts),
+            "rollout/samples_sent_again": float(self._fleet.sent_again),
+        }
+
+    def sleep(self) -> None:
+        """Servers have memory of their own."""
+
+    def wake(self) -> None:
+        pass
+
+    def close(self) -> None:
+        self._loop.run(self._fleet.close())
+        self._tell()
+        self._loop.close()
+
+
+def _beating(weights: Iterable[tuple[str, Tensor]]) -> Iterator[tuple[str, Tensor]]:
+    for item in weights:
+        heart.beat()
+        yield item
+
+
+def agree(trouble: Exception | None) -> None:
+    """Raise where something is wrong on any rank; all ranks call it."""
+    said = distributed.gather(None if trouble is None else str(trouble))
+    if trouble is not None:
+        raise trouble
+    for each in said:
+        if each is not None:
+            raise SyncError(each)

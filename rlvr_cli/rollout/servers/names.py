@@ -1,0 +1,12 @@
+"""What both sides of a server call things by."""
+
+from __future__ import annotations
+
+from rlvr_cli.core.server_token import TOKEN as TOKEN
+
+BACKEND = "rlvr_parcels"
+"""Of vLLM's weight transfer."""
+ABOUT = "RLVR_SERVER_ABOUT"
+"""Environment variable with what a server says of itself."""
+ABOUT_ROUTE = "/rlvr/about"
+PARCEL_ROUTE = "/rlvr/parcels"

@@ -1,0 +1,130 @@
+"""Weights on their way: files in memory that other processes of this user open by path, each with its seals.
+
+They lie in anonymous memory (memfd), not in /dev/shm: nothing is left of them when the trainer is killed, and
+the size of a container's /dev/shm does not matter.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from rlvr_cli.rollout.engine import SyncError
+from rlvr_cli.rollout.fingerprints import fingerprint
+
+MOST = 2**28
+"""Bytes of a parcel, unless one tensor has more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Parcel:
+    """Tensors in the format of safetensors."""
+
+    descriptor: int
+    size: int
+    """Bytes."""
+    seals: dict[str, str]
+    """Name -> seal of the tensor as the trainer had it."""
+
+    @property
+    def path(self) -> str:
+        return path_of(self.descriptor)
+
+    def read(self, piece: int = 2**22) -> Iterator[bytes]:
+        """Its bytes, for who is on another machine."""
+        for offset in range(0, self.size, piece):
+            yield os.pread(self.descriptor, piece, offset)
+
+    def close(self) -> None:
+        os.close(self.descriptor)
+
+
+def path_of(descriptor: int) -> str:
+    """Where other processes find a file that this one has open."""
+    return f"/proc/{os.getpid()}/fd/{descriptor}"
+
+
+def seal(tensor: Tensor) -> str:
+    """A checksum of a tensor's bits, shape and type: computed where it lies, one changed bit changes it."""
+    digest = hashlib.blake2b(f"{tensor.dtype} {tuple(tensor.shape)}".encode(), digest_size=16)
+    for sums in fingerprint(tensor):
+        digest.update(sums.cpu().numpy().tobytes())
+    return digest.hexdigest()
+
+
+@torch.no_grad()
+def pack(weights: Iterable[tuple[str, Tensor]], most: int = MOST) -> list[Parcel]:
+    """All weights, in parcels. Each is copied as it comes: gathered ones are gone when the next is made.
+
+    SyncError for a name that comes twice, and where memory does not suffice.
+    """
+    parcels: list[Parcel] = []
+    seen: set[str] = set()
+    held: dict[str, Tensor] = {}
+    seals: dict[str, str] = {}
+    try:
+        for name, tensor in weights:
+            if name in seen:
+                raise SyncError(f"weight sync: {name} is sent twice")
+            seen.add(name)
+            size = sum(each.nbytes for each in held.values())
+            if held and size + tensor.nbytes > most:
+                parcels.append(_parcel(held, seals))
+                held, seals = {}, {}
+            seals[name] = seal(tensor)
+            held[name] = tensor.detach().to("cpu", copy=True).contiguous()
+        if held:
+            parcels.append(_parcel(held, seals))
+    except BaseException:
+        for parcel in parcels:
+            parcel.close()
+        raise
+    return parcels
+
+
+def unpack(path: str, seals: Mapping[str, str], broken: list[str]) -> Iterator[tuple[str, Tensor]]:
+    """The tensors of a parcel; names of those that are not as they were sealed are added to `broken`."""
+    from safetensors import safe_open
+
+    with safe_open(path, "pt") as file:  # mapped: read where it is used
+        for name in sorted({*file.keys(), *seals}):
+            tensor = file.get_tensor(name)
+            if seal(tensor) != seals.get(name):
+                broken.append(name)
+            yield name, tensor
+
+
+def _parcel(tensors: dict[str, Tensor], seals: dict[str, str]) -> Parcel:
+    from safetensors.torch import save
+
+    data = save(tensors)
+    with memory_file("weights") as descriptor:
+        write(descriptor, data)
+    return Parcel(descriptor, len(data), seals)
+
+
+@contextmanager
+def memory_file(name: str) -> Iterator[int]:
+    """A new file in memory, closed where the block fails; SyncError where memory does not suffice."""
+    descriptor = os.memfd_create(f"rlvr-{name}")
+    try:
+        yield descriptor
+    except OSError as error:
+        os.close(descriptor)
+        raise SyncError(f"weight sync: no memory for the weights on their way ({error.strerror})") from error
+    except BaseException:
+        os.close(descriptor)
+        raise
+
+
+def write(descriptor: int, data: bytes) -> None:
+    """All of it: one call writes 2 GB at most."""
+    rest = memoryview(data)
+    while rest:
+        rest = rest[os.write(descriptor, rest) :]

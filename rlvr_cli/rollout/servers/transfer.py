@@ -1,0 +1,95 @@
+"""Worker side of weight sync: a vLLM weight-transfer backend for weights in parcels.
+
+Importing this module registers the backend; vLLM imports it as `worker_extension_cls` in every worker.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+from vllm.distributed.weight_transfer import WeightTransferEngine, WeightTransferEngineFactory
+from vllm.distributed.weight_transfer.base import WeightTransferInitInfo, WeightTransferUpdateInfo
+from vllm.model_executor.model_loader.reload import finalize_layerwise_reload, initialize_layerwise_reload
+
+from rlvr_cli.rollout.audit import Audit
+from rlvr_cli.rollout.fingerprints import Receipt
+from rlvr_cli.rollout.servers.names import BACKEND
+from rlvr_cli.rollout.servers.parcels import unpack
+from rlvr_cli.rollout.servers.receipts import written
+from rlvr_cli.rollout.weights import repack_cpu_weights
+
+
+@dataclass
+class InitInfo(WeightTransferInitInfo):
+    """Nothing to agree on: every update says where its parcel lies."""
+
+
+@dataclass
+class UpdateInfo(WeightTransferUpdateInfo):
+    """One parcel of an update."""
+
+    path: str = ""
+    seals: dict[str, str] = field(default_factory=dict)
+
+
+class ParcelTransfer(WeightTransferEngine[InitInfo, UpdateInfo]):
+    """Loads parcels through vLLM's own weight loaders and says in a receipt what has arrived."""
+
+    init_info_cls, update_info_cls = InitInfo, UpdateInfo
+    updates = 0
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self.receipt = Receipt()
+        threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
+
+    def init_transfer_engine(self, init_info: InitInfo) -> None:
+        pass
+
+    def start_weight_update(self) -> None:
+        initialize_layerwise_reload(self.model)
+        self.updates += 1
+        self.receipt, self.audit = Receipt(), Audit(self.model, seed=self.updates)
+        self.loaded: set[str] | None = set()
+
+    def receive_weights(self, update_info: UpdateInfo) -> None:
+        model: Any = self.model
+        with self.audit:
+            tensors = unpack(update_info.path, update_info.seals, self.receipt.wrong)
+            loaded = model.load_weights(self.audit.outside(tensors, self.device))
+        self.loaded = None if loaded is None or self.loaded is None else self.loaded | loaded
+
+    def finish_weight_update(self) -> None:
+        finalize_layerwise_reload(self.model, self.model_config)
+        repack_cpu_weights(self.model)
+        self.audit.settle(self.receipt, self.loaded)
+        del self.audit
+
+    def shutdown(self) -> None:
+        pass
+
+
+if BACKEND not in WeightTransferEngineFactory._registry:
+    WeightTransferEngineFactory.register_engine(BACKEND, ParcelTransfer)
+
+
+class WorkerExtension:
+    """Methods that vLLM adds to its worker."""
+
+    weight_transfer_engine: Any
+
+    def weight_receipt(self) -> dict[str, Any]:
+        """What is known of this worker's weights since the last update."""
+        engine = self.weight_transfer_engine
+        return written(engine.receipt, parts=engine.parallel_config.world_size > 1)
+
+
+def _end_with(parent: int) -> None:
+    """A worker whose server was killed does not stay behind with its GPU memory."""
+    while os.getppid() == parent:
+        time.sleep(1.0)
+    os._exit(1)

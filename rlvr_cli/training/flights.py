@@ -1,0 +1,97 @@
+"""Prompts in flight on this rank: taken from the sampler, and not yet trained on or rejected."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+
+from rlvr_cli.core.types import Completion, Group, Problem
+
+
+@dataclass(slots=True, kw_only=True)
+class Flight:
+    """A prompt and what there is of its samples."""
+
+    index: int
+    """Position of the prompt in the sampler's order."""
+    problem: Problem
+    begun: list[Completion] = field(default_factory=list)
+    """Its samples so far; none before the engine has had it."""
+    group: Group | None = None
+    """Once it is finished and verified."""
+
+    @property
+    def finished(self) -> bool:
+        return bool(self.begun) and not any(c.partial for c in self.begun)
+
+    @property
+    def tokens(self) -> int:
+        """Sampled so far."""
+        return sum(len(c.tokens) for c in self.begun)
+
+    def oldest(self, version: int) -> int:
+        """Version of its oldest token; `version`, that of the coming tokens, where there is none."""
+        return min((int(c.versions.min()) for c in self.begun if len(c.versions)), default=version)
+
+
+class Flights:
+    """This rank's prompts in flight by index; a checkpoint holds them with every token so far."""
+
+    def __init__(self) -> None:
+        self._by_index: dict[int, Flight] = {}
+
+    def __len__(self) -> int:
+        return len(self._by_index)
+
+    def __iter__(self) -> Iterator[Flight]:
+        """In the order of the prompts."""
+        return iter([self._by_index[index] for index in sorted(self._by_index)])
+
+    def __getitem__(self, index: int) -> Flight:
+        return self._by_index[index]
+
+    def add(self, flights: Iterable[Flight]) -> None:
+        self._by_index |= {flight.index: flight for flight in flights}
+
+    def remove(self, indices: Collection[int]) -> list[Flight]:
+        """Those of the given prompts that are here."""
+        return [self._by_index.pop(index) for index in sorted(indices) if index in self._by_index]
+
+    def begin_anew(self) -> int:
+        """Forget what was sampled, keep the prompts; tokens forgotten."""
+        tokens = sum(flight.tokens for flight in self)
+        self.add(Flight(index=flight.index, problem=flight.problem) for flight in list(self))
+        return tokens
+
+    def state(self) -> list[dict[str, Any]]:
+        """What is in flight as tensors and plain values. Verdicts are left out: they are found again."""
+        return [_packed(flight) for flight in self]
+
+
+def _packed(flight: Flight) -> dict[str, Any]:
+    numbers = {
+        name: torch.from_numpy(np.concatenate([getattr(c, name) for c in flight.begun] or [np.zeros(0)]))
+        for name in ("tokens", "logprobs", "versions")
+    }
+    return {
+        "index": flight.index,
+        "source": flight.problem.source,
+        "problem": flight.problem.id,
+        "samples": [(len(c.tokens), c.finished, c.partial) for c in flight.begun],
+    } | numbers
+
+
+def unpacked(saved: dict[str, Any], problem: Problem, text: Callable[[list[int]], str]) -> Flight:
+    """A flight from its `state`."""
+    begun, start = [], 0
+    numbers = {name: saved[name].numpy() for name in ("tokens", "logprobs", "versions")}
+    for length, finished, partial in saved["samples"]:
+        part = {name: values[start : start + length] for name, values in numbers.items()}
+        start += length
+        said = "" if partial else text(part["tokens"].tolist())
+        begun.append(Completion(**part, text=said, finished=finished, partial=partial))
+    return Flight(index=saved["index"], problem=problem, begun=begun)

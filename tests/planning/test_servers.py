@@ -1,0 +1,53 @@
+"""`rlvr plan` with servers: their GPUs are not the ranks', on CPUs their memory is all ranks'."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from plans import PLAIN, changed, line
+
+from rlvr_cli.planning.gpus import GIB, GPUS, cpu
+from rlvr_cli.planning.memory import BASE, memory_of
+from rlvr_cli.planning.speed import times_of
+from rlvr_cli.schema import Placement, Servers
+
+
+def test_on_gpus_a_rank_holds_nothing_of_the_engine() -> None:
+    inside = PLAIN()
+    beside = changed(inside, "rollout", placement=Placement.servers, servers=Servers(count=2))
+    there, elsewhere = memory_of(inside), memory_of(beside)
+    assert any(item.name.startswith("vLLM") for item in there.items)
+    assert not any(item.name.startswith("vLLM") for item in elsewhere.items)
+    assert elsewhere.cache_tokens == there.cache_tokens  # a GPU as large, and the same share of it
+    way = next(item for item in elsewhere.items if item.name == "weights on their way")
+    assert way.host and way.phases["rollout"] == 2 * inside.plain.parameters
+
+
+def test_more_servers_sample_faster() -> None:
+    inside = PLAIN()
+    seconds = [
+        (times_of(changed(inside, "rollout", placement=Placement.servers, servers=Servers(count=n))) or {})[
+            "rollout"
+        ]
+        for n in (1, 2, 8)
+    ]
+    assert seconds[0] > seconds[1] > seconds[2]
+    assert seconds[2] == (times_of(inside) or {})["rollout"]  # 8 ranks with an engine each
+
+
+def test_a_model_too_large_for_a_server_is_told() -> None:
+    small = replace(PLAIN(), device=GPUS["l4"])
+    beside = changed(small, "rollout", placement=Placement.servers, gpu_memory_utilization=0.3)
+    assert any(each.startswith("a server: vLLM: rollout.gpu") for each in memory_of(beside).problems)
+
+
+def test_on_cpus_servers_share_the_memory_of_the_ranks() -> None:
+    inside = replace(PLAIN(), device=cpu(), ranks=2)
+    beside = memory_of(changed(inside, "rollout", placement=Placement.servers, servers=Servers(count=4)))
+    assert line(beside, "servers: KV cache") == 4 / 2 * inside.rl.rollout.kv_cache_gb * GIB
+    assert line(beside, "servers: libraries") == 4 / 2 * BASE["server"]
+    assert line(beside, "libraries") == BASE["rl"]
+    urls = memory_of(
+        changed(inside, "rollout", placement=Placement.servers, servers=Servers(urls=["http://a:1"]))
+    )
+    assert not any(item.name.startswith("servers") for item in urls.items)

@@ -1,0 +1,149 @@
+"""One real vLLM server against the engine in the process and the trainer, on the tiny model in fp32."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from rlvr_cli import schema
+from rlvr_cli.engine.model import load_tokenizer
+from rlvr_cli.rollout import Request, Sampling, make_engine
+from rlvr_cli.schema import Placement, Precision, Servers
+
+pytestmark = pytest.mark.slow
+PROBE = np.random.default_rng(0).integers(4, 100, size=48).tolist()
+REQUESTS = [Request(key=i, tokens=[10 + i, 20, 30], samples=4, seed=1000 * i) for i in range(6)]
+SAMPLED = Sampling(temperature=1.0, top_p=1.0, max_tokens=24)
+LONG = Sampling(temperature=1.0, top_p=1.0, max_tokens=200)
+
+
+def engine_on(path: Path, **rollout: Any) -> Any:
+    more = {"out": rollout.pop("out"), "event": rollout.pop("event")} if "out" in rollout else {}
+    return make_engine(
+        schema.Rollout(kv_cache_gb=0.25, **rollout),
+        path=str(path),
+        tokenizer=load_tokenizer(schema.Model(path=str(path))),
+        eos=[1],
+        seed=0,
+        precision=Precision.fp32,
+        max_model_len=256,
+        **more,
+    )
+
+
+@pytest.fixture(scope="module")
+def told() -> list[str]:
+    return []
+
+
+@pytest.fixture(scope="module")
+def servers(tiny_path: Path, tmp_path_factory: pytest.TempPathFactory, told: list[str]) -> Iterator[Any]:
+    engine = engine_on(
+        tiny_path,
+        placement=Placement.servers,
+        servers=Servers(threads=1, restarts=1),
+        max_staleness=1,  # so that versions are there to be looked at
+        out=tmp_path_factory.mktemp("run"),
+        event=lambda kind, text: told.append(text),
+    )
+    yield engine
+    engine.close()
+
+
+@pytest.fixture(scope="module")
+def net(tiny_path: Path) -> Any:
+    """The model as a trainer has it after some steps."""
+    from transformers import AutoModelForCausalLM
+
+    made: Any = AutoModelForCausalLM.from_pretrained(tiny_path, dtype=torch.float32)
+    generator = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        for parameter in made.parameters():
+            parameter.add_(0.05 * torch.randn(parameter.shape, generator=generator))
+    return made.eval()
+
+
+def sampled(engine: Any, sampling: Sampling = SAMPLED, **more: Any) -> dict[int, Any]:
+    return dict(engine.generate(REQUESTS, sampling, **more))
+
+
+def tokens(found: dict[int, Any]) -> dict[int, list[list[int]]]:
+    return {key: [c.tokens.tolist() for c in group] for key, group in found.items()}
+
+
+@torch.no_grad()
+def of_net(net: Any, prompt: list[int], response: list[int]) -> np.ndarray:
+    logits = net(torch.tensor([prompt + response])).logits[0, len(prompt) - 1 : -1].log_softmax(-1)
+    return np.asarray(logits.gather(1, torch.tensor(response)[:, None])[:, 0])
+
+
+def test_a_server_samples_the_tokens_of_an_engine_in_the_process(servers: Any, tiny_path: Path) -> None:
+    inside = engine_on(tiny_path)
+    try:
+        here, there = sampled(inside), sampled(servers)
+        assert tokens(here) == tokens(there)
+        for key, group in here.items():
+            for ours, theirs in zip(group, there[key], strict=True):
+                assert np.abs(ours.logprobs - theirs.logprobs).max() < 1e-5
+                assert (ours.text, ours.finished) == (theirs.text, theirs.finished)
+        assert np.allclose(inside.probe(PROBE), servers.probe(PROBE), atol=1e-5)
+    finally:
+        inside.close()
+
+
+def test_new_weights_arrive_bit_by_bit_and_stamp_what_they_sample(servers: Any, net: Any) -> None:
+    receipt = servers.load(net.named_parameters(), version=3)
+    assert receipt.compared + receipt.sampled >= 0.99 * sum(p.numel() for p in net.parameters())
+    assert np.abs(np.asarray(servers.probe(PROBE)) - of_net(net, PROBE[:1], PROBE[1:])).mean() < 1e-5
+    found = sampled(servers)
+    for request in REQUESTS:
+        for completion in found[request.key]:
+            theirs = of_net(net, request.tokens, completion.tokens.tolist())
+            assert np.abs(completion.logprobs - theirs).max() < 1e-4
+            assert completion.versions.tolist() == [3] * len(completion.tokens)
+
+
+def test_what_is_ended_early_goes_on_from_where_it_was(servers: Any) -> None:
+    begun = sampled(servers, LONG, enough=after(0.05))
+    parts = [c for group in begun.values() for c in group if c.partial]
+    assert parts and sorted(begun) == [r.key for r in REQUESTS]
+    again = [
+        Request(key=r.key, tokens=r.tokens, samples=4, seed=r.seed, begun=begun[r.key]) for r in REQUESTS
+    ]
+    for key, group in servers.generate(again, LONG):
+        for whole, part in zip(group, begun[key], strict=True):
+            assert whole.tokens[: len(part.tokens)].tolist() == part.tokens.tolist()
+            assert not whole.partial and len(whole.versions) == len(whole.tokens) == len(whole.logprobs)
+            assert whole.finished or len(whole.tokens) == LONG.max_tokens
+
+
+def after(seconds: float) -> Any:
+    end = time.monotonic() + seconds
+    return lambda: time.monotonic() > end
+
+
+def test_a_killed_server_is_back_with_the_current_weights(servers: Any, net: Any, told: list[str]) -> None:
+    """Killed while it samples: the same groups come with the same tokens, once each."""
+    undisturbed = tokens(sampled(servers, LONG))
+    victim = child_of(servers._fleet.replicas[0].process.pid)
+    threading.Timer(0.1, lambda: os.kill(victim, signal.SIGKILL)).start()
+    pairs = list(servers.generate(REQUESTS, LONG))
+    assert len(pairs) == len(REQUESTS) and tokens(dict(pairs)) == undisturbed
+    assert servers.measures()["rollout/server_restarts"] == 1
+    assert servers.measures()["rollout/samples_sent_again"] > 0
+    assert "killed by SIGKILL; started again" in told[0] and "back with the current weights" in told[1]
+    assert np.abs(np.asarray(servers.probe(PROBE)) - of_net(net, PROBE[:1], PROBE[1:])).mean() < 1e-5
+
+
+def child_of(pid: int) -> int:
+    """The API server, whose parent is the guardian."""
+    return int(Path(f"/proc/{pid}/task/{pid}/children").read_text().split()[0])
