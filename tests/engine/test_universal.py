@@ -44,6 +44,7 @@ def test_offload_may_change_on_the_same_ranks(links) -> None:
     assert all(set(found.values()) == {0.0} for found in told.values())
 
 
+@pytest.mark.long
 def test_a_run_with_critic_and_reference_moves_between_ranks_and_stages(tmp_path: Path) -> None:
     """2 ranks and ZeRO-2, then 1 and ZeRO-3: as one run on one rank with ZeRO-0."""
     recipe = tmp_path / "exact.yaml"

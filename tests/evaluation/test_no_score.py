@@ -25,6 +25,7 @@ max_tokens: 4
 """
 
 
+@pytest.mark.long
 def test_a_judge_that_is_down_gives_no_score_and_the_same_command_goes_on(
     tmp_path: Path, server: Server
 ) -> None:

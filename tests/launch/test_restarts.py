@@ -215,9 +215,10 @@ def kill_in_rollout(process: subprocess.Popen[bytes], done: int) -> None:
     raise AssertionError("no rollout was seen")
 
 
-KILLS = [1, pytest.param(5, marks=pytest.mark.long)]
+KILLS = [2, 5]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("kills", KILLS)
 def test_a_run_whose_ranks_are_killed_comes_to_its_end_unattended(kills: int, tmp_path: Path) -> None:
     recipe = tmp_path / "exact.yaml"

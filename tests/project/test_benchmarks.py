@@ -34,6 +34,7 @@ def statuses(found: dict[str, Any]) -> dict[str, str]:
     return {check["name"]: check["status"] for check in found["checks"]}
 
 
+@pytest.mark.long
 def test_the_update_stage_of_gpu_check_can_be_rehearsed(tmp_path: Path) -> None:
     found = benchmark("gpu_check", tmp_path, "--device", "cpu", "--stages", "1")
     assert found["rehearsal"] and found["device"] == "CPU"

@@ -131,6 +131,7 @@ def after(seconds: float) -> Any:
     return lambda: time.monotonic() > end
 
 
+@pytest.mark.long
 def test_a_killed_server_is_back_with_the_current_weights(servers: Any, net: Any, told: list[str]) -> None:
     """Killed while it samples: the same groups come with the same tokens, once each."""
     undisturbed = tokens(sampled(servers, LONG))

@@ -101,6 +101,7 @@ def test_training_reads_what_there_is_and_says_what_is_left_out(
     assert sorted(golds.values()) == [["2"], ["2", "8"], ["9", "2"], ["two", "2"]]
 
 
+@pytest.mark.long
 def test_a_model_that_is_always_right_is_measured_at_100_percent(tmp_path: Path, right: Path) -> None:
     """By vLLM; the runs above are by plain transformers."""
     (tmp_path / "bench.yaml").write_text(

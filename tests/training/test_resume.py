@@ -31,6 +31,7 @@ def events(out: Path, kind: str) -> list[str]:
     return [row["message"] for row in rows if row["kind"] == kind]
 
 
+@pytest.mark.long
 def test_dropout_and_unseeded_sampling_go_on_exactly_from_the_last_good_checkpoint(tmp_path):
     """Two ranks; the newest two checkpoints are damaged. What was recorded after the third is done again."""
     recipe, whole, cut = tmp_path / "exact.yaml", tmp_path / "whole", tmp_path / "cut"

@@ -35,6 +35,7 @@ def events(run: Path, kind: str) -> list[str]:
     return [row["message"] for row in rows if row["kind"] == kind]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", FOUND)
 def test_why_names_the_cause_of_a_real_run(name: str, runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
     rule, said = FOUND[name]

@@ -176,6 +176,7 @@ def test_slow_connections_keep_nobody_waiting(request_of: Callable[[int], bytes]
             time.sleep(0.4)
 
 
+@pytest.mark.long
 def test_256_slow_connections_to_the_server_as_it_comes(command: Command) -> None:
     with crowd(command.port, 256, slow_head, 4.0):
         for _ in range(6):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import queue
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
@@ -100,6 +101,10 @@ class ServersEngine(OnOneRank):
         self._tell()
 
     def _tell(self) -> None:
+        """Of deaths and returns. In the main thread, as what is told is written down: sampling beside the
+        trainer leaves it to the next load."""
+        if threading.current_thread() is not threading.main_thread():
+            return
         while (line := self._fleet.next_news()) is not None:
             self._event("server", line)
 
