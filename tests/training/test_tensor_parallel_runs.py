@@ -33,6 +33,7 @@ def test_samples_do_not_depend_on_ranks_or_engines(tmp_path: Path) -> None:
     for number, (name, given) in enumerate(WAYS.items()):
         out = tmp_path / f"run{number}"
         bench = ["+bench@eval.benches.addition=addition", "eval.benches.addition.source.limit=8"]
+        bench += ["eval.benches.addition.max_tokens=40"]
         done = rlvr(
             "train", str(tmp_path / "my.yaml"), f"out={out}", "rollout=vllm", *bench, *given, timeout=900
         )
