@@ -181,5 +181,23 @@ def demand(receipt: Receipt) -> None:
         )
 
 
+class Names:
+    """Names of the weights an engine is sent: the same at each sync, each once."""
+
+    def __init__(self) -> None:
+        self._first: frozenset[str] | None = None
+
+    def check(self, received: list[str]) -> None:
+        """SyncError where they are others: vLLM keeps the old tensor, silently, where it is given none."""
+        names = frozenset(received)
+        first = self._first = names if self._first is None else self._first
+        if names != first or len(received) != len(first):
+            missing, extra = first - names, names - first
+            raise SyncError(
+                f"weight sync: {len(missing)} weights missing ({', '.join(sorted(missing)[:3])}), "
+                f"{len(extra)} unknown, {len(received) - len(names)} sent twice"
+            )
+
+
 def _listed(names: list[str]) -> str:
     return ", ".join(names[:3]) + (f" and {len(names) - 3} more parameters" if len(names) > 3 else "")

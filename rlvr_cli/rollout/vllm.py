@@ -20,11 +20,11 @@ from rlvr_cli.core.types import Completion
 from rlvr_cli.rollout import adapters
 from rlvr_cli.rollout.apart import Apart
 from rlvr_cli.rollout.begun import stamps
-from rlvr_cli.rollout.engine import Request, Sampling, SyncError, demand, never
+from rlvr_cli.rollout.engine import Names, Request, Sampling, SyncError, demand, never
 from rlvr_cli.rollout.fingerprints import Receipt
 from rlvr_cli.rollout.tensor_parallel import Ranks
 from rlvr_cli.rollout.text import ResponseText
-from rlvr_cli.rollout.vllm_arguments import vllm_arguments
+from rlvr_cli.rollout.vllm_arguments import sampling_arguments, vllm_arguments
 from rlvr_cli.rollout.weights import BACKEND
 from rlvr_cli.schema import Lora, Rollout
 
@@ -51,7 +51,7 @@ class VLLMEngine:
         self.beside = rollout.tensor_parallel == 1
         self.version, self.stamped = 0, rollout.max_staleness > 0
         self._asleep: set[str] = set()
-        self._names: frozenset[str] | None = None
+        self._names = Names()
         device: dict[str, Any] = {"enable_sleep_mode": rollout.sleep} if cuda else {}
         generator_state = torch.get_rng_state()
         self.llm = LLM(
@@ -130,18 +130,9 @@ class VLLMEngine:
 
     def _params(self, sampling: Sampling, samples: int, max_tokens: int, seed: int | None) -> SamplingParams:
         return SamplingParams(
+            **sampling_arguments(sampling, self.eos, max_tokens=max_tokens, seed=seed),
             n=samples,
-            temperature=sampling.temperature,
-            top_p=sampling.top_p,
-            max_tokens=max_tokens,
-            seed=seed,
-            stop=sampling.stop or None,
-            include_stop_str_in_output=True,
-            stop_token_ids=self.eos,
-            logprobs=0 if sampling.logprobs else None,
             flat_logprobs=sampling.logprobs,
-            detokenize=bool(sampling.stop),
-            skip_special_tokens=False,  # a stop string may be one
             output_kind=RequestOutputKind.FINAL_ONLY,
         )
 
@@ -167,7 +158,7 @@ class VLLMEngine:
 
         self._wake("weights")  # the cache stays away: it has room only when the trainer has none to spare
         receipt = self._replace(noted()) if self.adapter is None else self.adapter.load(noted())
-        self._check_names(received)
+        self._names.check(received)
         demand(receipt)
         self.ranks.demand_whole(receipt)
         if not self.llm.reset_prefix_cache():
@@ -185,17 +176,6 @@ class VLLMEngine:
     @property
     def _lora(self) -> Any:
         return None if self.adapter is None else self.adapter.request
-
-    def _check_names(self, received: list[str]) -> None:
-        """vLLM keeps the old tensor, silently, for a weight it is not given."""
-        if self._names is None:
-            self._names = frozenset(received)
-        if frozenset(received) != self._names or len(received) != len(self._names):
-            missing, extra = self._names - set(received), set(received) - self._names
-            raise SyncError(
-                f"weight sync: {len(missing)} weights missing ({', '.join(sorted(missing)[:3])}), "
-                f"{len(extra)} unknown, {len(received) - len(set(received))} sent twice"
-            )
 
     def probe(self, tokens: list[int]) -> list[float]:
         params = SamplingParams(

@@ -1,10 +1,10 @@
-"""What a vLLM engine is made with, in this process or in a server: the two must sample alike."""
+"""What a vLLM engine is made with and asked, in this process or in a server: the two must sample alike."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from rlvr_cli.rollout.engine import CPU_SEQUENCES
+from rlvr_cli.rollout.engine import CPU_SEQUENCES, Sampling
 from rlvr_cli.schema import Precision, Rollout
 
 
@@ -50,4 +50,22 @@ def vllm_arguments(
         "seed": seed % 2**31,
         "disable_log_stats": True,
         **device,
+    }
+
+
+def sampling_arguments(
+    sampling: Sampling, eos: list[int], *, max_tokens: int, seed: int | None
+) -> dict[str, Any]:
+    """By the names of vLLM's SamplingParams, but for how many samples there are and how they come back."""
+    return {
+        "temperature": sampling.temperature,
+        "top_p": sampling.top_p,
+        "max_tokens": max_tokens,
+        "seed": seed,
+        "stop": sampling.stop or None,
+        "include_stop_str_in_output": True,
+        "stop_token_ids": eos,
+        "logprobs": 0 if sampling.logprobs else None,
+        "detokenize": bool(sampling.stop),
+        "skip_special_tokens": False,  # a stop string may be one
     }

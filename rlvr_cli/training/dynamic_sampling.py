@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -79,15 +81,28 @@ def sample_groups(parts: Parts, step: int) -> Rollouts:
         if len(out.kept) >= recipe.batch.prompts_per_step:
             break
     out.kept = out.kept[: recipe.batch.prompts_per_step]
-    rewards = {g.index: g.rewards for g in out.sampled}
-    for group in out.mine:
-        group.rewards = rewards[group.index]
-    if hasattr(recipe.algorithm.advantage, "boundaries"):
-        reward = partial(judge, algorithm=recipe.algorithm, step=step)
-        out.state_tokens = measure_states(parts, out.kept, out.mine, reward)
+    take_rewards(out)
+    if measured_states(parts, out, step):
         leave_if_asked(parts.stop, parts.sampler, start)
     out.owners = hand_over(parts, out.kept, out.mine)
     return out
+
+
+def take_rewards(out: Rollouts) -> None:
+    """Shaped rewards, which every rank has of all groups, for the groups of this rank."""
+    rewards = {group.index: group.rewards for group in out.sampled}
+    for group in out.mine:
+        group.rewards = rewards[group.index]
+
+
+def measured_states(parts: Parts, out: Rollouts, step: int) -> bool:
+    """Values of states, where the advantage asks for them: then the engine has sampled, and a stop may have
+    been asked for meanwhile."""
+    if not hasattr(parts.recipe.algorithm.advantage, "boundaries"):
+        return False
+    reward = partial(judge, algorithm=parts.recipe.algorithm, step=step)
+    out.state_tokens = measure_states(parts, out.kept, out.mine, reward)
+    return True
 
 
 def leave_if_asked(stop: Stop, sampler: Sampler, start: tuple[Any, Any]) -> None:
@@ -106,24 +121,33 @@ def collect_share(parts: Parts, prompts: list[tuple[int, Any]], recipe: Recipe) 
     """This rank's share of the prompts, sampled and verified as `recipe` says; none where it only helps with
     that of another."""
     number, engines = parts.engine.share
+    with verification(parts, recipe) as settings:
+        return collect(
+            parts.engine,
+            parts.pool,
+            prompts[number::engines],
+            samples=recipe.batch.group_size,
+            sampling=parts.sampling,
+            seed=recipe.seed if recipe.rollout.seeded else None,
+            stopped=lambda: parts.stop.asked,
+            **settings,
+        )
+
+
+@contextmanager
+def verification(parts: Parts, recipe: Recipe) -> Iterator[dict[str, Any]]:
+    """How groups are verified as `recipe` says, as `collect` and `verified` take it. At the end the second
+    verifier's verdicts are waited for."""
     audit = Audit(parts.pool, recipe.diagnosis, recipe.seed)
-    groups = collect(
-        parts.engine,
-        parts.pool,
-        prompts[number::engines],
-        samples=recipe.batch.group_size,
-        sampling=parts.sampling,
-        seed=recipe.seed if recipe.rollout.seeded else None,
-        weights=parts.verifier_weights,
-        gates=gates_of(recipe.verifiers),
-        unscored=recipe.verification.unscored,
-        timer=parts.timer,
-        stopped=lambda: parts.stop.asked,
-        finished=audit.submit,
-        say=lambda text: parts.tracker.event("waiting", text),
-    )
+    yield {
+        "weights": parts.verifier_weights,
+        "gates": gates_of(recipe.verifiers),
+        "unscored": recipe.verification.unscored,
+        "timer": parts.timer,
+        "finished": audit.submit,
+        "say": partial(parts.tracker.event, "waiting"),
+    }
     audit.settle(parts.timer)
-    return groups
 
 
 def judge(groups: list[Group], algorithm: Any, step: int) -> list[bool]:

@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from functools import partial
 from typing import TypeVar
 
 from rlvr_cli.core import distributed
 from rlvr_cli.core.types import Completion, Group, Problem
 from rlvr_cli.rollout import Request
-from rlvr_cli.sampling.collect import gates_of, request_seed, verified
+from rlvr_cli.sampling.collect import request_seed, verified
 from rlvr_cli.schema import TooOld
 from rlvr_cli.training.admission import cannot_wait, capacity
 from rlvr_cli.training.ahead import Ahead
-from rlvr_cli.training.dynamic_sampling import Rollouts, judge
+from rlvr_cli.training.dynamic_sampling import (
+    Rollouts,
+    judge,
+    measured_states,
+    take_rewards,
+    verification,
+)
 from rlvr_cli.training.flights import Flight
 from rlvr_cli.training.parts import Parts
-from rlvr_cli.training.second_verifier import Audit
 from rlvr_cli.training.shares import hand_over, without_tokens
-from rlvr_cli.training.state_values import measure_states
 from rlvr_cli.training.unjudged import cause_of
 
 T = TypeVar("T")
@@ -179,22 +182,9 @@ def requests_of(parts: Parts, ahead: Ahead) -> list[Request]:
 
 def verify(parts: Parts, ahead: Ahead, finished: Iterator[tuple[int, list[Completion]]]) -> None:
     """Verdicts for groups as they come; they are kept with their flights."""
-    recipe = parts.recipe
-    audit = Audit(parts.pool, recipe.diagnosis, recipe.seed)
     prompts: dict[int, tuple[int, Problem]] = {f.index: (f.index, f.problem) for f in ahead.flights}
-    groups = verified(
-        finished,
-        parts.pool,
-        prompts,
-        engine=parts.engine,
-        weights=parts.verifier_weights,
-        gates=gates_of(recipe.verifiers),
-        unscored=recipe.verification.unscored,
-        timer=parts.timer,
-        finished=audit.submit,
-        say=partial(parts.tracker.event, "waiting"),
-    )
-    audit.settle(parts.timer)
+    with verification(parts, parts.recipe) as settings:
+        groups = verified(finished, parts.pool, prompts, engine=parts.engine, **settings)
     for group in groups:
         ahead.flights[group.index].group = group
 
@@ -221,17 +211,14 @@ def settled(parts: Parts, ahead: Ahead, out: Rollouts, step: int) -> Rollouts:
     """The step's groups in the order of the prompts; those that are decided on are in flight no longer."""
     for groups in (out.kept, out.sampled):
         groups.sort(key=lambda group: group.index)
-    rewards = {group.index: group.rewards for group in out.sampled}
-    out.mine = [f.group for f in ahead.flights if f.group is not None and f.index in rewards]
-    for group in out.mine:
-        group.rewards = rewards[group.index]
+    decided = {group.index for group in out.sampled}
+    out.mine = [f.group for f in ahead.flights if f.group is not None and f.index in decided]
+    take_rewards(out)
     if out.unjudged is not None:
         return out
-    if hasattr(parts.recipe.algorithm.advantage, "boundaries"):
-        reward = partial(judge, algorithm=parts.recipe.algorithm, step=step)
-        out.state_tokens = measure_states(parts, out.kept, out.mine, reward)
+    if measured_states(parts, out, step):
         parts.stop.check()
-    ahead.flights.remove(rewards)
+    ahead.flights.remove(decided)
     out.owners = hand_over(parts, out.kept, out.mine)
     ahead.taken()
     return out

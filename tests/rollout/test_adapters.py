@@ -18,6 +18,7 @@ from rlvr_cli.engine import process_group
 from rlvr_cli.engine.model import load_tokenizer
 from rlvr_cli.engine.trainer import Trainer
 from rlvr_cli.rollout import SyncError
+from rlvr_cli.rollout.engine import Names
 from rlvr_cli.sampling.start_model import start_engine
 from rlvr_cli.schema import Lora, Model, Precision, Rollout, RolloutLora
 from rlvr_cli.schema import Trainer as Settings
@@ -121,11 +122,11 @@ def test_adapters_that_are_missing_or_find_no_place_end_the_run(engine: Any, tra
     with pytest.raises(SyncError, match=r"2 weights missing .*layers\.0\.mlp\.up_proj"):
         engine.load((n, t) for n, t in trainer.adapters() if "layers.0.mlp.up_proj" not in n)
     with pytest.raises(SyncError, match=r"no place for the adapters of model\.layers\.7\.mlp\.up_proj"):
-        engine._names = None
+        engine._names = Names()
         engine.load((n.replace("layers.1.mlp.up", "layers.7.mlp.up"), t) for n, t in trainer.adapters())
     with pytest.raises(UserError, match=r"rollout\.lora=adapter: vLLM does not take these adapters"):
         engine.load((n.replace("down_proj", "router"), t) for n, t in trainer.adapters())
-    engine._names = None
+    engine._names = Names()
     engine.load(trainer.adapters())
 
 

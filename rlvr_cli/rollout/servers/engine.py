@@ -16,7 +16,7 @@ from rlvr_cli.core import distributed
 from rlvr_cli.core.errors import Hopeless, UserError
 from rlvr_cli.core.heartbeat import heart
 from rlvr_cli.core.types import Completion
-from rlvr_cli.rollout.engine import OnOneRank, Request, Sampling, SyncError, never
+from rlvr_cli.rollout.engine import Names, OnOneRank, Request, Sampling, SyncError, never
 from rlvr_cli.rollout.fingerprints import Receipt
 from rlvr_cli.rollout.servers import start
 from rlvr_cli.rollout.servers.answers import Answers
@@ -56,7 +56,7 @@ class ServersEngine(OnOneRank):
         self.text = ResponseText(tokenizer, eos)
         self._event = event
         self._loads = 0
-        self._names: frozenset[str] | None = None
+        self._names = Names()
         self._loop = Loop("servers")
         try:
             wanted = start.Wanted(rollout=rollout, engine=model, out=out)
@@ -116,7 +116,7 @@ class ServersEngine(OnOneRank):
         if self._fleet.leads:
             parcels = pack(_beating(weights))
             try:
-                self._check_names(name for parcel in parcels for name in parcel.seals)
+                self._names.check([name for parcel in parcels for name in parcel.seals])
                 receipt = self._loop.run(self._fleet.update(Cargo(stamp=stamp, parcels=parcels)))
             except (SyncError, Hopeless, UserError) as error:
                 trouble = error
@@ -127,16 +127,6 @@ class ServersEngine(OnOneRank):
         agree(trouble)
         self._fleet.cargo.stamp = stamp
         return receipt
-
-    def _check_names(self, received: Iterable[str]) -> None:
-        """vLLM keeps the old tensor, silently, for a weight it is not given."""
-        names = frozenset(received)
-        before, self._names = self._names or names, names
-        if names != before:
-            raise SyncError(
-                f"weight sync: {len(before - names)} weights missing "
-                f"({', '.join(sorted(before - names)[:3])}), {len(names - before)} unknown"
-            )
 
     def probe(self, tokens: list[int]) -> list[float]:
         """Of all servers, which must agree."""

@@ -17,6 +17,7 @@ from rlvr_cli.rollout.servers.answers import Answers, number
 from rlvr_cli.rollout.servers.client import Gone
 from rlvr_cli.rollout.servers.fleet import Fleet
 from rlvr_cli.rollout.servers.replica import Replica
+from rlvr_cli.rollout.vllm_arguments import sampling_arguments
 
 TRIES = 3
 """Times a sample is asked for again though no server has died."""
@@ -129,19 +130,9 @@ class Sampler:
         return self._answers.unasked(request, sample, partial=True)
 
     def _params(self, request: Request, sample: int, sampling: Sampling) -> Mapping[str, Any]:
-        """Those of the engine in the process (rollout/vllm.py), whose n samples have seeds one apart."""
-        return {
-            "temperature": sampling.temperature,
-            "top_p": sampling.top_p,
-            "max_tokens": request.left(sampling, sample),
-            "seed": request.seed_of(sample),
-            "stop": sampling.stop or None,
-            "include_stop_str_in_output": True,
-            "stop_token_ids": self._eos,
-            "logprobs": 0 if sampling.logprobs else None,
-            "detokenize": bool(sampling.stop),
-            "skip_special_tokens": False,  # a stop string may be one
-        }
+        """As of the engine in the process, whose n samples have seeds one apart."""
+        limit, seed = request.left(sampling, sample), request.seed_of(sample)
+        return sampling_arguments(sampling, self._eos, max_tokens=limit, seed=seed)
 
     async def probe(self, tokens: list[int]) -> dict[str, list[float]]:
         """Name of every server -> its logprobs (temperature 1) of the tokens after the first."""
