@@ -33,12 +33,25 @@ def initialise(hang_s: float | None = None) -> None:
     # DeepSpeed would probe its C++ extensions by compiling, and build a shared-memory collective that only
     # its inference uses: seconds lost, and a failure where there is no compiler. Nothing here needs them.
     deepspeed.ops.__compatible_ops__ = defaultdict(bool)
+    forget_ended_groups()
     deepspeed.init_distributed("nccl" if torch.cuda.is_available() else "gloo", timeout=JOIN)
     patience, slowest = patience_of(hang_s)
     c10d._set_pg_timeout(patience)
     # Groups that DeepSpeed and vLLM make later name no limit of their own: torch's would be 10 minutes.
     c10d.default_pg_timeout = c10d.default_pg_nccl_timeout = patience
     distributed.open_cpu_group(slowest)
+
+
+def forget_ended_groups() -> None:
+    """Let DeepSpeed forget groups that somebody else has ended: it would make the next trainer in them.
+
+    A vLLM engine that closes ends every process group of its process, the trainer's as well.
+    """
+    from deepspeed.utils import groups
+
+    clone = groups._WORLD_GROUP
+    if clone is not None and clone not in c10d._world.pg_group_ranks:
+        groups._release_process_group_references()
 
 
 def patience_of(hang_s: float | None) -> tuple[timedelta, timedelta]:

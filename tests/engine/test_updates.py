@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -124,6 +125,15 @@ def make(tiny_path: Path) -> Iterator[Any]:
     yield trainer
     os.environ.clear()  # RANK and the like would make later tests' processes take themselves for ranks
     os.environ.update(before)
+
+
+def test_a_trainer_is_made_after_an_engine_has_ended_the_process_group(make: Any) -> None:
+    """As a vLLM engine does that closes: with that, another run in the same process found no group."""
+    make()
+    torch.distributed.destroy_process_group()
+    process_group.initialise()
+    totals = make().update(batch([1.0] * 7), objective, lr=0.1)
+    assert math.isfinite(totals["loss"])
 
 
 @pytest.mark.parametrize("decay", [0.0, 0.5])
