@@ -14,7 +14,7 @@ from time import monotonic
 
 import pytest
 from packaging.requirements import Requirement
-from run_helpers import rlvr
+from run_helpers import cold as rlvr
 
 from rlvr_cli.commands.main import main
 from rlvr_cli.doctor import machine, run_checks

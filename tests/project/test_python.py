@@ -12,9 +12,11 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from enum import Enum
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -23,6 +25,7 @@ import pytest
 from doc_tables import section
 from places import ROOT
 from run_helpers import SFT_RECIPE, comparable, steps_of
+from warm import warm
 
 import rlvr_cli
 from rlvr_cli import Run, RunFailed, UserError, api, compose, evaluate, load_recipe, open_run, train, verify
@@ -469,6 +472,22 @@ def test_ranks_that_somebody_else_has_started_are_for_the_command(monkeypatch: p
     for call in (lambda: train("smoke"), lambda: evaluate("builtin:tiny", "addition")):
         with pytest.raises(UserError, match=r"^train and evaluate start ranks themselves; under torchrun or"):
             call()
+
+
+@pytest.fixture(autouse=True, scope="module")
+def launchers() -> Iterator[None]:
+    """Launchers are forked from a process that has the libraries; that of SCRIPT is not."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(apart, "subprocess", SimpleNamespace(Popen=forked, DEVNULL=subprocess.DEVNULL))
+        yield
+
+
+def forked(words: list[str], *, env: dict[str, str], **_: Any) -> Any:
+    """The process of `apart._wait`."""
+    assert words[1:4] == ["-P", "-m", "rlvr_cli.launch.apart"]
+    if not warm.suits():
+        return subprocess.Popen(words, env=env, stdin=subprocess.DEVNULL, start_new_session=True)
+    return warm.start("apart", words[4:], **env)
 
 
 @pytest.fixture(scope="module")

@@ -3,22 +3,23 @@
 import os
 import signal
 import subprocess
-import sys
+import tempfile
 import time
 from pathlib import Path
 
-from run_helpers import steps_of
+from run_helpers import started, steps_of
 
 
 def interrupt_after(out: Path, step: int, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Start a run and send SIGINT once `step` steps are recorded."""
-    command = [sys.executable, "-m", "rlvr_cli", *arguments]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    deadline = time.monotonic() + 200
-    while time.monotonic() < deadline and process.poll() is None:
-        if (out / "metrics.jsonl").exists() and len(steps_of(out)) >= step:
-            os.kill(process.pid, signal.SIGINT)
-            break
-        time.sleep(0.05)
-    stdout, stderr = process.communicate(timeout=120)
-    return subprocess.CompletedProcess(command, process.returncode, stdout, stderr)
+    with tempfile.TemporaryFile() as shown, tempfile.TemporaryFile() as said:
+        process = started(shown.fileno(), said.fileno(), *arguments)
+        deadline = time.monotonic() + 200
+        while time.monotonic() < deadline and process.poll() is None:
+            if (out / "metrics.jsonl").exists() and len(steps_of(out)) >= step:
+                os.kill(process.pid, signal.SIGINT)
+                break
+            time.sleep(0.05)
+        code = process.wait(timeout=120)
+        texts = [os.pread(file.fileno(), 1 << 24, 0).decode() for file in (shown, said)]
+    return subprocess.CompletedProcess(arguments, code, *texts)

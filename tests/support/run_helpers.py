@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from warm import Started, warm
+
 from rlvr_cli.core.rank_process import free_port, rank_environment
 
 RECIPE = """
@@ -44,6 +46,21 @@ tracker: {wandb: disabled}
 
 
 def rlvr(*arguments: str, timeout: float = 300) -> subprocess.CompletedProcess[str]:
+    """The command as a process with ranks of its own, forked from one that has imported the libraries."""
+    if warm.suits():
+        return warm.run("command", list(arguments), timeout)
+    return cold(*arguments, timeout=timeout)
+
+
+def started(out: int, err: int, *arguments: str) -> "subprocess.Popen[bytes] | Started":
+    """As `rlvr`, while it runs; its output goes into the files of these numbers."""
+    if warm.suits():
+        return warm.start("command", list(arguments), out, err)
+    return subprocess.Popen([sys.executable, "-m", "rlvr_cli", *arguments], stdout=out, stderr=err)
+
+
+def cold(*arguments: str, timeout: float = 300) -> subprocess.CompletedProcess[str]:
+    """The command as a user starts it."""
     return subprocess.run(
         [sys.executable, "-m", "rlvr_cli", *arguments], capture_output=True, text=True, timeout=timeout
     )
@@ -59,15 +76,30 @@ def comparable(row: dict[str, float]) -> dict[str, float]:
     return {k: v for k, v in row.items() if not k.startswith(skipped) and isinstance(v, int | float)}
 
 
+def run_script(path: Path, *words: str, timeout: float = 300) -> subprocess.CompletedProcess[str]:
+    """A script of ours as a process that has the libraries imported, as have the ranks it starts."""
+    if warm.suits():
+        return warm.run("script", [str(path), *words], timeout)
+    return subprocess.run(
+        [sys.executable, str(path), *words], capture_output=True, text=True, timeout=timeout
+    )
+
+
 def run_entries(script: str, ranks: int, model: Path, out: Path, *more: str) -> dict:
     """Run `python script model out *more` as `ranks` ranks of one group; the results.json it writes."""
     port = free_port()
-    processes = []
+    words = [str(Path(__file__).parent / script), str(model), str(out), *more]
+    processes: list[subprocess.Popen[bytes] | Started] = []
     for rank in range(ranks):
-        environment = {**os.environ, **rank_environment(rank, ranks, port), "OMP_NUM_THREADS": "1"}
-        command = [sys.executable, str(Path(__file__).parent / script), str(model), str(out), *more]
+        variables = {**rank_environment(rank, ranks, port), "OMP_NUM_THREADS": "1"}
         with open(out / f"rank{rank}.log", "wb") as log:
-            processes.append(subprocess.Popen(command, env=environment, stdout=log, stderr=log))
+            if warm.suits() and os.environ.get("OMP_NUM_THREADS") == "1":
+                processes.append(warm.start("script", words, log.fileno(), log.fileno(), **variables))
+            else:
+                command = [sys.executable, *words]
+                processes.append(
+                    subprocess.Popen(command, env={**os.environ, **variables}, stdout=log, stderr=log)
+                )
     codes = [process.wait(timeout=280) for process in processes]
     assert codes == [0] * ranks, "\n".join((out / f"rank{r}.log").read_text()[-3000:] for r in range(ranks))
     return dict(json.loads((out / "results.json").read_text()))

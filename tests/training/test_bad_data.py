@@ -1,12 +1,10 @@
 """Mistakes found only once the model's tokenizer is loaded: still one line, exit code 2, nothing left."""
 
-import os
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from run_helpers import rlvr
 
 from rlvr_cli import compose
 from rlvr_cli.core.errors import UserError
@@ -66,17 +64,11 @@ def test_bad_data_is_said_in_one_line(case, tmp_path, tiny_path, monkeypatch):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("case", ["malformed row", "messages without template"])
-def test_the_command_says_it_and_leaves_nothing(case, tmp_path, tiny_path):
+def test_the_command_says_it_and_leaves_nothing(case, tmp_path, tiny_path, monkeypatch):
     overrides, says = prepared(case, tmp_path, tiny_path)
     before = sorted(p.name for p in tmp_path.iterdir())
-    done = subprocess.run(
-        [sys.executable, "-m", "rlvr_cli", "grpo", "smoke", *overrides],
-        cwd=tmp_path,
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
+    monkeypatch.chdir(tmp_path)
+    done = rlvr("grpo", "smoke", *overrides, timeout=120)
     errors = [line for line in done.stderr.splitlines() if line.startswith("rlvr: error")]
     assert done.returncode == 2, done.stdout + done.stderr
     assert len(errors) == 1 and "Traceback" not in done.stderr + done.stdout

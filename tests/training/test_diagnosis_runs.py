@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 from places import SUPPORT
-from run_helpers import comparable, steps_of
+from run_helpers import comparable, run_script, steps_of
 
 from rlvr_cli import compose
 from rlvr_cli.core.errors import UserError
@@ -29,9 +27,7 @@ SAID = {
 def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("staged")
     names = [*SAID, "controlled", "halved", "resumed"]
-    done = subprocess.run(
-        [sys.executable, str(ENTRIES), str(folder), *names], capture_output=True, text=True, timeout=900
-    )
+    done = run_script(ENTRIES, str(folder), *names, timeout=900)
     assert done.returncode == 0, done.stdout + done.stderr
     return folder
 

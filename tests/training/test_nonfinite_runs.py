@@ -1,13 +1,11 @@
 """Runs that meet a logprob that is not a number: stopped, without that update, or gone back."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 from places import SUPPORT
-from run_helpers import steps_of
+from run_helpers import run_script, steps_of
 
 from rlvr_cli.data.sampler import Sampler
 
@@ -18,8 +16,7 @@ pytestmark = pytest.mark.slow
 def poisoned(tmp_path_factory: pytest.TempPathFactory):
     """Name of one of fault_entries.RUNS -> its exit code, stderr and run directory."""
     folder = tmp_path_factory.mktemp("faults")
-    command = [sys.executable, str(SUPPORT / "fault_entries.py"), str(folder)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=280)
+    done = run_script(SUPPORT / "fault_entries.py", str(folder), timeout=280)
     assert done.returncode == 0, done.stdout + done.stderr
     results = json.loads((folder / "results.json").read_text())
     return lambda name: (*results[name], folder / name)

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 from places import SUPPORT
+from run_helpers import run_script
 
 from rlvr_cli.commands.main import main
 
@@ -24,8 +23,7 @@ FOUND = {
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("why")
-    command = [sys.executable, str(SUPPORT / "why_entries.py"), str(folder)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=500)
+    done = run_script(SUPPORT / "why_entries.py", str(folder), timeout=500)
     assert done.returncode == 0, done.stdout + done.stderr
     return folder
 
