@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from dataclasses import MISSING, Field, fields, is_dataclass
 from typing import Any
 
 from rlvr_cli.core.flatten import flatten
@@ -53,6 +54,35 @@ def differences(
         and key not in same
         and not any(key == free or key.startswith(f"{free}.") for free in FREE)
     ]
+
+
+def completed(old: Mapping[str, Any], new: Mapping[str, Any], recipe: Any) -> dict[str, Any]:
+    """The tree `old` with the keys that an earlier version did not have and that are at their defaults in
+    `recipe`, of which `new` is the tree: a default does what was done before there was the key."""
+    whole = dict(old)
+    for field in fields(recipe):
+        name, value = field.name, getattr(recipe, field.name)
+        if name not in new:
+            continue
+        if name not in old:
+            if value == _default(field):
+                whole[name] = new[name]
+            continue
+        if is_dataclass(value) and isinstance(old[name], Mapping):
+            whole[name] = completed(old[name], new[name], value)
+        elif isinstance(value, Mapping) and isinstance(old[name], Mapping):
+            below = {
+                k: v for k, v in value.items() if is_dataclass(v) and isinstance(old[name].get(k), Mapping)
+            }
+            whole[name] = {
+                **old[name],
+                **{k: completed(old[name][k], new[name][k], v) for k, v in below.items()},
+            }
+    return whole
+
+
+def _default(field: Field[Any]) -> Any:
+    return field.default if field.default_factory is MISSING else field.default_factory()
 
 
 def code_differences(old: Mapping[str, str], new: Mapping[str, str]) -> list[str]:

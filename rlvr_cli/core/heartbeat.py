@@ -63,7 +63,8 @@ class Heart:
 
     def beat(self) -> None:
         """It goes on."""
-        _TIME.pack_into(self._memory, 0, time.monotonic())
+        # Not pack_into: it writes zeros first, and a rank that loses its core just then would look dead.
+        self._memory[: _TIME.size] = _TIME.pack(time.monotonic())
 
     def enter(self, phase: str | None) -> None:
         """Another phase begins; None: one has ended and the next has not begun."""
@@ -101,7 +102,7 @@ class Heart:
 
     def _write(self) -> None:
         fields = (self._since, self._done, self._missing, self._phase.encode(), self._waits.encode())
-        _LAYOUT.pack_into(self._memory, 0, time.monotonic(), *fields)
+        self._memory[: _LAYOUT.size] = _LAYOUT.pack(time.monotonic(), *fields)
 
 
 def _text(raw: bytes) -> str:

@@ -67,6 +67,9 @@ class Elsewhere:
     def __len__(self) -> int:
         return self.length
 
+    def __reduce__(self) -> tuple[type[Elsewhere], tuple[int]]:
+        return Elsewhere, (self.length,)  # three travel with every sample: in half the time and fewer bytes
+
     def __array__(self, *_: Any, **__: Any) -> np.ndarray:
         raise TypeError(f"these {self.length} numbers are on another rank")
 

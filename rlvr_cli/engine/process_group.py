@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 from collections import defaultdict
 from datetime import timedelta
+from functools import partial
 
 import torch
 from torch.distributed import distributed_c10d as c10d
 
-from rlvr_cli.core import distributed
+from rlvr_cli.core import distributed, lost_machines
 from rlvr_cli.core.rank_process import free_port, rank_environment
 
 JOIN = timedelta(minutes=30)
@@ -39,7 +40,13 @@ def initialise(hang_s: float | None = None) -> None:
     c10d._set_pg_timeout(patience)
     # Groups that DeepSpeed and vLLM make later name no limit of their own: torch's would be 10 minutes.
     c10d.default_pg_timeout = c10d.default_pg_nccl_timeout = patience
-    distributed.open_cpu_group(slowest)
+    if int(os.environ["WORLD_SIZE"]) > int(os.environ["LOCAL_WORLD_SIZE"]):  # several machines
+        # A connection of its own: on the shared one a rank may wait for the others for as long as it may.
+        store = c10d._get_default_store().clone()  # type: ignore[attr-defined]
+        opened = partial(distributed.open_cpu_group, slowest)
+        lost_machines.watch(store, distributed.rank(), distributed.world_size(), opened)
+    else:
+        distributed.open_cpu_group(slowest)
 
 
 def forget_ended_groups() -> None:

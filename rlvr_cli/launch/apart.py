@@ -46,7 +46,7 @@ def launch_apart(recipe: compose.AnyRecipe) -> Path:
         raise UserError(mistake)
     if code == rank.INTERRUPTED:
         raise KeyboardInterrupt
-    if code:
+    if code not in (rank.OK, rank.STOPPED):
         raise RunFailed(cause_of(out, code, began))
     return out
 
@@ -78,6 +78,10 @@ def _wait(words: list[str]) -> tuple[int, list[int]]:
     with taken(forward) if in_main else nullcontext():
         try:
             return process.wait(), received
+        except BaseException:  # this program is ended by other means, as a job whose time is up
+            process.terminate()  # the run saves a checkpoint
+            process.wait()
+            raise
         finally:
             process.kill()
 

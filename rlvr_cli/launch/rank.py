@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TextIO
 
 from rlvr_cli import compose
+from rlvr_cli.core import lost_machines
 from rlvr_cli.core.errors import Hopeless, UserError
 from rlvr_cli.core.files import write_atomically
 from rlvr_cli.core.heartbeat import heart
@@ -29,7 +30,11 @@ from rlvr_cli.launch import watchdog
 from rlvr_cli.launch.redirect_output import redirect
 from rlvr_cli.launch.started_code import check_installed
 
-OK, FAILED, USER_ERROR, INTERRUPTED = 0, 1, 2, 130
+OK, FAILED, USER_ERROR, STOPPED, INTERRUPTED = 0, 1, 2, 75, 130
+"""Exit codes. STOPPED (EX_TEMPFAIL of sysexits.h): saved before its end, and the same command goes on."""
+
+TORCHRUN = "TORCHELASTIC_RUN_ID"
+"""Set where torchrun has started this process."""
 
 
 @dataclass
@@ -61,6 +66,7 @@ def read_report(out: Path, rank: int) -> Report | None:
 def run(recipe: compose.AnyRecipe, out: Path, entry: str, hang_s: float | None = None) -> int:
     """Call `module:function` with the recipe and the stream for the user; returns the exit code.
 
+    The function returns False where it was stopped and has saved what there is to go on from.
     With `hang_s` the process watches itself, and ends with code 1 when it gives no sign of life.
     """
     rank = int(os.environ["RANK"])
@@ -72,9 +78,12 @@ def run(recipe: compose.AnyRecipe, out: Path, entry: str, hang_s: float | None =
         faulthandler.register(watchdog.DUMP)
         if hang_s is not None:
             watchdog.watch_own_rank(hang_s, partial(give_up, out, rank, terminal))
+        lost_machines.on_loss(partial(lost, out, rank, terminal))
         usage.trace(recipe, out, told(recipe))
+        ended, said = False, None
         try:
-            getattr(import_module(module), function)(recipe, terminal if rank == 0 else sys.stdout)
+            said = getattr(import_module(module), function)(recipe, terminal if rank == 0 else sys.stdout)
+            ended = True
         except KeyboardInterrupt:
             return INTERRUPTED
         except Exception as error:
@@ -88,12 +97,14 @@ def run(recipe: compose.AnyRecipe, out: Path, entry: str, hang_s: float | None =
                 print(f"rlvr: failed: {report.cause} ({report.where}, rank {rank})", file=terminal)
             return code
         finally:
+            lost_machines.stop(ended=ended)
             usage.stop()
             faulthandler.unregister(watchdog.DUMP)
             faulthandler.disable()
-            for number, handler in handlers.items():  # the entry point installs its own
-                signal.signal(number, handler)
-    return OK
+            if said is not False:  # stopped, it ignores them
+                for number, handler in handlers.items():  # the entry point installs its own
+                    signal.signal(number, handler)
+    return STOPPED if said is False else OK
 
 
 def write_report(out: Path, report: Report) -> None:
@@ -102,10 +113,26 @@ def write_report(out: Path, report: Report) -> None:
 
 def give_up(out: Path, rank: int, terminal: TextIO, cause: str, where: str) -> None:
     """End this process, which hangs, with its stacks in the log."""
+    _last_words(out, rank, terminal, cause, where)
+    os._exit(FAILED)
+
+
+def lost(out: Path, rank: int, terminal: TextIO, cause: str) -> None:
+    """End this process, which would wait for a machine that is gone, and its torchrun, which would too.
+
+    Where torchrun's store was on that machine, it is in the middle of a question to it: until the kernel
+    gives the connection up, after a quarter of an hour, it sees neither signals nor the end of its ranks.
+    """
+    _last_words(out, rank, terminal, cause, watchdog.phase(heart.read()))
+    if TORCHRUN in os.environ and (launcher := os.getppid()) > 1:
+        os.kill(launcher, signal.SIGKILL)
+    os._exit(FAILED)
+
+
+def _last_words(out: Path, rank: int, terminal: TextIO, cause: str, where: str) -> None:
     faulthandler.dump_traceback()
     write_report(out, Report(rank, FAILED, cause, where, time.time()))
     print(f"rlvr: failed: {cause} (rank {rank}); log: {log_path(out, rank)}", file=terminal, flush=True)
-    os._exit(FAILED)
 
 
 def _cause(error: Exception) -> str:

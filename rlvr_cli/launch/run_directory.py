@@ -12,7 +12,7 @@ from omegaconf import OmegaConf
 
 from rlvr_cli import compose
 from rlvr_cli.checkpoints import manifest
-from rlvr_cli.checkpoints.recipe_changes import code_differences, differences
+from rlvr_cli.checkpoints.recipe_changes import code_differences, completed, differences
 from rlvr_cli.compose.files import load_yaml
 from rlvr_cli.core import recorded_code
 from rlvr_cli.core.errors import UserError
@@ -20,7 +20,7 @@ from rlvr_cli.core.files import write_atomically
 from rlvr_cli.launch import directory_lock
 from rlvr_cli.launch.directory_lock import writable
 from rlvr_cli.launch.started_code import code_of
-from rlvr_cli.schema import EvalRecipe, Recipe, Resume, SFTRecipe
+from rlvr_cli.schema import EvalRecipe, ProfileRecipe, Recipe, Resume, SFTRecipe
 
 
 def prepare(recipe: compose.AnyRecipe, out: Path) -> str:
@@ -29,7 +29,8 @@ def prepare(recipe: compose.AnyRecipe, out: Path) -> str:
     if isinstance(recipe, EvalRecipe):  # results of earlier evaluations stay beside the new ones
         _record_beside_results(out, codes)
         compose.save(recipe, before)
-        return f"evaluating {recipe.model.path}"
+        doing = "profiling" if isinstance(recipe, ProfileRecipe) else "evaluating"
+        return f"{doing} {recipe.model.path}"
     manifest.recover(out / "checkpoints")
     steps = manifest.steps(out / "checkpoints")
     if recipe.resume is Resume.never and (steps or before.is_file()):
@@ -68,8 +69,9 @@ def finished(recipe: compose.AnyRecipe, out: Path) -> str | None:
         return None
     if not before.is_file() or not (out / "final").is_dir():
         return None
-    now = OmegaConf.create(compose.dump(replace(recipe, resume=Resume.auto)))
-    same = OmegaConf.to_container(OmegaConf.load(before)) == OmegaConf.to_container(now)
+    recipe = replace(recipe, resume=Resume.auto)
+    now: Any = OmegaConf.to_container(OmegaConf.create(compose.dump(recipe)))
+    same = completed(load_yaml(before), now, recipe) == now
     steps = manifest.steps(out / "checkpoints")
     if not same or not steps or _newest(out / "checkpoints")[0] < recipe.trainer.steps:
         return None
@@ -90,7 +92,8 @@ def _continue(recipe: Recipe | SFTRecipe, before: Path, codes: list[recorded_cod
     was = {code.key: code.sha256 for code in recorded_code.recorded(out)}
     moved = {code.key for code in codes if was.get(code.key) == code.sha256}  # the same, wherever it lies
     other_code = _other_code(out, codes)
-    differing = differences(load_yaml(before), new, step, begun, moved) + other_code
+    old = completed(load_yaml(before), new, recipe)
+    differing = differences(old, new, step, begun, moved) + other_code
     if not differing:
         return f"continuing {out}"
     if recipe.resume is not Resume.changed:

@@ -12,7 +12,7 @@ from rlvr_cli import compose
 from rlvr_cli.compose import find_plugins
 from rlvr_cli.core.errors import UserError, told
 from rlvr_cli.core.model_paths import resolve_model
-from rlvr_cli.core.rank_process import free_port, library_defaults, rank_environment
+from rlvr_cli.core.rank_process import die_with_parent, free_port, library_defaults, rank_environment
 from rlvr_cli.core.recorded_code import recorded
 from rlvr_cli.dry_run.look import look
 from rlvr_cli.launch import prerequisites, rank, run_directory
@@ -83,11 +83,13 @@ def run_here(recipe: compose.AnyRecipe, out: Path, entry: str, variables: dict[s
 
     A joined rank watches itself; restarts are its launcher's affair.
     """
+    if rank.TORCHRUN in os.environ:  # killed, torchrun would leave its ranks behind
+        die_with_parent(os.getppid())
     os.environ.update(variables)
     number = int(variables["RANK"])
     hang_s = None if isinstance(recipe, EvalRecipe) else recipe.faults.hang_s
     code = rank.run(recipe, out, entry, hang_s)
-    if code in (rank.OK, rank.INTERRUPTED):
+    if code in (rank.OK, rank.STOPPED, rank.INTERRUPTED):
         return code
     report = rank.read_report(out, number)
     assert report is not None  # `run` has written it

@@ -89,6 +89,8 @@ def exit_code(ended: Failure | None, signals: Signals) -> int | None:
     """Of an attempt that has ended or was asked to; None: it failed. Raises UserError where a rank did."""
     if ended is None:
         return rank.OK
+    if ended.code == rank.STOPPED:
+        return rank.STOPPED
     # Asked to end before the entry point had handlers of its own, a rank is ended by the signal.
     by_signal = -ended.code in (signal.SIGINT, signal.SIGTERM)
     if ended.code == rank.INTERRUPTED or (signals.received and by_signal):
@@ -112,16 +114,16 @@ def run_once(out: Path, entry: str, count: int, hang_s: float | None, signals: S
 
 
 def wait(out: Path, ranks: Ranks, hang_s: float | None) -> Failure | None:
-    """None when all ranks have returned; otherwise the failure of one, as soon as there is one."""
+    """None when all ranks have returned; otherwise how one ended before, as soon as it failed."""
     looked = time.time()
     watched = time.monotonic()
     while True:
         codes = ranks.codes()
-        if any(codes):
+        if any(code not in (None, rank.OK, rank.STOPPED) for code in codes):
             time.sleep(GRACE_S)
             return first_failure(out, ranks, codes, looked)
-        if all(code == 0 for code in codes):
-            return None
+        if None not in codes:
+            return first_failure(out, ranks, codes, looked) if rank.STOPPED in codes else None
         looked = time.time()
         if hang_s is not None and time.monotonic() - watched >= min(REWATCH_S, hang_s / 4):
             watched = time.monotonic()

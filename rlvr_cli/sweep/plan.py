@@ -10,7 +10,7 @@ from omegaconf import OmegaConf
 
 from rlvr_cli import compose
 from rlvr_cli.checkpoints import manifest
-from rlvr_cli.checkpoints.recipe_changes import differences
+from rlvr_cli.checkpoints.recipe_changes import completed, differences
 from rlvr_cli.compose.checks import LONGEST_NAME
 from rlvr_cli.compose.files import load_yaml
 from rlvr_cli.compose.sweep import Grid, grid
@@ -140,7 +140,7 @@ def _check_same(run: Planned) -> None:
     if not steps or not before.is_file() or run.recipe.resume is Resume.changed:
         return
     new: Any = OmegaConf.to_container(OmegaConf.create(compose.dump(run.recipe)))
-    if changed := differences(load_yaml(before), new, steps[0], 0):
+    if changed := differences(completed(load_yaml(before), new, run.recipe), new, steps[0], 0):
         raise UserError(
             f"{run.out} holds a run with another recipe: {', '.join(changed)}; set out= for a new sweep, "
             "use the old values to continue this one, or add resume=changed to continue it with the new"

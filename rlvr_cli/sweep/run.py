@@ -102,7 +102,7 @@ def _ended(sweep: Sweep, started: _Started, board: Board) -> None:
     run, entry = started.run, started.run.entry
     seconds, code = time.time() - started.began, started.process.returncode
     entry.seconds += seconds
-    if code in (rank.OK, rank.INTERRUPTED):
+    if code in (rank.OK, rank.STOPPED, rank.INTERRUPTED):
         entry.state = "stopped"
         look(run)
         board.say(entry.state, f"{entry.name}  {clock(seconds)}  {result(run.out)}")
@@ -123,15 +123,13 @@ def _conclude(sweep: Sweep, board: Board, stopped: bool) -> int:
     failed = [run for run in sweep.runs if run.entry.state == "failed"]
     for run in failed:
         board.say("failed", f"{run.entry.name}: {run.entry.cause}; log: {sweep.log_of(run)}")
-    if stopped:
-        board.say("next", "the same command continues it")
-        return rank.INTERRUPTED
-    board.say("next", f"rlvr report {sweep.folder}{_grouped(sweep)}")
-    return rank.FAILED if failed else rank.OK
+    board.say("next", "the same command continues it" if stopped else following(sweep))
+    return rank.INTERRUPTED if stopped else rank.FAILED if failed else rank.OK
 
 
-def _grouped(sweep: Sweep) -> str:
-    """The option that takes the seeds together, where there are some to take together."""
+def following(sweep: Sweep) -> str:
+    """The command that looks at the runs, with their seeds taken together where there are some."""
     keys = list(sweep.runs[0].entry.values)
     others = [key for key in keys if key != "seed"]
-    return f" --group-by {','.join(others)}" if "seed" in keys and others else ""
+    grouped = f" --group-by {','.join(others)}" if "seed" in keys and others else ""
+    return f"rlvr report {sweep.folder}{grouped}"

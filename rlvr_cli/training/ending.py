@@ -17,6 +17,7 @@ def interrupted(parts: Parts) -> None:
     tell_why(parts)
     tell_stop(parts.tracker, parts.step, parts.stop, parts.out)
     parts.tracker.close("interrupted")
+    parts.stop.saved()
 
 
 def conclude(parts: Parts) -> None:

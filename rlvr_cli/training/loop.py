@@ -37,8 +37,11 @@ from rlvr_cli.training.unjudged import NoVerdict, keep_and_tell
 from rlvr_cli.training.weight_sync import sync
 
 
-def rl(recipe: Recipe, terminal: TextIO) -> None:
-    """Train the policy of `recipe`; every rank calls it. Ends with the exported model in `out/final`."""
+def rl(recipe: Recipe, terminal: TextIO) -> bool:
+    """Train the policy of `recipe`; every rank calls it. Ends with the exported model in `out/final`.
+
+    Returns False where it was stopped before, and has saved.
+    """
     process_group.initialise(recipe.faults.hang_s)
     with open_tracker(recipe, terminal, kind="rl") as tracker, assemble(recipe, tracker) as parts:
         try:
@@ -64,11 +67,13 @@ def rl(recipe: Recipe, terminal: TextIO) -> None:
                 evaluate_benches(parts)
         except Interrupted:
             interrupted(parts)
+            return False
         except NoVerdict as error:
             keep_and_tell(parts, error)
             raise
         else:
             conclude(parts)
+    return True
 
 
 def train_step(parts: Parts) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from rlvr_cli.checkpoints.checkpoint import flights_file
-from rlvr_cli.checkpoints.recipe_changes import differences
+from rlvr_cli.checkpoints.recipe_changes import completed, differences
 from rlvr_cli.core import distributed, rng
 from rlvr_cli.core.heartbeat import heart
 from rlvr_cli.schema import Recipe
@@ -32,7 +32,8 @@ def restore(parts: Parts) -> None:
     parts.step = step
     heart.step(step)
     parts.state |= state["loop"]
-    changed = differences(state["recipe"], parts.checkpoints.recipe, step, parts.state["stage"])
+    new = parts.checkpoints.recipe
+    changed = differences(completed(state["recipe"], new, parts.recipe), new, step, parts.state["stage"])
     parts.state["stage"] = min(parts.state["stage"], len(parts.stages) - 1)
     take_values(parts, parts.state["stage"])
     parts.sampler.load(state["sampler"], adopt=bool(changed))

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from rlvr_cli.checkpoints.checkpoint import Checkpoints
-from rlvr_cli.checkpoints.recipe_changes import differences
+from rlvr_cli.checkpoints.recipe_changes import completed, differences
 from rlvr_cli.core import distributed, rng
 from rlvr_cli.core.heartbeat import heart
 from rlvr_cli.core.recorded_code import sums
@@ -34,8 +34,11 @@ from rlvr_cli.training.stop import Interrupted, Stop, deadline
 from rlvr_cli.training.tracker import open_tracker, tell_resume, tell_stop
 
 
-def sft(recipe: SFTRecipe, terminal: TextIO) -> None:
-    """Fine-tune on the recipe's examples; every rank calls it. Exports the model to `out/final`."""
+def sft(recipe: SFTRecipe, terminal: TextIO) -> bool:
+    """Fine-tune on the recipe's examples; every rank calls it. Exports the model to `out/final`.
+
+    Returns False where it was stopped before, and has saved.
+    """
     process_group.initialise(recipe.faults.hang_s)
     out, stop = Path(recipe.out), Stop(deadline(recipe.checkpoint.must_save_by, os.environ))
     with open_tracker(recipe, terminal, kind="sft") as tracker:
@@ -79,7 +82,8 @@ def sft(recipe: SFTRecipe, terminal: TextIO) -> None:
             run.save(last=True)
             tell_stop(tracker, run.step, stop, out)
             tracker.close("interrupted")
-            return
+            stop.saved()
+            return False
         finally:
             checkpoints.close()
         run.save(last=True)
@@ -88,6 +92,7 @@ def sft(recipe: SFTRecipe, terminal: TextIO) -> None:
             export(out / "final", trainer.hf, state, tokenizer, {"run": recipe.name, "steps": run.step})
         tracker.event("export", f"model: {out / 'final'}")
         distributed.barrier()
+    return True
 
 
 @dataclass
@@ -138,7 +143,8 @@ class Progress:
             rng.seed(self.recipe.seed, distributed.rank())
             return
         state = self.checkpoints.load(step, self.trainer)
-        changed = differences(state["recipe"], self.checkpoints.recipe, step, 0)
+        new = self.checkpoints.recipe
+        changed = differences(completed(state["recipe"], new, self.recipe), new, step, 0)
         self.sampler.load(state["sampler"], adopt=bool(changed))
         self.step, self.good_enough, self.state = step, state["good_enough"], state["loop"]
         self.tracker.resume_at(step)

@@ -95,6 +95,15 @@ class Stop:
         if self.agreed():
             raise Interrupted
 
+    def saved(self) -> None:
+        """Wait until all ranks have saved; from then on signals are ignored. All ranks must call it.
+
+        Whoever starts ranks may end the others as soon as the first one has ended: each is to end by itself.
+        """
+        distributed.barrier()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_IGN)
+
     def _too_late(self, step_s: float) -> bool:
         if self.deadline is None:
             return False

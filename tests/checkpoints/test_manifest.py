@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import shutil
+from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -186,6 +188,22 @@ def test_what_changes_the_samples_is_a_difference_and_the_engines_memory_is_none
     assert recipe_changes.differences(old, new, step=8, begun=0) == [
         "rollout.temperature (1.0 -> 0.6)",
         "rollout.max_tokens (40 -> 80)",
+    ]
+
+
+def test_keys_that_an_earlier_version_did_not_have_count_where_they_are_set() -> None:
+    """A run may go on under a version that has more keys: at their defaults these change nothing."""
+    recipe = compose.load("smoke", ["rollout.temperature=0.5"])
+    new: Any = OmegaConf.to_container(OmegaConf.create(compose.dump(recipe)))
+    old = deepcopy(new)
+    del old["rollout"]["lora"], old["rollout"]["servers"], old["verifiers"]["math"]["weight"], old["critic"]
+    assert recipe_changes.differences(old, new, step=1, begun=0)
+    assert recipe_changes.completed(old, new, recipe) == new
+    del old["rollout"]["temperature"], old["name"]
+    completed = recipe_changes.completed(old, new, recipe)
+    assert recipe_changes.differences(completed, new, step=1, begun=0) == [
+        "name (absent -> smoke)",
+        "rollout.temperature (absent -> 0.5)",
     ]
 
 

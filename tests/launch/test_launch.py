@@ -148,6 +148,13 @@ def test_a_signal_to_the_group_reaches_each_rank_once(number: signal.Signals, tm
         assert file.read_text().splitlines()[1] == f"signals [{int(number)}]"
 
 
+def test_a_run_that_was_stopped_ends_with_a_code_of_its_own_once_all_ranks_have(tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    assert start.launch(make(out, "trainer.ranks=2"), f"{MODULE}:stops") == rank.STOPPED
+    assert (out / "notes0").read_text() == "saved\n"
+    assert not (out / "restarts.jsonl").exists()
+
+
 def test_a_second_ctrl_c_kills_everything(tmp_path: Path) -> None:
     out = tmp_path / "run"
     process = launcher(out, "stubborn", 2)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import mmap
 import os
 import signal
 import subprocess
@@ -138,6 +139,26 @@ def test_a_heart_is_read_from_another_process() -> None:
     assert (beat.done, beat.phase, beat.missing, beat.waits) == (3, "verify", 8, "")
     assert before < beat.since <= beat.time < time.monotonic()
     assert watchdog.activity(beat, beat.since + 63) == "verify of step 4 for 63 s, 8 verdicts missing"
+
+
+@pytest.mark.parametrize("act", ["beat()", "verdicts(8)"])
+def test_a_sign_of_life_in_the_making_is_never_none(act: str) -> None:
+    """`struct.pack_into` writes zeros first: a rank that loses its core there looked dead since the machine's
+    start, and a run of 2,000 steps was ended for it."""
+    memory = shared_memory()
+    mapped = mmap.mmap(memory, mmap.PAGESIZE)
+    code = (
+        "import time; from rlvr_cli.core.heartbeat import heart\n"
+        f"heart.attach({memory}); end = time.monotonic() + 1\n"
+        f"while time.monotonic() < end: [heart.{act} for _ in range(1000)]"
+    )
+    child = subprocess.Popen([sys.executable, "-c", code], pass_fds=[memory])
+    while not any(mapped[:8]):
+        time.sleep(0.01)
+    seen = set()
+    while child.poll() is None:
+        seen |= {mapped[:8] for _ in range(1000)}
+    assert len(seen) > 10 and b"\0" * 8 not in seen
     os.close(memory)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import time
 
 import pytest
@@ -57,3 +59,17 @@ def test_a_step_that_takes_far_too_long_is_broken_off(clock: list[float]) -> Non
     assert stop.asked and stop.agreed()
     clock[0] = 0.0
     assert stop.asked, "a stop that was agreed on is not taken back"
+
+
+def test_what_has_saved_ends_by_itself() -> None:
+    """Under `srun --kill-on-bad-exit` the first rank that has ended has the others told once more."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        stop = Stop()
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert stop.asked
+        stop.saved()
+        os.kill(os.getpid(), signal.SIGTERM)  # it would end the process
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
