@@ -20,6 +20,8 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from modes import MODES, PLACEMENTS, settings
+
 from rlvr_cli.tracking import read_metrics
 
 RECIPE = """
@@ -41,17 +43,6 @@ trainer: {lr: 0, precision: fp32}
 preflight: {enabled: false}
 tracker: {wandb: disabled, console: plain, rollouts: false}
 """
-MODES: dict[str, list[str]] = {
-    "wait for all": [],
-    "between, k=1": ["rollout.max_staleness=1"],
-    "between, k=2": ["rollout.max_staleness=2"],
-    "beside, k=1": ["rollout.max_staleness=1", "rollout.overlap=beside"],
-    "beside, k=1, finish": [
-        "rollout.max_staleness=1",
-        "rollout.overlap=beside",
-        "rollout.on_update=finish",
-    ],
-}
 WARM_UP = 3
 """Steps left out: the first begins more than it trains on."""
 
@@ -61,7 +52,8 @@ def run(folder: Path, mode: str, options: Namespace) -> dict[str, float]:
     recipe, out = folder / "recipe.yaml", folder / "run"
     recipe.write_text(RECIPE)
     command = [sys.executable, "-m", "rlvr_cli", "train", str(recipe), f"out={out}", "resume=never"]
-    command += [f"trainer.steps={options.steps + WARM_UP}", *MODES[mode], *options.overrides]
+    command += [f"trainer.steps={options.steps + WARM_UP}", *settings(options.placement, mode)]
+    command += options.overrides
     done = subprocess.run(command, env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True)
     if done.returncode:
         sys.exit(f"{mode}: {done.stderr[-2000:]}")
@@ -70,6 +62,7 @@ def run(folder: Path, mode: str, options: Namespace) -> dict[str, float]:
     return {
         "tokens": sum(row["response_length/mean"] * samples for row in rows),
         "rollout_s": sum(row["timing_s/rollout"] for row in rows),
+        "sync_s": sum(row["timing_s/sync"] for row in rows) / len(rows),
         "step_s": sum(row["timing_s/step"] for row in rows),
         "engine_steps": sum(row.get("perf/engine_steps", row["response_length/max"]) for row in rows),
         "beside": sum(row.get("perf/beside_fraction", 0.0) for row in rows) / len(rows),
@@ -82,9 +75,10 @@ def run(folder: Path, mode: str, options: Namespace) -> dict[str, float]:
 def per_thousand(found: list[dict[str, float]]) -> dict[str, float]:
     """Medians over the rounds, of what adds up for 1000 tokens."""
     out = {name: median(1000 * x[name] / x["tokens"] for x in found) for name in SUMS}
-    return out | {name: median(x[name] for x in found) for name in ("beside", "staleness", "mean", "longest")}
+    return out | {name: median(x[name] for x in found) for name in MEANS}
 
 
+MEANS = ("beside", "staleness", "mean", "longest", "sync_s")
 SUMS = ("rollout_s", "step_s", "engine_steps")
 
 
@@ -109,6 +103,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=12, help="steps measured of each run")
     parser.add_argument("--rounds", type=int, default=2, help="runs of each mode, in turns")
     parser.add_argument("--modes", nargs="+", choices=MODES, default=list(MODES), help="these alone")
+    parser.add_argument("--placement", choices=PLACEMENTS, default="in_process", help="where the engine is")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there too")
     parser.add_argument("overrides", nargs="*", metavar="key=value")
     options = parser.parse_args()

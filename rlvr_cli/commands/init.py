@@ -10,12 +10,11 @@ from rlvr_cli.core.errors import UserError
 
 INIT = """\
 Looks at both and writes a short recipe that runs: the columns, the kind of answers, the verifier that goes
-with
-them and how many it accepts, a prompt, a tenth of the rows held out as a bench, sizes for this machine.
+with them and how many it accepts, a prompt, a tenth of the rows held out as a bench, sizes for this machine.
 
 --task is guessed from the rows: math (numbers, formulas, a few words), code (tests), choice (letters), chat
-(replies
-to learn from, or instructions to follow), reward (a function or model of yours scores the responses).
+(replies to learn from, or instructions to follow), reward (a function or model of yours scores the
+responses).
 
 examples:
   rlvr init --data problems.jsonl --model ./my_model

@@ -41,6 +41,12 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--ranks", type=int, metavar="N", help="default: trainer.ranks, else this machine's GPUs, or 8"
     )
+    parser.add_argument(
+        "--per-machine",
+        type=int,
+        metavar="N",
+        help="ranks of a machine (8): what enters one over the network",
+    )
     parser.add_argument("--calibrate", action="store_true", help="run a few steps here and correct by them")
     parser.add_argument("--response-tokens", type=float, metavar="N", help="mean length (half of the most)")
     parser.add_argument("--prompt-tokens", type=float, metavar="N", help="mean length (half of the most)")
@@ -70,6 +76,7 @@ def plan(options: argparse.Namespace, path: str | None, overrides: list[str]) ->
         response=options.response_tokens,
         prompt=options.prompt_tokens,
         kept=options.kept,
+        machine=options.per_machine,
     )
     made = planner.make_plan(recipe, wish, measured)
     if options.json:
@@ -87,7 +94,7 @@ def found(path: str, key: str, parts: tuple[str, ...] = ("final",)) -> str:
 
 def check(options: argparse.Namespace) -> None:
     """Raises UserError for options that make no sense."""
-    for name in ("ranks", "response_tokens", "prompt_tokens"):
+    for name in ("ranks", "per_machine", "response_tokens", "prompt_tokens"):
         value = getattr(options, name)
         if value is not None and not 1 <= value < 1e9:
             raise UserError(f"--{name.replace('_', '-')} is {value:g}; it must be at least 1")

@@ -57,10 +57,13 @@ def profile(options: argparse.Namespace, path: str | None, overrides: list[str])
         raise UserError("rlvr profile starts its ranks itself; leave torchrun or srun out")
     assert recipe.out is not None
     parts = Path(recipe.out)
-    code = launch(recipe)
+    code = 1
+    try:
+        code = launch(recipe)
+    finally:  # also where a server is gone
+        if code and any(parts.glob("*.partial.*")):
+            print(f"rlvr: finished problems are kept in {parts}: the same command goes on", file=sys.stderr)
     if code == 0:
         shutil.rmtree(parts)
         print(f"rlvr: {recipe.file}", file=sys.stderr)
-    elif parts.is_dir():
-        print(f"rlvr: finished problems are kept in {parts}: the same command goes on", file=sys.stderr)
     return code

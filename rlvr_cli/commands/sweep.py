@@ -160,14 +160,28 @@ def _submit(sweep: Sweep, todo: list[Planned], options: argparse.Namespace) -> i
 def _launch(sweep: Sweep, todo: list[Planned], name: str, settings: list[str]) -> int:
     from rlvr_cli.compose import launchers
     from rlvr_cli.sweep.plan import look
+    from rlvr_cli.sweep.run import following
     from rlvr_cli.sweep.task import train
 
     sweep.write()
     recipes = [sweep.recipe_of(run).absolute() for run in todo]
-    problems = launchers.start(name, recipes, settings, sweep.folder / name, train)
+    problems: list[str | None] = [None] * len(todo)
+    code, lost = 0, None
+    try:
+        problems = launchers.start(name, recipes, settings, sweep.folder / name, train)
+    except launchers.LauncherFailed as error:
+        code, lost = 1, str(error)
+    except KeyboardInterrupt:
+        code, lost = 130, "interrupted"
     for run, problem in zip(todo, problems, strict=True):
         run.entry.state, run.entry.cause = ("failed" if problem else "stopped"), problem
         look(run)
         print(f"{run.entry.name}: {run.entry.state}" + (f": {problem}" if problem else ""))
+        code = code or int(problem is not None)
     sweep.index.write(sweep.folder)
-    return 1 if any(problems) else 0
+    if lost is not None:
+        said = f"--launcher {name}: {lost}; jobs that it has started may go on: see to them first"
+        print(f"rlvr: {said}, the same command then continues", file=sys.stderr)
+    else:
+        print(f"rlvr: next: {following(sweep)}", file=sys.stderr)
+    return code

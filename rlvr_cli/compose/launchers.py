@@ -7,6 +7,8 @@ A launcher gets a small application of one key, `recipe`: the resolved recipe of
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import redirect_stderr
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +23,7 @@ from hydra.types import HydraContext, RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from rlvr_cli.core.errors import UserError, hint
+from rlvr_cli.core.errors import UserError, hint, told
 
 PACKAGES = {
     "submitit_slurm": "submitit",
@@ -31,6 +33,10 @@ PACKAGES = {
     "rq": "rq",
 }
 """Launcher -> the part of its package's name: hydra-<part>-launcher."""
+
+
+class LauncherFailed(RuntimeError):
+    """A launcher has lost a job, or given up: what became of the others is not known here."""
 
 
 def launchers() -> list[str]:
@@ -58,7 +64,8 @@ def start(
 ) -> list[str | None]:
     """Have `task` called with {recipe: path} for each; returns what went wrong with each, None: nothing.
 
-    `settings`: overrides of `hydra.launcher`; `folder`: for the launcher's own files.
+    `settings`: overrides of `hydra.launcher`; `folder`: for the launcher's own files. LauncherFailed where it
+    brings no results.
     """
     ConfigStore.instance().store(name="_sweep_", node={"recipe": None})
     chosen = [f"hydra/launcher={name}", f"hydra.sweep.dir={_text(folder)}", *settings]
@@ -72,16 +79,26 @@ def start(
         except (HydraException, OmegaConfBaseException) as error:
             raise UserError(f"--launcher {name}: {str(error).splitlines()[0]}") from error
         assert isinstance(launcher, Launcher)
-        returned = launcher.launch([[f"recipe={_text(path)}"] for path in recipes], initial_job_idx=0)
+        jobs = [[f"recipe={_text(path)}"] for path in recipes]
+        try:
+            returned = launcher.launch(jobs, initial_job_idx=0)
+        except Exception as error:  # each launcher has its own
+            raise LauncherFailed(_first_line(error)) from error
     return [_problem(each) for each in returned]
 
 
 def _problem(returned: Any) -> str | None:
     try:
-        code = returned.return_value
+        with redirect_stderr(StringIO()):  # Hydra names the job's overrides there; who asks has its name
+            code = returned.return_value
     except Exception as error:  # whatever the job died of, in a process that may be gone
-        return " ".join(str(error).split()) or type(error).__name__
+        return told(error) or type(error).__name__
     return None if code in (0, None) else f"exit code {code}"
+
+
+def _first_line(error: Exception) -> str:
+    """Without the output of a job, which submitit puts below it."""
+    return told(next(iter(str(error).splitlines()), "")) or type(error).__name__
 
 
 def _text(path: Path) -> str:

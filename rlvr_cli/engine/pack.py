@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from heapq import heapreplace
 from itertools import accumulate, pairwise
 
 import numpy as np
@@ -142,18 +143,19 @@ def deal(
 ) -> list[list[Bundle]]:
     """Bundles of each rank, dealt largest first to the one with the fewest tokens.
 
+    No rank has more than an equal part of all and one bundle besides (by `Bundle.cost`).
     `prompts`: what the sequences begin with, where that may be in a row once for several of them.
     """
     bundles = bundles_of(lengths, prompts, tokens_per_microbatch)
     if ranks > 1:  # a prompt's sequences must not all be one rank's where there is little else for the others
         fair = -(-sum(one.cost for one in bundles) // ranks)
         bundles = bundles_of(lengths, prompts, min(tokens_per_microbatch, fair))
-    loads = [0] * ranks
+    loads = [(0, rank) for rank in range(ranks)]  # a heap: of equal loads the first rank's comes first
     shares: list[list[Bundle]] = [[] for _ in range(ranks)]
     for one in bundles:
-        rank = loads.index(min(loads))
+        load, rank = loads[0]
         shares[rank].append(one)
-        loads[rank] += one.cost
+        heapreplace(loads, (load + one.cost, rank))
     return shares
 
 

@@ -126,6 +126,8 @@ def head_of(recipe: ProfileRecipe, model: Model) -> dict[str, Any]:
     """What the file says of how it was made; `fingerprint` is of all that a row depends on."""
     rollout = recipe.rollout
     assert recipe.precision is not None
+    name = recipe.server.model or recipe.model.path  # not the address: a server started anew has another one
+    engine = rollout.engine.value if recipe.server.url is None else f"server of {name}"
     measured = {
         "model": recipe.model.path,
         "weights": None if recipe.model.path == TINY else fingerprint(weights_of(model.path)),
@@ -137,7 +139,7 @@ def head_of(recipe: ProfileRecipe, model: Model) -> dict[str, Any]:
             "max_tokens": rollout.max_tokens,
             "stop": list(rollout.stop),
             "precision": recipe.precision.value,
-            "engine": recipe.server.url or rollout.engine.value,
+            "engine": engine,
         },
         "data": {
             name: {key: x for key, x in _plain(source).items() if key not in UNMEASURED}
@@ -173,6 +175,11 @@ def found(target: Path, head: dict[str, Any], stored: Partial) -> list[Row]:
                 f"(its model is {before.head.get('model')}); name another file with -o, or remove it"
             )
         rows = [*before.rows, *rows]
+    if others := stored.others():
+        raise UserError(
+            f"{stored.folder} holds {others} finished problems that were sampled otherwise (weights, k, "
+            "seed, sampling, data, verifiers): take the old settings, name another file with -o, or remove it"
+        )
     return rows
 
 

@@ -82,12 +82,17 @@ class Partial:
 
     def rows(self) -> list[dict[str, Any]]:
         """What was appended, by all ranks."""
-        found: list[dict[str, Any]] = []
+        return [row for head, rows in self._parts() if head == self.fingerprint for row in rows]
+
+    def others(self) -> int:
+        """How many there are of something else, which `append` would replace."""
+        return sum(len(rows) for head, rows in self._parts() if head != self.fingerprint)
+
+    def _parts(self) -> Iterator[tuple[str | None, list[dict[str, Any]]]]:
+        """(fingerprint, rows) of each file."""
         for file in self.files():
             head, *rows = _whole_lines(file.read_bytes()) or [{}]
-            if head.get("fingerprint") == self.fingerprint:
-                found += rows
-        return found
+            yield head.get("fingerprint"), rows
 
     def load(self) -> Stored:
         return {row["index"]: completions(row) for row in self.rows()}

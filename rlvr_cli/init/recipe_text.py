@@ -69,7 +69,7 @@ data:
   {key}:
     path: {_yaml(rows.path)}
     columns: {_columns(rows.columns)}
-    prompt: {_yaml(task.prompt)}
+    prompt: {_yaml(task.prompt)}{_asked(task)}
     verifiers: [{task.key}]
     holdout: {holdout}\t# {share}: they are the bench `{key}`
 
@@ -94,6 +94,13 @@ eval:
 checkpoint:
   every: {sizes.every}
 """
+
+
+def _asked(task: Task) -> str:
+    """What to do where the model was tuned on problems without such a request: it would answer otherwise."""
+    if task.prompt == "{prompt}":
+        return ""
+    return "\n    # 'prompt: \"{prompt}\"' for a model that was tuned on problems as they stand"
 
 
 def _sft(name: str, rows: Rows, model: ModelFacts, task: Task, sizes: Sizes) -> str:

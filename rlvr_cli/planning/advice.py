@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
+from rlvr_cli.planning.beside import samples_beside
 from rlvr_cli.planning.engine_memory import uncut
 from rlvr_cli.planning.items import Memory
 from rlvr_cli.planning.job import Job
@@ -93,11 +94,11 @@ def settings(job: Job) -> Iterator[Change]:
         yield change("model.attention", "auto")
     if recipe.model.fp32_head:
         yield change("model.fp32_head", False, "false")
-    if job.device.gpu and not job.sft and recipe.trainer.offload is not Offload.all:
+    if job.device.gpu and not job.sft and recipe.trainer.offload is not Offload.all and may_sleep(job):
         yield change("trainer.sleep", True, "true")
     if job.vllm and job.device.gpu:
         yield from utilisation(job)
-        if not job.rl.rollout.sleep:
+        if not job.rl.rollout.sleep and may_sleep(job):
             yield change("rollout.sleep", True, "true")
     if not recipe.model.gradient_checkpointing:
         yield change("model.gradient_checkpointing", True, "true")
@@ -119,6 +120,11 @@ def settings(job: Job) -> Iterator[Change]:
         yield change("trainer.offload", Offload.optimizer, "optimizer")
 
 
+def may_sleep(job: Job) -> bool:
+    """Whether engine and trainer have turns on one device."""
+    return not samples_beside(job) and not job.elsewhere
+
+
 def utilisation(job: Job) -> Iterator[Change]:
     """The engine's share: up where not even a sequence fits, else down."""
     now = job.rl.rollout.gpu_memory_utilization
@@ -134,6 +140,7 @@ def splits(job: Job) -> Iterator[Change]:
         yield change("rollout.tensor_parallel", 1)
     size = 2 * job.split
     able = job.vllm and job.device.gpu and job.rl.rollout.seeded and not job.elsewhere
+    able = able and not job.rl.rollout.max_staleness
     while able and size <= min(job.ranks, MOST_PARTS) and job.ranks % size == 0:
         wanted = change("rollout.tensor_parallel", size)
         if not uncut(wanted.apply(job)):

@@ -12,6 +12,8 @@ from rlvr_cli.core.errors import UserError, hint
 GIB = 2**30
 SEQUENCES = 256
 """Sequences that an engine decodes at once by default, where it is not vLLM on a large GPU."""
+NETWORK = 25e9
+"""Bytes a second that one rank sends to another machine: a network of 200 Gbit/s for each GPU."""
 FILL = 0.95
 """Share of memory a plan may use: the rest is lost to fragmentation and rounding."""
 

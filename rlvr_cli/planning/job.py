@@ -10,11 +10,13 @@ from rlvr_cli.core.errors import UserError
 from rlvr_cli.engine.attention import PACKED
 from rlvr_cli.engine.model import AUTO
 from rlvr_cli.engine.pack import REPEATED, WORTH_SHARING
-from rlvr_cli.planning.gpus import SEQUENCES, Device
+from rlvr_cli.planning.gpus import NETWORK, SEQUENCES, Device
 from rlvr_cli.planning.shapes import Shape, plain, shape_of
 from rlvr_cli.schema import Model, Placement, Precision, Recipe, RolloutEngine, SFTRecipe
 from rlvr_cli.schema.stages import stages_of
 
+NODE = 8
+"""Ranks of a machine where nobody says."""
 BYTES = {Precision.fp32: 4, Precision.bf16: 2}
 Shapes = Callable[[Model, bool], Shape]
 
@@ -48,6 +50,8 @@ class Job:
     """Share of the groups sampled that pass the filter."""
     of_server: bool = False
     """Its ranks are the GPUs of the servers that sample."""
+    machine: int = NODE
+    """Ranks on one machine, at most."""
 
     @cached_property
     def policy(self) -> Shape:
@@ -147,6 +151,11 @@ class Job:
         """Most tokens of a micro-batch: the budget, but never less than one row or more than there are."""
         budget = max(self.recipe.batch.tokens_per_microbatch, self.longest)
         return min(budget, self.sequences * self.together * self.longest)
+
+    @property
+    def link(self) -> float:
+        """Bytes a second that a rank sends where all take part: on several machines over the network."""
+        return self.device.link if self.ranks <= self.machine else min(self.device.link, NETWORK)
 
     @property
     def together(self) -> int:

@@ -7,6 +7,7 @@ from rlvr_cli.planning.gpus import FILL, GIB
 from rlvr_cli.planning.items import PHASES, Item, Memory, always, during
 from rlvr_cli.planning.job import Job
 from rlvr_cli.planning.server_memory import servers
+from rlvr_cli.planning.traffic import step_of, traffic
 from rlvr_cli.planning.trainer_memory import asleep, gradients, model, passes
 
 CONTEXT = 1.5 * GIB
@@ -31,6 +32,8 @@ def memory_of(job: Job, correction: float = 0.0) -> Memory:
         else:
             cache, found, problems = engine(job)
         items += [*found, sync_buffer(job)]
+        known = during(("scoring", "update"), traffic(step_of(job)).known)
+        items.append(Item("numbers of all tokens", known, host=True))
     items.append(checkpoint(job))
     if correction:
         items.append(always("measured besides", correction))

@@ -6,10 +6,13 @@ import shutil
 import textwrap
 from collections.abc import Iterator
 
+from rlvr_cli.planning.beside import assumption
 from rlvr_cli.planning.items import PHASES
+from rlvr_cli.planning.job import Job
 from rlvr_cli.planning.planner import Plan, gib
 from rlvr_cli.planning.server_memory import as_servers
 from rlvr_cli.planning.speed import DECODING, mfu
+from rlvr_cli.planning.traffic import Traffic
 from rlvr_cli.schema import SFTRecipe
 from rlvr_cli.schema.training import Kernels
 
@@ -24,6 +27,8 @@ GLUE = "\N{NO-BREAK SPACE}"
 def show(plan: Plan) -> str:
     columns = min(COLUMNS, shutil.get_terminal_size((COLUMNS, 0)).columns)
     parts = [head(plan), table(plan, columns), verdict(plan), times(plan)]
+    if plan.traffic is not None:
+        parts.append(between(plan, plan.traffic))
     return "\n\n".join("\n".join(x for line in part for x in wrap(line, columns)) for part in parts)
 
 
@@ -128,7 +133,7 @@ def times(plan: Plan) -> Iterator[str]:
             "--gpu h100 assumes another device"
         )
         return
-    step = sum(plan.seconds.values())
+    step = plan.step or 0.0
     yield f"{'time of a step, seconds':<{WIDTH}}" + "  ".join(
         f"{name}{GLUE}{seconds:.2f}" for name, seconds in plan.seconds.items()
     )
@@ -156,7 +161,51 @@ def times(plan: Plan) -> Iterator[str]:
         if job.recipe.algorithm.filter.drops:
             yield f"  {job.kept:.0%} of the groups pass the filter (--kept)"
         yield f"  {training}; {DECODING}"
+        if told := assumption(plan.jobs[0][1], plan.seconds):
+            yield f"  {told}"
         yield "  verification runs beside generation; evaluations are not counted"
+
+
+def between(plan: Plan, told: Traffic) -> Iterator[str]:
+    """What ranks share and tell each other."""
+    job, sync = plan.job, plan.sync
+    assert sync is not None
+    updates, machines = job.rl.batch.updates_per_step, -(-job.ranks // job.machine)
+    places = f" on {machines} machines" if machines > 1 else ""
+    yield f"between {job.ranks} ranks{places}, a step:"
+    most = job.micro_tokens if job.members > 1 else job.longest  # of a prompt's samples, or of one
+    yield (
+        f"  an update of a rank: {job.row_tokens / updates:,.0f} tokens on average, at most "
+        f"{most / job.together:,.0f} more"
+    )
+    samples, idle = samples_of(job) // updates, job.ranks - samples_of(job) // updates * job.together
+    if idle > 0:
+        yield f"  {idle} of {job.ranks} ranks have nothing of an update, which has {samples} samples"
+    yield (
+        f"  sent by a rank: {size(told.scores)} of scores, {size(told.tokens)} of tokens and logprobs to "
+        f"where these train, {size(told.sums)} in sums over tokens"
+    )
+    yield f"  known to every rank: {size(told.known)} in CPU memory, {told.controller:.1f} s of one CPU core"
+    others = f", of which a rank receives {size(sync.gathered)} from the others" if sync.gathered else ""
+    yield f"  a weight sync: {size(sync.weights)}{others}"
+    if sync.host:
+        posted = f", {size(sync.posted)} sent over HTTP" if sync.posted else ""
+        yield f"  on their way to servers: {size(sync.host)} of CPU memory{posted}"
+    if machines > 1:
+        yield f"  into each machine: {size(told.entering)} of these by TCP, {size(sync.entering)} of weights"
+
+
+def samples_of(job: Job) -> int:
+    """Of a step, over all ranks."""
+    return job.rl.batch.prompts_per_step * job.rl.batch.group_size
+
+
+def size(count: float) -> str:
+    """Bytes in the unit a person would use."""
+    for unit, step in (("GB", 1e9), ("MB", 1e6)):
+        if count >= step:
+            return f"{count / step:,.1f} {unit}"
+    return f"{count / 1e3:,.0f} kB"
 
 
 def span(seconds: float) -> str:

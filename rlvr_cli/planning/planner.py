@@ -8,17 +8,16 @@ from typing import Any
 
 from rlvr_cli.core.errors import UserError
 from rlvr_cli.planning.advice import Advice, advise
+from rlvr_cli.planning.beside import step_time
 from rlvr_cli.planning.calibrate import Measured, shortened
 from rlvr_cli.planning.gpus import GIB, Device, count, find
 from rlvr_cli.planning.items import PHASES, Memory
-from rlvr_cli.planning.job import Job, cached_shapes
+from rlvr_cli.planning.job import NODE, Job, cached_shapes
 from rlvr_cli.planning.memory import memory_of
 from rlvr_cli.planning.speed import times_of
+from rlvr_cli.planning.traffic import Sync, Traffic, step_of, sync_of, traffic
 from rlvr_cli.schema import Placement, Recipe, SFTRecipe
 from rlvr_cli.schema.stages import stages_of
-
-NODE = 8
-"""Ranks assumed where a GPU is named and their number is not."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,6 +29,7 @@ class Wish:
     response: float | None = None
     prompt: float | None = None
     kept: float | None = None
+    machine: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +46,19 @@ class Plan:
     total: float | None
     """Seconds of all steps."""
     advice: list[Advice]
+    traffic: Traffic | None
+    """What the ranks tell each other in a step of the first stage; None: they do not."""
+    sync: Sync | None
     measured: Measured | None = None
+
+    @property
+    def step(self) -> float | None:
+        """Seconds of a step of the first stage, whose phases may overlap."""
+        if self.seconds is None:
+            return None
+        if self.measured is not None:  # its phases are what the step waited for
+            return sum(self.seconds.values())
+        return step_time(self.jobs[0][1], self.seconds)
 
 
 def make_plan(recipe: Recipe | SFTRecipe, wish: Wish, measured: Measured | None = None) -> Plan:
@@ -76,6 +88,8 @@ def make_plan(recipe: Recipe | SFTRecipe, wish: Wish, measured: Measured | None 
         seconds=seconds,
         total=total,
         advice=[] if memory.fits else advise(job, correction),
+        traffic=traffic(step_of(jobs[0][1])) if job.ranks > 1 and not job.sft else None,
+        sync=None if job.sft else sync_of(job),
         measured=measured,
     )
 
@@ -104,6 +118,7 @@ def job_of(recipe: Recipe | SFTRecipe, device: Device, ranks: int, wish: Wish) -
         response=response,
         prompt=prompt,
         kept=kept,
+        machine=wish.machine or (NODE if device.gpu else ranks),
     )
 
 
@@ -128,7 +143,7 @@ def time_of(
         each = [times_of(job) for _, job in jobs]
         if any(seconds is None for seconds in each):
             return None, None
-        per_step = [sum((seconds or {}).values()) for seconds in each]
+        per_step = [step_time(job, seconds or {}) for seconds, (_, job) in zip(each, jobs, strict=True)]
         return each[0], sum(s * n for s, (n, _) in zip(per_step, jobs, strict=True))
     sizes = [job.sequences * (job.prompt + job.response) for _, job in jobs]  # later stages by their tokens
     step = measured.seconds["step"]
@@ -160,7 +175,10 @@ def as_json(plan: Plan) -> dict[str, Any]:
         "micro_batch_tokens": job.micro_tokens,
         "micro_batch_tokens_of_a_rank": job.piece_tokens,
         "seconds": plan.seconds,
+        "step_seconds": plan.step,
         "total_seconds": plan.total,
+        "between_ranks": asdict(plan.traffic) if plan.traffic else None,
+        "weight_sync": asdict(plan.sync) if plan.sync else None,
         "predicted_peak": plan.predicted,
         "measured": asdict(plan.measured) if plan.measured else None,
         "advice": [{"settings": a.settings, "peak": a.memory.peak} for a in plan.advice],

@@ -59,7 +59,7 @@ def sync(job: Job, bandwidth: float) -> float:
     """All weights, or the adapters alone; then the start model, where it sleeps, goes out and comes back."""
     alone = job.rl.rollout.lora is RolloutLora.adapter
     sent = job.policy.trained * job.width if alone else job.plain.parameters * job.engine_width
-    gathered = sent / job.device.link if sharded(job) else 0.0
+    gathered = sent / job.link if sharded(job) else 0.0
     kept = weights(job) if alone and job.rl.rollout.sleep else 0.0
     if job.elsewhere:  # out of the device, and into that of each server at once
         kept = sent
@@ -101,7 +101,7 @@ def head(job: Job, shape: Shape) -> float:
 
 
 def forward(job: Job, shape: Shape) -> float:
-    gathered = shape.parameters * job.width / job.device.link if sharded(job) else 0.0
+    gathered = shape.parameters * job.width / job.link if sharded(job) else 0.0
     done = job.row_tokens * 2 * shape.active + attention(job, shape)
     return done / peak(job) + head(job, shape) + gathered + exchanged(job, shape)
 
@@ -124,7 +124,7 @@ def update(job: Job, shape: Shape, bandwidth: float) -> float:
     adam = 28 * trained / shards / (bandwidth * BANDWIDTH)  # reads and writes weight, moments, gradient
     if trainer.offload is not Offload.none:
         adam = trained / shards * (28 / 50e9 + 8 / HOST_LINK)  # on the host, at 50 GB/s
-    reduced = sent(job, shape, count) / job.device.link if job.ranks > 1 else 0.0
+    reduced = sent(job, shape, count) / job.link if job.ranks > 1 else 0.0
     reduced += (3 if job.recipe.model.gradient_checkpointing else 2) * exchanged(job, shape)
     # The output layer is recomputed chunk by chunk, and its backward pass is two products more.
     return passes / peak(job) + 4 * head(job, shape) + count * adam + reduced
@@ -163,7 +163,8 @@ def rollout(job: Job, bandwidth: float) -> float:
         read = (shape.active * width / job.split + rows * cache) / (bandwidth * BANDWIDTH)
         return max(read, rows * 2 * shape.active / speed) + ENGINE_STEP_S + summed(job, rows)
 
-    tail = max(0.0, job.rl.rollout.max_tokens - job.response)  # the longest response decodes on, alone
+    # The longest response decodes on, alone; sampled ahead, it goes on in the next step.
+    tail = 0.0 if job.rl.rollout.max_staleness else max(0.0, job.rl.rollout.max_tokens - job.response)
     return prefill + sequences * job.response / at_once * token(at_once) + tail * token(1)
 
 

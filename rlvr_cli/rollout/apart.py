@@ -12,6 +12,7 @@ from rlvr_cli.core.types import Completion
 from rlvr_cli.rollout.begun import as_it_is, joined, prompt_of
 from rlvr_cli.rollout.engine import Request, Sampling
 from rlvr_cli.rollout.text import ResponseText
+from rlvr_cli.rollout.turns import Turns
 
 
 @dataclass(slots=True, kw_only=True)
@@ -26,6 +27,7 @@ class Apart:
     """Of an output of vLLM's."""
     add: Callable[[str, list[int], Request, int], str]
     """Hands (name, tokens, request, sample) to the engine; returns the engine's own name."""
+    turns: Turns
     running: dict[str, tuple[Request, int, str]] = field(default_factory=dict)
     """Name -> request, sample, and what the engine calls it."""
     found: dict[int, list[Completion | None]] = field(default_factory=dict)
@@ -35,25 +37,32 @@ class Apart:
         self, requests: list[Request], enough: Callable[[], bool]
     ) -> Iterator[tuple[int, list[Completion]]]:
         """As `Generator.generate`."""
-        for request in requests:
-            self._begin(request)
+        with self.turns.asking():
+            for request in requests:
+                self._begin(request)
         yield from self._whole([request.key for request in requests])
         try:
             while self.running and not enough():
                 heart.beat()
-                for output in self.engine.step():
-                    if output.finished:
-                        request, sample, _ = self.running.pop(output.request_id)
-                        self._place(request, sample, self.completion(output.outputs[0]))
-                        yield from self._whole([request.key])
-            for request, sample, name in self.running.values():
-                self._place(request, sample, self._so_far(name))
+                self.turns.give_way()
+                for output in self.turns.step(self.running):
+                    yield from self._whole([self._done(output)])
+            with self.turns.asking():
+                for output in self.turns.arrived(self.running):
+                    self._done(output)
+                for request, sample, name in self.running.values():
+                    self._place(request, sample, self._so_far(name))
         finally:  # also where the caller stops early
             if self.running:
-                self.engine.abort_request(list(self.running))
-                while self.engine.has_unfinished_requests():
-                    self.engine.step()
+                with self.turns.asking():
+                    self.engine.abort_request(list(self.running))
         yield from self._whole(list(self.found))
+
+    def _done(self, output: Any) -> int:
+        """Take in a finished output; its request's key."""
+        request, sample, _ = self.running.pop(output.request_id)
+        self._place(request, sample, self.completion(output.outputs[0]))
+        return request.key
 
     def _begin(self, request: Request) -> None:
         self.found[request.key] = [None] * request.samples
@@ -82,6 +91,9 @@ class Apart:
         state = self.engine.output_processor.request_states[name]
         tokens = list(state.detokenizer.output_token_ids)
         output = SimpleNamespace(
-            token_ids=tokens, logprobs=state.logprobs_processor.logprobs, finish_reason=None
+            token_ids=tokens,
+            logprobs=state.logprobs_processor.logprobs,
+            finish_reason=None,
+            weight_versions=state._weight_version_spans(),
         )
         return replace(self.completion(output), text="", finished=False, partial=True)

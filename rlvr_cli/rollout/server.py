@@ -39,6 +39,7 @@ class ServerEngine(OnOneRank):
         self.tokenizer, self.pause, self.connections = tokenizer, pause, server.connections
         if tokenizer is not None:
             self.text = ResponseText(tokenizer)
+        self.answered = False
         key = os.environ.get(server.key)
         self.key_name = server.key
         self.client = httpx.Client(
@@ -141,11 +142,12 @@ class ServerEngine(OnOneRank):
             if response.status_code in (429, 500, 502, 503, 504):
                 trouble = f"HTTP {response.status_code}"
                 continue
+            self.answered = True
             return self._content(response, path)
-        raise UserError(
-            f"server.url: {self.url}{path} cannot be reached ({trouble}); is the server running, and does "
-            "the address end in /v1?"
-        )
+        asked = "is the server running, and does the address end in /v1?"
+        if self.answered:
+            asked = "it has answered before: start it again, and the same command goes on"
+        raise UserError(f"server.url: {self.url}{path} cannot be reached ({trouble}); {asked}")
 
     def _content(self, response: httpx.Response, path: str) -> dict[str, Any]:
         code = response.status_code

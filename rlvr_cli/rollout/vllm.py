@@ -24,9 +24,13 @@ from rlvr_cli.rollout.engine import Names, Request, Sampling, SyncError, demand,
 from rlvr_cli.rollout.fingerprints import Receipt
 from rlvr_cli.rollout.tensor_parallel import Ranks
 from rlvr_cli.rollout.text import ResponseText
+from rlvr_cli.rollout.turns import Turns
 from rlvr_cli.rollout.vllm_arguments import sampling_arguments, vllm_arguments
 from rlvr_cli.rollout.weights import BACKEND
-from rlvr_cli.schema import Lora, Rollout
+from rlvr_cli.schema import Lora, OnUpdate, Rollout
+
+PROBE = "probe"
+"""Name of the request that compares weights; those of samples are numbers."""
 
 
 class VLLMEngine:
@@ -53,6 +57,9 @@ class VLLMEngine:
         self._asleep: set[str] = set()
         self._names = Names()
         device: dict[str, Any] = {"enable_sleep_mode": rollout.sleep} if cuda else {}
+        self.keeps = rollout.on_update is OnUpdate.keep
+        if self.keeps:  # a step under way would be stamped with the weights that come
+            device["async_scheduling"] = False
         generator_state = torch.get_rng_state()
         self.llm = LLM(
             **vllm_arguments(rollout, cuda=cuda, **model),
@@ -66,6 +73,9 @@ class VLLMEngine:
         )
         torch.set_rng_state(generator_state)  # vLLM seeds torch's global generator
         self.llm.init_weight_transfer_engine({"init_info": {}})
+        if self.keeps:
+            self.llm.update_weight_version(f"{self.version}")
+        self.turns = Turns(self.llm.llm_engine)
         self.ranks = Ranks(rollout.tensor_parallel)
         self.adapter = None if lora is None else adapters.Adapter(self.llm, lora)
 
@@ -97,6 +107,7 @@ class VLLMEngine:
                 text=self.text,
                 completion=self._completion,
                 add=partial(self._add_sample, sampling),
+                turns=self.turns,
             )
             yield from apart.generate(requests, asked)
             return
@@ -120,7 +131,10 @@ class VLLMEngine:
 
     def _add(self, name: str, tokens: list[int], params: SamplingParams) -> str:
         engine: Any = self.llm.llm_engine
-        return str(engine.add_request(name, {"prompt_token_ids": tokens}, params, lora_request=self._lora))
+        prompt: dict[str, Any] = {"prompt_token_ids": tokens}
+        if self.keeps:  # prefixes of older weights are not for new requests
+            prompt["cache_salt"] = f"{self.version}"
+        return str(engine.add_request(name, prompt, params, lora_request=self._lora))
 
     def _add_sample(
         self, sampling: Sampling, name: str, tokens: list[int], request: Request, sample: int
@@ -130,7 +144,9 @@ class VLLMEngine:
 
     def _params(self, sampling: Sampling, samples: int, max_tokens: int, seed: int | None) -> SamplingParams:
         return SamplingParams(
-            **sampling_arguments(sampling, self.eos, max_tokens=max_tokens, seed=seed),
+            **sampling_arguments(sampling, self.eos),
+            max_tokens=max_tokens,
+            seed=seed,
             n=samples,
             flat_logprobs=sampling.logprobs,
             output_kind=RequestOutputKind.FINAL_ONLY,
@@ -144,10 +160,20 @@ class VLLMEngine:
             logprobs=np.asarray(output.logprobs.logprobs if output.logprobs is not None else [], np.float32),
             text=self.text(tokens.tolist()),
             finished=output.finish_reason == "stop",
-            versions=stamps(len(tokens), self.version if self.stamped else None),
+            versions=self._versions(output, len(tokens)),
         )
 
+    def _versions(self, output: Any, length: int) -> np.ndarray:
+        found = stamps(length, self.version if self.stamped else None)
+        for span in (output.weight_versions or ()) if self.keeps else ():
+            found[span.start : span.end] = int(span.version)
+        return found
+
     def load(self, weights: Iterable[tuple[str, Tensor]], version: int = 0) -> Receipt:
+        with self.turns.asking():
+            return self._load(weights, version)
+
+    def _load(self, weights: Iterable[tuple[str, Tensor]], version: int) -> Receipt:
         self.version = version
         received: list[str] = []
 
@@ -161,7 +187,9 @@ class VLLMEngine:
         self._names.check(received)
         demand(receipt)
         self.ranks.demand_whole(receipt)
-        if not self.llm.reset_prefix_cache():
+        if self.keeps:
+            self.llm.update_weight_version(f"{version}")
+        elif not self.llm.reset_prefix_cache():
             raise SyncError("weight sync: vLLM keeps prefixes of the old weights, as requests still run")
         return receipt
 
@@ -181,11 +209,22 @@ class VLLMEngine:
         params = SamplingParams(
             max_tokens=1, temperature=0.0, prompt_logprobs=0, flat_logprobs=True, detokenize=False
         )
+        if self.keeps:
+            return self._probe_beside(tokens, params)
         output: Any
         [output] = self.llm.generate(
             TokensPrompt(prompt_token_ids=tokens), params, use_tqdm=False, lora_request=self._lora
         )
         return [float(x) for x in output.prompt_logprobs.logprobs]
+
+    def _probe_beside(self, tokens: list[int], params: SamplingParams) -> list[float]:
+        """While others sample, who get what their requests finish meanwhile."""
+        params.output_kind = RequestOutputKind.FINAL_ONLY
+        with self.turns.asking():
+            self._add(PROBE, tokens, params)
+            while not (found := self.turns.step([PROBE])):
+                heart.beat()
+        return [float(x) for x in found[0].prompt_logprobs.logprobs]
 
     def sleep(self) -> None:
         if self.sleeps:

@@ -53,15 +53,12 @@ def vllm_arguments(
     }
 
 
-def sampling_arguments(
-    sampling: Sampling, eos: list[int], *, max_tokens: int, seed: int | None
-) -> dict[str, Any]:
-    """By the names of vLLM's SamplingParams, but for how many samples there are and how they come back."""
+def sampling_arguments(sampling: Sampling, eos: list[int]) -> dict[str, Any]:
+    """By the names of vLLM's SamplingParams, but for limit, seed and number of the samples, and how they come
+    back."""
     return {
         "temperature": sampling.temperature,
         "top_p": sampling.top_p,
-        "max_tokens": max_tokens,
-        "seed": seed,
         "stop": sampling.stop or None,
         "include_stop_str_in_output": True,
         "stop_token_ids": eos,

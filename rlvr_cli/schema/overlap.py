@@ -15,6 +15,7 @@ class Overlap(Enum):
 
 class OnUpdate(Enum):
     recompute = "recompute"
+    keep = "keep"
     finish = "finish"
 
 
@@ -48,9 +49,10 @@ def check_overlap(rollout: Any) -> None:
         )
     if rollout.overlap is Overlap.beside:
         _check_beside(rollout)
-    elif rollout.on_update is OnUpdate.finish:
+    elif rollout.on_update is not OnUpdate.recompute:
         raise ValueError(
-            "rollout.on_update=finish is for samples that run while weights come: set rollout.overlap=beside"
+            f"rollout.on_update={rollout.on_update.value} is for samples that run while weights come: set "
+            "rollout.overlap=beside"
         )
 
 

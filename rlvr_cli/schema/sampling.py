@@ -105,7 +105,8 @@ class Rollout:
     """between: a step ends its sampling with the first groups that suffice, the rest goes on in the next;
     beside: a thread samples while the trainer works."""
     on_update: OnUpdate = OnUpdate.recompute
-    """Beside, what runs when new weights come: recompute (stop, go on under these), or finish first."""
+    """Beside, what runs when new weights come: recompute (stop, go on under these), keep (go on with keys and
+    values of the old ones, a mixture that no policy is), or finish first."""
     too_old: TooOld = TooOld.wait
     """A group that would get older than max_staleness: wait for it, or drop and count it."""
     max_concurrent: int | None = None

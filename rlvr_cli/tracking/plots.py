@@ -65,12 +65,15 @@ def window(count: int) -> int:
     return max(count // 15, 1) | 1
 
 
-def line(axes: Axes, rows: Rows, name: str, label: str, colour: str, style: str = "solid") -> None:
-    """A smoothed line over the faint raw one; nothing when the run has no such metric."""
+def line(
+    axes: Axes, rows: Rows, name: str, label: str, colour: str, style: str = "solid", raw: bool = True
+) -> None:
+    """A smoothed line, over the faint raw one if wanted; nothing when the run has no such metric."""
     steps, values = series(rows, name)
     if not len(steps):
         return
-    axes.plot(steps, values, color=colour, alpha=0.25, linewidth=0.8)
+    if raw:
+        axes.plot(steps, values, color=colour, alpha=0.25, linewidth=0.8)
     marker = "o" if len(steps) == 1 else ""
     smoothed = smooth(values, window(len(values)))
     axes.plot(steps, smoothed, color=colour, linestyle=style, linewidth=1.8, label=label, marker=marker)

@@ -26,6 +26,8 @@ class Ahead:
         self.settings, self.tracker = settings, tracker
         self.flights = Flights()
         self.beside = Beside(engine) if settings.overlap is Overlap.beside else None
+        self.keeps = settings.on_update is OnUpdate.keep
+        """Whether what runs goes on while weights come."""
         self.counts = settings.placement is Placement.in_process
         """Whether the engine asks for more after each of its steps; servers make theirs elsewhere."""
         self.engine_steps = 0
@@ -45,16 +47,24 @@ class Ahead:
 
     def pause(self, *, updating: bool = False) -> None:
         """End what the thread samples, and keep it as far as it is: before the engine is used for anything
-        else and the flights are saved. `updating`: for new weights, where `on_update` may ask to finish."""
-        if self.beside is None:
+        else and the flights are saved. `updating`: for new weights, where `on_update` may ask to finish, or
+        not to end at all."""
+        if self.beside is None or (updating and self.keeps):
             return
         finish = updating and self.settings.on_update is OnUpdate.finish
         for index, completions in self.beside.end(finish=finish):
-            self.flights[index].begun = completions
+            self.flights[index].came(completions)
+        self.count()
+        self._taken_at = None
+
+    def count(self) -> None:
+        """Bring the numbers of the engine's steps up to now."""
+        if self.beside is None:
+            return
         steps, began = self.beside.steps, self._taken_at
         self.engine_steps += steps - self._counted
         self.beside_steps += 0 if began is None else steps - began
-        self._counted, self._taken_at = steps, None
+        self._counted, self._taken_at = steps, None if began is None else steps
 
     def paused(self) -> Flights:
         """What is in flight, as far as it is."""
@@ -70,8 +80,13 @@ class Ahead:
     def drop_too_old(self, version: int) -> None:
         """Drop what can no longer train, and say so; all ranks must call it."""
         least = version - self.settings.max_staleness
-        old = [flight.index for flight in self.flights if flight.oldest(version) < least]
-        self.drop(old, f"older than rollout.max_staleness={self.settings.max_staleness} allows")
+
+        def old() -> list[int]:
+            return [flight.index for flight in self.flights if flight.oldest(version) < least]
+
+        if old():
+            self.pause()  # then it is known how old they are, and nothing of them comes any more
+        self.drop(old(), f"older than rollout.max_staleness={self.settings.max_staleness} allows")
 
     def drop(self, indices: Collection[int], why: str) -> None:
         """Give up prompts of this rank; all ranks must call it, and `why` is the same on all."""

@@ -27,21 +27,20 @@ class Beside:
         self._device = torch.cuda.current_device() if torch.cuda.is_available() else None
         self._queue: SimpleQueue[Item | BaseException | None] = SimpleQueue()
         self._threads: list[Thread] = []
+        self.running = False
+        """Begun and not ended, also where all it was asked for is done."""
         self._open = 0
         """Threads whose end was not taken from the queue."""
         self._ending = Event()
         self.steps = 0
         """Steps of the engine so far."""
 
-    @property
-    def running(self) -> bool:
-        """Begun and not ended, also where all it was asked for is done."""
-        return bool(self._threads)
-
     def start(self, requests: list[Request], sampling: Sampling) -> None:
         """Sample what is asked for until `end`, beside what is sampled already."""
         self._ending.clear()
+        self.running = True
         self._open += 1
+        self._threads = [thread for thread in self._threads if thread.is_alive()]
         self._threads.append(Thread(target=self._run, args=(requests, sampling), name="rollout", daemon=True))
         self._threads[-1].start()
 
@@ -78,7 +77,7 @@ class Beside:
     def _join(self) -> None:
         for thread in self._threads:
             thread.join()
-        self._threads = []
+        self._threads, self.running = [], False
 
     def _run(self, requests: list[Request], sampling: Sampling) -> None:
         try:

@@ -35,6 +35,8 @@ def evaluate_benches(parts: Parts) -> None:
 
     NoVerdict where one has no score: after a resume it is evaluated again.
     """
+    if parts.ahead is not None:
+        parts.ahead.pause()
     lost: list[str] = []
     for name, bench in parts.recipe.eval.benches.items():
         limit, first = prompt_limit(bench, parts.recipe.rollout), name not in parts.questions

@@ -23,6 +23,12 @@ class Flight:
     """Its samples so far; none before the engine has had it."""
     group: Group | None = None
     """Once it is finished and verified."""
+    since: int | None = None
+    """Version at which the engine had it, where it goes on across versions and nobody knows how far it is."""
+
+    def came(self, completions: list[Completion]) -> None:
+        """From the engine, finished or as far as they are."""
+        self.begun, self.since = completions, None
 
     @property
     def finished(self) -> bool:
@@ -35,7 +41,8 @@ class Flight:
 
     def oldest(self, version: int) -> int:
         """Version of its oldest token; `version`, that of the coming tokens, where there is none."""
-        return min((int(c.versions.min()) for c in self.begun if len(c.versions)), default=version)
+        coming = version if self.since is None else self.since
+        return min((int(c.versions.min()) for c in self.begun if len(c.versions)), default=coming)
 
 
 class Flights:

@@ -13,6 +13,7 @@ from rlvr_cli.sampling.collect import request_seed, verified
 from rlvr_cli.schema import TooOld
 from rlvr_cli.training.admission import cannot_wait, capacity
 from rlvr_cli.training.ahead import Ahead
+from rlvr_cli.training.beside import Beside
 from rlvr_cli.training.dynamic_sampling import (
     Rollouts,
     judge,
@@ -82,14 +83,24 @@ def begin(parts: Parts, ahead: Ahead, step: int, decided: set[int], kept: int) -
     )
     dealt = deal(parts.sampler.take(max(0, room)), unfinished)
     mine = dealt[parts.engine.share[0]] if parts.engine.leader else []
-    if ahead.beside is not None and mine:
+    if mine and not ahead.keeps:
         ahead.pause()
     ahead.flights.add(Flight(index=index, problem=problem) for index, problem in mine)
-    if ahead.beside is not None and not ahead.beside.running:
-        ahead.beside.start(requests_of(parts, ahead), parts.sampling)
+    if ahead.beside is not None:
+        start(parts, ahead, ahead.beside, step, [index for index, _ in mine])
     return [
         share + [(step, index, False) for index, _ in new] for share, new in zip(rows, dealt, strict=True)
     ]
+
+
+def start(parts: Parts, ahead: Ahead, beside: Beside, step: int, new: list[int]) -> None:
+    """Have the thread sample what it has not got: the `new` prompts, or after a pause all."""
+    wanted = [f for f in ahead.flights if f.group is None and (f.index in new or not beside.running)]
+    if not wanted:
+        return
+    for flight in wanted:
+        flight.since = step if ahead.keeps else None
+    beside.start(requests_of(parts, wanted), parts.sampling)
 
 
 def deal(prompts: list[T], running: list[int]) -> list[list[T]]:
@@ -139,7 +150,7 @@ def arrive(parts: Parts, ahead: Ahead, decided: set[int], share: int, must: set[
     def finished() -> Iterator[tuple[int, list[Completion]]]:
         for index, completions in generated(parts, ahead, enough):
             if parts.engine.leader:
-                flights[index].begun = completions
+                flights[index].came(completions)
             if not any(completion.partial for completion in completions):
                 done.add(index)
                 yield index, completions
@@ -160,11 +171,12 @@ def generated(
         return enough()
 
     if not parts.engine.agreed(enough()):
-        yield from parts.engine.generate(requests_of(parts, ahead), parts.sampling, counted)
+        waiting = [flight for flight in ahead.flights if flight.group is None]
+        yield from parts.engine.generate(requests_of(parts, waiting), parts.sampling, counted)
 
 
-def requests_of(parts: Parts, ahead: Ahead) -> list[Request]:
-    """What is not finished and verified, the oldest prompts first."""
+def requests_of(parts: Parts, flights: list[Flight]) -> list[Request]:
+    """What the engine is asked for these prompts."""
     recipe = parts.recipe
     return [
         Request(
@@ -175,8 +187,7 @@ def requests_of(parts: Parts, ahead: Ahead) -> list[Request]:
             messages=flight.problem.messages,
             begun=flight.begun,
         )
-        for flight in ahead.flights
-        if flight.group is None
+        for flight in flights
     ]
 
 

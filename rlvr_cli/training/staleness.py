@@ -14,14 +14,19 @@ def staleness_metrics(ahead: Ahead | None, mine: list[Group], kept: set[int], st
     """
     if ahead is None:
         return {}
-    ahead.pause()  # then it is known how far everything is
-    ages = [step - c.versions for g in mine if g.index in kept for c in g.completions if len(c.versions)]
+    if ahead.keeps:
+        ahead.count()
+    else:
+        ahead.pause()  # then it is known how far everything is
+    trained = [c for g in mine if g.index in kept for c in g.completions if len(c.versions)]
+    ages = [step - c.versions for c in trained]
     shares = distributed.gather(
         {
             "sum": sum(int(age.sum()) for age in ages),
             "tokens": sum(map(len, ages)),
             "oldest": sum(int(age.max()) for age in ages),
             "samples": len(ages),
+            "mixed": sum(int(age.min() < age.max()) for age in ages),
             "most": max((int(age.max()) for age in ages), default=0),
             "in_flight": len(ahead.flights),
             "begun": sum(flight.tokens for flight in ahead.flights),
@@ -33,11 +38,13 @@ def staleness_metrics(ahead: Ahead | None, mine: list[Group], kept: set[int], st
     found = {
         "staleness/dropped": float(ahead.dropped),
         "staleness/in_flight": float(total["in_flight"]),
-        "staleness/in_flight_tokens": float(total["begun"]),
     }
+    if not ahead.keeps:  # else only the engine knows
+        found["staleness/in_flight_tokens"] = float(total["begun"])
     if total["tokens"]:
         found["staleness/mean"] = total["sum"] / total["tokens"]
         found["staleness/sample_mean"] = total["oldest"] / total["samples"]
+        found["staleness/mixed_fraction"] = total["mixed"] / total["samples"]
         found["staleness/max"] = float(max(share["most"] for share in shares))
     if ahead.counts:
         found["perf/engine_steps"] = float(total["engine_steps"])

@@ -43,6 +43,7 @@ BESIDE = ("rollout.max_staleness=1", "rollout.overlap=beside")
         ("rollout.too_old is set, but", ["rollout.too_old=drop"]),
         ("rollout.max_concurrent is set, but", ["rollout.max_concurrent=64"]),
         ("set rollout.overlap=beside", ["rollout.max_staleness=1", "rollout.on_update=finish"]),
+        ("on_update=keep is for samples that run", ["rollout.max_staleness=1", "rollout.on_update=keep"]),
         ("set at least rollout.max_concurrent=32", ["rollout.max_staleness=1", "rollout.max_concurrent=31"]),
         ("set rollout.sleep=false", BESIDE),
         ("needs rollout.seeded=true", [*BESIDE, "rollout.sleep=false", "rollout.seeded=false"]),

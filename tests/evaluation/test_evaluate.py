@@ -17,6 +17,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, ClassVar
 
+import httpx
 import numpy as np
 import pytest
 from run_helpers import rlvr
@@ -555,6 +556,19 @@ def test_server_mistakes(server, tokenizer, monkeypatch):
     assert "cannot be reached" in refused(url="http://127.0.0.1:9/v1", model="served")
     monkeypatch.setenv("MY_KEY", "wrong")
     assert "refuses access (HTTP 401); set MY_KEY" in refused(url=server, model="served", key="MY_KEY")
+
+
+def test_a_server_that_has_gone_is_no_wrong_address(tokenizer):
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as http:
+        threading.Thread(target=http.serve_forever, daemon=True).start()
+        settings = Server(url=f"http://127.0.0.1:{http.server_port}/v1", model="served")
+        engine = ServerEngine(settings, model="m", tokenizer=tokenizer, pause=0.001)
+        http.shutdown()
+    engine.client.close()  # of a process that has ended the connection ends too
+    engine.client = httpx.Client()
+    asked = [Request(key=0, tokens=[1], samples=1, seed=0)]
+    with pytest.raises(UserError, match=r"cannot be reached .* it has answered before: start it again"):
+        list(engine.generate(asked, Sampling(temperature=0, top_p=1, max_tokens=5)))
 
 
 @pytest.mark.slow

@@ -99,6 +99,9 @@ def test_a_profile_grows_and_another_is_not_written_over(recipe: ProfileRecipe, 
     with pytest.raises(UserError, match="is a profile of something else: k differ"):
         run(replace(recipe, k=2), tmp_path)
     assert read_profile(Path(recipe.file)).rows == after.rows
+    Path(recipe.file).unlink()  # and of a start that was killed neither
+    with pytest.raises(UserError, match="holds 11 finished problems that were sampled otherwise"):
+        run(replace(recipe, k=2), tmp_path)
 
 
 def test_the_command_leaves_the_profile_and_nothing_else(tmp_path: Path, tiny_path: Path) -> None:

@@ -9,8 +9,13 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from places import ROOT
+
+from rlvr_cli.core.types import Completion, Group, Problem
+from rlvr_cli.planning.traffic import Step, traffic
+from rlvr_cli.tracking import RolloutRecords
 
 sys.path.append(str(ROOT / "benchmarks"))
 import long_case
@@ -70,6 +75,69 @@ def test_long_responses_have_from_a_few_tokens_to_the_limit() -> None:
     right = sum(row["answer"] == "1" for row in rows)
     assert 400 < right < 600
     assert all(row["completion"].endswith(f"\\boxed{{{row['answer']}}}") for row in rows)
+
+
+def test_four_ranks_replay_a_run_and_send_what_the_plan_says(tmp_path: Path) -> None:
+    """Two share each micro-batch and two an engine: the case in which every factor counts."""
+    lengths = [[20 + 7 * sample + 50 * (group % 3) for sample in range(4)] for group in range(6)]
+    write_rollouts(tmp_path / "run", lengths)
+    sizes = ["batch.prompts_per_step=8", "batch.group_size=4", "rollout.oversample=1", "algorithm=grpo"]
+    shared = ["trainer.sequence_parallel=2", "rollout.tensor_parallel=2", "batch.tokens_per_microbatch=512"]
+    arguments = ["--run", str(tmp_path / "run"), "--longer", "10", "--ranks", "4", "--steps", "1"]
+    [found] = benchmark("ranks", tmp_path, *sizes, *shared, *arguments)
+    assert 0.3 < found["of_share"] <= 1 and found["rank_0"]["cpu_s"] > 0 and found["memory"] > 0
+    assert found["dealt"]["samples"] == 32 and found["samples"] == 2 * 32, (
+        "each engine's samples on both ranks"
+    )
+    held, dealt = found["held"]["mean"] * 2, found["dealt"]["responses"] + 32 * 60
+    assert held == dealt, "every token is on one rank of a group, and no other group's"
+    step = Step(
+        ranks=4,
+        machine=4,
+        engines=2,
+        together=2,
+        sampled=32,
+        trained=32,
+        group=4,
+        prompt=60,
+        response=found["dealt"]["responses"] / 32,
+        updates=4,
+        columns=4,
+        versions=False,
+    )
+    told = traffic(step)
+    assert found["rank_0"]["sent"]["sum_over_ranks"] == pytest.approx(told.sums, rel=0.01)
+    assert found["rank_0"]["sent"]["exchange"] == pytest.approx(told.tokens, rel=0.3)  # of rank 0 alone
+    assert found["sent"]["exchange"] == pytest.approx(told.tokens / 2, rel=0.02)  # half of the ranks sample
+    assert found["rank_0"]["sent"]["gather"] == pytest.approx(told.scores, rel=0.15)
+
+
+def write_rollouts(run: Path, lengths: list[list[int]]) -> None:
+    """Records of groups with prompts of 6 tokens and responses of these lengths, half of them right."""
+    groups = []
+    for index, row in enumerate(lengths):
+        problem = Problem(
+            id=f"{index}", prompt="p", tokens=[1] * 6, answer="", source="train", verifiers=["math"]
+        )
+        rights = [float(n % 2) for n in range(len(row))]
+        groups.append(
+            Group(
+                problem=problem,
+                index=index,
+                completions=[
+                    Completion(
+                        tokens=np.ones(n, np.int32), logprobs=np.zeros(n, np.float32), text="", finished=True
+                    )
+                    for n in row
+                ],
+                verdicts=[{} for _ in row],
+                scores=rights,
+                correct=rights,
+                first_scores=rights,
+            )
+        )
+    records = RolloutRecords(run / "rollouts", 0, tokens=True)
+    records.write(1, groups, [g.scores for g in groups], None, [True] * len(groups), [0] * len(groups))
 
 
 @pytest.mark.long

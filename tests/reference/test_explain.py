@@ -159,7 +159,7 @@ def test_a_read_is_found_where_it_is_and_nowhere_else(tmp_path: Path) -> None:
     (package / "__init__.py").write_text("")
     (package / "a.py").write_text(
         "from dataclasses import dataclass\n"
-        "@dataclass\nclass Inner:\n    lr: float\n    path: str\n"
+        "@dataclass\nclass Inner:\n    lr: float\n    path: str\n    handed: int\n"
         "@dataclass\nclass Outer:\n    inner: Inner\n    many: dict[str, Inner]\n"
     )
     (package / "b.py").write_text(
@@ -174,11 +174,17 @@ def test_a_read_is_found_where_it_is_and_nowhere_else(tmp_path: Path) -> None:
         "from rlvr_cli.b import first\n"
         "def late(x) -> float:\n    return first(x).lr\n"
         "def late_two(x: 'Outer') -> None:\n    x.path = 3\n"
+        "def given(x) -> None:\n    print(x.handed)\n"
+    )
+    (package / "d.py").write_text(
+        "from rlvr_cli.a import Outer\nfrom rlvr_cli.c import given\n"
+        "def give(outer: Outer) -> None:\n    given(outer.inner)\n"
     )
     found = reads_in(package)
     assert found[("rlvr_cli.a.Inner", "lr")] == {"b.py", "c.py"}
     assert found[("rlvr_cli.a.Outer", "many")] == {"b.py"}
     assert ("rlvr_cli.a.Inner", "path") not in found
+    assert found[("rlvr_cli.a.Inner", "handed")] == {"c.py"}  # a parameter has the type of what callers give
 
 
 def test_pages_that_name_a_key() -> None:

@@ -8,6 +8,7 @@ import random
 import signal
 import threading
 import time
+from contextlib import suppress
 
 import pytest
 from stub_fleet import sampled, stub_fleet
@@ -72,9 +73,12 @@ def test_five_deaths_at_random_lose_no_group_and_double_none() -> None:
         def kill() -> None:
             for _ in range(5):
                 time.sleep(rng.uniform(0.2, 0.6))
-                victim = rng.choice([r for r in fleet.replicas if r.up.is_set()] or fleet.replicas)
+                while not (at_work := [r for r in fleet.replicas if r.up.is_set()]):
+                    time.sleep(0.01)
+                victim = rng.choice(at_work)
                 assert victim.process is not None
-                os.kill(victim.process.pid, signal.SIGKILL)
+                with suppress(ProcessLookupError):  # ended, which nobody has seen yet
+                    os.kill(victim.process.pid, signal.SIGKILL)
             over.set()
 
         killer = threading.Thread(target=kill)

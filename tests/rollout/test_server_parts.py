@@ -21,6 +21,7 @@ from rlvr_cli.core.types import Completion
 from rlvr_cli.rollout import Request, SyncError
 from rlvr_cli.rollout.servers import guardian
 from rlvr_cli.rollout.servers.answers import Answers
+from rlvr_cli.rollout.servers.frames import Answer, Frames, frame
 from rlvr_cli.rollout.servers.gate import METHOD, Gate
 from rlvr_cli.rollout.servers.likeness import about, demand_likeness
 from rlvr_cli.rollout.servers.names import ABOUT, TOKEN
@@ -111,7 +112,7 @@ async def through(scope: Any, receive: Any, send: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    "path", ["/health", "/pause", "/rlvr/about", "/rlvr/parcels", "/collective_rpc", "/docs"]
+    "path", ["/health", "/pause", "/rlvr/about", "/rlvr/parcels", "/rlvr/samples", "/collective_rpc", "/docs"]
 )
 def test_without_the_token_no_route_answers(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(TOKEN, "secret")
@@ -125,10 +126,11 @@ def test_with_the_token_only_what_a_run_needs_is_open(monkeypatch: pytest.Monkey
     monkeypatch.setenv(TOKEN, "secret")
     monkeypatch.setenv(ABOUT, json.dumps({"rlvr": "1"}))
     gate = Gate(through)
-    for path in ("/health", "/inference/v1/generate", "/update_weights", "/pause"):
+    for path in ("/health", "/weight_info", "/update_weights", "/pause"):
         with pytest.raises(Through):
             asked(gate, path, token="secret")
-    for path in ("/sleep", "/v1/completions", "/docs", "/reset_prefix_cache", "/update_weights/"):
+    closed = ("/sleep", "/v1/completions", "/inference/v1/generate", "/docs", "/update_weights/")
+    for path in closed:
         assert asked(gate, path, token="secret")[0] == 404
     assert asked(gate, "/rlvr/about", token="secret") == (200, {"rlvr": "1"})
     with pytest.raises(Through):
@@ -272,30 +274,47 @@ def words(tokens: list[int]) -> str:
     return " ".join(map(str, tokens))
 
 
-def answer(spans: list[tuple[str, int, int]], finish: str = "stop") -> dict[str, Any]:
-    choice = {
-        "token_ids": [5, 6, 7],
-        "logprobs": {"content": [{"logprob": -1.0}, {"logprob": -2.0}, {"logprob": -3.0}]},
-        "finish_reason": finish,
-        "weight_versions": [{"version": v, "start": a, "end": b} for v, a, b in spans],
-    }
-    return {"choices": [choice]}
+def answer(spans: list[tuple[str, int, int]], finish: str = "stop") -> Answer:
+    sent = frame(
+        number=0, tokens=[5, 6, 7], logprobs=[-1, -2, -3], prompt_logprobs=[], finish=finish, versions=spans
+    )
+    [found] = Frames().feed(sent)
+    return found
+
+
+def test_samples_arrive_as_they_were_in_whatever_pieces() -> None:
+    logprobs = np.array([-0.1, -np.inf, np.nan, -3e-38], np.float32)
+    newline = [10, 2**31 - 1, 10, 0]  # the byte that ends a head is also a number's
+    sent = [
+        frame(number=3, tokens=newline, logprobs=logprobs.tolist(), prompt_logprobs=[-2.5], finish="stop",
+              versions=[("r.1.0", 0, 4)]),
+        frame(number=0, tokens=[], logprobs=[], prompt_logprobs=[], finish="abort", versions=[]),
+        frame(number=1, tokens=[7], logprobs=[], prompt_logprobs=[], finish="length", versions=[]),
+    ]  # fmt: skip
+    for size in (1, 7, 1000):
+        frames, whole = Frames(), b"".join(sent)
+        pieces = [whole[start : start + size] for start in range(0, len(whole), size)]
+        first, second, third = (each for piece in pieces for each in frames.feed(piece))
+        assert (first.number, first.tokens.tolist(), first.prompt_logprobs.tolist()) == (3, newline, [-2.5])
+        assert np.array_equal(first.logprobs, logprobs, equal_nan=True)
+        assert (second.finish, len(second.tokens), second.versions) == ("abort", 0, [])
+        assert (third.number, third.tokens.tolist(), len(third.logprobs)) == (1, [7], 0)
 
 
 def test_versions_of_tokens_where_the_trainer_wants_them() -> None:
     text: Any = words
     loose, strict = (Answers(text, run="r", strict=each) for each in (False, True))
     request, two = Request(key=0, tokens=[1], samples=1, seed=0), answer([("r.1.4", 0, 2), ("r.2.5", 2, 3)])
-    made = loose.completion(two, request, 0, [], stamp="r.2.5", server="s")
+    made = loose.completion(two, request, [], stamp="r.2.5", server="s")
     assert made.versions.tolist() == [4, 4, 5] and made.logprobs.tolist() == [-1, -2, -3]
     assert (made.text, made.finished, made.partial) == ("5 6 7", True, False)
     with pytest.raises(SyncError, match=r"s has sampled with weights r\.1\.4, and r\.2\.5 were asked for"):
-        strict.completion(two, request, 0, [], stamp="r.2.5", server="s")
-    now = strict.completion(answer([("r.2.5", 0, 3)]), request, 0, [], stamp="r.2.5", server="s")
+        strict.completion(two, request, [], stamp="r.2.5", server="s")
+    now = strict.completion(answer([("r.2.5", 0, 3)]), request, [], stamp="r.2.5", server="s")
     assert not len(now.versions)
     for spans in ([("q.2.5", 0, 3)], [("r.2.5", 0, 2)], []):  # another run's, and none for a token
         with pytest.raises(SyncError):
-            loose.completion(answer(spans), request, 0, [], stamp="r.2.5", server="s")
+            loose.completion(answer(spans), request, [], stamp="r.2.5", server="s")
 
 
 def test_what_was_begun_and_what_came_are_one_sample() -> None:
@@ -310,7 +329,7 @@ def test_what_was_begun_and_what_came_are_one_sample() -> None:
     )
     request = Request(key=0, tokens=[1], samples=1, seed=0, begun=[begun])
     answers = Answers(text, run="r", strict=False)
-    made = answers.completion(answer([("r.2.5", 0, 3)], "abort"), request, 0, [], stamp="r.2.5", server="s")
+    made = answers.completion(answer([("r.2.5", 0, 3)], "abort"), request, [], stamp="r.2.5", server="s")
     assert (made.tokens.tolist(), made.versions.tolist()) == ([9, 5, 6, 7], [3, 5, 5, 5])
     assert made.partial and not made.finished
     left = answers.unasked(request, 0, partial=True)

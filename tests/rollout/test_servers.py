@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import signal
 import threading
@@ -17,7 +18,8 @@ import torch
 from rlvr_cli import schema
 from rlvr_cli.engine.model import load_tokenizer
 from rlvr_cli.rollout import Request, Sampling, make_engine
-from rlvr_cli.schema import Placement, Precision, Servers
+from rlvr_cli.schema import OnUpdate, Overlap, Placement, Precision, Servers
+from rlvr_cli.training.beside import Beside
 
 pytestmark = pytest.mark.slow
 PROBE = np.random.default_rng(0).integers(4, 100, size=48).tolist()
@@ -60,6 +62,23 @@ def servers(tiny_path: Path, tmp_path_factory: pytest.TempPathFactory, told: lis
 
 
 @pytest.fixture(scope="module")
+def inside(tiny_path: Path) -> Iterator[Any]:
+    """Of a run whose requests go on across updates."""
+    ahead = {"max_staleness": 1, "overlap": Overlap.beside, "on_update": OnUpdate.keep, "sleep": False}
+    engine = engine_on(tiny_path, **ahead)
+    yield engine
+    engine.close()
+
+
+@pytest.fixture(scope="module")
+def start_net(tiny_path: Path) -> Any:
+    from transformers import AutoModelForCausalLM
+
+    made: Any = AutoModelForCausalLM.from_pretrained(tiny_path, dtype=torch.float32)
+    return made.eval()
+
+
+@pytest.fixture(scope="module")
 def net(tiny_path: Path) -> Any:
     """The model as a trainer has it after some steps."""
     from transformers import AutoModelForCausalLM
@@ -86,18 +105,14 @@ def of_net(net: Any, prompt: list[int], response: list[int]) -> np.ndarray:
     return np.asarray(logits.gather(1, torch.tensor(response)[:, None])[:, 0])
 
 
-def test_a_server_samples_the_tokens_of_an_engine_in_the_process(servers: Any, tiny_path: Path) -> None:
-    inside = engine_on(tiny_path)
-    try:
-        here, there = sampled(inside), sampled(servers)
-        assert tokens(here) == tokens(there)
-        for key, group in here.items():
-            for ours, theirs in zip(group, there[key], strict=True):
-                assert np.abs(ours.logprobs - theirs.logprobs).max() < 1e-5
-                assert (ours.text, ours.finished) == (theirs.text, theirs.finished)
-        assert np.allclose(inside.probe(PROBE), servers.probe(PROBE), atol=1e-5)
-    finally:
-        inside.close()
+def test_a_server_samples_the_tokens_of_an_engine_in_the_process(servers: Any, inside: Any) -> None:
+    here, there = sampled(inside), sampled(servers)
+    assert tokens(here) == tokens(there)
+    for key, group in here.items():
+        for ours, theirs in zip(group, there[key], strict=True):
+            assert np.abs(ours.logprobs - theirs.logprobs).max() < 1e-5
+            assert (ours.text, ours.finished) == (theirs.text, theirs.finished)
+    assert np.allclose(inside.probe(PROBE), servers.probe(PROBE), atol=1e-5)
 
 
 def test_new_weights_arrive_bit_by_bit_and_stamp_what_they_sample(servers: Any, net: Any) -> None:
@@ -129,6 +144,74 @@ def test_what_is_ended_early_goes_on_from_where_it_was(servers: Any) -> None:
 def after(seconds: float) -> Any:
     end = time.monotonic() + seconds
     return lambda: time.monotonic() > end
+
+
+def test_who_takes_only_a_part_leaves_nothing_running(servers: Any) -> None:
+    first = next(iter(servers.generate(REQUESTS, LONG)))
+    began = time.monotonic()
+    again = dict(servers.generate(REQUESTS[:1], Sampling(temperature=1.0, top_p=1.0, max_tokens=1)))
+    assert first[0] in range(6) and len(again) == 1 and time.monotonic() - began < 2
+    assert all((r.tokens, r.samples) == (0, 0) for r in servers._fleet.replicas)
+
+
+def test_what_vllm_does_not_take_is_told_in_its_words(servers: Any) -> None:
+    long = [Request(key=0, tokens=[5] * 300, samples=2, seed=0)]
+    with pytest.raises(RuntimeError, match=r"/rlvr/samples answers HTTP 400: .*300"):
+        dict(servers.generate(long, SAMPLED))
+
+
+@pytest.mark.parametrize("where", ["inside", "servers"])
+def test_what_keeps_its_keys_and_values_is_no_policys_and_what_is_recomputed_is_exact(
+    where: str, request: pytest.FixtureRequest, net: Any, start_net: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Weights come while a thread samples; one of its prompts is asked for again under the new ones."""
+    engine = request.getfixturevalue(where)
+    calls = 20  # an engine in the process asks after each token, servers are asked every 20 ms
+    if where == "servers":
+        calls = 3
+        monkeypatch.setattr(engine._fleet, "keeps", True)
+    engine.load(start_net.named_parameters(), version=5)
+    beside = Beside(engine)
+    beside.start(REQUESTS, LONG)
+    while beside.steps < calls:
+        time.sleep(0.001)
+    engine.load(net.named_parameters(), version=6)
+    assert np.abs(np.asarray(engine.probe(PROBE)) - of_net(net, PROBE[:1], PROBE[1:])).mean() < 1e-5
+    late = Request(key=9, tokens=REQUESTS[0].tokens, samples=2, seed=1)
+    beside.start([late], LONG)
+    arrived = dict(beside.end(finish=True))
+    assert worst(arrived[9], late, net, version=6) < 1e-4, "its prompt has keys of older weights"
+    assert not any(c.partial for group in arrived.values() for c in group)
+    assert max(worst(arrived[r.key], r, start_net, version=5) for r in REQUESTS) < 1e-4
+    assert max(worst(arrived[r.key], r, net, version=6) for r in REQUESTS) > 0.1
+
+    engine.load(start_net.named_parameters(), version=7)
+    begun = sampled(engine, LONG, enough=after_calls(calls))
+    engine.load(net.named_parameters(), version=8)
+    again = {
+        r.key: Request(key=r.key, tokens=r.tokens, samples=4, seed=r.seed, begun=begun[r.key])
+        for r in REQUESTS
+    }
+    for key, group in engine.generate([*again.values()], LONG):
+        assert worst(group, again[key], start_net, version=7) < 1e-4
+        assert worst(group, again[key], net, version=8) < 1e-4
+    assert any(c.partial for group in begun.values() for c in group)
+
+
+def worst(group: list[Any], request: Request, net: Any, version: int) -> float:
+    """The largest gap to a model's logprobs among the tokens of a version."""
+    gap = 0.0
+    for completion in group:
+        theirs = of_net(net, request.tokens, completion.tokens.tolist())
+        of_it = completion.versions == version
+        gap = max(gap, float(np.max(np.abs(completion.logprobs - theirs), initial=0.0, where=of_it)))
+    return gap
+
+
+def after_calls(count: int) -> Any:
+    """Yes from this call on."""
+    asked = itertools.count()
+    return lambda: next(asked) >= count
 
 
 @pytest.mark.long

@@ -53,7 +53,16 @@ globalThis.IntersectionObserver = class {
 
 const script = html.match(/<script>([\s\S]*)<\/script>/)[1];
 const SETTLE = 260;  // more than the search box waits for the next letter
-const settle = () => new Promise((done) => setTimeout(done, SETTLE));
+const wait = (ms) => new Promise((done) => setTimeout(done, ms));
+const text = () => Object.values(ids).map((node) => node.textContent).join("");
+/** Until nothing changes any more, however slow the machine is. */
+async function settle() {
+  let before;
+  do {
+    before = text();
+    await wait(SETTLE);
+  } while (before !== text() || ids.rollouts.textContent.includes("reading "));
+}
 const labelled = (name) => [...ids.rollouts.all()].find((node) => node.tag === "select" && node.parent.textContent.startsWith(name));
 const actions = {
   choose: ([name, value]) => { const node = labelled(name); node.value = value; return node.listeners.change(); },
@@ -81,8 +90,9 @@ Object.defineProperty(Node.prototype, "value", { writable: true, value: "" });
 async function run() {
   const begun = performance.now();
   (0, eval)(script);
+  while (!ids.rollouts.textContent && !ids.problem.textContent) await wait(5);  // the last section to be drawn
+  const opened = performance.now() - begun;
   await settle();
-  const opened = performance.now() - begun - SETTLE;
   const after = [];  // what the rollout browser shows after each action
   for (const [name, ...rest] of steps) {
     await actions[name](rest);

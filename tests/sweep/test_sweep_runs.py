@@ -63,7 +63,7 @@ def test_a_sweep_goes_on_where_it_was_stopped(tmp_path: Path, capsys: pytest.Cap
     )  # no step twice, none lost
     states = {name: row["state"] for name, row in entries(folder).items()}
     assert states == {"lr1e-3": "finished", "lr2e-3": "failed"}
-    lines = again.stdout.splitlines()
+    lines = [line for line in again.stdout.splitlines() if line.split()[1] != "running"]  # one a minute
     assert [line.split()[1] for line in lines] == [
         "start",
         "finished",
@@ -83,13 +83,3 @@ def test_a_sweep_goes_on_where_it_was_stopped(tmp_path: Path, capsys: pytest.Cap
     assert main(["report", str(folder), "--table", str(tmp_path / "t.csv")]) == 0
     assert (folder / "report.html").is_file()
     assert (tmp_path / "t.csv").read_text().count("\n") == 3
-
-
-@pytest.mark.long
-def test_a_launcher_of_hydras_starts_the_runs(tmp_path: Path) -> None:
-    (tmp_path / "mine.yaml").write_text(SFT_RECIPE)
-    folder = tmp_path / "sweep"
-    words = [str(tmp_path / "mine.yaml"), "seed=0,1", "trainer.steps=2", f"out={folder}"]
-    done = rlvr("sweep", *words, "--launcher", "basic")
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert {row["state"] for row in entries(folder).values()} == {"finished"}

@@ -241,7 +241,7 @@ def test_several_runs_and_what_differs(tmp_path: Path, capsys: pytest.CaptureFix
     assert {each["step"] for each in data["rollouts-1-0"]} == {2}
     assert (tmp_path / "both.png").read_bytes().startswith(b"\x89PNG")
     assert "trainer.lr" in capsys.readouterr().out
-    assert "trainer.lr0.00010.0002" in shown(runs[0] / "comparison.html")["shown"]["recipe"]
+    assert "trainer.lr1e-42e-4" in shown(runs[0] / "comparison.html")["shown"]["recipe"]
 
 
 def test_a_narrow_terminal_cuts_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -232,6 +232,28 @@ def test_tables_fit_and_cut_no_number(tmp_path: Path) -> None:
     assert left == ["b"]
 
 
+def test_long_names_leave_room_for_what_a_run_came_to(tmp_path: Path) -> None:
+    """Their middles go first; where they would then look the same, columns do."""
+
+    def head(names: list[str], width: int) -> str:
+        terminal = io.StringIO()
+        terminal.isatty = lambda: True  # type: ignore[method-assign]
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("COLUMNS", str(width))
+            patch.setenv("TERM", "xterm")
+            print_summary(terminal, read_runs([make(tmp_path, name, 1e-6, 0, [0.5]) for name in names]), [])
+        lines = re.sub(r"\x1b\[[\d;]*m", "", terminal.getvalue()).splitlines()
+        assert max(map(len, lines)) <= width
+        rows = [re.split(r"  +", line)[0] for line in lines[2 : 2 + len(names)]]
+        assert len(set(rows)) == len(names)
+        return lines[0]
+
+    ends = [f"{letter}{'_the_same_long_middle' * 3}_{letter}" for letter in "ab"]
+    assert head(ends, 80).split() == ["run", "state", "steps", "sums"]
+    middles = [f"a{'_and_on' * 4}_{letter}{'_and_on' * 5}" for letter in "ab"]
+    assert head([*middles, "c"], 80).split() == ["run", "state"]
+
+
 def luminous(colour: str, seen: np.ndarray) -> np.ndarray:
     """CIE L*a*b* of an sRGB colour as somebody with this matrix of linear RGB sees it."""
     rgb = np.array([int(colour[n : n + 2], 16) / 255 for n in (1, 3, 5)])

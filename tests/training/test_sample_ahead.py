@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from random import Random
 from types import SimpleNamespace
@@ -12,13 +13,14 @@ import torch
 from f1 import algorithm
 from small_parts import recipe, small_parts
 from thread_ranks import on_ranks
-from ticking import Heard, Ticking, parts_ahead
+from ticking import Heard, Ticking, grown, parts_ahead
 
 from rlvr_cli.core import tensor_files
-from rlvr_cli.core.types import Elsewhere, Group
+from rlvr_cli.core.types import Elsewhere, Group, Problem
 from rlvr_cli.schema import OnUpdate, Overlap, Stage, TooOld
 from rlvr_cli.training.ahead import Ahead, demand_ahead
 from rlvr_cli.training.dynamic_sampling import Rollouts, sample_groups
+from rlvr_cli.training.flights import Flight
 from rlvr_cli.training.loop import train_step
 from rlvr_cli.training.parts import Parts
 from rlvr_cli.training.sample_ahead import TooOldToTrain, choose, deal, sample_ahead
@@ -283,6 +285,49 @@ def test_an_update_may_wait_for_what_runs() -> None:
     for _ in range(4):
         train_step(parts)
         assert parts.ahead is not None and all(flight.finished for flight in parts.ahead.flights)
+
+
+@pytest.mark.parametrize("too_old", list(TooOld))
+def test_what_runs_goes_on_across_updates_and_nothing_is_lost(too_old: TooOld) -> None:
+    """The thread is never stopped but for a checkpoint; what it has begun counts as old as it may be."""
+    slow = Ticking(lognormal, lambda: time.sleep(0.0005))
+    parts = parts_ahead(
+        slow, 2, overlap=Overlap.beside, on_update=OnUpdate.keep, sleep=False, too_old=too_old
+    )
+    assert parts.ahead is not None and parts.ahead.beside is not None
+    trained: list[int] = []
+    mixed = 0
+    for step in range(20):
+        rollouts = step_of(parts)
+        trained += indices(rollouts.kept)
+        for completion in (c for g in rollouts.kept for c in g.completions):
+            versions = completion.versions.tolist()
+            assert versions == sorted(versions) and step - versions[0] <= 2 and versions[-1] <= step
+            mixed += versions[0] < versions[-1]
+        if not dropped(parts):
+            assert parts.ahead.beside.running
+        if step == 10:
+            assert [row["index"] for row in parts.ahead.state()] == flying(parts)
+            assert not parts.ahead.beside.running
+    parts.ahead.pause()
+    assert mixed and Counter(trained + dropped(parts) + flying(parts)) == Counter(
+        range(parts.sampler.position)
+    )
+    asked = Counter(request.key for request in slow.asked)
+    assert max(asked.values()) <= 3, "asked for anew though it ran"
+
+
+def test_what_goes_on_across_updates_counts_from_where_it_was_begun() -> None:
+    """Nobody has seen a token of it yet: some may be as old as that."""
+    flight = Flight(
+        index=0, problem=Problem(id="0", prompt="", tokens=[], answer="", source="s", verifiers=[])
+    )
+    assert flight.oldest(5) == 5
+    flight.since = 3
+    assert flight.oldest(5) == 3
+    begun = grown(grown(None, 0, 0), 4, 0)
+    flight.came([begun])
+    assert flight.oldest(5) == 4 and flight.since is None
 
 
 def test_an_error_beside_the_trainer_ends_the_run() -> None:

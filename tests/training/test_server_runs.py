@@ -84,9 +84,10 @@ def test_two_ranks_sample_through_one_server(
     assert all(row["mismatch/mean_abs"] < 1e-5 for row in rows)
 
 
-def test_servers_sample_while_the_trainer_works(recipe: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("on_update", ["recompute", "keep"])
+def test_servers_sample_while_the_trainer_works(on_update: str, recipe: Path, tmp_path: Path) -> None:
     ahead = ["rollout.max_staleness=1", "rollout.overlap=beside", "algorithm/mismatch=truncate"]
-    rows = run(recipe, tmp_path / "run", *BESIDE, *ahead)
+    rows = run(recipe, tmp_path / "run", *BESIDE, *ahead, f"rollout.on_update={on_update}")
     assert len(rows) == 5 and max(row["staleness/max"] for row in rows) <= 1
 
 

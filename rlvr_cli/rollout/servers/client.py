@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import suppress
 from typing import Any
 
 import httpx
 
 from rlvr_cli.core.errors import UserError
+from rlvr_cli.rollout.servers.frames import Answer, Frames
 from rlvr_cli.rollout.servers.gate import METHOD
-from rlvr_cli.rollout.servers.names import ABOUT_ROUTE, PARCEL_ROUTE, TOKEN
+from rlvr_cli.rollout.servers.names import ABORT_ROUTE, ABOUT_ROUTE, PARCEL_ROUTE, SAMPLE_ROUTE, TOKEN
 from rlvr_cli.rollout.servers.parcels import Parcel
 
-GENERATE, ABORT = "/inference/v1/generate", "/inference/v1/abort_requests"
-REQUEST = "generate-tokens-"
-"""What vLLM puts before the name of a request."""
+CONNECT_S = 10.0
 
 
 class Gone(Exception):
@@ -38,15 +37,25 @@ class Client:
             trust_env=False,  # no proxy of the environment stands between a run and its servers
         )
 
-    async def sample(self, name: str, tokens: list[int], params: Mapping[str, Any]) -> dict[str, Any]:
-        """The answer to one prompt: it may take long, as `watch` knows whether the server lives."""
-        body = {"request_id": name, "token_ids": tokens, "sampling_params": dict(params)}
-        answer: dict[str, Any] = await self._call("POST", GENERATE, body, timeout_s=None)
-        return answer
+    async def sample(self, asked: Mapping[str, Any]) -> AsyncGenerator[Answer, None]:
+        """The samples of one prompt as they are done. They may take long: the fleet's watch knows whether the
+        server lives. Gone where it breaks off; whether all have come is for the caller to see."""
+        frames, patience = Frames(), httpx.Timeout(None, connect=CONNECT_S)
+        url = self.url + SAMPLE_ROUTE
+        try:
+            async with self._http.stream("POST", url, json=asked, timeout=patience) as response:
+                if response.status_code >= 400:
+                    await response.aread()
+                    self._refuse(response, SAMPLE_ROUTE)
+                async for data in response.aiter_raw():
+                    for answer in frames.feed(data):
+                        yield answer
+        except httpx.HTTPError as error:
+            raise Gone(f"{type(error).__name__} at {SAMPLE_ROUTE}: {error}".rstrip(": ")) from error
 
-    async def abort(self, names: list[str]) -> None:
-        """End these requests: each is answered with the tokens it has."""
-        await self._call("POST", ABORT, {"request_ids": [REQUEST + name for name in names]})
+    async def abort(self, groups: Mapping[str, list[int]]) -> None:
+        """End these samples, by the names of their groups: each is answered with the tokens it has."""
+        await self._call("POST", ABORT_ROUTE, groups)
 
     async def stamp(self) -> str:
         """Name of the weights it holds. Answered by the engine's own loop: who answers is at work."""
@@ -63,9 +72,11 @@ class Client:
             ) from error
         return found
 
-    async def pause(self) -> None:
-        """Between two tokens; what runs is computed again under the weights that come."""
-        await self._call("POST", "/pause", params={"mode": "keep", "clear_cache": "true"})
+    async def pause(self, *, keep: bool) -> None:
+        """Between two tokens. What runs is computed again under the weights that come, or with `keep` goes on
+        with the keys and values it has."""
+        params = {"mode": "keep", "clear_cache": "false" if keep else "true"}
+        await self._call("POST", "/pause", params=params)
 
     async def resume(self) -> None:
         await self._call("POST", "/resume")
@@ -123,20 +134,24 @@ class Client:
         timeout_s: float | None = -1.0,
     ) -> Any:
         """The answer's content. Gone without one; UserError where the token is wrong, else RuntimeError."""
-        patience = httpx.Timeout(self._timeout_s if timeout_s == -1.0 else timeout_s, connect=10.0)
+        patience = httpx.Timeout(self._timeout_s if timeout_s == -1.0 else timeout_s, connect=CONNECT_S)
         try:
             response = await self._http.request(
                 method, self.url + route, json=body, params=params, content=content, timeout=patience
             )
         except httpx.HTTPError as error:
             raise Gone(f"{type(error).__name__} at {route}: {error}".rstrip(": ")) from error
+        if response.status_code >= 400:
+            self._refuse(response, route)
+        return response.json() if response.content else None
+
+    def _refuse(self, response: httpx.Response, route: str) -> None:
+        """Raise what an answer means that is none."""
         if response.status_code == 401:
             raise UserError(f"rollout.servers: {self.url} refuses access; set {TOKEN} to its token")
-        if response.status_code >= 400:
-            said = f"{route} answers HTTP {response.status_code}: {' '.join(response.text.split())[:300]}"
-            if response.status_code < 500:
-                raise RuntimeError(said)
-            gone = Gone(said)
-            gone.answered = True
-            raise gone
-        return response.json() if response.content else None
+        said = f"{route} answers HTTP {response.status_code}: {' '.join(response.text.split())[:300]}"
+        if response.status_code < 500:
+            raise RuntimeError(said)
+        gone = Gone(said)
+        gone.answered = True
+        raise gone

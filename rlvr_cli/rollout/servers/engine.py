@@ -125,7 +125,7 @@ class ServersEngine(OnOneRank):
                 pass
         self._tell()
         agree(trouble)
-        self._fleet.cargo.stamp = stamp
+        self._fleet.cargo.stamp = self._fleet.held = stamp
         return receipt
 
     def probe(self, tokens: list[int]) -> list[float]:

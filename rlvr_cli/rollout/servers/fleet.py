@@ -42,10 +42,20 @@ class Fleet:
     """Lives on one event loop. One that does not lead only asks: another rank updates and restarts."""
 
     def __init__(
-        self, replicas: list[Replica], settings: Servers, cargo: Cargo, *, leads: bool, room: int
+        self,
+        replicas: list[Replica],
+        settings: Servers,
+        cargo: Cargo,
+        *,
+        leads: bool,
+        room: int,
+        keeps: bool = False,
     ) -> None:
-        """`room`: samples that a server is given at once."""
+        """`room`: samples that a server is given at once; `keeps`: what runs goes on with the keys and values
+        of older weights."""
         self.replicas, self.settings, self.cargo, self.leads = replicas, settings, cargo, leads
+        self.keeps, self.held = keeps, cargo.stamp
+        """`held`: the newest weights that all servers are known to have."""
         self.restarts = 0
         """Servers that died and are back, or had to be."""
         self.sent_again = 0
@@ -103,7 +113,8 @@ class Fleet:
         async with self._updating:
             self.cargo.close()
             self.cargo = cargo
-            there = await self._all([r for r in self.replicas if r.up.is_set()], lambda r: r.client.pause())
+            up = [replica for replica in self.replicas if replica.up.is_set()]
+            there = await self._all(up, lambda replica: replica.client.pause(keep=self.keeps))
             taken = await self._all([replica for replica, _ in there], self._hand_over)
             await self._all([replica for replica, _ in taken], lambda r: r.client.resume())
             receipts = [receipt for _, receipt in taken]

@@ -9,20 +9,25 @@ from __future__ import annotations
 import hmac
 import json
 import os
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import MutableMapping
 from typing import Any
 
-from rlvr_cli.rollout.servers.names import ABOUT, ABOUT_ROUTE, PARCEL_ROUTE, TOKEN
+from rlvr_cli.rollout.servers import groups
+from rlvr_cli.rollout.servers.groups import Receive, Send
+from rlvr_cli.rollout.servers.names import (
+    ABORT_ROUTE,
+    ABOUT,
+    ABOUT_ROUTE,
+    PARCEL_ROUTE,
+    SAMPLE_ROUTE,
+    TOKEN,
+)
 from rlvr_cli.rollout.servers.parcels import memory_file, path_of, write
 
 Scope = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
-Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 OPEN = frozenset(
     {
         "/health",
-        "/inference/v1/generate",
-        "/inference/v1/abort_requests",
         "/pause",
         "/resume",
         "/init_weight_transfer_engine",
@@ -56,6 +61,11 @@ class Gate:
             await answer(send, 401, {"error": f"no access: set {TOKEN} to the server's token"})
         elif scope["path"] == ABOUT_ROUTE:
             await answer(send, 200, self._about)
+        elif scope["path"] == SAMPLE_ROUTE:
+            await self._sample(scope, receive, send)
+        elif scope["path"] == ABORT_ROUTE:
+            await groups.abort(scope["app"].state.engine_client, receive)
+            await answer(send, 200, {})
         elif scope["path"] == PARCEL_ROUTE:
             await answer(send, 200, {"path": await self._take_in(scope, receive)})
         elif scope["path"] == "/collective_rpc":
@@ -72,6 +82,12 @@ class Gate:
             return True
         given = dict(scope["headers"]).get(b"authorization", b"")
         return hmac.compare_digest(given, f"Bearer {self._token}".encode())
+
+    async def _sample(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await groups.sample(scope["app"].state.engine_client, receive, send)
+        except groups.Refused as refused:
+            await answer(send, 400, {"error": str(refused)})
 
     async def _take_in(self, scope: Scope, receive: Receive) -> str:
         """Keep a parcel that came over the network; the first of an update replaces those of the last."""

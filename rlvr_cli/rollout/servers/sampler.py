@@ -1,26 +1,25 @@
-"""Requests on their way to servers and back: each sample one HTTP request, a group's on one server."""
+"""Requests on their way to servers and back: the samples of a group are one HTTP request to one server."""
 
 from __future__ import annotations
 
 import asyncio
 import queue
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterable
+from contextlib import aclosing, suppress
 from dataclasses import dataclass, field
 from itertools import count
 from typing import Any
 
 from rlvr_cli.core.types import Completion
-from rlvr_cli.rollout.begun import prompt_of
 from rlvr_cli.rollout.engine import Request, Sampling
-from rlvr_cli.rollout.servers.answers import Answers, number
+from rlvr_cli.rollout.servers.answers import Answers
 from rlvr_cli.rollout.servers.client import Gone
 from rlvr_cli.rollout.servers.fleet import Fleet
 from rlvr_cli.rollout.servers.replica import Replica
 from rlvr_cli.rollout.vllm_arguments import sampling_arguments
 
 TRIES = 3
-"""Times a sample is asked for again though no server has died."""
+"""Times samples are asked for again though no server has died."""
 Done = queue.SimpleQueue[tuple[int, list[Completion]]]
 
 
@@ -31,8 +30,8 @@ class Order:
     requests: list[Request]
     sampling: Sampling
     done: Done
-    flying: dict[str, Replica] = field(default_factory=dict)
-    """Name of an HTTP request -> where it is."""
+    flying: dict[str, tuple[Replica, list[int]]] = field(default_factory=dict)
+    """Name of an HTTP request -> where it is, and which samples it is for."""
     held: dict[Replica, tuple[int, int]] = field(default_factory=dict)
     """Server -> tokens and samples of its load that are this order's."""
     stopped: bool = False
@@ -67,12 +66,12 @@ class Sampler:
     async def stop(self, order: Order) -> None:
         """Have every request answered with the tokens it has."""
         order.stopped = True
-        by_server: dict[Replica, list[str]] = {}
-        for name, replica in order.flying.items():
-            by_server.setdefault(replica, []).append(name)
-        for replica, names in by_server.items():
+        by_server: dict[Replica, dict[str, list[int]]] = {}
+        for name, (replica, samples) in order.flying.items():
+            by_server.setdefault(replica, {})[name] = samples
+        for replica, groups in by_server.items():
             with suppress(Gone):
-                await replica.client.abort(names)
+                await replica.client.abort(groups)
 
     async def _choose(self, order: Order, tokens: int, samples: int) -> Replica:
         replica = await self._fleet.choose(tokens, samples)
@@ -80,10 +79,12 @@ class Sampler:
         order.held[replica] = held[0] + tokens, held[1] + samples
         return replica
 
-    async def _release(self, order: Order, replica: Replica, tokens: int) -> None:
+    async def _release(self, order: Order, replica: Replica, costs: Iterable[int]) -> None:
+        """Of samples with these costs."""
+        costs = list(costs)
         held = order.held[replica]
-        order.held[replica] = held[0] - tokens, held[1] - 1
-        await self._fleet.release(replica, tokens)
+        order.held[replica] = held[0] - sum(costs), held[1] - len(costs)
+        await self._fleet.release(replica, sum(costs), len(costs))
 
     def _cost(self, request: Request, sample: int, sampling: Sampling) -> int:
         """Tokens that a sample may put on a server; 0: it is not asked for."""
@@ -91,63 +92,92 @@ class Sampler:
         return left and left + len(request.tokens)
 
     async def _group(self, order: Order, request: Request, costs: list[int], replica: Replica | None) -> None:
-        async with asyncio.TaskGroup() as tasks:
-            samples = [
-                tasks.create_task(self._sample(order, request, n, cost, replica))
-                for n, cost in enumerate(costs)
-            ]
-        order.done.put((request.key, [task.result() for task in samples]))
-
-    async def _sample(
-        self, order: Order, request: Request, sample: int, cost: int, replica: Replica | None
-    ) -> Completion:
-        """One sample; from another server where the first dies, with the same seed and so the same tokens."""
-        if not cost:
-            return self._answers.unasked(request, sample, partial=False)
-        params, tokens = self._params(request, sample, order.sampling), prompt_of(request, sample)
+        """The samples of one prompt; those a server dies with come from another, token by token the same."""
+        found = {
+            sample: self._answers.unasked(request, sample, partial=False)
+            for sample, cost in enumerate(costs)
+            if not cost
+        }
+        missing = {sample: cost for sample, cost in enumerate(costs) if cost}
         tries, deaths = 0, self._fleet.restarts
-        while replica is not None and not order.stopped:
-            stamp, name = self._fleet.cargo.stamp, next(self._names)
-            order.flying[name] = replica
+        while missing and replica is not None and not order.stopped:
             try:
-                answer = await replica.client.sample(name, tokens, params)
-                return self._answers.completion(
-                    answer, request, sample, order.sampling.stop, stamp=stamp, server=replica.name
-                )
+                await self._ask(order, request, missing, found, replica)
             except Gone as gone:
                 self._fleet.doubt(replica, str(gone))
-                self._fleet.sent_again += 1
+                self._fleet.sent_again += len(missing)
                 tries = tries + 1 if self._fleet.restarts == deaths else 0
                 deaths = self._fleet.restarts
                 if tries > TRIES:
                     raise RuntimeError(f"{replica.name} fails again and again: {gone}") from gone
-            finally:
-                del order.flying[name]
-                await self._release(order, replica, cost)
-            replica = await self._choose(order, cost, 1)
-        if replica is not None:
-            await self._release(order, replica, cost)
-        return self._answers.unasked(request, sample, partial=True)
+                await self._release(order, replica, missing.values())
+                replica = await self._choose(order, sum(missing.values()), len(missing))
+        if missing and replica is not None:
+            await self._release(order, replica, missing.values())
+        found |= {sample: self._answers.unasked(request, sample, partial=True) for sample in missing}
+        order.done.put((request.key, [found[sample] for sample in range(request.samples)]))
 
-    def _params(self, request: Request, sample: int, sampling: Sampling) -> Mapping[str, Any]:
+    async def _ask(
+        self,
+        order: Order,
+        request: Request,
+        missing: dict[int, int],
+        found: dict[int, Completion],
+        replica: Replica,
+    ) -> None:
+        """One request for what is `missing`, which goes into `found` as it comes. Gone unless all does."""
+        stamp, name = self._fleet.cargo.stamp, next(self._names)
+        asked = self._asked(request, [*missing], order.sampling) | {"name": name, "salt": self._salt()}
+        order.flying[name] = replica, [*missing]
+        try:
+            async with aclosing(replica.client.sample(asked)) as answers:
+                async for answer in answers:
+                    found[answer.number] = self._answers.completion(
+                        answer, request, order.sampling.stop, stamp=stamp, server=replica.name
+                    )
+                    await self._release(order, replica, [missing.pop(answer.number)])
+        finally:
+            del order.flying[name]
+        if missing:
+            raise Gone(f"it has answered without {len(missing)} samples")
+
+    def _asked(self, request: Request, samples: list[int], sampling: Sampling) -> dict[str, Any]:
         """As of the engine in the process, whose n samples have seeds one apart."""
-        limit, seed = request.left(sampling, sample), request.seed_of(sample)
-        return sampling_arguments(sampling, self._eos, max_tokens=limit, seed=seed)
+        return {
+            "tokens": request.tokens,
+            "params": sampling_arguments(sampling, self._eos),
+            "samples": [
+                {
+                    "number": sample,
+                    "begun": request.begun[sample].tokens.tolist() if request.begun else [],
+                    "max_tokens": request.left(sampling, sample),
+                    "seed": request.seed_of(sample),
+                }
+                for sample in samples
+            ],
+        }
+
+    def _salt(self) -> str | None:
+        """Where a server keeps prefixes of older weights: these are not for new requests."""
+        return self._fleet.held if self._fleet.keeps else None
 
     async def probe(self, tokens: list[int]) -> dict[str, list[float]]:
         """Name of every server -> its logprobs (temperature 1) of the tokens after the first."""
         found: dict[str, list[float]] = {}
-        params = {"max_tokens": 1, "temperature": 0.0, "prompt_logprobs": 0, "detokenize": False}
+        params: dict[str, Any] = {"temperature": 0.0, "prompt_logprobs": 0, "detokenize": False}
+        one = {"number": 0, "begun": [], "max_tokens": 1, "seed": None}
         while len(found) < len(self._fleet.replicas):
             await self._fleet.all_up()
             for replica in self._fleet.replicas:
+                asked: dict[str, Any] = {"tokens": tokens, "params": params, "samples": [one]}
+                asked |= {"name": next(self._names), "salt": self._salt()}
                 try:
-                    answer = await replica.client.sample(next(self._names), tokens, params)
+                    answers = [answer async for answer in replica.client.sample(asked)]
                 except Gone as gone:
                     self._fleet.doubt(replica, str(gone))
                     break
-                pairs = zip(tokens[1:], answer["prompt_logprobs"][1:], strict=True)
-                found[replica.name] = [number(at[str(token)]["logprob"]) for token, at in pairs]
+                if answers:
+                    found[replica.name] = answers[0].prompt_logprobs.tolist()
         return found
 
 

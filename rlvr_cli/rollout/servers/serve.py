@@ -23,7 +23,6 @@ def command(arguments: dict[str, Any], host: str, port: int) -> list[str]:
         "host": host,
         "port": port,
         "served_model_name": "policy",
-        "enable_scale_out": True,  # tokens in, tokens out
         "middleware": f"{PACKAGE}.gate.Gate",
         "weight_transfer_config": {"backend": BACKEND},
         "worker_extension_cls": f"{PACKAGE}.transfer.WorkerExtension",

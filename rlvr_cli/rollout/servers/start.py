@@ -28,14 +28,14 @@ from rlvr_cli.rollout.servers.parcels import pack
 from rlvr_cli.rollout.servers.replica import Process, Replica, environment
 from rlvr_cli.rollout.servers.start_weights import start_weights
 from rlvr_cli.rollout.vllm_arguments import vllm_arguments
-from rlvr_cli.schema import Rollout
+from rlvr_cli.schema import OnUpdate, Rollout
 
 GPU_SEQUENCES = 1024
 """Sequences that vLLM decodes at once on a large GPU, where the recipe does not say."""
 AHEAD = 1.25
 """Samples a server is given, of those it decodes at once: the next ones wait there and not here."""
 FILES = 2**16
-"""Open files that a rank may need: every sample in flight is a connection."""
+"""Open files that a rank may need: every group in flight is a connection."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,7 +93,7 @@ async def lead(wanted: Wanted, run: str, token: str, rank: int) -> Fleet:
         cargo.parcels = pack(start_weights(wanted.engine["path"], wanted.engine.get("revision")))
     else:
         replicas = [started(wanted, number, token, rank) for number in range(count(wanted.rollout))]
-    fleet = Fleet(replicas, settings, cargo, leads=True, room=room(wanted.rollout))
+    fleet = Fleet(replicas, settings, cargo, leads=True, **of_samples(wanted.rollout))
     try:
         for replica in replicas:
             await reach(replica, settings.start_s)
@@ -110,7 +110,8 @@ async def follow(wanted: Wanted, run: str, servers: list[tuple[str, str]], token
     """Servers that another rank leads."""
     settings = wanted.rollout.servers
     replicas = [Replica(name=name, client=Client(url, token, settings.timeout_s)) for name, url in servers]
-    fleet = Fleet(replicas, settings, Cargo(stamp=f"{run}.0.0"), leads=False, room=room(wanted.rollout))
+    cargo = Cargo(stamp=f"{run}.0.0")
+    fleet = Fleet(replicas, settings, cargo, leads=False, **of_samples(wanted.rollout))
     for replica in replicas:
         replica.up.set()
     return fleet
@@ -187,6 +188,11 @@ def room(rollout: Rollout) -> int:
     """Samples that one server is given at once."""
     default = GPU_SEQUENCES if torch.cuda.is_available() else CPU_SEQUENCES
     return int(AHEAD * (rollout.max_num_seqs or default))
+
+
+def of_samples(rollout: Rollout) -> dict[str, Any]:
+    """What a fleet is told of the samples."""
+    return {"room": room(rollout), "keeps": rollout.on_update is OnUpdate.keep}
 
 
 def more_files() -> None:

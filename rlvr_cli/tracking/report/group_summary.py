@@ -25,7 +25,7 @@ def print_groups(console: Any, groups: Sequence[Group], measures: Sequence[Measu
         table, _ = fitted(columns, console.width, kept=3)
         console.print(table)
         for line in verdict(measure, [one_line(group.name) for group in groups]):
-            console.print(line, soft_wrap=True)
+            console.print(line, soft_wrap=not console.is_terminal)
         console.print()
 
 

@@ -122,7 +122,8 @@ const longMark = (event, scale) => svg("line", {
   y1: Math.max(H - BOTTOM - MARKS[event.kind][1], TOP),
 }, markTitle(event, ""));
 function shortMark(event, s, scale) {
-  const value = smooth(s.values, s.interval ? 1 : windowOf(s.values.length))[nearest(s.steps, event.step)];
+  if (s.interval) return null;  // evaluations are far apart: it would stand beside the line, as a whisker does
+  const value = smooth(s.values, windowOf(s.values.length))[nearest(s.steps, event.step)];
   if (value === null) return null;
   const y = scale.y(value);
   return svg("line", { class: "mark own", stroke: s.colour, x1: scale.x(event.step), x2: scale.x(event.step), y1: y - 7, y2: y + 7 },
@@ -203,10 +204,10 @@ function inOne(series, plot, values, several) {
     const box = plot.getBoundingClientRect();
     const step = scale.step((event.clientX - box.left) / box.width * W);
     const near = series.map((s) => s.steps[nearest(s.steps, step)]);
-    const x = scale.x(near.reduce((a, b) => (Math.abs(b - step) < Math.abs(a - step) ? b : a)));
+    const there = near.reduce((a, b) => (Math.abs(b - step) < Math.abs(a - step) ? b : a)), x = scale.x(there);
     for (const [name, value] of [["x1", x], ["x2", x], ["visibility", "visible"]]) rule.setAttribute(name, value);
     if (several) values.setAttribute("class", x > W / 2 ? "tip left" : "tip");
-    read(step);
+    read(several ? there : step);
   };
   plot.onpointerleave = last;
   last();

@@ -50,7 +50,9 @@ function clock(seconds) {
 const visible = (text) =>
   String(text).replace(/[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u202a-\u202e\u2066-\u2069]/g, "\ufffd");
 
-const plain = (value) => (typeof value === "string" ? value : JSON.stringify(value));
+/** A value of a recipe; 0.00002 as 2e-5, which is how it was written. */
+const plain = (value) => typeof value === "string" ? value :
+  typeof value === "number" && value !== 0 && Math.abs(value) < 0.001 ? value.toExponential() : JSON.stringify(value);
 
 function table(head, rows, numeric) {
   const cell = (value, index) => el("td", { class: index >= numeric ? "n" : "wrap" }, value);

@@ -75,8 +75,9 @@ function drawnBand(s, scale) {
     edges.length > 2 ? svg("path", { fill: s.colour, opacity: 0.18, stroke: "none", d: `M${edges.join("L")}Z` }) : null,
     svg("path", { fill: "none", stroke: s.colour, "stroke-width": 2, "stroke-dasharray": s.dashed ? "6 3" : null,
       d: path(s.steps, values, scale) }),
-    ...(s.raw || s.steps.length === 1 ? s.steps.map((step, i) => values[i] === null ? null :
-      svg("circle", { cx: scale.x(step), cy: scale.y(values[i]), r: 3, fill: s.colour })) : []),
+    ...(s.raw || s.steps.length === 1 ? known.map((i) =>
+      svg("circle", { cx: scale.x(s.steps[i]), cy: scale.y(values[i]), r: 3, fill: s.colour })) : []),
+    known.length === 1 ? svg("path", { fill: "none", stroke: s.colour, "stroke-width": 1.5, d: `M${edges.join("L")}` }) : null,
   ];
 }
 
@@ -98,11 +99,16 @@ function multiples(all) {
   }));
 }
 
-/** What is under the pointer, the largest first, in a box over the plot. */
+/** Both ends of a long name: names of runs differ there. */
+const middleCut = (text, most = 24) =>
+  text.length <= most ? text : `${text.slice(0, most / 2 - 1)}\u2026${text.slice(-most / 2)}`;
+
+/** What is under the pointer at a step, the largest first, in a box over the plot. */
 function tip(all, step) {
   const rows = all.map((s) => [s, s.values[nearest(s.steps, step)], s.steps[nearest(s.steps, step)]])
     .filter(([, value]) => value !== null).sort((a, b) => b[1] - a[1]);
-  return rows.map(([s, value, where]) => el("div", {}, sample(s.run), `${s.label} `, el("b", {}, number(value)), ` at ${number(where)}`));
+  return [el("div", {}, `step ${number(step)}`), ...rows.map(([s, value, where]) => el("div", {}, sample(s.run),
+    `${middleCut(s.label)} `, el("b", {}, number(value)), where === step ? null : ` at ${number(where)}`))];
 }
 
 /** What groups reach, and whether one is best. */

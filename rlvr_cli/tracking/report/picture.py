@@ -34,6 +34,8 @@ SFT = {
     "train/token_accuracy": "token accuracy",
     "train/grad_norm": "gradient norm",
 }
+RAW = 4
+"""Runs beyond which faint raw lines would hide the smoothed ones."""
 ACROSS = 6
 """Small multiples beside each other."""
 MULTIPLES = ("reward/mean", "train/loss", "eval/loss", "response_length/mean")
@@ -57,7 +59,7 @@ def picture(runs: list[Run], groups: list[Group] | None = None) -> bytes:
     def panels(axes: list[Axes]) -> None:
         for each, (name, title) in zip(axes, titles.items(), strict=False):
             for index, members in enumerate(sets):
-                _draw(each, members, name, labels[index], index, benches)
+                _draw(each, members, name, labels[index], index, benches, raw=len(sets) <= RAW)
             each.set_title(title)
         for each in axes[len(titles) :]:
             each.remove()
@@ -74,13 +76,23 @@ def _titles(runs: Sequence[Run]) -> dict[str, str]:
     return main | {name: name.removeprefix("eval/") for name in found}
 
 
-def _draw(axes: Axes, members: list[Run], name: str, label: str, index: int, benches: dict[str, str]) -> None:
+def _draw(
+    axes: Axes,
+    members: list[Run],
+    name: str,
+    label: str,
+    index: int,
+    benches: dict[str, str],
+    raw: bool = True,
+) -> None:
     colour, style = look(index)
     if len(members) > 1:
         found = band(members, name, smoothed=name not in benches)
         if found is not None:
             marker = "o" if name in benches or len(found.steps) == 1 else ""
             axes.fill_between(found.steps, found.low, found.high, color=colour, alpha=0.15, linewidth=0)
+            if len(found.steps) == 1:  # a band has no width there
+                axes.vlines(found.steps, found.low, found.high, color=colour, linewidth=1)
             axes.plot(
                 found.steps,
                 found.mean,
@@ -93,7 +105,7 @@ def _draw(axes: Axes, members: list[Run], name: str, label: str, index: int, ben
     elif name in benches:
         plots.intervals(axes, members[0].rows, benches[name], name, label, colour, style)
     else:
-        plots.line(axes, members[0].rows, name, label, colour, style)
+        plots.line(axes, members[0].rows, name, label, colour, style, raw)
 
 
 def _legend(axes: Axes, sets: list[list[Run]], labels: list[str]) -> None:

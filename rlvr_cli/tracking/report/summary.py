@@ -90,7 +90,7 @@ def _several(console: Any, runs: list[Run]) -> None:
     present = {name for run in runs for row in run.rows for name in row}
     columns += [(TITLES[name], [_both_ends(run, name) for run in runs]) for name in names if name in present]
     columns.append(("time", [clock(sum(phases(run.rows).values())) for run in runs]))
-    table, left = fitted(columns, console.width, kept=1)
+    table, left = fitted(columns, console.width, kept=4)
     console.print(table)
     if left:
         console.print(f"on the page too: {', '.join(left)}", soft_wrap=True)
