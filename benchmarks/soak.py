@@ -29,9 +29,15 @@ LIMIT = 1.02
 
 
 def resident() -> int:
-    """Bytes of this process and of those below it. What they share is counted in each."""
+    """Bytes of this process and of those below it, without files: pages of libraries come and go with what
+    else the machine does. What they share is counted in each."""
     own = psutil.Process()
-    return sum(each.memory_info().rss for each in (own, *own.children(recursive=True)))
+    return sum(map(_own_memory, (own, *own.children(recursive=True))))
+
+
+def _own_memory(process: psutil.Process) -> int:
+    lines = Path(f"/proc/{process.pid}/status").read_text().splitlines()
+    return sum(1024 * int(line.split()[1]) for line in lines if line.startswith(("RssAnon:", "RssShmem:")))
 
 
 def soak(options: Namespace, folder: Path, placement: Placement) -> dict[str, Any]:
