@@ -26,7 +26,7 @@ import tempfile
 import threading
 import time
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -45,7 +45,18 @@ IMPORTED = (
     "rlvr_cli.training.sft",
     "transformers.models.qwen2.modeling_qwen2",
 )
-READ_AT_IMPORT = ("HF_", "TRANSFORMERS_", "VLLM_", "DS_", "OMP_", "GOMP_", "TORCH", "PYTHON", "CUDA_")
+READ_AT_IMPORT = (
+    "CUDA_VISIBLE_DEVICES",
+    "DS_ACCELERATOR",
+    "HF_DATASETS_CACHE",
+    "HF_DATASETS_OFFLINE",
+    "HF_HOME",
+    "HF_HUB_CACHE",
+    "HF_HUB_OFFLINE",
+    "OMP_NUM_THREADS",
+    "TORCHDYNAMO_DISABLE",
+    "TRANSFORMERS_OFFLINE",
+)
 """Variables that libraries read once: a command for which they differ is started from nothing."""
 WIDEST = 1 << 20
 
@@ -90,11 +101,11 @@ class Warm:
 
     def __init__(self) -> None:
         self._folder: tempfile.TemporaryDirectory[str] | None = None
-        self._environment: dict[str, str] = {}
+        self._environment = dict(os.environ)  # as it is before the first test
 
     def suits(self) -> bool:
         """Whether a process with this one's variables may begin where the libraries are imported already."""
-        return self._folder is None or _read_at_import(os.environ) == _read_at_import(self._environment)
+        return all(os.environ.get(name) == self._environment.get(name) for name in READ_AT_IMPORT)
 
     def run(self, kind: str, words: list[str], timeout: float) -> subprocess.CompletedProcess[str]:
         """As `subprocess.run` with text captured."""
@@ -126,19 +137,16 @@ class Warm:
     def _address(self) -> str:
         if self._folder is None:
             self._folder = tempfile.TemporaryDirectory(prefix="warm")
-            self._environment = dict(os.environ)
             address = f"{self._folder.name}/socket"
             command = [sys.executable, __file__, str(os.getpid()), address]
             with open(f"{self._folder.name}/log", "wb") as log:
-                server = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+                server = subprocess.Popen(
+                    command, env=self._environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log
+                )
             while not Path(address).exists():
                 assert server.poll() is None, Path(f"{self._folder.name}/log").read_text()
                 time.sleep(0.05)
         return f"{self._folder.name}/socket"
-
-
-def _read_at_import(environment: Mapping[str, str]) -> dict[str, str]:
-    return {name: value for name, value in environment.items() if name.startswith(READ_AT_IMPORT)}
 
 
 warm = Warm()
@@ -214,6 +222,7 @@ def _fresh(environment: dict[str, str]) -> None:
 
     os.environ.clear()
     os.environ.update(environment)
+    sys.path += filter(None, environment.get("PYTHONPATH", "").split(os.pathsep))
     random.seed()
     np.random.seed()
 
