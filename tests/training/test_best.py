@@ -65,6 +65,7 @@ def test_the_best_checkpoint_holds_what_its_evaluation_told_the_reference(monkey
     monkeypatch.setattr(evaluations, "save", lambda parts: seen.append(rule.state()["best"]))
     monkeypatch.setattr(evaluations, "export", lambda *details: None)
     parts = SimpleNamespace(
+        ahead=None,
         recipe=SimpleNamespace(
             eval=SimpleNamespace(benches={}, at_start=True, every=1),
             checkpoint=SimpleNamespace(best="chance/avg@2"),

@@ -68,7 +68,7 @@ def test_a_run_stops_in_time_and_goes_on_with_another_recipe_if_told_to(sft, tmp
     out = tmp_path / "run"
     monkeypatch.setenv("SLURM_JOB_END_TIME", str(int(time.time()) + 25))
     done = rlvr("train", sft, f"out={out}")
-    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.returncode == 75, done.stdout + done.stderr
     (said,) = events(out, "stop")
     assert "to be saved by" in said and f"to continue: rlvr train {out}/recipe.yaml" in said
     assert not (out / "final").exists()
