@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import MISSING, Field, fields, is_dataclass
+from dataclasses import fields, is_dataclass
 from typing import Any
 
+from rlvr_cli.core.defaults import default_of
 from rlvr_cli.core.flatten import flatten
 
 FREE = (
@@ -65,7 +66,7 @@ def completed(old: Mapping[str, Any], new: Mapping[str, Any], recipe: Any) -> di
         if name not in new:
             continue
         if name not in old:
-            if value == _default(field):
+            if value == default_of(field):
                 whole[name] = new[name]
             continue
         if is_dataclass(value) and isinstance(old[name], Mapping):
@@ -79,10 +80,6 @@ def completed(old: Mapping[str, Any], new: Mapping[str, Any], recipe: Any) -> di
                 **{k: completed(old[name][k], new[name][k], v) for k, v in below.items()},
             }
     return whole
-
-
-def _default(field: Field[Any]) -> Any:
-    return field.default if field.default_factory is MISSING else field.default_factory()
 
 
 def code_differences(old: Mapping[str, str], new: Mapping[str, str]) -> list[str]:

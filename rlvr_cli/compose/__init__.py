@@ -67,6 +67,12 @@ def save(recipe: AnyRecipe, path: Path) -> None:
     write_atomically(path, dump(recipe))
 
 
+def plain(recipe: AnyRecipe) -> dict[str, Any]:
+    """The recipe as the tree that its file holds."""
+    tree: dict[str, Any] = OmegaConf.to_container(OmegaConf.create(dump(recipe)))  # type: ignore[assignment]
+    return tree
+
+
 def dump(recipe: AnyRecipe) -> str:
     tree = OmegaConf.to_container(OmegaConf.structured(recipe), resolve=False, enum_to_str=True)
     return OmegaConf.to_yaml(OmegaConf.create(escaped(tree)))

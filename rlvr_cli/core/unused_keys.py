@@ -13,6 +13,7 @@ from dataclasses import MISSING, Field, fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
+from rlvr_cli.core.defaults import default_of
 from rlvr_cli.core.files import write_atomically
 
 FILE = "keys_read.json"
@@ -116,8 +117,7 @@ def _is_set(node: Any, field: Field[Any]) -> bool:
     held = value.values() if isinstance(value, dict) else [value]
     if any(is_dataclass(each) for each in held) or (field.name == "name" and field.default is not MISSING):
         return False  # its own keys are looked at; the name of an option is how it was found
-    default = field.default_factory() if field.default_factory is not MISSING else field.default
-    return bool(value != default)
+    return bool(value != default_of(field))
 
 
 def named_verifiers(recipe: Any) -> set[str] | None:

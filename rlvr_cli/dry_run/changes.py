@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import MISSING, Field, fields, is_dataclass
+from dataclasses import fields, is_dataclass
 from enum import Enum
 from typing import Any
 
@@ -12,6 +12,7 @@ from omegaconf import OmegaConf
 from rlvr_cli.algorithms import AXES, options
 from rlvr_cli.compose import AnyRecipe, algorithm, escaped
 from rlvr_cli.compose.overrides import CommandLine
+from rlvr_cli.core.defaults import default_of
 from rlvr_cli.core.errors import UserError
 from rlvr_cli.schema import Recipe, SFTRecipe
 
@@ -71,7 +72,7 @@ def _changes(node: Any, like: Any) -> Tree:
     found: Tree = {}
     for field in fields(node):
         value = getattr(node, field.name)
-        usual = _default(field) if like is type(node) else getattr(like, field.name)
+        usual = default_of(field, required=None) if like is type(node) else getattr(like, field.name)
         if field.name == "algorithm" and not isinstance(node, SFTRecipe):
             continue
         if is_dataclass(value) and not isinstance(value, type):
@@ -117,12 +118,6 @@ def _preset(name: str) -> Tree | None:
         schema = OmegaConf.structured(options(axis)[section["name"]])
         found[axis] = OmegaConf.to_container(OmegaConf.merge(schema, section), enum_to_str=True)
     return found
-
-
-def _default(field: Field[Any]) -> Any:
-    if field.default_factory is not MISSING:
-        return field.default_factory()
-    return None if field.default is MISSING else field.default
 
 
 def _plain(value: Any) -> Any:

@@ -41,12 +41,12 @@ class Ranks:
         memory = shared_memory()
         self.hearts.append(Heart(memory))
         self.hearts[-1].enter(START)  # its time counts from here
-        command = [sys.executable, "-m", "rlvr_cli.launch.rank", *words, str(memory)]
-        environment = os.environ | variables
-        self._processes.append(
-            subprocess.Popen(command, env=environment, start_new_session=True, pass_fds=[memory])
-        )
+        self._processes.append(self._process([*words, str(memory)], os.environ | variables, memory))
         os.close(memory)
+
+    def _process(self, words: list[str], environment: dict[str, str], memory: int) -> subprocess.Popen[bytes]:
+        command = [sys.executable, "-m", "rlvr_cli.launch.rank", *words]
+        return subprocess.Popen(command, env=environment, start_new_session=True, pass_fds=[memory])
 
     def codes(self) -> list[int | None]:
         """Exit code of each rank, negative for a signal; None: it runs."""

@@ -6,9 +6,6 @@ import json
 import os
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
-
-from omegaconf import OmegaConf
 
 from rlvr_cli import compose
 from rlvr_cli.checkpoints import manifest
@@ -70,7 +67,7 @@ def finished(recipe: compose.AnyRecipe, out: Path) -> str | None:
     if not before.is_file() or not (out / "final").is_dir():
         return None
     recipe = replace(recipe, resume=Resume.auto)
-    now: Any = OmegaConf.to_container(OmegaConf.create(compose.dump(recipe)))
+    now = compose.plain(recipe)
     same = completed(load_yaml(before), now, recipe) == now
     steps = manifest.steps(out / "checkpoints")
     if not same or not steps or _newest(out / "checkpoints")[0] < recipe.trainer.steps:
@@ -88,7 +85,7 @@ def _continue(recipe: Recipe | SFTRecipe, before: Path, codes: list[recorded_cod
     if not before.is_file():
         raise UserError(f"{out} has checkpoints but no recipe.yaml; set out= to a new directory")
     step, begun = _newest(out / "checkpoints")
-    new: Any = OmegaConf.to_container(OmegaConf.create(compose.dump(recipe)))
+    new = compose.plain(recipe)
     was = {code.key: code.sha256 for code in recorded_code.recorded(out)}
     moved = {code.key for code in codes if was.get(code.key) == code.sha256}  # the same, wherever it lies
     other_code = _other_code(out, codes)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import MISSING, dataclass, fields, is_dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from enum import Enum
 from functools import cache
 from types import NoneType, UnionType
@@ -12,6 +12,7 @@ from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from rlvr_cli import algorithms, verifiers
 from rlvr_cli.compose.values import RULES
+from rlvr_cli.core.defaults import default_of
 from rlvr_cli.reference.docstrings import meanings
 from rlvr_cli.schema import EvalRecipe, Recipe, SFTRecipe, VerifyRecipe
 
@@ -82,7 +83,7 @@ def all_keys() -> tuple[Key, ...]:
 def _walk(cls: type, node: Any, prefix: str, recipe: str, of: str = "") -> Iterator[Key]:
     hints, said = get_type_hints(cls), meanings(cls)
     for field in fields(cls):
-        value = vars(node)[field.name] if node is not None else _default(field)
+        value = vars(node)[field.name] if node is not None else default_of(field, required="???")
         path, hint = f"{prefix}{field.name}", hints[field.name]
         section, named = section_of(hint)
         meaning = said.get(field.name) or (SHARED.get(field.name, "") if of else "")
@@ -104,12 +105,6 @@ def _walk(cls: type, node: Any, prefix: str, recipe: str, of: str = "") -> Itera
         if section is not None:
             inner = value if isinstance(value, section) else section()
             yield from _walk(section, inner, f"{path}.{NAMED}." if named else f"{path}.", recipe, of)
-
-
-def _default(field: Any) -> Any:
-    if field.default_factory is not MISSING:
-        return field.default_factory()
-    return "???" if field.default is MISSING else field.default
 
 
 def section_of(hint: Any) -> tuple[type | None, bool]:

@@ -6,8 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from omegaconf import OmegaConf
-
 from rlvr_cli import compose
 from rlvr_cli.checkpoints import manifest
 from rlvr_cli.checkpoints.recipe_changes import completed, differences
@@ -139,7 +137,7 @@ def _check_same(run: Planned) -> None:
     before, steps = run.out / "recipe.yaml", manifest.steps(run.out / "checkpoints")
     if not steps or not before.is_file() or run.recipe.resume is Resume.changed:
         return
-    new: Any = OmegaConf.to_container(OmegaConf.create(compose.dump(run.recipe)))
+    new = compose.plain(run.recipe)
     if changed := differences(completed(load_yaml(before), new, run.recipe), new, steps[0], 0):
         raise UserError(
             f"{run.out} holds a run with another recipe: {', '.join(changed)}; set out= for a new sweep, "

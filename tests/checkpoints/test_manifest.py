@@ -7,7 +7,6 @@ import shutil
 from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -194,7 +193,7 @@ def test_what_changes_the_samples_is_a_difference_and_the_engines_memory_is_none
 def test_keys_that_an_earlier_version_did_not_have_count_where_they_are_set() -> None:
     """A run may go on under a version that has more keys: at their defaults these change nothing."""
     recipe = compose.load("smoke", ["rollout.temperature=0.5"])
-    new: Any = OmegaConf.to_container(OmegaConf.create(compose.dump(recipe)))
+    new = compose.plain(recipe)
     old = deepcopy(new)
     del old["rollout"]["lora"], old["rollout"]["servers"], old["verifiers"]["math"]["weight"], old["critic"]
     assert recipe_changes.differences(old, new, step=1, begun=0)

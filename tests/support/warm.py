@@ -29,7 +29,7 @@ import traceback
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 IMPORTED = (
     "deepspeed",
@@ -193,7 +193,7 @@ def become(request: dict[str, Any]) -> Callable[[], int]:
 
     _fresh(request["environment"])
     os.chdir(request["cwd"])
-    Ranks._start = _start  # type: ignore[method-assign]
+    Ranks._process = _process  # type: ignore[method-assign,assignment]
     words = request["words"]
     if request["kind"] == "script":
         sys.argv = words
@@ -227,42 +227,33 @@ def _fresh(environment: dict[str, str]) -> None:
     np.random.seed()
 
 
-def _start(self: Any, words: list[str], variables: dict[str, str]) -> None:
-    """In the place of `Ranks._start`: a rank is forked from the command's own process."""
-    from rlvr_cli.core.heartbeat import START, Heart, shared_memory
+def _process(self: Any, words: list[str], environment: dict[str, str], memory: int) -> Forked:
+    """In the place of `Ranks._process`: a rank is forked from the command's own process."""
     from rlvr_cli.launch import rank
 
-    memory = shared_memory()
-    self.hearts.append(Heart(memory))
-    self.hearts[-1].enter(START)
     sys.stdout.flush()
     sys.stderr.flush()
-    child = os.fork()
-    if child == 0:
-        code = 1
-        try:
-            os.setsid()
-            for number in (signal.SIGINT, signal.SIGTERM):
-                signal.signal(
-                    number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL
-                )
-            os.closerange(3, memory)
-            os.closerange(memory + 1, 1 << 16)
-            atexit._clear()  # what the command is to do at its end
-            _fresh(dict(os.environ) | variables)
-            sys.argv = ["rank", *words, str(memory)]
-            code = rank.main()
-        except SystemExit as leaving:
-            code = leaving.code if isinstance(leaving.code, int) else int(bool(leaving.code))
-        except BaseException:
-            traceback.print_exc()
-        finally:
-            _leave(code)
-    os.close(memory)
-    self._processes.append(Forked(child))
+    if child := os.fork():
+        return Forked(child)
+    code = 1
+    try:
+        os.setsid()
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        os.closerange(3, memory)
+        os.closerange(memory + 1, 1 << 16)
+        atexit._clear()  # what the command is to do at its end
+        _fresh(environment)
+        sys.argv = ["rank", *words]
+        code = rank.main()
+    except SystemExit as leaving:
+        code = leaving.code if isinstance(leaving.code, int) else int(bool(leaving.code))
+    except BaseException:
+        traceback.print_exc()
+    _leave(code)
 
 
-def _leave(code: int) -> None:
+def _leave(code: int) -> NoReturn:
     """End as an interpreter does, without going back through the frames of the process it was forked from."""
     with suppress(BaseException):
         threading._shutdown()  # type: ignore[attr-defined]

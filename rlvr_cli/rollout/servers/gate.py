@@ -94,11 +94,8 @@ class Gate:
         if scope["query_string"] == b"first":
             self._drop()
         with memory_file("parcel") as descriptor:
-            more = True
-            while more:
-                message = await receive()
-                write(descriptor, message.get("body", b""))
-                more = message.get("more_body", False) and message["type"] == "http.request"
+            async for piece in groups.pieces(receive):
+                write(descriptor, piece)
         self._parcels.append(descriptor)
         return path_of(descriptor)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
 from typing import Any
 
 from rlvr_cli.rollout.servers.frames import frame
@@ -95,9 +95,13 @@ def name_of(group: str, number: int) -> str:
 
 async def whole(receive: Receive) -> bytes:
     """The body of a request."""
-    parts, more = [], True
+    return b"".join([piece async for piece in pieces(receive)])
+
+
+async def pieces(receive: Receive) -> AsyncIterator[bytes]:
+    """The body of a request as it comes, also where its sender leaves in the middle."""
+    more = True
     while more:
         message = await receive()
-        parts.append(message.get("body", b""))
+        yield message.get("body", b"")
         more = message.get("more_body", False) and message["type"] == "http.request"
-    return b"".join(parts)
