@@ -190,17 +190,22 @@ def metrics(out: Path) -> list[dict[str, Any]]:
     rows = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
     clocked = ("time", "timing_s/", "perf/")
     counted = "perf/total_response_tokens"
-    return [{k: v for k, v in row.items() if k == counted or not k.startswith(clocked)} for row in rows]
+    return [
+        {k: v for k, v in row.items() if k == counted or not (k.startswith(clocked) or "seconds" in k)}
+        for row in rows
+    ]
 
 
 def rollouts(out: Path) -> dict[str, list[Any]]:
-    """Every record by file, without the milliseconds of verdicts."""
+    """Every record by file, without the milliseconds of verdicts and the seconds of environments."""
     found = {}
     for path in sorted((out / "rollouts").iterdir()):
         rows = [json.loads(line) for line in path.read_text().splitlines()]
         for row in rows:
             for verdict in row["verdicts"].values():
                 del verdict["ms"]
+            for turn in row.get("turns", ()):
+                del turn["seconds"]
         found[path.name] = rows
     return found
 

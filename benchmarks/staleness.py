@@ -1,9 +1,10 @@
 """How much age a policy gradient bears on the tiny task: `rlvr sft tiny_sft`, then this file.
 
 `recipes/tiny_dapo.yaml` with `rollout.max_staleness` of 0, 1, 2, 4 and 16, several seeds each, with and
-without a correction (`algorithm/mismatch=truncate`). The engine samples in a thread beside the trainer, which
-reaches the age that is allowed. All runs train the same number of steps. A run that is there already is not
-run again: an interrupted benchmark goes on, and `--seeds` can be raised.
+without a correction (`algorithm/mismatch=truncate`). Each step trains on groups exactly as old as is allowed
+(`oldest.py`): no run is younger because a machine samples slowly. Nothing is filtered, so that a step costs
+the same whatever has become of the policy. All runs train the same number of steps. A run that is there
+already is not run again: an interrupted benchmark goes on, and `--seeds` can be raised.
 
 Writes a table (Markdown) and a plot; accuracy is avg@4 on held-out additions after the last step.
 """
@@ -27,11 +28,11 @@ from rlvr_cli.tracking import read_metrics
 from rlvr_cli.tracking.plots import COLOURS, STYLE
 
 CORRECTED, PLAIN = "algorithm/mismatch=truncate", "algorithm/mismatch=none"
-BESIDE = ("rollout.overlap=beside", "rollout.sleep=false")
+AGED = f"plugins=[{Path(__file__).with_name('oldest.py')}]"
 RUNS = {
     "0": ["rollout.max_staleness=0", CORRECTED],
-    **{f"{k}": [f"rollout.max_staleness={k}", *BESIDE, CORRECTED] for k in (1, 2, 4, 16)},
-    "16, uncorrected": ["rollout.max_staleness=16", *BESIDE, PLAIN],
+    **{f"{k}": [f"rollout.max_staleness={k}", AGED, CORRECTED] for k in (1, 2, 4, 16)},
+    "16, uncorrected": ["rollout.max_staleness=16", AGED, PLAIN],
 }
 Curve = list[tuple[float, float]]
 """(step, accuracy) of each evaluation."""
@@ -49,7 +50,7 @@ def train(options: Namespace, label: str, seed: int) -> None:
     command = [sys.executable, "-m", "rlvr_cli", "train", "tiny_dapo", *RUNS[label], *options.overrides]
     command += [f"model.path={options.model}", f"seed={seed}", f"out={out}", f"trainer.steps={options.steps}"]
     command += ["eval.every=20", "tracker.wandb=disabled", "tracker.rollouts=false", "tracker.console=plain"]
-    command += ["preflight.enabled=false"]
+    command += ["preflight.enabled=false", "algorithm/filter=none"]
     environment = {**os.environ, "OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // options.jobs))}
     done = subprocess.run(command, env=environment, capture_output=True, text=True)
     print(f"staleness {label} seed {seed}: {(done.stderr.strip().splitlines() or ['done'])[-1]}", flush=True)

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 KINDS = {
     "verifiers": "what judges answers: `verifier@verifiers.NAME: ENTRY`",
+    "environments": "what problems are played with, in turns: `environment@environments.NAME: ENTRY`",
     "algorithms": "presets; each is a verb: `algorithm: ENTRY`",
     "data": "data sets and synthetic families: `data@data.NAME: ENTRY`",
     "models": "`model: ENTRY`",

@@ -12,6 +12,7 @@ from rlvr_cli.compose.ahead import check_ahead
 from rlvr_cli.compose.control import check_controller, check_second_verifier
 from rlvr_cli.compose.difficulty import check_difficulty
 from rlvr_cli.compose.engines import check_engines
+from rlvr_cli.compose.environments import check_environments, refuse_environments
 from rlvr_cli.compose.holdout import benches_of, check_holdout
 from rlvr_cli.compose.placement import check_placement
 from rlvr_cli.compose.strict import Place
@@ -40,6 +41,7 @@ def check(recipe: Recipe | SFTRecipe | EvalRecipe, place: Place) -> None:
             check_ahead(recipe)
             check_engines(recipe)
             check_placement(recipe)
+            check_environments(recipe)
             return
         if not recipe.data:
             raise ValueError("data is empty; add e.g. `- data@data.train: addition` to the defaults list")
@@ -59,8 +61,11 @@ def check(recipe: Recipe | SFTRecipe | EvalRecipe, place: Place) -> None:
             check_ahead(recipe)
             check_engines(recipe)
             check_placement(recipe)
+            check_environments(recipe)
             check_second_verifier(recipe)
             check_controller(recipe)
+        else:
+            refuse_environments(recipe.data, "sft samples nothing")
     except ValueError as error:
         raise place.complain(error) from error
 

@@ -99,16 +99,17 @@ def _model_path(group: str, value: Any) -> str:
 def _store(recipe: Path | None, folders: Sequence[Path]) -> None:
     """The groups and the config that are no files."""
     store = ConfigStore.instance()
-    for group in ("algorithm", "verifier"):  # of an earlier recipe, which may have had other plugins
+    for group in ("algorithm", *find_plugins.PICKED):  # of an earlier recipe with other plugins
         store.repo.pop(group, None)
     store.store(group="algorithm", name="sft", node={"name": "sft"})
     for axis in algorithms.AXES:
         for name in algorithms.options(axis):
             store.store(group=f"algorithm/{axis}", name=name, node={"name": name})
-    for name in find_plugins.plugin_verifiers():
-        if any((folder / "verifier" / f"{name}.yaml").is_file() for folder in folders):
-            continue  # Hydra would take the node for the schema of the file
-        store.store(group="verifier", name=name, node={"name": name})
+    for group in find_plugins.PICKED:
+        for name in find_plugins.of_plugins(group):
+            if any((folder / group / f"{name}.yaml").is_file() for folder in folders):
+                continue  # Hydra would take the node for the schema of the file
+            store.store(group=group, name=name, node={"name": name})
     # Overrides of groups need a primary config; this one stands for a file beside the recipe.
     defaults = [_as_config(recipe)] if recipe else []
     store.store(name="_main_", node={"defaults": [*defaults, "_self_"]})

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from rlvr_cli import algorithms, verifiers
+from rlvr_cli import algorithms, environments, verifiers
 from rlvr_cli.compose.plugin_places import Places, entry_points, of_folder, resolve, say
 from rlvr_cli.core import plugins, shipped_recipes
 from rlvr_cli.core.errors import UserError
@@ -81,13 +81,20 @@ def tell() -> None:
 def entries(group: str) -> list[str]:
     """Names that the plugins in use add to a group."""
     found = [file.stem for folder in _folders for file in sorted((folder / group).glob("*.yaml"))]
-    return [*found, *(n for n in plugin_verifiers() if n not in found)] if group == "verifier" else found
+    return [*found, *(n for n in of_plugins(group) if n not in found)] if group in PICKED else found
 
 
-def plugin_verifiers() -> list[str]:
-    """Names of the verifiers of the plugins in use."""
+PICKED: dict[str, Callable[[], dict[str, type]]] = {
+    "verifier": verifiers.known,
+    "environment": environments.known,
+}
+"""Groups whose entries a plugin brings as classes -> all there are."""
+
+
+def of_plugins(group: str) -> list[str]:
+    """Names of the verifiers or environments of the plugins in use."""
     own = {id(value) for _, value in plugins.members()}
-    return [name for name, cls in verifiers.known().items() if id(cls) in own] if own else []
+    return [name for name, cls in PICKED[group]().items() if id(cls) in own] if own else []
 
 
 def _described(value: Any) -> str:
@@ -95,6 +102,8 @@ def _described(value: Any) -> str:
         return f"{axis} {value.name}"
     if vars(value).get("is_family"):
         return f"family {value.__name__}"
+    if (name := environments.name_of(value)) is not None:
+        return f"environment {name}"
     return f"verifier {value.name}" if verifiers.name_in_plugin(value) is not None else ""
 
 
@@ -119,9 +128,10 @@ def _refuse_taken(folders: Sequence[Path]) -> None:
     if next(plugins.members(), None) is not None:
         for axis in algorithms.AXES:
             algorithms.options(axis)
-        for name in plugin_verifiers():
-            if name in shipped_recipes.options("verifier"):
-                raise UserError(f"plugins: {NAME} has a verifier entry '{name}' itself; rename yours")
+        for group in PICKED:
+            for name in of_plugins(group):
+                if name in shipped_recipes.options(group):
+                    raise UserError(f"plugins: {NAME} has the {group} entry '{name}' itself; rename yours")
     groups = shipped_recipes.groups()
     taken = {(group, name): NAME for group in groups for name in shipped_recipes.options(group)}
     for folder in folders:

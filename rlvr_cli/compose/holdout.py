@@ -12,7 +12,7 @@ from rlvr_cli.schema import Bench, Recipe, Rollout, SFTRecipe, Source
 
 Tree = dict[str, Any]
 
-OF_TRAINING = ("weight", "verifiers", "verifiers_by", "difficulty", "held_out")
+OF_TRAINING = ("weight", "verifiers", "verifiers_by", "environment", "difficulty", "held_out")
 """Keys of a source that say nothing of the bench its held-out prompts become."""
 SAMPLED_ALIKE = ("temperature", "top_p", "max_tokens", "stop")
 """Keys of a bench that are those of `rollout` where it says nothing."""
@@ -79,6 +79,9 @@ def _add_bench(tree: Tree, name: str, source: Tree, file: str) -> None:
             "set "
             f"eval.benches.{name}.verifier"
         )
+    own_environment = _sections(tree, "environments").get(str(source.get("environment")))
+    if own_environment is not None:
+        bench.setdefault("environment", copy.deepcopy(own_environment))
     rollout = _sections(tree, "rollout")
     for key in SAMPLED_ALIKE:
         bench.setdefault(key, copy.deepcopy(rollout.get(key, getattr(Rollout(), key))))

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from importlib import metadata
 from importlib.machinery import PathFinder
 from importlib.util import find_spec
@@ -121,13 +123,21 @@ def _installed(module: str, shown: str | None = None, everywhere: bool = False) 
 
 def entry_points(named: set[str]) -> list[Plugin]:
     """What installed distributions add to every recipe; `named` are there already."""
-    points = {point.module: point for point in metadata.entry_points(group=ENTRY_POINTS)}
+    places = [os.path.abspath(place) for place in sys.path]  # "" is the working directory
+    looked = tuple((place, os.stat(place).st_mtime_ns) for place in places if os.path.exists(place))
+    points = {point.module: point for point in _declared(looked)}
     found = []
     for module, point in sorted(points.items()):
         if module not in named:
             dist = f"{point.dist.name} {point.dist.version}" if point.dist else "unknown"
             found.append(_installed(module, f"{module} of {dist}", everywhere=True))
     return found
+
+
+@lru_cache(maxsize=4)
+def _declared(looked: tuple[tuple[str, int], ...]) -> tuple[metadata.EntryPoint, ...]:
+    """Of all that is installed in these folders as they are: hundreds of files, asked for by every recipe."""
+    return tuple(metadata.entry_points(group=ENTRY_POINTS))
 
 
 def _absent(text: str, places: Places) -> str:

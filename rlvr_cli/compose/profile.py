@@ -45,6 +45,12 @@ def load_profile(
     recipe = load(path_or_name, [text for text in overrides if text not in ours])
     if not isinstance(recipe, Recipe):
         raise UserError(f"{path_or_name} is a recipe of sft, which samples nothing; take one with verifiers")
+    for name, source in recipe.data.items():
+        if source.environment is not None:
+            raise UserError(
+                f"data.{name}.environment: a profile is of one answer to each problem, and these are played "
+                "in turns; measure them with rlvr eval and a bench that has the environment"
+            )
     for option, number in {"-k": k, "--limit": limit}.items():
         if number is not None and number < 1:
             raise UserError(f"{option} is {number}; it must be at least 1")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
+import shlex
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, is_dataclass
 from typing import Any, TypeVar
@@ -16,10 +17,11 @@ from omegaconf.errors import (
     OmegaConfBaseException,
 )
 
-from rlvr_cli import algorithms, verifiers
+from rlvr_cli import algorithms, environments, verifiers
 from rlvr_cli.compose.interpolations import check_interpolations
 from rlvr_cli.compose.plugin_places import Places
 from rlvr_cli.core.errors import UserError, hint
+from rlvr_cli.environments.tool_use.entries import Entry
 from rlvr_cli.schema import Bench, Recipe, SFTRecipe, Source, Stage, VerifyRecipe, foreign_names
 
 T = TypeVar("T")
@@ -109,6 +111,8 @@ def _schema(root: type, tree: Tree, place: Place) -> DictConfig:
         schema.data[key] = OmegaConf.structured(Source)
     for key, section in (_sections(tree, "verifiers") if "verifiers" in schema else {}).items():
         schema.verifiers[key] = _verifier(section, f"verifiers.{key}", place)
+    for key, section in (_sections(tree, "environments") if "environments" in schema else {}).items():
+        schema.environments[key] = _environment(section, f"environments.{key}", place)
     for key, section in (_sections(tree, "stages") if root is Recipe else {}).items():
         schema.stages[key] = OmegaConf.structured(Stage)
         shaping = section.get("shaping") if isinstance(section, dict) else None
@@ -124,6 +128,9 @@ def _schema(root: type, tree: Tree, place: Place) -> DictConfig:
         if isinstance(section, dict) and "verifier" in section:
             path = f"{'eval.' if root is Recipe else ''}benches.{key}.verifier"
             holder.benches[key].verifier = _verifier(section["verifier"], path, place)
+        if isinstance(section, dict) and section.get("environment") is not None:
+            path = f"{'eval.' if root is Recipe else ''}benches.{key}.environment"
+            holder.benches[key].environment = _environment(section["environment"], path, place)
     return schema
 
 
@@ -138,6 +145,43 @@ def _verifier(section: Any, key: str, place: Place) -> DictConfig:
         if isinstance(section.get(name), str):
             section[name] = place.code(f"{key}.{name}", section[name])
     return schema
+
+
+def _environment(section: Any, key: str, place: Place) -> DictConfig:
+    schema = _named(section, key, environments.known(), environments.find, place)
+    found = environments.find(section["name"])
+    for name in getattr(found, "code_paths", ()):
+        if isinstance(section.get(name), str):
+            section[name] = place.code(f"{key}.{name}", section[name])
+    for name in getattr(found, "code_lists", ()):
+        if isinstance(section.get(name), list):
+            section[name] = [_code_entry(f"{key}.{name}", each, place) for each in section[name]]
+        elif section.get(name) is not None:
+            section[name] = _code_entry(f"{key}.{name}", section[name], place)
+    for name in getattr(found, "code_words", ()):
+        if section.get(name) is not None:
+            section[name] = _words(section[name], place)
+    return schema
+
+
+def _words(command: Any, place: Place) -> Any:
+    """A command whose words that name files have their absolute paths."""
+    words = shlex.split(command) if isinstance(command, str) else command
+    if not isinstance(words, list):
+        return command
+    found = [place.places.find(word) if isinstance(word, str) and word else None for word in words]
+    return [str(path) if path and path.is_file() else word for path, word in zip(found, words, strict=True)]
+
+
+def _code_entry(key: str, text: Any, place: Place) -> Any:
+    """`file.py:function` with the absolute path of the file."""
+    if not isinstance(text, str):
+        return text
+    try:
+        entry = Entry.parse(text)
+    except ValueError as error:
+        raise UserError(f"{place.of(key)}: {key}: {error}") from None
+    return text if entry.path is None else entry.with_path(place.code(key, entry.path)).text
 
 
 def _named(section: Any, key: str, names: Any, find: Callable[[str], type], place: Place) -> DictConfig:

@@ -43,7 +43,14 @@ def load_verify(
     tree = apply(settings.values, tree) | {"plugins": plugins}
     if not tree.get("verifiers"):
         raise UserError(f"name a verifier: --verifier NAME{hint('', known)}")
-    return build(VerifyRecipe, tree, Place("command line", settings.keys(), places))
+    recipe = build(VerifyRecipe, tree, Place("command line", settings.keys(), places))
+    for name, verifier in recipe.verifiers.items():
+        if hasattr(verifier, "of_sample"):
+            raise UserError(
+                f"verifier '{name}' reads what an environment gave to an episode, and these are texts alone; "
+                "rlvr eval --from RESULT judges stored episodes"
+            )
+    return recipe
 
 
 def _data_group(data: str | None, verifiers: list[str]) -> list[str]:

@@ -83,9 +83,10 @@ def share_right(row: dict[str, Any]) -> float | None:
 def differences(a: dict[str, Any], b: dict[str, Any]) -> list[str]:
     """What makes two results incomparable: `k (4, 8)`, ..."""
     found = [f"bench ({a['bench']}, {b['bench']})"] if a["bench"] != b["bench"] else []
-    for part in ("protocol", "source", "verifier"):
-        for key in sorted(set(a[part]) | set(b[part])):
-            mine, other = a[part].get(key), b[part].get(key)
+    for part in ("protocol", "source", "verifier", "environment"):
+        one, two = (result.get(part) or {} for result in (a, b))
+        for key in sorted(set(one) | set(two)):
+            mine, other = one.get(key), two.get(key)
             if key not in IGNORED and mine != other:
                 found.append(f"{part}.{key} ({_short(mine)}, {_short(other)})")
     codes = [{row["key"]: row["sha256"][:8] for row in result.get("code", [])} for result in (a, b)]

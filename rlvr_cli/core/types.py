@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor
 
+    from rlvr_cli.core.episode import Episode
+
 
 @dataclass(slots=True, kw_only=True)
 class Raw:
@@ -48,7 +50,10 @@ class Problem:
     alternatives: list[str] = field(default_factory=list)
     """Further gold answers: any of them counts as `answer` does."""
     messages: list[dict[str, str]] = field(default_factory=list)
-    """The prompt as messages, for a server with a chat template of its own; then there are no `tokens`."""
+    """The prompt as messages, for an environment, or for a server with a chat template of its own, which gets
+    no `tokens`."""
+    environment: str | None = None
+    """Name of the recipe's environment that takes part in it; None: one answer to it."""
     raw: Raw | None = None
     """None where no verifier asks for it."""
 
@@ -85,11 +90,17 @@ def _no_versions() -> np.ndarray:
     return np.zeros(0, np.int32)
 
 
+def _all_sampled() -> np.ndarray:
+    import numpy as np
+
+    return np.zeros(0, bool)
+
+
 @dataclass(slots=True, kw_only=True)
 class Completion:
     tokens: np.ndarray
-    """int32 [T]: sampled token ids, the end-of-sequence token included. Once the groups of all ranks have
-    been collected tokens and logprobs are `Elsewhere` on ranks that do not train on them."""
+    """int32 [T]: token ids after the prompt, the end-of-sequence token included. Once the groups of all ranks
+    have been collected tokens and logprobs are `Elsewhere` on ranks that do not train on them."""
     logprobs: np.ndarray
     """float32 [T]: log-probability of each token as sampled; empty where nobody asked."""
     text: str
@@ -100,6 +111,44 @@ class Completion:
     model); empty where `rollout.max_staleness` is 0. `Elsewhere` as the tokens are."""
     partial: bool = False
     """Begun: more tokens are to come."""
+    sampled: np.ndarray = field(default_factory=_all_sampled)
+    """bool [T]: which tokens the policy has sampled; the others are what an environment said. Empty: all of
+    them. Whole on every rank."""
+    prompt: np.ndarray = field(default_factory=_no_versions)
+    """int32: what comes before `tokens`, where an environment has begun otherwise than the problem does;
+    empty: the problem's tokens. Whole on every rank."""
+    episode: Episode | None = None
+    """None: one answer to one prompt."""
+    earlier: list[Completion] = field(default_factory=list)
+    """Sequences of the same sample before this one, each with a prompt of its own, where a history was
+    rewritten: every sampled token is in the sequence in which it was sampled."""
+
+    @property
+    def rows(self) -> list[Completion]:
+        """All sequences of the sample."""
+        return [*self.earlier, self]
+
+    @property
+    def length(self) -> int:
+        """Sampled tokens, of all its sequences."""
+        return sum(row.row_length for row in self.rows)
+
+    @property
+    def row_length(self) -> int:
+        """Sampled tokens of this sequence."""
+        return int(self.sampled.sum()) if len(self.sampled) else len(self.tokens)
+
+    def mask(self) -> np.ndarray:
+        """`sampled`, whole where it is empty too."""
+        import numpy as np
+
+        return self.sampled if len(self.sampled) else np.ones(len(self.tokens), bool)
+
+    def after(self, problem: Problem) -> np.ndarray:
+        """The prompt that the tokens follow."""
+        import numpy as np
+
+        return self.prompt if len(self.prompt) else np.asarray(problem.tokens, np.int32)
 
 
 class Reason(Enum):

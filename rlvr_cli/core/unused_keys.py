@@ -99,7 +99,7 @@ class Usage:
 
 
 def sections(node: Any, path: str = "") -> Iterator[tuple[str, Any]]:
-    """(dotted prefix, dataclass) of a recipe and of all its sections, but not of verifiers.
+    """(dotted prefix, dataclass) of a recipe and of all its sections, but not of verifiers and environments.
 
     Those are read in processes of their own.
     """
@@ -108,7 +108,7 @@ def sections(node: Any, path: str = "") -> Iterator[tuple[str, Any]]:
         value = vars(node)[field.name]
         named = value.items() if isinstance(value, dict) else [(None, value)]
         for key, each in named:
-            if is_dataclass(each) and not hasattr(each, "verify"):
+            if is_dataclass(each) and not hasattr(each, "verify") and not hasattr(each, "reset"):
                 yield from sections(each, f"{path}{field.name}." + (f"{key}." if key is not None else ""))
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Set
+from collections.abc import Callable, Sequence, Set
 from typing import TYPE_CHECKING, Any
 
 from rlvr_cli import schema
@@ -20,13 +20,16 @@ Messages = list[dict[str, str]]
 
 
 def render(
-    row: dict[str, Any], source: schema.Source, tokenizer: PreTrainedTokenizerBase
+    row: dict[str, Any],
+    source: schema.Source,
+    tokenizer: PreTrainedTokenizerBase,
+    tools: Sequence[dict[str, Any]] = (),
 ) -> tuple[str, list[int]]:
-    """The prompt as the model sees it, and its token ids."""
+    """The prompt as the model sees it, and its token ids. `tools`: what it announces, in OpenAI's form."""
     shots: Shots = row.get("shots", [])
     if uses_chat(row["prompt"], source, tokenizer):
         messages = before_last_user(conversation(row["prompt"], source), shots, source)
-        text = apply_chat(messages, source, tokenizer, generation=True)
+        text = apply_chat(messages, source, tokenizer, generation=True, tools=tools)
         # The chat template writes the BOS token itself where the model wants one.
         return text, encode(text, tokenizer)
     worked = "".join(f"{wrap(question, source)}\n{answer}\n\n" for question, answer in shots)
@@ -58,6 +61,8 @@ def problems(
     refused: Callable[[dict[str, Any], str | None, str], None] = lambda row, gold, why: None,
     apart: Set[int] = frozenset(),
     raw: bool = False,
+    environment: str | None = None,
+    tools: Sequence[dict[str, Any]] = (),
 ) -> tuple[list[Problem], Report]:
     """All problems of a source that have a usable gold and a prompt that fits; what became of the others.
 
@@ -65,6 +70,7 @@ def problems(
     answer, extra} as the file has it; `ask` says why the verifiers of
     a row cannot use a gold, without it any text is one; `refused` is told of each (row, gold, why). `apart`:
     prompts that other sources hold out (`sources.held_out`). `raw`: problems have the columns as they are.
+    `environment`: the name of what takes part in them, which announces `tools`.
     """
     report, kept = Report(name=name), []
     shots_of = examples(name, source, seed)
@@ -81,8 +87,8 @@ def problems(
         if look is not None:
             look(row)
         row["shots"] = shots_of(row)
-        messages = as_messages(row, source) if tokenizer is None else []
-        text, tokens = (shown(messages), []) if tokenizer is None else render(row, source, tokenizer)
+        messages = as_messages(row, source) if tokenizer is None or environment is not None else []
+        text, tokens = (shown(messages), []) if tokenizer is None else render(row, source, tokenizer, tools)
         if len(tokens) > max_prompt_tokens:
             report.too_long += 1
             continue
@@ -97,6 +103,7 @@ def problems(
                 verifiers=routed(row, source),
                 extra=row["extra"] | {"prompt": row["prompt"]},
                 messages=messages,
+                environment=environment,
                 raw=row["raw"] if raw else None,
             )
         )
@@ -191,13 +198,21 @@ def before_last_user(messages: Messages, shots: Shots, source: schema.Source) ->
 
 
 def apply_chat(
-    messages: Messages, source: schema.Source, tokenizer: PreTrainedTokenizerBase, *, generation: bool
+    messages: Messages,
+    source: schema.Source,
+    tokenizer: PreTrainedTokenizerBase,
+    *,
+    generation: bool,
+    tools: Sequence[dict[str, Any]] = (),
 ) -> str:
     """The chat template's text, with or without the opening of the assistant's turn."""
     from jinja2 import TemplateError
 
     try:
-        text = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=generation)
+        more: dict[str, Any] = {"tools": list(tools)} if tools else {}  # [] makes some print boilerplate
+        text = tokenizer.apply_chat_template(
+            messages, tokenize=False, add_generation_prompt=generation, **more
+        )
     except TemplateError as error:  # e.g. templates that refuse a system message
         raise UserError(f"the chat template refuses messages of '{source.path}': {error}") from error
     return str(text)

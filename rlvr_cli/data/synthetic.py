@@ -13,8 +13,11 @@ from hashlib import sha256
 from random import Random
 from typing import Any
 
+from rlvr_cli.core import countdown as rounds
 from rlvr_cli.core import plugins
 from rlvr_cli.core.errors import UserError
+from rlvr_cli.data import guessing, products
+from rlvr_cli.data import two_hop as world
 from rlvr_cli.data.layouts import did_you_mean
 
 PREFIX = "synthetic:"
@@ -91,6 +94,62 @@ def chain(rng: Random, *, terms: int = 3, digits: int = 2) -> Made:
         steps.append(f"{total}{sign}{term}={result}")
         total = result
     return f"{prompt}=", str(total), _solution(steps, total)
+
+
+@family
+def two_hop(rng: Random, *, hops: int = 2) -> Made:
+    """Questions about 200 documents (core/two_hop.py): `Ken maker born`, which takes two searches."""
+    _check("hops", hops, 1, 2)
+    return world.question(rng, hops)
+
+
+@family
+def two_hop_turns(rng: Random) -> Made:
+    """For SFT: turns of a searcher with s3's form and little sense, on train questions of `two_hop` alone."""
+    while True:
+        asked, answer, _ = world.question(rng, 2)
+        if side(asked) == "train":
+            seen, said = world.turn(rng, asked)
+            return seen, answer, said
+
+
+@family
+def countdown(rng: Random, *, numbers: int = 3, most: int = 20) -> Made:
+    """Numbers and what to make of them: `3,5,7=22`, answered by an equation: `<answer>3*5+7</answer>`."""
+    _check("numbers", numbers, 2, 6)
+    _check("most", most, 2, 99)
+    wanted, equation = rounds.drawn(rng, numbers, most)
+    prompt = f"{','.join(map(str, wanted.nums))}={wanted.target}"
+    return prompt, equation, f"<answer>{equation}</answer>"
+
+
+@family
+def guess(rng: Random, *, most: int = 9) -> Made:
+    """A number to be guessed from 0 to `most`: the prompt, a name of the game, tells nothing of it."""
+    _check("most", most, 1, 9999)
+    return guessing.game(rng, most)
+
+
+@family
+def guess_turns(rng: Random, *, most: int = 9) -> Made:
+    """For SFT: turns of a player who names any number, whatever has been said."""
+    _check("most", most, 1, 9999)
+    return guessing.turn(rng, most)
+
+
+@family
+def product(rng: Random, *, digits: int = 3) -> Made:
+    """Two numbers, multiplied: `347*582=` -> `\\boxed{201954}`."""
+    _check("digits", digits, 1, 9)
+    return products.product(rng, digits)
+
+
+@family
+def product_turns(rng: Random, *, digits: int = 3, every: int = 10) -> Made:
+    """For SFT: answers of which one in `every` asks a calculator (`<calc>347*582</calc>`), and the
+    others are guessed."""
+    _check("digits", digits, 1, 9)
+    return products.turn(rng, digits, every)
 
 
 def generate(

@@ -16,11 +16,12 @@ from rlvr_cli.diagnosis.watch import Problems, Watch, finding_of
 from rlvr_cli.schema import Diagnosis
 
 ORDER = (
-    "no_verdicts", "all_refused", "cut_off", "unreadable", "all_wrong", "equal_scores", "all_right",
-    "signal_lost", "refusals_rising", "reward_hacking", "same_answer", "eval_regression", "entropy_explosion",
-    "entropy_collapse", "mismatch_growth", "kl_drift", "gradient_explosion", "gradient_spikes",
-    "length_collapse", "truncation", "length_growth", "verdicts_lost", "reward_falls", "no_learning",
-    "within_noise", "slow_phase",
+    "environment_failures", "no_verdicts", "all_refused", "cut_off", "unreadable", "all_wrong",
+    "equal_scores", "all_right", "signal_lost", "refusals_rising", "reward_hacking", "same_answer",
+    "eval_regression", "entropy_explosion", "entropy_collapse",
+    "mismatch_growth", "kl_drift", "gradient_explosion", "gradient_spikes",
+    "tools_unused", "length_collapse", "truncation", "length_growth", "verdicts_lost", "reward_falls",
+    "no_learning", "within_noise", "slow_phase",
 )  # fmt: skip
 """Causes before what follows from them."""
 

@@ -50,8 +50,14 @@ def context_of(recipe: Recipe) -> Context:
         extraction=None if extraction is None else str(getattr(extraction, "value", extraction)),
         source=next(iter(recipe.data)) if len(recipe.data) == 1 else None,
         samples=recipe.batch.prompts_per_step * recipe.batch.group_size,
-        shares=not any(getattr(verifier, "wants_rows", False) for verifier in recipe.verifiers.values()),
+        shares=not any(map(_own_scale, recipe.verifiers.values())),
     )
+
+
+def _own_scale(verifier: Any) -> bool:
+    """Whether its scores may be any number: a user's function, or an environment's rewards as they are."""
+    scale = getattr(verifier, "scale", None)
+    return getattr(verifier, "wants_rows", False) or getattr(scale, "value", None) == "own"
 
 
 def finite(row: Mapping[str, Any]) -> Row:

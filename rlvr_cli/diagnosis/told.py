@@ -10,6 +10,8 @@ from rlvr_cli.diagnosis.samples import Sample, first_verdict
 
 WIDTH = 200
 """Characters of a foreign text that are shown."""
+ENDS = 3
+"""Turns of an episode that are shown of its beginning and of its end."""
 
 
 def in_full(account: Account, page: str | None) -> Iterator[str]:
@@ -73,7 +75,23 @@ def _sample(row: Sample) -> Iterator[str]:
         f"read {'nothing' if read is None else one_line(repr(read))}, wanted {one_line(repr(row['answer']))}"
         + (f" ({one_line(detail)})" if detail else "")
     )
-    yield f"   {one_line(row['prompt'], end=True)} -> {one_line(row['response'], end=True)}"
+    if "turns" in row:
+        yield from _turns(row)
+    else:
+        yield f"   {one_line(row['prompt'], end=True)} -> {one_line(row['response'], end=True)}"
+
+
+def _turns(row: Sample) -> Iterator[str]:
+    """An episode: its prompt and its turns, of many the first and the last ones."""
+    yield f"   {one_line(row['prompt'], end=True)}"
+    turns = list(enumerate(row["turns"], start=1))
+    shown = turns if len(turns) <= 2 * ENDS else [*turns[:ENDS], *turns[-ENDS:]]
+    for number, turn in shown:
+        if number > ENDS and len(shown) < len(turns) and number == turns[-ENDS][0]:
+            yield f"   ... {len(turns) - 2 * ENDS} more turns ..."
+        said = f" -> {one_line(turn['said'])}" if turn["said"] else ""
+        yield f"   turn {number}: {one_line(turn['text'])}{said}"
+    yield f"   ended: {row['ended']}"
 
 
 def one_line(text: str, most: int = WIDTH, *, end: bool = False) -> str:

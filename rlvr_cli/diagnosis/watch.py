@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from rlvr_cli.diagnosis import EASE, RULES, Asked, Evidence, Finding, Rule
-from rlvr_cli.diagnosis import evaluations as evaluations  # each fills RULES
+from rlvr_cli.diagnosis import episodes as episodes  # each fills RULES
+from rlvr_cli.diagnosis import evaluations as evaluations
 from rlvr_cli.diagnosis import learning as learning
 from rlvr_cli.diagnosis import outputs as outputs
 from rlvr_cli.diagnosis import policy as policy

@@ -90,8 +90,8 @@ def _changes(node: Any, like: Any) -> Tree:
 
 
 def _named(value: Any) -> Tree:
-    """The name that chooses a verifier or an option; it may be its default."""
-    chosen = hasattr(value, "verify") or callable(value)
+    """The name that chooses a verifier, an environment or an option; it may be its default."""
+    chosen = hasattr(value, "verify") or hasattr(value, "reset") or callable(value)
     return {"name": value.name} if chosen and hasattr(value, "name") else {}
 
 

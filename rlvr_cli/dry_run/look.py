@@ -10,6 +10,7 @@ from typing import Any
 from rlvr_cli.compose import AnyRecipe
 from rlvr_cli.core.errors import UserError
 from rlvr_cli.dry_run import tokenizer as files
+from rlvr_cli.dry_run.environments import announced, environment_at
 from rlvr_cli.dry_run.sources import SourceLook, look_at
 from rlvr_cli.dry_run.unread import unread
 from rlvr_cli.schema import EvalRecipe, Recipe, SFTRecipe, Source
@@ -37,8 +38,9 @@ def look(recipe: AnyRecipe) -> Look:
     found.lines["model"] = [_of_model(recipe, tokenizer)]
     _check_positions(recipe)
     for key, source, seed, verifiers, names in _sources(recipe):
-        seen = look_at(key, source, seed, tokenizer, verifiers, names)
-        found.lines[key] = seen.lines
+        tools, said = announced(*environment_at(recipe, key), tokenizer)
+        seen = look_at(key, source, seed, tokenizer, verifiers, names, tools)
+        found.lines[key] = [*seen.lines, *said]
         found.warnings += [f"{key}: {line}" for line in seen.warnings]
         found.warnings += list(_few(recipe, key, source, seen))
     return found

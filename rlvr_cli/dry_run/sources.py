@@ -4,7 +4,7 @@ golds hold?"""
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as TooLong
 from dataclasses import dataclass, field
@@ -47,12 +47,13 @@ def look_at(
     tokenizer: FileTokenizer | None,
     verifiers: Mapping[str, Any] | None = None,
     names: list[str] | None = None,
+    tools: Sequence[dict[str, Any]] = (),
 ) -> SourceLook:
     """Look at the source that the recipe has as `key`. UserError for what a run would refuse.
 
     `verifiers` (none: the rows are examples of sft) by their keys; `names`: those that score every row,
     whatever it
-    says itself.
+    says itself; `tools`: what its prompts announce.
     """
     found = SourceLook()
     _check_template(key, source)
@@ -74,7 +75,7 @@ def look_at(
     rows = _first(key, source, seed, layout)
     counted = f"{found.rows:,} rows" if found.rows is not None else "rows"
     found.lines.append(f"{source.path}: {counted} with {columns_of(rows[0], layout)}")
-    _prompt(found, rows[0], source, tokenizer)
+    _prompt(found, rows[0], source, tokenizer, tools)
     if verifiers is not None:
         _golds(found, rows, source, verifiers, names)
     return found
@@ -114,7 +115,13 @@ def columns_of(row: Row, layout: Layout) -> str:
     return ", ".join(names) + (f"; besides {', '.join(extra[:3])}{more}" if extra else "")
 
 
-def _prompt(found: SourceLook, row: Row, source: Source, tokenizer: FileTokenizer | None) -> None:
+def _prompt(
+    found: SourceLook,
+    row: Row,
+    source: Source,
+    tokenizer: FileTokenizer | None,
+    tools: Sequence[dict[str, Any]],
+) -> None:
     """The prompt of one row as the model will see it."""
     if tokenizer is None:
         text = "\n".join(m["content"] for m in conversation(row["prompt"], source))
@@ -123,7 +130,7 @@ def _prompt(found: SourceLook, row: Row, source: Source, tokenizer: FileTokenize
     if source.shots:  # worked examples stand in another split
         found.lines.append("prompt: not rendered, it has worked examples")
         return
-    text, tokens = render(row, source, tokenizer)  # type: ignore[arg-type]
+    text, tokens = render(row, source, tokenizer, tools)  # type: ignore[arg-type]
     how = "through the chat template" if uses_chat(row["prompt"], source, tokenizer) else "plain text"  # type: ignore[arg-type]
     counted = (
         f"{len(tokens)} tokens" if tokenizer.counts else "tokens not counted: there is no tokenizer.json"

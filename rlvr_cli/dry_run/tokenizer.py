@@ -67,11 +67,12 @@ class FileTokenizer:
         messages: list[dict[str, str]],
         tokenize: bool = False,
         add_generation_prompt: bool = False,
+        tools: list[dict[str, Any]] | None = None,
         **_: Any,
     ) -> str:
         """The rendered chat; tokens are never asked for."""
         assert not tokenize and self.chat_template is not None
-        values = {"messages": messages, "tools": None, "documents": None}
+        values = {"messages": messages, "tools": tools, "documents": None}
         rendered = (
             _environment()
             .from_string(self.chat_template)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -16,6 +16,7 @@ from rlvr_cli.evaluation.scores import MOST_MISSING, share_missing, summarise
 from rlvr_cli.evaluation.stored_samples import Partial, Replay, fields
 from rlvr_cli.rollout import Engine, Generator, Sampling
 from rlvr_cli.sampling.collect import collect
+from rlvr_cli.sampling.environments import Environments
 from rlvr_cli.schema import Bench, Rollout, Unscored
 from rlvr_cli.schema.lengths import positions as positions
 from rlvr_cli.schema.lengths import prompt_limit as prompt_limit
@@ -63,12 +64,20 @@ class Questions:
             yield f"{name}: {self.guesses}"
 
 
-def with_stops(rollout: Rollout, benches: Mapping[str, Bench]) -> Rollout:
-    """What an engine for these benches is started with: it must know whether stop strings will come."""
-    return replace(rollout, stop=[*rollout.stop, *(s for b in benches.values() for s in b.stop)])
+def with_stops(rollout: Rollout, benches: Mapping[str, Bench], more: Sequence[str] = ()) -> Rollout:
+    """What an engine for these benches is started with: it must know whether stop strings will come, also
+    those of environments (`more`)."""
+    return replace(rollout, stop=[*rollout.stop, *(s for b in benches.values() for s in b.stop), *more])
 
 
-def questions(name: str, bench: Bench, tokenizer: Any, limit: int, remedy: str | None = None) -> Questions:
+def questions(
+    name: str,
+    bench: Bench,
+    tokenizer: Any,
+    limit: int,
+    remedy: str | None = None,
+    environments: Environments | None = None,
+) -> Questions:
     """Read and render a bench; `remedy` is what to do when no prompt fits into `limit` tokens."""
     remedy = remedy or f"raise benches.{name}.max_prompt_tokens"
     own = {name: bench.verifier}  # whatever verifiers its rows name
@@ -77,7 +86,20 @@ def questions(name: str, bench: Bench, tokenizer: Any, limit: int, remedy: str |
         return fault_of(own, [name], gold, extra)
 
     raw = wants_rows(bench.verifier)
-    found, report = problems(name, bench.source, tokenizer, limit, bench.seed, remedy, ask=ask, raw=raw)
+    environment = environments.of_benches.get(name) if environments is not None else None
+    tools = environments.tools[environment] if environments is not None and environment is not None else ()
+    found, report = problems(
+        name,
+        bench.source,
+        tokenizer,
+        limit,
+        bench.seed,
+        remedy,
+        ask=ask,
+        raw=raw,
+        environment=environment,
+        tools=tools,
+    )
     return Questions(
         problems=found,
         left_out=report.too_long,

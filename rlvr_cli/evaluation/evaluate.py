@@ -14,7 +14,7 @@ from rlvr_cli.core.errors import Hopeless
 from rlvr_cli.core.result_files import read_result
 from rlvr_cli.core.types import Group, Problem
 from rlvr_cli.engine import process_group
-from rlvr_cli.engine.model import context_length, load_tokenizer
+from rlvr_cli.engine.model import context_length, eos_ids, load_tokenizer
 from rlvr_cli.evaluation import outputs
 from rlvr_cli.evaluation.bench import (
     Evaluation,
@@ -37,6 +37,7 @@ from rlvr_cli.evaluation.breakdown import by_subject
 from rlvr_cli.evaluation.contamination import probe
 from rlvr_cli.evaluation.stored_samples import Partial, Replay, completions, fingerprint, weights_of
 from rlvr_cli.rollout import Engine
+from rlvr_cli.sampling.environments import Environments
 from rlvr_cli.sampling.start_model import default_precision, local_model, start_engine, start_server
 from rlvr_cli.sampling.user_functions import first_asked, introduced, print_into, surroundings
 from rlvr_cli.schema import Bench, EvalRecipe, Model, Verification
@@ -137,7 +138,11 @@ def sampled(recipe: EvalRecipe, out: Path, pool: Pool, tracker: Tracker | NullTr
     precision = recipe.rollout.dtype or recipe.precision or default_precision()
     context = room(recipe, model, tracker)
     # Before the engine starts, which may take minutes: a set that cannot be had is known at once.
-    asked = {name: fitting(name, bench, recipe, tokenizer, context) for name, bench in recipe.benches.items()}
+    environments = Environments.of({}, recipe.benches, tokenizer, out)
+    asked = {
+        name: fitting(name, bench, recipe, tokenizer, context, environments)
+        for name, bench in recipe.benches.items()
+    }
     for line in (line for name, each in asked.items() for line in each.warnings(name)):
         tracker.event("warning", line)
     if recipe.server.chat:
@@ -148,8 +153,9 @@ def sampled(recipe: EvalRecipe, out: Path, pool: Pool, tracker: Tracker | NullTr
     if recipe.server.url is not None:
         engine = start_server(recipe.server, model, tokenizer)
     else:
-        rollout = with_stops(recipe.rollout, recipe.benches)
+        rollout = with_stops(recipe.rollout, recipe.benches, environments.stops())
         engine = start_engine(rollout, model, tokenizer, recipe.seed, precision, context, out, tracker.event)
+        engine = environments.engine(engine, tokenizer, eos_ids(model.path, tokenizer), context - 1)
     origin = {"model": recipe.model.path, "precision": precision.value}
     origin["engine"] = recipe.server.url or recipe.rollout.engine.value
     if recipe.server.chat:
@@ -195,12 +201,14 @@ def _introduce(
             tracker.event("verifier", line)
 
 
-def fitting(name: str, bench: Bench, recipe: EvalRecipe, tokenizer: Any, context: int) -> Questions:
+def fitting(
+    name: str, bench: Bench, recipe: EvalRecipe, tokenizer: Any, context: int, environments: Environments
+) -> Questions:
     """The problems of a bench; UserError where no prompt fits."""
     if (limit := prompt_limit(bench, recipe.rollout)) < context:
-        return questions(name, bench, tokenizer, limit)
+        return questions(name, bench, tokenizer, limit, environments=environments)
     remedy = f"the model has {context} positions: take one with a longer context"
-    return questions(name, bench, tokenizer, context - 1, remedy)
+    return questions(name, bench, tokenizer, context - 1, remedy, environments)
 
 
 def room(recipe: EvalRecipe, model: Model, tracker: Tracker | NullTracker) -> int:
@@ -233,7 +241,7 @@ def rescored(recipe: EvalRecipe, pool: Pool, tracker: Tracker | NullTracker) -> 
         summary = scored(bench, rows) | left_out
         kept = {
             key: earlier[key]
-            for key in ("model", "precision", "engine", "api", "step", "run")
+            for key in ("model", "precision", "engine", "api", "step", "run", "environment")
             if key in earlier
         }
         yield Measured(

@@ -16,6 +16,7 @@ from omegaconf import OmegaConf
 
 from rlvr_cli import __version__
 from rlvr_cli.core import code_behind
+from rlvr_cli.core.episode_rows import columns
 from rlvr_cli.core.files import encodable, write_atomically
 from rlvr_cli.evaluation.bench import Evaluation, missing
 from rlvr_cli.evaluation.breakdown import by_subject, distributions
@@ -28,7 +29,8 @@ from rlvr_cli.tracking.journal import to_line
 
 def write_result(folder: Path, name: str, bench: Bench, result: Evaluation, **context: Any) -> Path:
     """`eval/<bench>.json`: numbers, protocol, the user's code that judged, versions and every sample."""
-    protocol = {k: v for k, v in vars(bench).items() if k not in ("source", "verifier")}
+    protocol = {k: v for k, v in vars(bench).items() if k not in ("source", "verifier", "environment")}
+    played = None if bench.environment is None else _container(bench.environment)
     content = {
         "bench": name,
         "summary": result.summary,
@@ -37,8 +39,9 @@ def write_result(folder: Path, name: str, bench: Bench, result: Evaluation, **co
         "distributions": distributions(result.rows),
         "missing": dict(missing(result.rows).most_common(10)),
         "protocol": protocol,
-        "source": OmegaConf.to_container(OmegaConf.structured(bench.source), enum_to_str=True),
+        "source": _container(bench.source),
         "verifier": _settings(bench.verifier),
+        **({"environment": played} if played is not None else {}),
         "code": code_behind.of_verifier(bench.verifier),
         "versions": {"rlvr": __version__} | versions(),
         **context,
@@ -48,6 +51,10 @@ def write_result(folder: Path, name: str, bench: Bench, result: Evaluation, **co
     # str: dates and the like among the extra columns of a data set
     write_atomically(path, json.dumps(content, indent=1, ensure_ascii=False, default=str) + "\n")
     return path
+
+
+def _container(section: Any) -> Any:
+    return OmegaConf.to_container(OmegaConf.structured(section), enum_to_str=True)
 
 
 def _settings(verifier: Any) -> dict[str, Any]:
@@ -76,6 +83,7 @@ def sample_rows(bench: str, rows: list[dict[str, Any]]) -> Iterator[dict[str, An
                 "detail": row["details"][number],
                 "tokens": row["lengths"][number],
                 "truncated": row["truncated"][number],
+                **(columns(row["episodes"][number]) if "episodes" in row else {}),
             }
 
 

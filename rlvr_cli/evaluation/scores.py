@@ -1,9 +1,9 @@
 """Scores of a benchmark from its verdicts: avg@k, pass@k, maj@k, G-Pass@k and their intervals.
 
 A problem is a row {correct, scores, extracted, reasons, details, lengths, truncated}, each a list over its
-k samples (bench.row). A sample is right when its verdict is `correct`. One without a verdict (None) is no
-part of any score: a problem has as many samples as it has verdicts. No torch: files are scored and compared
-without it.
+k samples (bench.row); so are `episodes`, where an environment has taken part. A sample is right when its
+verdict is `correct`. One without a verdict (None) is no part of any score: a problem has as many samples as
+it has verdicts. No torch: files are scored and compared without it.
 """
 
 from __future__ import annotations
@@ -179,6 +179,19 @@ def summarise(
     return found | measured(rows) | health(rows)
 
 
+def played(rows: list[Row]) -> dict[str, float]:
+    """What the episodes of all samples were like; nothing where there are none. Measures of environments are
+    means over the episodes that have them."""
+    episodes = [episode for row in rows for episode in row.get("episodes", ())]
+    if not episodes:
+        return {}
+    found = {"turns/mean": sum(len(episode["turns"]) for episode in episodes) / len(episodes)}
+    for name in sorted({name for episode in episodes for name in episode["measures"]}):
+        values = [episode["measures"][name] for episode in episodes if name in episode["measures"]]
+        found[name if "/" in name else f"environment/{name}"] = sum(values) / len(values)
+    return found
+
+
 def passed(rows: list[Row], j: int) -> float | None:
     return averaged(rows, j, lambda judged, row: pass_at_k(len(judged), sum(judged), j))
 
@@ -219,6 +232,7 @@ def health(rows: list[Row]) -> dict[str, float]:
         "timeout_fraction": reasons["timeout"] / samples,
         "crash_fraction": reasons["crash"] / samples,
         "disputed_fraction": sum(sum(row.get("disputed", [])) for row in rows) / samples,
+        **played(rows),
     }
 
 

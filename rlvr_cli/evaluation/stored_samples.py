@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from rlvr_cli.core.episode_rows import episode_of, row_of
 from rlvr_cli.core.types import Completion
 from rlvr_cli.rollout import Engine, Request, Sampling
 from rlvr_cli.rollout.engine import never
@@ -136,20 +137,30 @@ def _whole_lines(content: bytes) -> list[dict[str, Any]]:
 
 def fields(samples: list[Completion]) -> dict[str, Any]:
     """What is stored of the samples of a problem, here and in result files."""
+    episodes = [sample.episode for sample in samples if sample.episode is not None]
     return {
-        "lengths": [len(sample.tokens) for sample in samples],
+        "lengths": [sample.length for sample in samples],
         "truncated": [not sample.finished for sample in samples],
         "responses": [sample.text for sample in samples],
+        **({"episodes": [row_of(e, clock=False) for e in episodes]} if len(episodes) == len(samples) else {}),
     }
 
 
 def completions(row: dict[str, Any]) -> list[Completion]:
     """The samples of a stored row."""
+    stored = row.get("episodes") or [None] * len(row["lengths"])
+    episodes = [None if each is None else episode_of(each) for each in stored]
     return [
         Completion(
-            tokens=np.zeros(length, np.int32), logprobs=np.zeros(0, np.float32), text=text, finished=not cut
+            tokens=np.zeros(length, np.int32),
+            logprobs=np.zeros(0, np.float32),
+            text=text,
+            finished=not cut,
+            episode=episode,
         )
-        for length, cut, text in zip(row["lengths"], row["truncated"], row["responses"], strict=True)
+        for length, cut, text, episode in zip(
+            row["lengths"], row["truncated"], row["responses"], episodes, strict=True
+        )
     ]
 
 

@@ -1,4 +1,4 @@
-"""The user's own code that a recipe uses: plugins, files of verifiers, what these import."""
+"""The user's own code that a recipe uses: plugins, files of verifiers and environments, what these import."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from rlvr_cli.core import code_behind, plugins
 from rlvr_cli.core.errors import UserError
 from rlvr_cli.core.plugins import Plugin
 from rlvr_cli.core.recorded_code import Code, recorded
+from rlvr_cli.environments.tool_use.entries import Entry
 
 SYNTHETIC = "synthetic:"
 
@@ -32,17 +33,27 @@ def code_of(recipe: compose.AnyRecipe) -> list[Code]:
 
 
 def code_paths(recipe: compose.AnyRecipe) -> dict[str, str]:
-    """Key -> path of the user's code, of every verifier that names some."""
+    """Key -> path of the user's code, of every verifier and environment that names some."""
     held: Any = recipe  # kinds of recipes differ in which of these they have
-    named = {f"verifiers.{key}": each for key, each in getattr(held, "verifiers", {}).items()}
+    named = {
+        f"{section}.{key}": each
+        for section in ("verifiers", "environments")
+        for key, each in getattr(held, section, {}).items()
+    }
     for section, benches in (("benches", held), ("eval.benches", getattr(held, "eval", None))):
         for key, bench in getattr(benches, "benches", {}).items():
             named[f"{section}.{key}.verifier"] = bench.verifier
+            named[f"{section}.{key}.environment"] = bench.environment
     found = {}
     for key, verifier in named.items():
         for name in getattr(verifier, "code_paths", ()):
             if path := getattr(verifier, name):
                 found[f"{key}.{name}"] = str(path)
+        for name in getattr(verifier, "code_lists", ()):
+            held = getattr(verifier, name) or []
+            entries = map(Entry.parse, [held] if isinstance(held, str) else held)
+            paths = dict.fromkeys(entry.path for entry in entries if entry.path is not None)
+            found |= {f"{key}.{name}.{n}.file": path for n, path in enumerate(paths)}
     return found
 
 

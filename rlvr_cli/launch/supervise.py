@@ -20,7 +20,7 @@ from rlvr_cli.schema import Faults
 PAUSE_S = 2.0
 """Before a restart: a moment for the memory of killed processes to be free, and for the user to step in."""
 GRACE_S = 1.0
-"""Ranks that fail together all get to write their reports."""
+"""Longest wait for the reports of ranks that fail together."""
 LOOK_S = 0.1
 REWATCH_S = 1.0
 
@@ -120,7 +120,7 @@ def wait(out: Path, ranks: Ranks, hang_s: float | None) -> Failure | None:
     while True:
         codes = ranks.codes()
         if any(code not in (None, rank.OK, rank.STOPPED) for code in codes):
-            time.sleep(GRACE_S)
+            let_report(ranks)
             return first_failure(out, ranks, codes, looked)
         if None not in codes:
             return first_failure(out, ranks, codes, looked) if rank.STOPPED in codes else None
@@ -129,6 +129,13 @@ def wait(out: Path, ranks: Ranks, hang_s: float | None) -> Failure | None:
             watched = time.monotonic()
             if found := find_hang(out, ranks, hang_s):
                 return found
+        time.sleep(LOOK_S)
+
+
+def let_report(ranks: Ranks) -> None:
+    """Return when every rank has ended, or has had its time to."""
+    end = time.monotonic() + GRACE_S
+    while None in ranks.codes() and time.monotonic() < end:
         time.sleep(LOOK_S)
 
 

@@ -13,7 +13,7 @@ from rlvr_cli.planning.planner import Plan, gib
 from rlvr_cli.planning.server_memory import as_servers
 from rlvr_cli.planning.speed import DECODING, mfu
 from rlvr_cli.planning.traffic import Traffic
-from rlvr_cli.schema import SFTRecipe
+from rlvr_cli.schema import Recipe, SFTRecipe
 from rlvr_cli.schema.training import Kernels
 
 COLUMNS = 100
@@ -69,6 +69,25 @@ def head(plan: Plan) -> Iterator[str]:
         yield (
             f"KV cache{parts}: {tokens:,.0f} tokens, {full:,.1f} sequences of full length, "
             f"{asked:,} asked for"
+        )
+    yield from episodes(recipe)
+
+
+def episodes(recipe: Recipe | SFTRecipe) -> Iterator[str]:
+    """What is assumed where problems are played in turns."""
+    if isinstance(recipe, SFTRecipe):
+        return
+    used = {source.environment for source in recipe.data.values()}
+    named = [
+        f"{name} (at most {each.max_turns} turns)"
+        for name, each in recipe.environments.items()
+        if name in used
+    ]
+    if named:
+        yield (
+            f"episodes with {', '.join(named)}: a whole one, with all that is said to it, has at most "
+            f"rollout.max_tokens={recipe.rollout.max_tokens:,} tokens; times take all of them as sampled and "
+            "no wait for environments, whose own processes are not counted"
         )
 
 

@@ -152,6 +152,7 @@ def warnings(facts: Facts, recipe: Recipe, tolerance: float) -> list[str]:
     return [
         *_of_signal(facts, recipe),
         *_of_verifiers(facts, recipe),
+        *_of_environments(facts),
         *_of_sampling(facts, recipe, tolerance),
     ]
 
@@ -200,6 +201,16 @@ def _of_verifiers(facts: Facts, recipe: Recipe) -> Iterator[str]:
             yield (
                 f"verifiers.{name} takes {verifier.p99_ms / 1000:.2g} s at the 99th percentile, more than "
                 f"half of verification.timeout_s ({limit:g})"
+            )
+
+
+def _of_environments(facts: Facts) -> Iterator[str]:
+    for name, found in facts.environments.items():
+        if found.right < found.problems:
+            yield (
+                f"environments.{name}: its scripted turns, which should earn all there is, are correct on "
+                f"{found.right} of {found.problems} problems ({_short(found.wrong, 160)}); see its limits "
+                "(max_turns), and that the first verifier of its sources judges what it gives"
             )
 
 

@@ -24,10 +24,11 @@ from rlvr_cli.engine import process_group
 from rlvr_cli.preflight.advice import MOST, OFF, refusal, warnings
 from rlvr_cli.preflight.facts import Facts, Row, facts_of, row_of
 from rlvr_cli.preflight.first_look import REPORT, fingerprint, is_new
+from rlvr_cli.preflight.rehearsal import rehearse
 from rlvr_cli.preflight.table import lines_of
 from rlvr_cli.schema import Recipe, Unscored
 from rlvr_cli.training.assemble import assemble
-from rlvr_cli.training.batches import sequences_of
+from rlvr_cli.training.batches import rollout_logprobs, sequences_of
 from rlvr_cli.training.dynamic_sampling import collect_share, judge
 from rlvr_cli.training.parts import Parts
 from rlvr_cli.training.shares import slim
@@ -80,7 +81,9 @@ def examine(parts: Parts, *, brief: bool = False) -> None:
 
     `brief`: take little time, and say what is hopeless instead of refusing it.
     """
+    played = distributed.gather(rehearse(parts) if distributed.rank() == 0 else {})[0]
     facts, tolerance = measure(parts, brief=brief), probe_tolerance(parts.recipe, bf16=0.1)
+    facts.environments = played
     refused = refusal(facts, parts.recipe, tolerance)
     warned = [] if refused else warnings(facts, parts.recipe, tolerance)
     if distributed.rank() == 0:
@@ -115,7 +118,7 @@ def measure(parts: Parts, *, brief: bool = False) -> Facts:
     finally:
         parts.sampler.load(start)
         rng.load(generators)
-    gap_N = np.abs(np.concatenate([c.logprobs for g in groups for c in g.completions]) - logprobs_N.numpy())
+    gap_N = np.abs(rollout_logprobs(groups, None).numpy() - logprobs_N.numpy())
     facts.mismatch_mean, facts.mismatch_max = float(gap_N.mean()), float(gap_N.max())
     times = distributed.gather(parts.timer.take())
     names = ("rollout", "verify", "score")

@@ -10,7 +10,10 @@ from typing import Any
 
 import numpy as np
 
+from rlvr_cli.core.episode_rows import as_text
 from rlvr_cli.core.types import Group, Reason
+from rlvr_cli.preflight.rehearsal import Rehearsal
+from rlvr_cli.training.batches import sampled_logprobs
 
 UNREAD = (Reason.no_answer, Reason.malformed)
 """Reasons that say that no answer could be read, not that it was wrong."""
@@ -115,6 +118,8 @@ class Facts:
     sources: dict[str, dict[str, float]]
     """Source -> prompts, signal, correct."""
     examples: list[dict[str, Any]]
+    environments: dict[str, Rehearsal] = field(default_factory=dict)
+    """What became of the scripts of those that have some."""
     mismatch_mean: float = math.nan
     """Mean |logprob difference| between engine and trainer, over the sampled tokens."""
     mismatch_max: float = math.nan
@@ -147,14 +152,14 @@ def row_of(group: Group, verifiers: Mapping[str, Any]) -> Row:
         verifier=names[0],
         correct=group.correct,
         scores=group.scores,
-        distinct=len({c.tokens.tobytes() for c in group.completions}),
+        distinct=len({b"".join(row.tokens.tobytes() for row in c.rows) for c in group.completions}),
         verdicts=[(name, verdict.reason, verdict.ms) for name, verdict in pairs],
         faults={name: fault for name, fault in found.items() if fault is not None},
         unscored={name: verdict.detail for name, verdict in reversed(pairs) if not verdict.scored},
         refused={name: v.detail for name, v in reversed(pairs) if v.reason is Reason.refused},
         example={
             "prompt": group.problem.prompt[-200:],
-            "response": completion.text[-200:],
+            "response": as_text(completion)[-200:],
             "finished": completion.finished,
             "answer": " or ".join(group.problem.golds)[:100],
             "extracted": None if first.extracted is None else first.extracted[:100],
@@ -171,8 +176,8 @@ def facts_of(
     keep: which pass the filter; needs_group: whether the advantage compares the samples of one prompt.
     """
     completions = [c for g in groups for c in g.completions]
-    lengths = np.array([len(c.tokens) for c in completions])
-    logprobs = np.concatenate([c.logprobs for c in completions])
+    lengths = np.array([c.length for c in completions])
+    logprobs = np.concatenate([sampled_logprobs(row) for c in completions for row in c.rows])
     known = [_known(row.correct) for row in rows]
     rates = [sum(values) / len(values) for values in known if values]
     differing = [len(set(_known(row.scores))) > 1 for row in rows]

@@ -43,6 +43,7 @@ def fingerprint(recipe: Recipe) -> str:
             name: asdict(source) | {"files": _files(source.path)} for name, source in recipe.data.items()
         },
         "verifiers": {name: asdict(verifier) for name, verifier in recipe.verifiers.items()},
+        "environments": {name: asdict(each) for name, each in recipe.environments.items()},
         "model": recipe.model.path,
         "sampling": [rollout.max_tokens, rollout.temperature, rollout.top_p, list(rollout.stop)],
     }

@@ -8,14 +8,14 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from rlvr_cli import algorithms, verifiers
+from rlvr_cli import algorithms
 from rlvr_cli.core import shipped_recipes
 from rlvr_cli.core.documentation import DOCS
 from rlvr_cli.core.errors import UserError, hint
 from rlvr_cli.reference.docstrings import first_sentence, summary
 from rlvr_cli.reference.find import expanded, find, metric_named, near
 from rlvr_cli.reference.inventory import GROUPS, entries, options
-from rlvr_cli.reference.keys import Key, all_keys
+from rlvr_cli.reference.keys import Key, all_keys, picked
 from rlvr_cli.reference.pages import GENERATED, Metric, in_tables, naming, page_of, same_elsewhere
 from rlvr_cli.reference.readers import readers
 from rlvr_cli.schema import foreign_names
@@ -58,12 +58,9 @@ def _keys(word: str, keys: list[Key]) -> Iterator[str]:
     if first.path == "algorithm":
         parts = [(axis, "", ", ".join(algorithms.options(axis))) for axis in algorithms.AXES]
         yield from ["", "parts, and their options:", *_table(parts)]
-    if first.path == "verifiers":
-        yield from [
-            "",
-            "verifiers:",
-            *_table([(each.name, "", each.text) for each in entries("verifiers", [])]),
-        ]
+    if first.path in picked():
+        rows = [(each.name, "", each.text) for each in entries(first.path, [])]
+        yield from ["", f"{first.path}:", *_table(rows)]
     below = _below(first, keys)
     if below:
         yield ""
@@ -105,7 +102,7 @@ def _one(alike: list[Key]) -> Iterator[str]:
 
 def _open(key: Key) -> bool:
     """Sections whose keys depend on a name in them."""
-    return key.path in ("algorithm", "verifiers") or (key.hint is Any and "." in key.path)
+    return key.path in ("algorithm", *picked()) or (key.hint is Any and "." in key.path)
 
 
 def _below(first: Key, keys: list[Key]) -> list[Key]:
@@ -115,10 +112,11 @@ def _below(first: Key, keys: list[Key]) -> list[Key]:
     prefixes = {f"{key.path}." for key in keys if key.section} | {
         f"{key.path}.<name>." for key in keys if key.section
     }
+    owners = {key.of for key in keys}
     found: dict[str, Key] = {}
     for key in all_keys():
         head, _, last = key.path.rpartition(".")
-        if f"{head}." in prefixes and not key.of:
+        if f"{head}." in prefixes and key.of in owners:
             found.setdefault(last, key)
     return list(found.values())
 
@@ -144,18 +142,18 @@ def _option(word: str) -> Iterator[str]:
     if name not in known:
         raise UserError(f"explain: algorithm.{axis} has no option '{name}'{hint(name, known)}")
     yield f"algorithm/{axis}={name}"
-    yield from _about(known[name], f"{axis}={name}")
+    yield from _about(known[name], [key for key in all_keys() if key.of == f"{axis}={name}"])
     yield from _field("page", ", ".join(map(page_of, ["algorithms.md", GENERATED])))
 
 
-def _about(cls: type, of: str) -> Iterator[str]:
-    """What an option or a verifier is, and its keys."""
+def _about(cls: type, own: list[Key]) -> Iterator[str]:
+    """What an option, a verifier or an environment is, and its keys."""
     yield from textwrap.wrap(summary(cls), WIDTH, initial_indent="  ", subsequent_indent="  ")
-    keys = [key for key in all_keys() if key.of == of and key.field != "name"]
+    keys = [key for key in own if key.within != "name" and key.section is None]
     if keys:
         yield ""
         yield "keys:"
-        yield from _table([(_last(key), key.default, first_sentence(key.meaning)) for key in keys])
+        yield from _table([(key.within, key.default, first_sentence(key.meaning)) for key in keys])
     yield ""
 
 
@@ -169,7 +167,7 @@ def _metric(word: str, found: Metric) -> Iterator[str]:
 
 
 def _entry(word: str, folders: Iterable[Path]) -> Iterator[str]:
-    """Every group that has an entry of that name; a verifier with its keys."""
+    """Every group that has an entry of that name; a verifier or an environment with its keys."""
     folders = list(folders)
     for what, group in GROUPS.items():
         for entry in entries(what, folders):
@@ -179,16 +177,17 @@ def _entry(word: str, folders: Iterable[Path]) -> Iterator[str]:
             file = shipped_recipes.CONF / group / f"{word}.yaml"
             text = shipped_recipes.comment(file) if not entry.origin and file.is_file() else entry.text
             yield from textwrap.wrap(text, WIDTH, initial_indent="  ", subsequent_indent="  ")
-            if group == "verifier" and word in verifiers.names():
-                yield ""
-                yield from _about(verifiers.find(word), word)
-            page = {"algorithm": f"algorithms/{word}.md", "verifier": f"verifiers/{word}.md"}.get(group, "")
+            if (cls := picked().get(what, {}).get(word)) is not None:
+                yield from [""] if summary(cls) else []
+                yield from _about(cls, [key for key in all_keys() if key.belongs_to(what, word)])
+            page = f"{what}/{word}.md" if what in ("algorithms", *picked()) else ""
             page = page if page and (DOCS / page).is_file() else f"{_PAGES[group]}"
             yield from _field("page", page_of(page))
 
 
 _PAGES = {
     "verifier": "verifiers.md",
+    "environment": "environments.md",
     "algorithm": "algorithms.md",
     "data": "data.md",
     "model": "recipes.md",
@@ -204,6 +203,7 @@ def _field(name: str, text: str) -> Iterator[str]:
 
 
 def _table(rows: list[tuple[str, str, str]]) -> Iterator[str]:
+    rows = [(name, textwrap.shorten(default, 40, placeholder=" ..."), text) for name, default, text in rows]
     name, default = (max((len(row[n]) for row in rows), default=0) for n in (0, 1))
     default = min(default, 24)
     for row in rows:

@@ -5,20 +5,20 @@ from __future__ import annotations
 import difflib
 import re
 
-from rlvr_cli import verifiers
 from rlvr_cli.core.errors import UserError
-from rlvr_cli.reference.keys import NAMED, Key, all_keys
+from rlvr_cli.reference.keys import NAMED, Key, all_keys, picked
 from rlvr_cli.reference.pages import Metric, metrics
 
 
 def expanded(given: str) -> str:
     """A key as it stands in a recipe: without marks and value of an override, and with dots.
 
-    `+verifiers.x.weight=2`, `algorithm/kl=loss`, `verifier=math.weight` (as lists of keys write it).
+    `+verifiers.x.weight=2`, `algorithm/kl=loss`; `verifier=math.weight` and `environment=guess.most`, as
+    lists of keys write them.
     """
     word = given.strip().lstrip("+~")
-    if found := re.fullmatch(r"verifier=(\w+)\.(\w+)", word):
-        return f"verifiers.{found[1]}.{found[2]}"
+    if found := re.fullmatch(r"(verifier|environment)=(\w+)\.([\w.]+)", word):
+        return f"{found[1]}s.{found[2]}.{found[3]}"
     if re.match(r"algorithm[./]\w+=", word):
         return word.replace("/", ".", 1)
     word = word.partition("=")[0]
@@ -26,21 +26,20 @@ def expanded(given: str) -> str:
 
 
 def find(word: str) -> list[Key]:
-    """The keys of that path, of all kinds of recipe, options and verifiers that have it."""
+    """The keys of that path, of all kinds of recipe, options, verifiers and environments that have it."""
     of, path = "", word
     if found := re.fullmatch(r"algorithm\.(\w+)=(\w+)\.(\w+)", word):
         of, path = f"{found[1]}={found[2]}", f"algorithm.{found[1]}.{found[3]}"
-    if found := re.fullmatch(r"(?:eval\.)?benches\.[^.]+\.verifier\.(\w+)", word):
-        path = f"verifiers.{NAMED}.{found[1]}"
+    if found := re.fullmatch(r"(?:eval\.)?benches\.[^.]+\.(verifier|environment)\.([\w.]+)", word):
+        path = f"{found[1]}s.{NAMED}.{found[2]}"
     if found := re.fullmatch(r"stages\.[^.]+\.shaping\.(\w+)", word):
         path = f"algorithm.shaping.{found[1]}"
     keys = [key for key in all_keys() if _fits(path, key.path) and of in ("", key.of)]
-    if found := re.fullmatch(r"verifiers\.([^.]+)\.\w+", path):
-        own = [key for key in keys if key.of == found[1]]
-        if not own and found[1] in verifiers.names() and keys:
+    if found := re.fullmatch(r"(verifiers|environments)\.([^.]+)\.([\w.]+)", path):
+        own = [key for key in keys if key.of == found[2]]
+        if not own and found[2] in picked()[found[1]] and keys:
             having = ", ".join(dict.fromkeys(key.of for key in keys))
-            last = path.rpartition(".")[2]
-            raise UserError(f"explain: {found[1]} has no '{last}'; these have: {having}")
+            raise UserError(f"explain: {found[2]} has no '{found[3]}'; these have: {having}")
         return own or keys
     if not keys and re.fullmatch(r"algorithm\.\w+", path):
         return [key for key in all_keys() if key.path.startswith(f"{path}.")][:1]

@@ -8,13 +8,15 @@ from pathlib import Path
 
 import yaml
 
-from rlvr_cli import algorithms, verifiers
+from rlvr_cli import algorithms
 from rlvr_cli.core import shipped_recipes
 from rlvr_cli.reference.docstrings import first_sentence, summary
+from rlvr_cli.reference.keys import picked
 from rlvr_cli.reference.pages import metrics
 
 GROUPS = {
     "verifiers": "verifier",
+    "environments": "environment",
     "algorithms": "algorithm",
     "data": "data",
     "models": "model",
@@ -42,8 +44,9 @@ def entries(what: str, folders: Iterable[Path]) -> list[Entry]:
         name: Entry(name, first_sentence(_comment(shipped_recipes.CONF / group / f"{name}.yaml")))
         for name in shipped_recipes.options(group)
     }
-    if what == "verifiers":
-        found |= {name: entry for name, entry in _classes().items() if name not in _configured(found)}
+    if what in picked():
+        configured = _configured(group, found)
+        found |= {name: entry for name, entry in _classes(what).items() if name not in configured}
     for folder in reversed(list(folders)):
         for path in sorted((folder / group).glob("*.yaml")):
             found[path.stem] = Entry(path.stem, first_sentence(_comment(path)), str(path))
@@ -54,18 +57,17 @@ def _comment(path: Path) -> str:
     return shipped_recipes.comment(path)
 
 
-def _classes() -> dict[str, Entry]:
-    """Verifiers by their classes; those of plugins have no entry of a group, and are named by `name:`."""
+def _classes(what: str) -> dict[str, Entry]:
+    """Verifiers or environments by their classes; those of plugins have no entry of a group, and are named by
+    `name:`."""
     return {
-        name: Entry(name, first_sentence(summary(cls)), origin(cls))
-        for name in verifiers.names()
-        for cls in [verifiers.find(name)]
+        name: Entry(name, first_sentence(summary(cls)), origin(cls)) for name, cls in picked()[what].items()
     }
 
 
-def _configured(names: Iterable[str]) -> set[str]:
-    """Verifier classes that the packaged entries stand for."""
-    folder = shipped_recipes.CONF / "verifier"
+def _configured(group: str, names: Iterable[str]) -> set[str]:
+    """Classes that the packaged entries of a group stand for."""
+    folder = shipped_recipes.CONF / group
     return {str(yaml.safe_load((folder / f"{name}.yaml").read_text())["name"]) for name in names}
 
 

@@ -14,10 +14,19 @@ from typing import Any, get_args, get_origin, get_type_hints
 
 import yaml
 
-from rlvr_cli import algorithms, verifiers
+from rlvr_cli import algorithms
 from rlvr_cli.core import shipped_recipes
 from rlvr_cli.reference.docstrings import meanings, summary
-from rlvr_cli.reference.keys import REQUIRED, SHARED, Key, all_keys, is_enum, section_of, without_null
+from rlvr_cli.reference.keys import (
+    REQUIRED,
+    SHARED,
+    Key,
+    all_keys,
+    is_enum,
+    picked,
+    section_of,
+    without_null,
+)
 from rlvr_cli.schema import Bench, EvalRecipe, Recipe, SFTRecipe, Stage
 
 Schema = dict[str, Any]
@@ -64,9 +73,9 @@ def _root(kind: str) -> Schema:
 
 
 def _named() -> dict[str, Schema]:
-    """Verifiers by the `name` in them, and the twelve parts of an algorithm by their options."""
-    classes = {name: verifiers.find(name) for name in verifiers.names()}
-    found = {"verifier": _picked(classes, open_names=True)}
+    """Verifiers and environments by the `name` in them, and the twelve parts of an algorithm by their
+    options."""
+    found = {what.removesuffix("s"): _picked(classes, open_names=True) for what, classes in picked().items()}
     for axis in algorithms.AXES:
         found[f"algorithm.{axis}"] = _picked(algorithms.options(axis), open_names=True)
     return found
@@ -120,7 +129,6 @@ def _section(cls: type) -> Schema:
 
 def _special(cls: type, name: str) -> Schema | None:
     """The fields that compose fills with the classes their names pick."""
-    verifier = {"$ref": "#/$defs/verifier"}
     if cls is Recipe and name == "algorithm":
         axes = {axis: {"$ref": f"#/$defs/algorithm.{axis}"} for axis in algorithms.AXES}
         return {
@@ -128,10 +136,12 @@ def _special(cls: type, name: str) -> Schema | None:
             "properties": {"name": {"type": "string"}, **axes},
             "additionalProperties": False,
         }
-    if name == "verifiers" and cls is Recipe:
-        return {"type": "object", "additionalProperties": verifier}
+    if name in picked() and cls is Recipe:
+        return {"type": "object", "additionalProperties": {"$ref": f"#/$defs/{name.removesuffix('s')}"}}
     if cls is Bench and name == "verifier":
-        return verifier
+        return {"$ref": "#/$defs/verifier"}
+    if cls is Bench and name == "environment":
+        return {"anyOf": [{"$ref": "#/$defs/environment"}, {"type": "null"}]}
     if cls is Stage and name == "shaping":
         return {"anyOf": [{"$ref": "#/$defs/algorithm.shaping"}, {"type": "null"}]}
     return None

@@ -10,7 +10,7 @@ from functools import cache
 from types import NoneType, UnionType
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
-from rlvr_cli import algorithms, verifiers
+from rlvr_cli import algorithms, environments, verifiers
 from rlvr_cli.compose.values import RULES
 from rlvr_cli.core.defaults import default_of
 from rlvr_cli.reference.docstrings import meanings
@@ -25,7 +25,15 @@ SHARED = {
     "name": "Its name, which picks it.",
     "weight": "Share in the reward of a problem with several verifiers.",
 }
-"""Meaning of what every option or verifier has."""
+"""Meaning of what every option, verifier or environment has."""
+
+
+def picked() -> dict[str, dict[str, type]]:
+    """Section -> name -> class, of the sections whose entries are picked by a `name`."""
+    return {
+        "verifiers": {name: verifiers.find(name) for name in verifiers.names()},
+        "environments": environments.known(),
+    }
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +41,7 @@ class Key:
     """A key of one kind of recipe, a section with keys of its own included."""
 
     path: str
-    """`trainer.lr`, `data.<name>.path`, `algorithm.kl.coef`, `verifiers.<name>.weight`."""
+    """`trainer.lr`, `data.<name>.path`, `algorithm.kl.coef`, `environments.<name>.max_turns`."""
     owner: type
     """The dataclass it is a field of."""
     recipe: str
@@ -43,13 +51,22 @@ class Key:
     """As YAML has it; REQUIRED where there is none."""
     meaning: str
     of: str = ""
-    """`kl=loss` or `math` where it belongs to an option of an axis or to a verifier."""
+    """`kl=loss` or `math` where it belongs to an option of an axis, a verifier or an environment."""
     section: type | None = None
     """Dataclass of the keys below it."""
 
     @property
     def field(self) -> str:
         return self.path.rpartition(".")[2]
+
+    @property
+    def within(self) -> str:
+        """Path within what it belongs to: `max_turns`, `retrieval.index`."""
+        return ".".join(self.path.split(".")[2:]) if self.of else self.field
+
+    def belongs_to(self, section: str, name: str) -> bool:
+        """Whether it is one of the verifier or environment `name`, apart from the name itself."""
+        return self.of == name and self.path.startswith(f"{section}.") and self.within != "name"
 
     @property
     def type(self) -> str:
@@ -70,13 +87,14 @@ class Key:
 
 @cache
 def all_keys() -> tuple[Key, ...]:
-    """Of the four kinds of recipe, then those of options and verifiers."""
+    """Of the four kinds of recipe, then those of options, verifiers and environments."""
     found = [key for kind, root in ROOTS.items() for key in _walk(root, root(), "", kind)]
     for axis in algorithms.AXES:
         for name, option in sorted(algorithms.options(axis).items()):
             found += _walk(option, None, f"algorithm.{axis}.", "rl", f"{axis}={name}")
-    for name in verifiers.names():
-        found += _walk(verifiers.find(name), None, f"verifiers.{NAMED}.", "rl", name)
+    for section, classes in picked().items():
+        for name, cls in classes.items():
+            found += _walk(cls, None, f"{section}.{NAMED}.", "rl", name)
     return tuple(found)
 
 
@@ -103,7 +121,7 @@ def _walk(cls: type, node: Any, prefix: str, recipe: str, of: str = "") -> Itera
             section=section,
         )
         if section is not None:
-            inner = value if isinstance(value, section) else section()
+            inner = value if isinstance(value, section) else None
             yield from _walk(section, inner, f"{path}.{NAMED}." if named else f"{path}.", recipe, of)
 
 

@@ -1,12 +1,12 @@
-"""docs/reference.md: a line for every key of every recipe, option and verifier."""
+"""docs/reference.md: a line for every key of every recipe, option, verifier and environment."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from rlvr_cli import algorithms, verifiers
+from rlvr_cli import algorithms
 from rlvr_cli.reference.docstrings import summary
-from rlvr_cli.reference.keys import Key, all_keys
+from rlvr_cli.reference.keys import Key, all_keys, picked
 
 HEAD = """\
 # Every key
@@ -22,7 +22,7 @@ KINDS = {"rl": "RL", "sft": "sft", "eval": "eval", "verify": "verify"}
 
 def page() -> str:
     """The whole page."""
-    return "\n".join([HEAD, *_recipes(), *_options(), *_verifiers()]).rstrip() + "\n"
+    return "\n".join([HEAD, *_recipes(), *_options(), *_picked()]).rstrip() + "\n"
 
 
 def _recipes() -> Iterator[str]:
@@ -62,12 +62,21 @@ def _options() -> Iterator[str]:
                 yield from _table(keys, [])
 
 
-def _verifiers() -> Iterator[str]:
-    yield "## Verifiers\n"
-    yield "Entries of `verifiers`, picked by `name`; what each accepts: [verifiers.md](verifiers.md).\n"
-    for name in verifiers.names():
-        yield f"### `{name}`\n"
-        yield from _table([key for key in all_keys() if key.of == name and key.field != "name"], [])
+ABOUT = {
+    "verifiers": "what each accepts: [verifiers.md](verifiers.md)",
+    "environments": "what each says to a policy: [environments.md](environments.md)",
+}
+
+
+def _picked() -> Iterator[str]:
+    """Verifiers and environments."""
+    for section, classes in picked().items():
+        yield f"## {section.capitalize()}\n"
+        yield f"Entries of `{section}`, picked by `name`; {ABOUT[section]}.\n"
+        for name in classes:
+            yield f"### `{name}`\n"
+            own = [key for key in all_keys() if key.belongs_to(section, name) and key.section is None]
+            yield from _table(own, [])
 
 
 def _table(keys: Iterable[Key], kinds: list[str]) -> Iterator[str]:
@@ -75,7 +84,7 @@ def _table(keys: Iterable[Key], kinds: list[str]) -> Iterator[str]:
     rows: dict[tuple[str, str, str, str], list[str]] = {}
     for key in keys:
         kind = KINDS[key.recipe]
-        row = (key.field, key.type, key.default, _text(key))
+        row = (key.within, key.type, key.default, _text(key))
         rows.setdefault(row, []).append(kind)
     yield "| key | type | default | meaning |"
     yield "|---|---|---|---|"

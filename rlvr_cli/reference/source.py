@@ -7,6 +7,8 @@ from functools import cached_property
 from pathlib import Path
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
+ENVIRONMENT = "rlvr_cli.environments.environment.Environment"
+"""What every environment derives from."""
 
 
 class Source:
@@ -131,6 +133,10 @@ class Source:
             for name in self.classes
             if name.startswith("rlvr_cli.verifiers.") and {"name", "weight"} <= set(self.fields(name))
         )
+
+    @cached_property
+    def environments(self) -> frozenset[str]:
+        return frozenset(each for each, above in self._derived.items() if ENVIRONMENT in above)
 
 
 def is_property(method: Function) -> bool:

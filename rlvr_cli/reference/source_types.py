@@ -192,7 +192,10 @@ class Scope:
             return Types(self.source.options("shaping"))
         if owner.startswith("rlvr_cli.schema.recipes.") and name == "verifiers":
             return Types(element=Types(self.source.verifiers))
-        return Types(self.source.verifiers) if owner == BENCH and name == "verifier" else None
+        if owner == RECIPE and name == "environments":
+            return Types(element=Types(self.source.environments))
+        picked = {"verifier": self.source.verifiers, "environment": self.source.environments}
+        return Types(picked[name]) if owner == BENCH and name in picked else None
 
     def assigned(self, cls: str, name: str) -> Types:
         """What the constructor of a class assigns to `self.name`."""

@@ -75,7 +75,7 @@ class Apart:
             self.running[name] = request, sample, own
 
     def _place(self, request: Request, sample: int, rest: Completion) -> None:
-        whole = joined(request, sample, rest, self.text, self.sampling.stop)
+        whole = joined(request, sample, rest, self.text, self.sampling.of_request(request).stop)
         self.found[request.key][sample] = whole
 
     def _whole(self, keys: list[int]) -> Iterator[tuple[int, list[Completion]]]:

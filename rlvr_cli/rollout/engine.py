@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Protocol
 
 from rlvr_cli.core import distributed
-from rlvr_cli.core.types import Completion
+from rlvr_cli.core.types import Completion, Problem
 from rlvr_cli.rollout.text import ResponseText
 
 if TYPE_CHECKING:
@@ -44,6 +44,10 @@ class Sampling:
             logprobs=logprobs,
         )
 
+    def of_request(self, request: Request) -> Sampling:
+        """With the stop strings that the request has besides."""
+        return replace(self, stop=[*self.stop, *request.stop]) if request.stop else self
+
 
 @dataclass(slots=True, kw_only=True)
 class Request:
@@ -58,6 +62,10 @@ class Request:
     """Fewer than the sampling's, where the prompt already holds a part of the response."""
     messages: list[dict[str, str]] = field(default_factory=list)
     """The prompt for a server that takes no tokens."""
+    stop: list[str] = field(default_factory=list)
+    """Stop strings besides the sampling's."""
+    problem: Problem | None = None
+    """What it asks, for an engine that plays episodes (episodes/)."""
     begun: list[Completion] = field(default_factory=list)
     """Samples begun earlier, one for each of `samples`, or none: each goes on from the prompt and its own
     tokens with what is left of the limit. Those that are finished or full come back as they are."""
@@ -91,6 +99,11 @@ def never() -> bool:
     return False
 
 
+def nothing_more(idle: bool) -> list[Request]:
+    """All requests are there from the beginning."""
+    return []
+
+
 class Generator(Protocol):
     """What answers requests: an engine, or samples that are there already."""
 
@@ -122,6 +135,17 @@ class Engine(Generator, Protocol):
     """The text of a response's tokens, as completions have it."""
     beside: bool
     """Whether `generate` may run in a thread of its own while the trainer computes."""
+
+    def generate(
+        self,
+        requests: list[Request],
+        sampling: Sampling,
+        enough: Callable[[], bool] = never,
+        more: Callable[[bool], list[Request]] = nothing_more,
+    ) -> Iterator[tuple[int, list[Completion]]]:
+        """As any generator does. `more` is asked for requests to add, with new keys, again and again while
+        others run. It is asked with True where none does: it may wait then, and an empty answer is the end.
+        """
 
     @property
     def share(self) -> tuple[int, int]:

@@ -13,7 +13,16 @@ from torch import Tensor
 from rlvr_cli.core.heartbeat import heart
 from rlvr_cli.core.types import Completion
 from rlvr_cli.rollout.begun import as_it_is, joined, prompt_of, stamps
-from rlvr_cli.rollout.engine import CPU_SEQUENCES, OnOneRank, Request, Sampling, SyncError, demand, never
+from rlvr_cli.rollout.engine import (
+    CPU_SEQUENCES,
+    OnOneRank,
+    Request,
+    Sampling,
+    SyncError,
+    demand,
+    never,
+    nothing_more,
+)
 from rlvr_cli.rollout.fingerprints import Ledger, Receipt, fingerprint
 from rlvr_cli.rollout.text import ResponseText
 from rlvr_cli.schema import Precision, Rollout
@@ -69,17 +78,17 @@ class HFEngine(OnOneRank):
         requests: list[Request],
         sampling: Sampling,
         enough: Callable[[], bool] = never,
+        more: Callable[[bool], list[Request]] = nothing_more,
     ) -> Iterator[tuple[int, list[Completion]]]:
-        # Neighbours in length are decoded together, so that little is padded.
-        ordered = sorted(requests, key=lambda r: max(len(prompt_of(r, s)) for s in range(r.samples)))
-        batch: list[Request] = []
-        for request in ordered:
-            if batch and sum(r.samples for r in batch) + request.samples > self.max_num_seqs:
-                yield from self._decode(batch, sampling, enough)
-                batch = []
-            batch.append(request)
-        if batch:
+        waiting = list(requests)
+        while waiting or (waiting := more(True)):
+            # Neighbours in length are decoded together, so that little is padded.
+            waiting.sort(key=lambda r: max(len(prompt_of(r, s)) for s in range(r.samples)))
+            batch = [waiting.pop(0)]
+            while waiting and sum(r.samples for r in batch) + waiting[0].samples <= self.max_num_seqs:
+                batch.append(waiting.pop(0))
             yield from self._decode(batch, sampling, enough)
+            waiting += more(False)
 
     @torch.no_grad()
     def _decode(
@@ -87,13 +96,14 @@ class HFEngine(OnOneRank):
     ) -> Iterator[tuple[int, list[Completion]]]:
         rows = [(r, s) for r in requests for s in range(r.samples) if r.left(sampling, s)]
         limits = torch.tensor([r.left(sampling, s) for r, s in rows], device=self.device)
+        stops = [sampling.of_request(r).stop for r, _ in rows]
         tokens: list[Tensor] = []
         logprobs: list[Tensor] = []
         waiting = {r.key: r for r in requests}
         for chosen, log_p, alive in self._tokens(rows, sampling) if rows and not enough() else ():
             tokens.append(chosen)
             logprobs.append(log_p)
-            stopped = self._stopped(tokens, sampling) if sampling.stop else [False] * len(rows)
+            stopped = self._stopped(tokens, stops) if any(stops) else [False] * len(rows)
             if all(stopped):
                 break
             if enough is never:
@@ -168,25 +178,26 @@ class HFEngine(OnOneRank):
                 found.append(as_it_is(request, sample, self.text))
                 continue
             row, left = places[sample], request.left(sampling, sample)
-            rest = self._completion(tokens_BT[row, :left], logprobs_BT[row, :left], sampling)
+            stop = sampling.of_request(request).stop
+            rest = self._completion(tokens_BT[row, :left], logprobs_BT[row, :left], stop)
             rest.partial = not rest.finished and len(rest.tokens) < left
-            found.append(joined(request, sample, rest, self.text, sampling.stop))
+            found.append(joined(request, sample, rest, self.text, stop))
         return found
 
-    def _stopped(self, tokens: list[Tensor], sampling: Sampling) -> list[bool]:
-        """Which rows have a stop string."""
+    def _stopped(self, tokens: list[Tensor], stops: list[list[str]]) -> list[bool]:
+        """Which rows have a stop string of theirs."""
         texts = [self.text(ids) for ids in torch.stack(tokens, 1).tolist()]
-        return [any(s in text for s in sampling.stop) for text in texts]
+        return [any(s in text for s in stop) for text, stop in zip(texts, stops, strict=True)]
 
-    def _completion(self, tokens: Tensor, logprobs: Tensor, sampling: Sampling) -> Completion:
+    def _completion(self, tokens: Tensor, logprobs: Tensor, stop: list[str]) -> Completion:
         ids = tokens.tolist()
         eos = set(self.eos.tolist())
         length = next((i + 1 for i, t in enumerate(ids) if t in eos), len(ids))
         ended = any(t in eos for t in ids)
-        if sampling.stop:  # the shortest prefix that contains a stop string, that string included
+        if stop:  # the shortest prefix that contains a stop string, that string included
             for n in range(1, length + 1):
                 text = self.text(ids[:n])
-                if any(s in text for s in sampling.stop):
+                if any(s in text for s in stop):
                     length, ended = n, True
                     break
         return Completion(

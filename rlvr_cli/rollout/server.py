@@ -18,7 +18,7 @@ from torch import Tensor
 
 from rlvr_cli.core.errors import UserError, hint
 from rlvr_cli.core.types import Completion
-from rlvr_cli.rollout.engine import OnOneRank, Request, Sampling, never
+from rlvr_cli.rollout.engine import OnOneRank, Request, Sampling, never, nothing_more
 from rlvr_cli.rollout.fingerprints import Receipt
 from rlvr_cli.rollout.text import ResponseText
 from rlvr_cli.schema import Server
@@ -60,8 +60,9 @@ class ServerEngine(OnOneRank):
         requests: list[Request],
         sampling: Sampling,
         enough: Callable[[], bool] = never,
+        more: Callable[[bool], list[Request]] = nothing_more,
     ) -> Iterator[tuple[int, list[Completion]]]:
-        if enough is not never or any(request.begun for request in requests):
+        if enough is not never or more is not nothing_more or any(request.begun for request in requests):
             raise NotImplementedError("a server evaluates, and ends what it begins")
         got: dict[int, list[Any]] = {request.key: [None] * request.samples for request in requests}
         pool = ThreadPoolExecutor(self.connections)

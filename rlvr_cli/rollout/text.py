@@ -23,6 +23,10 @@ class ResponseText:
     def __call__(self, tokens: Iterable[int]) -> str:
         return str(self.tokenizer.decode([token for token in tokens if token not in self._unseen]))
 
+    def whole(self, tokens: Iterable[int]) -> str:
+        """With all special tokens."""
+        return str(self.tokenizer.decode(list(tokens)))
+
     def trimmed(self, text: str) -> str:
         """A text that somebody else decoded, without such tokens at its end."""
         ends = tuple(str(token) for token in self.tokenizer.convert_ids_to_tokens(sorted(self._unseen)))

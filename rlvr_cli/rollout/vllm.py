@@ -20,7 +20,7 @@ from rlvr_cli.core.types import Completion
 from rlvr_cli.rollout import adapters
 from rlvr_cli.rollout.apart import Apart
 from rlvr_cli.rollout.begun import stamps
-from rlvr_cli.rollout.engine import Names, Request, Sampling, SyncError, demand, never
+from rlvr_cli.rollout.engine import Names, Request, Sampling, SyncError, demand, never, nothing_more
 from rlvr_cli.rollout.fingerprints import Receipt
 from rlvr_cli.rollout.tensor_parallel import Ranks
 from rlvr_cli.rollout.text import ResponseText
@@ -95,12 +95,14 @@ class VLLMEngine:
         requests: list[Request],
         sampling: Sampling,
         enough: Callable[[], bool] = never,
+        more: Callable[[bool], list[Request]] = nothing_more,
     ) -> Iterator[tuple[int, list[Completion]]]:
         engine: Any = self.llm.llm_engine
         requests, asked = self.ranks.shared(requests), self.ranks.asking(enough)
         if self.ranks.size > 1:  # aborted requests free memory in an order that differs from rank to rank
             self.llm.reset_prefix_cache()
         if enough is not never or any(request.begun for request in requests):
+            assert more is nothing_more, "what may be broken off has all its requests from the beginning"
             apart = Apart(
                 engine=engine,
                 sampling=sampling,
@@ -111,14 +113,14 @@ class VLLMEngine:
             )
             yield from apart.generate(requests, asked)
             return
-        keys = {}
-        for request in requests:
-            params = self._params(sampling, request.samples, request.limit(sampling), request.seed)
-            name = f"{request.key}"
-            keys[name] = request.key
-            self._add(name, request.tokens, params)
+        keys: dict[str, int] = {}
         try:
-            while engine.has_unfinished_requests() and not asked():
+            self._begin(requests, sampling, keys)
+            while not asked():
+                if more is not nothing_more:
+                    self._begin(self.ranks.shared(more(not keys)), sampling, keys)
+                if not engine.has_unfinished_requests():
+                    break
                 heart.beat()
                 for output in engine.step():
                     if output.finished:
@@ -128,6 +130,16 @@ class VLLMEngine:
                 engine.abort_request(list(keys))
                 while engine.has_unfinished_requests():
                     engine.step()
+
+    def _begin(self, requests: list[Request], sampling: Sampling, keys: dict[str, int]) -> None:
+        """Hand requests to vLLM; `keys` gets them under its names."""
+        for request in requests:
+            params = self._params(
+                sampling.of_request(request), request.samples, request.limit(sampling), request.seed
+            )
+            name = f"{request.key}"
+            keys[name] = request.key
+            self._add(name, request.tokens, params)
 
     def _add(self, name: str, tokens: list[int], params: SamplingParams) -> str:
         engine: Any = self.llm.llm_engine
@@ -140,7 +152,7 @@ class VLLMEngine:
         self, sampling: Sampling, name: str, tokens: list[int], request: Request, sample: int
     ) -> str:
         limit, seed = request.left(sampling, sample), request.seed_of(sample)
-        return self._add(name, tokens, self._params(sampling, 1, limit, seed))
+        return self._add(name, tokens, self._params(sampling.of_request(request), 1, limit, seed))
 
     def _params(self, sampling: Sampling, samples: int, max_tokens: int, seed: int | None) -> SamplingParams:
         return SamplingParams(

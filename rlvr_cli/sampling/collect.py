@@ -77,6 +77,7 @@ def collect(
             samples=samples,
             seed=None if seed is None else request_seed(seed, index),
             messages=p.messages,
+            problem=p,
         )
         for n, (index, p) in enumerate(prompts)
     ]
@@ -130,11 +131,17 @@ def verified(
             heart.verdicts(missing)
             missing -= sum(map(len, futures.values()))
             group.verdicts = [
-                {name: result(each[n], pool, say) for name, each in futures.items()}
-                for n in range(len(group.completions))
+                {name: verdict_of(c, result(each[n], pool, say)) for name, each in futures.items()}
+                for n, c in enumerate(group.completions)
             ]
             score(group, weights, unscored, gates)
     return [groups[key][0] for key in sorted(groups)]
+
+
+def verdict_of(completion: Completion, verdict: Verdict) -> Verdict:
+    """A verifier's, or that there is none: what an environment has failed in is nobody's to judge."""
+    failure = completion.episode.failure if completion.episode is not None else None
+    return verdict if failure is None else failure
 
 
 def submitted(

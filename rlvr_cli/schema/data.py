@@ -58,6 +58,8 @@ class Source:
     `columns` maps `verifiers`, a row's own list stands in their place."""
     verifiers_by: VerifiersBy = field(default_factory=VerifiersBy)
     """In the place of `verifiers` where a set mixes problems of several kinds."""
+    environment: str | None = None
+    """Key of `environments`: its problems are played in turns with that one; null: one answer to each."""
     weight: float = 1.0
     """Share of prompts drawn from this source, relative to the other sources."""
     limit: int | None = None

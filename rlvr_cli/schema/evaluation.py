@@ -17,6 +17,8 @@ class Bench:
     source: Source = MISSING
     verifier: Any = MISSING
     """One entry like those of `verifiers`."""
+    environment: Any = None
+    """One entry like those of `environments`; null: one answer to each problem."""
     k: int = 1
     """Samples per problem."""
     temperature: float = 1.0

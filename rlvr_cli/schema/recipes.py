@@ -75,6 +75,9 @@ class Recipe:
     """What judges responses, under names of your own; `name` picks the verifier. Sources say which are
     theirs."""
     verification: Verification = field(default_factory=Verification)
+    environments: dict[str, Any] = field(default_factory=dict)
+    """What problems are played with, in turns, under names of your own; `name` picks the environment. Sources
+    say which is theirs."""
     algorithm: Any = MISSING
     """One option for each of the twelve parts of an algorithm; a preset fills them in."""
     trainer: Trainer = field(default_factory=Trainer)

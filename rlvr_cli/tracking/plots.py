@@ -269,11 +269,11 @@ def _png(draw: Callable[[Figure], None], size: tuple[float, float]) -> bytes:
         # A Figure of its own instead of pyplot's: no display, no state left in the process.
         padding = ConstrainedLayoutEngine(w_pad=0.12, h_pad=0.1)
         made = Figure(figsize=size, dpi=110, layout=padding)
-        FigureCanvasAgg(made)
+        canvas = FigureCanvasAgg(made)
         draw(made)
         for each in made.axes:
             each.margins(x=0.02)
             each.xaxis.set_major_locator(step_ticks())
         image = io.BytesIO()
-        made.savefig(image, format="png")
+        canvas.print_png(image)  # `savefig` writes the same bytes, and draws everything twice for them
     return image.getvalue()

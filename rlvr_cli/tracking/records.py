@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from rlvr_cli.core.episode_rows import row_of
 from rlvr_cli.core.files import write_atomically
 from rlvr_cli.core.types import Completion, Group, Verdict
 from rlvr_cli.tracking.journal import read_rows, to_line
@@ -28,10 +29,17 @@ def _verdict_row(verdict: Verdict) -> dict[str, Any]:
 
 def _token_row(group: Group, completion: Completion) -> dict[str, Any]:
     return {
-        "prompt_tokens": list(group.problem.tokens),
+        "prompt_tokens": completion.after(group.problem).tolist(),
         "response_tokens": completion.tokens.tolist(),
         "logprobs": completion.logprobs.tolist(),
+        **({"sampled": completion.sampled.tolist()} if len(completion.sampled) else {}),
+        **({"earlier": [_token_row(group, row) for row in completion.earlier]} if completion.earlier else {}),
     }
+
+
+def _episode_row(completion: Completion) -> dict[str, Any]:
+    """How an episode went, turn by turn; nothing of one answer to one prompt."""
+    return {} if completion.episode is None else row_of(completion.episode)
 
 
 class RolloutRecords:
@@ -99,7 +107,7 @@ class RolloutRecords:
                 "answer": group.problem.answer,
                 **({"alternatives": group.problem.alternatives} if group.problem.alternatives else {}),
                 "finished": completion.finished,
-                "length": len(completion.tokens),
+                "length": completion.length,
                 "verdicts": {name: _verdict_row(verdict) for name, verdict in verdicts.items()},
                 "total": float(total),
                 "score": float(score),
@@ -122,7 +130,7 @@ class RolloutRecords:
         """What only some rows have: a second verifier's verdict, tokens."""
         audited = {"audit": _verdict_row(group.audits[sample])} if sample in group.audits else {}
         completion = group.completions[sample]
-        more = audited | self._versions(completion)
+        more = audited | self._versions(completion) | _episode_row(completion)
         return more | (_token_row(group, completion) if self._tokens else {})
 
 

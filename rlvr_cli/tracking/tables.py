@@ -8,6 +8,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
+from rlvr_cli.core import episode_rows
 from rlvr_cli.core.errors import UserError
 from rlvr_cli.core.result_files import is_result, read_result
 from rlvr_cli.tracking import plots
@@ -189,6 +190,7 @@ def samples(results: Iterable[dict[str, Any]]) -> DataFrame:
             | {name: problem[name] for name in ("id", "prompt", "answer")}
             | {"sample": number}
             | {column: problem[lists][number] for lists, column in PER_SAMPLE.items()}
+            | (episode_rows.columns(problem["episodes"][number]) if "episodes" in problem else {})
             for result in results
             for problem in result["problems"]
             for number in range(len(problem["responses"]))

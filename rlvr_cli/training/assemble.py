@@ -16,16 +16,17 @@ from rlvr_cli.core.recorded_code import sums
 from rlvr_cli.data.sampler import Sampler
 from rlvr_cli.engine.critic import Critic
 from rlvr_cli.engine.layers import LayerRule
-from rlvr_cli.engine.model import context_length, load_tokenizer
+from rlvr_cli.engine.model import context_length, eos_ids, load_tokenizer
 from rlvr_cli.engine.reference import Reference
 from rlvr_cli.engine.trainer import Trainer
 from rlvr_cli.evaluation.bench import verifier_key, with_stops
 from rlvr_cli.rollout import Sampling
+from rlvr_cli.sampling.environments import Environments
 from rlvr_cli.sampling.start_model import check_even, local_model, start_engine
 from rlvr_cli.sampling.user_functions import first_asked, introduced, print_into, surroundings
 from rlvr_cli.schema import Model, Precision, Recipe
 from rlvr_cli.schema.derived import needs_old_logprobs
-from rlvr_cli.schema.lengths import longest
+from rlvr_cli.schema.lengths import longest, prompt_limit
 from rlvr_cli.schema.stages import stages_of
 from rlvr_cli.tracking import RolloutRecords, Timer, Tracker
 from rlvr_cli.tracking.journal import jsonable
@@ -60,7 +61,8 @@ def assemble(recipe: Recipe, tracker: Tracker | NullTracker) -> Parts:
     tokenizer = load_tokenizer(model)
     room = positions_needed(recipe, model)
     check_even(recipe.rollout, model)
-    sampler = load_problems(recipe, tokenizer, tracker)
+    environments = Environments.of(recipe.environments, recipe.eval.benches, tokenizer, out)
+    sampler = load_problems(recipe, tokenizer, tracker, environments)
     stages = stages_of(recipe)
     for stage in stages:
         stage.algorithm.shaping.resolve(stage.rollout.max_tokens)
@@ -76,14 +78,18 @@ def assemble(recipe: Recipe, tracker: Tracker | NullTracker) -> Parts:
     critic = make_critic(recipe, model, trainer)
     reference = Reference(model, trainer) if any(s.algorithm.kl.needs_reference for s in stages) else None
     precision = engine_precision(recipe)
-    rollout = with_stops(recipe.rollout, recipe.eval.benches)
+    rollout = with_stops(recipe.rollout, recipe.eval.benches, environments.stops())
     probe = probe_tokens(sampler, recipe.rollout)
     expected = rest(recipe.trainer, trainer, (critic, reference), probe)  # the engine takes what is free
     engine = start_engine(rollout, model, tokenizer, recipe.seed, precision, room, out, tracker.event)
+    limits = (prompt_limit(bench, recipe.rollout) for bench in recipe.eval.benches.values())
+    longest_prompt = max(recipe.rollout.max_prompt_tokens, *limits, 0)
+    engine = environments.engine(engine, tokenizer, eos_ids(model.path, tokenizer), longest_prompt)
     pool = make_pool(recipe, tokenizer, sampler, tracker)
     parts = Parts(
         recipe=stages[0],
         stages=stages,
+        environments=environments,
         out=out,
         tokenizer=tokenizer,
         trainer=trainer,

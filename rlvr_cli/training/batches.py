@@ -11,7 +11,7 @@ from torch import Tensor
 
 from rlvr_cli.algorithms.advantage import AdvantageInputs
 from rlvr_cli.core import distributed
-from rlvr_cli.core.types import Batch, Elsewhere, Group, elsewhere
+from rlvr_cli.core.types import Batch, Completion, Elsewhere, Group, elsewhere
 from rlvr_cli.engine.critic import Critic
 from rlvr_cli.tracking import Timer
 from rlvr_cli.training.parts import Parts
@@ -19,17 +19,17 @@ from rlvr_cli.training.token_records import blank
 
 
 def sequences_of(groups: list[Group]) -> tuple[list[np.ndarray], list[np.ndarray]]:
-    """Prompt + response of every sample, and the mask of its response tokens."""
+    """Prompt and what came after it of every sequence of every sample, and the mask of its sampled tokens."""
     sequences: list[np.ndarray] = []
     trained: list[np.ndarray] = []
     for group in groups:
-        prompt = np.asarray(group.problem.tokens, np.int32)
-        for completion in group.completions:
+        for completion in (row for sample in group.completions for row in sample.rows):
+            prompt = completion.after(group.problem)
             if isinstance(completion.tokens, Elsewhere):
                 sequences.append(elsewhere(len(prompt) + len(completion.tokens)))
             else:
                 sequences.append(np.concatenate([prompt, completion.tokens]))
-            trained.append(np.arange(len(sequences[-1])) >= len(prompt))
+            trained.append(np.concatenate([np.zeros(len(prompt), bool), completion.mask()]))
     return sequences, trained
 
 
@@ -49,7 +49,9 @@ def make_batches(parts: Parts, groups: list[Group], owners: list[int] | None = N
     """
     algorithm = parts.recipe.algorithm
     sequences, trained = sequences_of(groups)
-    lengths_B = torch.tensor([int(mask.sum()) for mask in trained])
+    lengths_B = torch.tensor([c.length for g in groups for c in g.completions])
+    rows_B = [len(c.rows) for g in groups for c in g.completions]
+    owners = None if owners is None else np.repeat(owners, rows_B).tolist()
     rollout_N = rollout_logprobs(groups, owners)
     old_N, entropies_N, ref_N = score(parts, sequences, trained, owners)
     values_N = values(parts.critic, parts.timer, sequences, trained, owners)
@@ -85,7 +87,9 @@ def make_batches(parts: Parts, groups: list[Group], owners: list[int] | None = N
         tensors |= {"values_N": values_N.float(), "returns_N": returns_N.float()}
     batches = []
     for members in updates_of(groups, parts.recipe.batch.updates_per_step):
-        batch = cut(members, sequences, trained, keep_N, lengths_B, algorithm.aggregation, tensors, owners)
+        batch = cut(
+            members, rows_B, sequences, trained, keep_N, lengths_B, algorithm.aggregation, tensors, owners
+        )
         if not batch.sequences:
             continue
         if only_advantages(parts):
@@ -112,13 +116,23 @@ def keep_mask(
 
 
 def rollout_logprobs(groups: list[Group], owners: list[int] | None) -> Tensor:
-    """The engine's logprobs of all tokens, whole on every rank whoever has them."""
-    found = [c.logprobs for g in groups for c in g.completions]
+    """The engine's logprobs of all sampled tokens, whole on every rank whoever has them. `owners`: of each
+    sequence."""
+    found = [row for g in groups for c in g.completions for row in c.rows]
     if owners is None:
-        return torch.from_numpy(np.concatenate(found)).float()
+        return torch.from_numpy(np.concatenate([sampled_logprobs(c) for c in found])).float()
     here = distributed.rank()
-    own = [x if r == here else np.zeros(len(x), np.float32) for x, r in zip(found, owners, strict=True)]
+    own = [
+        sampled_logprobs(c) if r == here else np.zeros(c.row_length, np.float32)
+        for c, r in zip(found, owners, strict=True)
+    ]
     return distributed.sum_over_ranks(torch.from_numpy(np.concatenate(own)).float())
+
+
+def sampled_logprobs(completion: Completion) -> np.ndarray:
+    """float32, one for each sampled token of a sequence."""
+    all_T, mask_T = completion.logprobs, completion.sampled
+    return all_T[mask_T] if len(mask_T) else all_T
 
 
 def score(
@@ -159,6 +173,7 @@ def values(
 
 def cut(
     members: list[int],
+    rows_B: list[int],
     sequences: list[np.ndarray],
     trained: list[np.ndarray],
     keep_N: Tensor,
@@ -167,19 +182,25 @@ def cut(
     tensors: dict[str, Any],
     owners: list[int] | None,
 ) -> Batch:
-    """The batch of the given sequences; those without a kept token leave it, and every normaliser."""
+    """The batch of the given samples; those without a kept token leave it, and every normaliser.
+
+    `rows_B`: sequences of each sample, which lie one after the other in `sequences`, `trained` and `owners`.
+    In the aggregation they count as one.
+    """
     ends = lengths_B.cumsum(0).tolist()
     spans = {b: slice(ends[b] - int(lengths_B[b]), ends[b]) for b in members}
     members = [b for b in members if keep_N[spans[b]].any()]
     if not members:
         return Batch(sequences=[], trained=[], weights_N=torch.zeros(0))
     at = torch.cat([torch.arange(spans[b].start, spans[b].stop) for b in members])
+    last = np.cumsum(rows_B)
+    rows = [(b, r) for b in members for r in range(last[b] - rows_B[b], last[b]) if trained[r].any()]
     return Batch(
-        sequences=[sequences[b] for b in members],
-        trained=[trained[b] for b in members],
+        sequences=[sequences[r] for _, r in rows],
+        trained=[trained[r] for _, r in rows],
         weights_N=aggregation(keep_N[at], lengths_B[members]).float(),
-        samples=members,
-        owners=None if owners is None else [owners[b] for b in members],
+        samples=[b for b, _ in rows],
+        owners=None if owners is None else [owners[r] for _, r in rows],
         **{name: x[at] for name, x in tensors.items()},
     )
 

@@ -156,7 +156,7 @@ def judge(groups: list[Group], algorithm: Any, step: int) -> list[bool]:
         return []
     correct_PG = torch.tensor([g.first_scores for g in groups], dtype=torch.float64)
     scores_PG = torch.tensor([g.scores for g in groups], dtype=torch.float64)
-    lengths_PG = torch.tensor([[len(c.tokens) for c in g.completions] for g in groups])
+    lengths_PG = torch.tensor([[c.length for c in g.completions] for g in groups])
     truncated_PG = torch.tensor([[not c.finished for c in g.completions] for g in groups])
     shaping, scores_PG = on_scale(groups, algorithm.shaping, scores_PG)
     rewards_PG: Tensor = shaping(scores_PG, lengths_PG, truncated_PG, step)

@@ -42,7 +42,9 @@ def evaluate_benches(parts: Parts) -> None:
         limit, first = prompt_limit(bench, parts.recipe.rollout), name not in parts.questions
         with parts.timer("eval"):
             if first:
-                parts.questions[name] = questions(name, bench, parts.tokenizer, limit)
+                parts.questions[name] = questions(
+                    name, bench, parts.tokenizer, limit, environments=parts.environments
+                )
             result = run_bench(
                 name,
                 bench,

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from rlvr_cli.core import distributed, gpu_memory
+from rlvr_cli.core.episode_rows import as_text
 from rlvr_cli.core.types import Batch, Group, Reason
 from rlvr_cli.tracking import Sample
 
@@ -53,7 +54,7 @@ def judged_scores(group: Group) -> list[float]:
 
 def length_metrics(sampled: list[Group]) -> dict[str, float]:
     completions = [c for g in sampled for c in g.completions]
-    lengths = np.array([len(c.tokens) for c in completions])
+    lengths = np.array([c.length for c in completions])
     return {
         "response_length/mean": float(lengths.mean()),
         "response_length/min": float(lengths.min()),
@@ -200,8 +201,13 @@ def speed_metrics(
     sampled: list[Group], trained_tokens: int, parameters: int, timing: dict[str, float]
 ) -> dict[str, float]:
     """Tokens a second over all ranks, MFU of the update, memory."""
-    response = sum(len(c.tokens) for g in sampled for c in g.completions)
-    prompt = sum(len(g.problem.tokens) * len(g.completions) for g in sampled)
+    response = sum(c.length for g in sampled for c in g.completions)
+    prompt = sum(
+        len(row.after(g.problem)) + len(row.tokens) - row.row_length
+        for g in sampled
+        for c in g.completions
+        for row in c.rows
+    )
     update = timing.get("timing_s/update", 0.0)
     out = {
         "perf/tokens_per_second": (prompt + response) / timing["timing_s/step"],
@@ -236,7 +242,7 @@ def example(mine: list[Group]) -> Sample | None:
         verdict: Any = next(iter(group.verdicts[0].values()))
         return Sample(
             prompt=group.problem.prompt,
-            response=group.completions[0].text,
+            response=as_text(group.completions[0]),
             score=group.first_scores[0],
             reason=verdict.reason.value,
         )

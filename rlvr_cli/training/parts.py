@@ -16,6 +16,7 @@ from rlvr_cli.engine.reference import Reference
 from rlvr_cli.engine.trainer import Trainer
 from rlvr_cli.evaluation.bench import Questions
 from rlvr_cli.rollout import Engine, Sampling
+from rlvr_cli.sampling.environments import Environments
 from rlvr_cli.schema import Recipe
 from rlvr_cli.tracking import RolloutRecords, Timer, Tracker
 from rlvr_cli.tracking.null_tracker import NullTracker
@@ -60,6 +61,7 @@ class Parts:
     start_gap: float = 0.0
     """Mean |logprob difference| of engine and trainer on the start model."""
     told_of_sync: bool = False
+    environments: Environments = field(default_factory=Environments)
     ahead: Ahead | None = None
     """What is in flight where `rollout.max_staleness` is above 0; a checkpoint holds it too."""
     expected: np.ndarray | None = None

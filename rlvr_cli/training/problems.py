@@ -18,6 +18,7 @@ from rlvr_cli.data.layouts import PROBLEMS
 from rlvr_cli.data.prompts import guesses_read, problems
 from rlvr_cli.data.sampler import Sampler
 from rlvr_cli.data.sources import Report, held_out, normalised
+from rlvr_cli.sampling.environments import Environments
 from rlvr_cli.schema import Recipe
 from rlvr_cli.tracking import Tracker
 from rlvr_cli.tracking.null_tracker import NullTracker
@@ -32,7 +33,12 @@ MOST_GOLDS = 1000
 """So many of a source, the first, are asked what of them is not compared: up to a millisecond each."""
 
 
-def load_problems(recipe: Recipe, tokenizer: Any, tracker: Tracker | NullTracker) -> Sampler:
+def load_problems(
+    recipe: Recipe,
+    tokenizer: Any,
+    tracker: Tracker | NullTracker,
+    environments: Environments | None = None,
+) -> Sampler:
     """Problems of every source, mixed by weight; what was left out and what looks wrong is said.
 
     UserError where a row names a verifier that is not there, where `hygiene.strict` refuses what was
@@ -44,6 +50,7 @@ def load_problems(recipe: Recipe, tokenizer: Any, tracker: Tracker | NullTracker
         asked = list(normalised(bench.source, bench.seed, PROBLEMS))
         checker.bench(name, asked)  # type: ignore[union-attr]
     by_source, reports, refused = {}, {}, dict[str, list[Row]]()
+    announced = environments.tools if environments is not None else {}
     apart = held_out(recipe.data.values(), recipe.seed, PROBLEMS)
     for name, source in recipe.data.items():
         by_source[name], reports[name] = problems(
@@ -57,8 +64,14 @@ def load_problems(recipe: Recipe, tokenizer: Any, tracker: Tracker | NullTracker
             refused=partial(note_refused, name, checker, refused.setdefault(name, [])),
             apart=apart,
             raw=any(map(wants_rows, recipe.verifiers.values())),
+            environment=source.environment,
+            tools=announced.get(source.environment or "", ()),
         )
         check_routes(by_source[name], recipe.verifiers)
+        if environments is not None and source.environment is not None:
+            by_source[name] = kept_of(
+                name, source.environment, by_source[name], environments, recipe, tracker
+            )
         tracker.event("data", str(reports[name]))
         for verifier in dict.fromkeys(each for p in by_source[name] for each in p.verifiers):
             own = [p for p in by_source[name] if verifier in p.verifiers]
@@ -71,6 +84,24 @@ def load_problems(recipe: Recipe, tokenizer: Any, tracker: Tracker | NullTracker
         test_verifiers(recipe, by_source, refused, tracker)
     kept, paces = paced(recipe, by_source, tracker)
     return Sampler(kept, {n: s.weight for n, s in recipe.data.items()}, seed=recipe.seed, paces=paces)
+
+
+def kept_of(
+    name: str,
+    environment: str,
+    found: list[Problem],
+    environments: Environments,
+    recipe: Recipe,
+    tracker: Tracker | NullTracker,
+) -> list[Problem]:
+    """The problems that their environment keeps; what it leaves out is counted and told."""
+    kept = environments.kept(environment, found, recipe.seed)
+    if not kept:
+        raise UserError(f"data.{name}: environments.{environment} keeps none of {len(found)} problems")
+    if len(kept) < len(found):
+        left = len(found) - len(kept)
+        tracker.event("data", f"{name}: {left} of {len(found)} left out by environments.{environment}")
+    return kept
 
 
 def note_refused(

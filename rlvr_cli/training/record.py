@@ -13,6 +13,7 @@ from rlvr_cli.training.careful_update import skipped_metrics
 from rlvr_cli.training.diagnose import diagnose
 from rlvr_cli.training.difficulty import pace_metrics
 from rlvr_cli.training.dynamic_sampling import Rollouts
+from rlvr_cli.training.episode_metrics import episode_metrics
 from rlvr_cli.training.parts import Parts
 from rlvr_cli.training.second_verifier import audit_metrics
 from rlvr_cli.training.staleness import staleness_metrics
@@ -51,8 +52,8 @@ def record(
     trained = sum(len(s) for b in batches for s in b.sequences) if updates else 0
     idle_tokens = sum(b.idle_tokens for b in batches)
     kept_tokens = sum(int((b.weights_N != 0).sum()) for b in batches) + idle_tokens
-    all_tokens = sum(len(c.tokens) for g in rollouts.kept for c in g.completions)
-    sampled_tokens = sum(len(c.tokens) for g in rollouts.sampled for c in g.completions)
+    all_tokens = sum(c.length for g in rollouts.kept for c in g.completions)
+    sampled_tokens = sum(c.length for g in rollouts.sampled for c in g.completions)
     parts.state["response_tokens"] += sampled_tokens + rollouts.state_tokens
     timing = parts.timer.take()
     row = (
@@ -67,6 +68,7 @@ def record(
         | {"perf/total_response_tokens": float(parts.state["response_tokens"])}
         | ({"perf/state_tokens": float(rollouts.state_tokens)} if rollouts.state_tokens else {})
         | metrics.length_metrics(rollouts.sampled)
+        | episode_metrics(rollouts.sampled)
         | metrics.update_metrics(updates, rollouts.kept, lr)
         | metrics.critic_metrics(critic_updates, batches)
         | metrics.difficulty_metrics(rollouts.kept, parts.recipe.algorithm.reweight)

@@ -51,8 +51,10 @@ def started(recipe: Recipe, host: str, port: int, folder: Path) -> tuple[Process
     """The server's processes, as a run of this recipe would start them, and what speaks with them."""
     model = local_model(recipe.model, folder, recipe.seed)
     check_even(recipe.rollout, model)
+    played = (*recipe.environments.values(), *(bench.environment for bench in recipe.eval.benches.values()))
+    stops = [string for each in played if each is not None for string in each.stop]
     wanted = start.Wanted(
-        rollout=with_stops(recipe.rollout, recipe.eval.benches),
+        rollout=with_stops(recipe.rollout, recipe.eval.benches, stops),
         engine={
             "path": model.path,
             "seed": recipe.seed,

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import numpy as np
-
 from rlvr_cli.core import distributed
+from rlvr_cli.core.episode import Episode
 from rlvr_cli.core.types import Completion, Group, elsewhere
 from rlvr_cli.training.batches import updates_of
 from rlvr_cli.training.parts import Parts
@@ -22,21 +21,31 @@ def slim(group: Group) -> Group:
     return replace(
         group,
         problem=replace(group.problem, prompt="", answer="", extra={}, raw=None),
-        completions=[replace(c, text="") for c in group.completions],
+        completions=[replace(c, text="", episode=brief(c)) for c in group.completions],
         verdicts=[],
         audits={},
     )
+
+
+def brief(completion: Completion) -> Episode | None:
+    """What every rank needs of an episode: no texts."""
+    if (episode := completion.episode) is None:
+        return None
+    return replace(episode, turns=[replace(turn, text="", said="", notes={}) for turn in episode.turns])
 
 
 def without_tokens(group: Group) -> Group:
     """A group as every rank needs it: lengths, scores, the prompt's tokens. On one rank the group itself."""
     if distributed.world_size() == 1:
         return group
-    bare = [
-        replace(c, text="", **{name: elsewhere(len(getattr(c, name))) for name in PER_TOKEN})
-        for c in group.completions
-    ]
-    return replace(slim(group), completions=bare)
+    return replace(slim(group), completions=[bare(c) for c in group.completions])
+
+
+def bare(completion: Completion) -> Completion:
+    """A sample as it is known where its tokens are not."""
+    lengths = {name: elsewhere(len(getattr(completion, name))) for name in PER_TOKEN}
+    earlier = [bare(row) for row in completion.earlier]
+    return replace(completion, text="", episode=brief(completion), earlier=earlier, **lengths)
 
 
 def hand_over(parts: Parts, kept: list[Group], mine: list[Group]) -> list[int] | None:
@@ -49,14 +58,12 @@ def hand_over(parts: Parts, kept: list[Group], mine: list[Group]) -> list[int] |
     if distributed.world_size() == 1 or not kept:
         return None
     size = len(kept[0].completions)
-    prompts = [np.asarray(g.problem.tokens, np.int32) for g in kept]
-    lengths = [
-        len(prompt) + len(c.tokens) for g, prompt in zip(kept, prompts, strict=True) for c in g.completions
-    ]
+    samples = [[(row.after(g.problem), row) for row in c.rows] for g in kept for c in g.completions]
+    lengths = [sum(len(prompt) + len(row.tokens) for prompt, row in rows) for rows in samples]
     owners = parts.trainer.owners(
         updates_of(kept, parts.recipe.batch.updates_per_step),
         lengths,
-        [prompt.tobytes() for prompt in prompts for _ in range(size)],
+        [rows[0][0].tobytes() for rows in samples],
     )
     together = parts.recipe.trainer.sequence_parallel
     sampled = {group.index: group for group in mine}

@@ -58,5 +58,7 @@ def token_notes(groups: Sequence[Group], batches: Sequence[Batch]) -> dict[int, 
         split = {name: values_N.split(batch.lengths_B) for name, values_N in columns.items()}
         for row, sample in enumerate(batch.samples):
             group = groups[sample // size]
-            found[group.index][sample % size] = {name: rows[row].tolist() for name, rows in split.items()}
+            noted = found[group.index][sample % size]
+            for name, rows in split.items():  # a sample may have several sequences
+                noted[name] = noted.get(name, []) + rows[row].tolist()
     return found

@@ -55,6 +55,9 @@ spelling or of mistake -> responses, told apart in the report. A verifier withou
                                                         clock of the worker's runs, and the pool kills it
                                                         when it is late
 
+    of_sample(completion) -> Verdict                    in the parent, in the place of `verify`: what became
+                                                        of an episode and not its text (environment.py)
+
     code_paths: ClassVar[tuple[str, ...]]               fields that hold a path of the user's code: looked for
                                                         beside the recipe, recorded with a run, never changed
                                                         within it

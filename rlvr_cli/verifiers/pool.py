@@ -137,6 +137,9 @@ class Pool:
         if verifier in self._apart:
             return self._apart[verifier].submit_group(verifier, responses, answer, extra, group)
         chosen: Any = self._verifiers[verifier]
+        if hasattr(chosen, "of_sample"):
+            assert group is not None
+            return [_done(chosen.of_sample(completion)) for completion in group.completions]
         if getattr(chosen, "wants_rows", False):
             items = chosen.items(responses, answer, extra, group, self.around)
             return [future for item in items for future in self._ask(verifier, *item)]

@@ -61,6 +61,7 @@ def same(a: tuple[Tensor, Tensor], b: tuple[Tensor, Tensor]) -> bool:
     return torch.equal(a[0], b[0]) and torch.equal(a[1], b[1])
 
 
+@pytest.mark.slow
 @settings(max_examples=40, deadline=None)
 @given(steps())
 def test_dapo_with_equal_clips_no_filter_and_sequence_mean_is_grpo(step: dict[str, Tensor]) -> None:
@@ -116,6 +117,7 @@ def test_ratio_one_gives_the_plain_policy_gradient(name: str, step: dict[str, Te
     assert torch.equal(slope, -a_N * weights_N)
 
 
+@pytest.mark.slow
 @settings(max_examples=25, deadline=None)
 @given(steps())
 def test_top_entropy_of_all_tokens_is_all(step: dict[str, Tensor]) -> None:

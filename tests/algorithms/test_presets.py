@@ -198,6 +198,7 @@ def test_uncorrected_rounding_is_said_where_it_adds_up() -> None:
     assert "with responses of 4096 tokens" in line
 
 
+@pytest.mark.slow
 def test_a_recipe_of_rl_is_none_of_sft() -> None:
     with pytest.raises(UserError, match=r"^tiny_dapo\.yaml: unknown key 'verifiers'"):
         compose.load("tiny_dapo", ["algorithm=sft"], "train")

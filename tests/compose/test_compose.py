@@ -13,7 +13,7 @@ import pytest
 from omegaconf import OmegaConf
 from places import GOLDEN
 
-from rlvr_cli import algorithms, compose, verifiers
+from rlvr_cli import algorithms, compose, environments, verifiers
 from rlvr_cli.core import shipped_recipes
 from rlvr_cli.core.errors import UserError
 from rlvr_cli.schema import EvalRecipe, Recipe, RolloutEngine, SFTRecipe, derived
@@ -37,6 +37,13 @@ def write(tmp_path: Path) -> Any:
         return str(tmp_path / name)
 
     return write
+
+
+@pytest.fixture(scope="module")
+def tiny_dapo() -> Recipe:
+    recipe = compose.load("tiny_dapo", [])
+    assert isinstance(recipe, Recipe)
+    return recipe
 
 
 def refused(path: str | None, *overrides: str, verb: str | None = None) -> str:
@@ -72,6 +79,7 @@ def test_shipped_recipe_composes_and_survives_the_round_trip(name: str, tmp_path
     assert all("\n" not in number for number in derived.derive(recipe).values())
 
 
+@pytest.mark.slow
 def test_a_trainer_sleeps_only_where_it_makes_room() -> None:
     assert compose.load("tiny_dapo", ["trainer.sleep=true"]).trainer.sleep
     assert "set rollout.sleep=true" in refused("tiny_dapo", "trainer.sleep=true", "rollout.sleep=false")
@@ -80,6 +88,7 @@ def test_a_trainer_sleeps_only_where_it_makes_room() -> None:
     assert "sft samples nothing" in refused("tiny_sft", "trainer.sleep=true", verb="sft")
 
 
+@pytest.mark.slow
 def test_an_fp32_head_is_for_runs_that_are_not_fp32_throughout() -> None:
     head, bf16 = "model.fp32_head=true", "trainer.precision=bf16"
     assert "model.fp32_head has no use" in refused("tiny_dapo", head)
@@ -124,8 +133,8 @@ def test_every_preset_fits_tiny_dapo(preset: str) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("axis", algorithms.AXES)
-def test_every_option_of_an_axis_can_be_swapped_in(axis: str) -> None:
-    preset = compose.load("tiny_dapo", []).algorithm
+def test_every_option_of_an_axis_can_be_swapped_in(axis: str, tiny_dapo: Recipe) -> None:
+    preset = tiny_dapo.algorithm
     for name, option in algorithms.options(axis).items():
         try:
             recipe = compose.load("tiny_dapo", [f"algorithm/{axis}={name}"])
@@ -175,6 +184,7 @@ def test_a_section_on_the_command_line_leaves_the_keys_it_does_not_name(write: A
     assert (recipe.trainer.lr, recipe.trainer.steps) == (3e-6, 7)
 
 
+@pytest.mark.slow
 def test_groups_from_the_command_line(write: Any) -> None:
     recipe = compose.load(
         write(BODY),
@@ -386,19 +396,28 @@ def test_every_bench_composes_and_survives_the_round_trip(bench: str, tmp_path: 
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("group", ["model", "rollout", "trainer", "data", "verifier"])
+@pytest.mark.parametrize("group", ["model", "rollout", "trainer"])
 def test_every_group_entry_composes(group: str) -> None:
-    package = {"data": "data@data.train", "verifier": "verifier@verifiers.math"}.get(group, group)
-    others = ["data.train.verifiers=[math]"]  # sources for sft name none
+    for entry in shipped_recipes.options(group):
+        assert compose.load("tiny_dapo", [f"{group}={entry}"]).name == "tiny_dapo"
+
+
+@pytest.mark.slow
+def test_every_source_and_every_verifier_composes() -> None:
+    """All in one recipe, each under its own name."""
     given = {
         "judge": ["base_url=http://localhost/v1", "model=m"],
         "reward_model": ["path=m"],
         "remote": ["url=http://localhost"],
         "python": ["module=json", "function=loads"],
     }
-    for entry in shipped_recipes.options(group):
-        required = [f"verifiers.math.{pair}" for pair in given.get(entry, [])]
-        assert compose.load("tiny_dapo", [f"{package}={entry}", *required, *others]).name == "tiny_dapo"
+    sources, judges = shipped_recipes.options("data"), shipped_recipes.options("verifier")
+    overrides = [f"+data@data.{name}={name}" for name in sources]
+    overrides += [f"data.{name}.verifiers=[math]" for name in sources]  # sources for sft name none
+    overrides += [f"+verifier@verifiers.{name}={name}" for name in judges if name != "math"]
+    overrides += [f"verifiers.{name}.{pair}" for name, pairs in given.items() for pair in pairs]
+    recipe = compose.load("tiny_dapo", overrides)
+    assert set(recipe.data) == {"train", *sources} and set(recipe.verifiers) == set(judges)
 
 
 def keys(cls: type, prefix: str) -> list[str]:
@@ -430,6 +449,8 @@ def golden() -> list[str]:
             lines += keys(option, f"algorithm.{axis}={name}.")
     for name in verifiers.names():
         lines += keys(verifiers.find(name), f"verifier={name}.")
+    for name, environment in environments.known().items():
+        lines += keys(environment, f"environment={name}.")
     return lines
 
 

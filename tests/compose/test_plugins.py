@@ -54,6 +54,7 @@ def write(folder: Path, **files: str) -> None:
         (folder / f"{name}.py").write_text(text)
 
 
+@pytest.mark.slow
 def test_an_option_and_a_verifier_of_a_file_beside_the_recipe(folder: Path) -> None:
     write(folder, my_algo=OPTION + VERIFIER)
     (folder / "mine.yaml").write_text(
@@ -72,6 +73,7 @@ def test_an_option_and_a_verifier_of_a_file_beside_the_recipe(folder: Path) -> N
     )
 
 
+@pytest.mark.slow
 def test_they_are_gone_with_the_next_recipe(folder: Path) -> None:
     write(folder, my_algo=OPTION + VERIFIER + FAMILY)
     load(folder / "mine.yaml", "plugins=[my_algo.py]")
@@ -85,6 +87,7 @@ def test_they_are_gone_with_the_next_recipe(folder: Path) -> None:
         synthetic.generate("echo", "train", {}, 0)
 
 
+@pytest.mark.slow
 def test_a_folder_called_plugins_needs_no_name(folder: Path) -> None:
     inside = folder / "plugins"
     (inside / "algorithm").mkdir(parents=True)
@@ -103,6 +106,7 @@ def test_a_folder_called_plugins_needs_no_name(folder: Path) -> None:
     )
 
 
+@pytest.mark.slow
 def test_every_kind_of_recipe_has_plugins(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write(folder, my_algo=VERIFIER + FAMILY)
     (folder / "sft.yaml").write_text(
@@ -129,6 +133,7 @@ def test_workers_find_them(folder: Path) -> None:
     assert [verdict.score for verdict in found] == [1.0, 0.0]
 
 
+@pytest.mark.slow
 def test_an_entry_point_is_loaded_for_every_recipe(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     site = folder / "site"
     info = site / "my_company-1.2.dist-info"
@@ -161,7 +166,7 @@ def test_an_entry_point_is_loaded_for_every_recipe(folder: Path, monkeypatch: py
         ),
         (OPTION.replace("median", "group_zscore"), "both have the option of advantage 'group_zscore'"),
         (VERIFIER.replace('"shout"', '"math"'), "rlvr and my_algo.py both have the verifier 'math'"),
-        (VERIFIER.replace('"shout"', '"gsm8k"'), "has a verifier entry 'gsm8k' itself"),
+        (VERIFIER.replace('"shout"', '"gsm8k"'), "has the verifier entry 'gsm8k' itself"),
         (VERIFIER.replace("    weight: float = 1.0\n", ""), "'shout' has no weight; give it"),
         (FAMILY.replace("def echo", "def addition"), "rlvr has a family 'addition' itself; rename yours"),
     ],
@@ -218,6 +223,7 @@ def test_an_edited_plugin_is_imported_anew(folder: Path) -> None:
     assert not (folder / "__pycache__").exists()
 
 
+@pytest.mark.slow
 def test_an_instance_travels_by_the_plain_name(folder: Path) -> None:
     write(folder, my_algo=VERIFIER)
     recipe = load(folder / "mine.yaml", "plugins=[my_algo.py]", "+verifier@verifiers.loud=shout")
@@ -236,6 +242,7 @@ PATHED = VERIFIER.replace(
 ).replace("    def verify", "    code_paths = ('path',)\n\n    def verify")
 
 
+@pytest.mark.slow
 def test_paths_of_code_are_found_beside_the_recipe_first(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -60,6 +60,7 @@ def test_values_of_options_left_behind_stay_behind(folder: Path) -> None:
     assert (back.clip_ratio_high, back.dual_clip) == (0.28, 10.0)
 
 
+@pytest.mark.slow
 def test_three_generations_and_recipes_that_swap(folder: Path) -> None:
     preset(folder, "defaults: [grpo, override advantage: leave_one_out]\nkl: {coef: 0.01}\n", "first")
     preset(folder, "defaults: [first, override kl: reward]\n")
@@ -124,6 +125,7 @@ def test_a_model_on_the_command_line(folder: Path, given: str) -> None:
     assert said.startswith(f"command line: there is no model '{given}'") and f"model.path={given}" in said
 
 
+@pytest.mark.slow
 def test_the_only_verifier_is_taken(folder: Path) -> None:
     preset(folder, "defaults: [grpo]\n")
     plain = "data: {train: {path: problems.jsonl, columns: {prompt: q}}}\n"

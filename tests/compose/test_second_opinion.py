@@ -27,6 +27,7 @@ def recipe(tmp_path: Path) -> Path:
     return tmp_path / "routes.yaml"
 
 
+@pytest.mark.slow
 def test_what_rows_are_routed_to_first_cannot_be_the_second(recipe: Path) -> None:
     assert load(recipe, "diagnosis.second_verifier=strict").diagnosis.second_verifier == "strict"
     for name in ("math", "exact"):
@@ -38,6 +39,7 @@ def test_what_rows_are_routed_to_first_cannot_be_the_second(recipe: Path) -> Non
     assert load(recipe, "diagnosis.second_verifier=exact").diagnosis.second_verifier == "exact"
 
 
+@pytest.mark.slow
 def test_findings_name_the_first_verifier_only_where_there_is_one(recipe: Path) -> None:
     assert context_of(load(recipe)).first_verifier == "<name>" and context_of(load(recipe)).extraction is None
     for map, first in (("{a: [strict, exact], b: [strict]}", "strict"), ("{a: [math]}", "math")):

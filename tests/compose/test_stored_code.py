@@ -21,7 +21,7 @@ from rlvr_cli.evaluation.scores import summarise
 from rlvr_cli.launch import run_directory
 from rlvr_cli.schema import EvalRecipe, Recipe
 
-pytestmark = pytest.mark.usefixtures("no_plugins_afterwards")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("no_plugins_afterwards")]
 
 RECIPE = """\
 defaults:

@@ -91,6 +91,7 @@ def test_verl_grpo_on_gsm8k() -> None:
     )
 
 
+@pytest.mark.slow
 def test_verl_dapo() -> None:
     made = script("verl_dapo.sh", rows=17398)
     r, a = recipe_of(made), recipe_of(made).algorithm

@@ -101,4 +101,8 @@ def test_wrong_options(name: str, split: str, options: dict[str, Any], message: 
 
 
 def test_the_registry_is_by_function_name() -> None:
-    assert list(synthetic.FAMILIES) == ["addition", "multiplication", "chain"]
+    sums = ["addition", "multiplication", "chain"]
+    assert list(synthetic.FAMILIES) == [
+        *sums,
+        *("two_hop", "two_hop_turns", "countdown", "guess", "guess_turns"),
+    ]

@@ -14,7 +14,7 @@ from rlvr_cli.diagnosis.account import Account, Rollouts, account
 from rlvr_cli.diagnosis.history import Context, History
 from rlvr_cli.diagnosis.learning import trend
 from rlvr_cli.diagnosis.statistics import change_of, fisher, student
-from rlvr_cli.diagnosis.told import in_full, in_short, one_line
+from rlvr_cli.diagnosis.told import _sample, in_full, in_short, one_line
 from rlvr_cli.schema import Diagnosis
 
 CONTEXT = Context(max_tokens=64, first_verifier="units", extraction="answer_tags", source="sums", samples=64)
@@ -161,6 +161,17 @@ def test_samples_that_show_it_come_with_it() -> None:
     assert "88+94= -> [2Jso it is \\boxed{182}" in text and "\x1b" not in text
     assert "see: docs/troubleshooting.md#no-answer-is-found" in text
     assert "see:" not in "\n".join(in_full(found, None))
+
+
+def test_an_episode_is_shown_turn_by_turn() -> None:
+    turns = [{"text": f"guess {n}", "said": "too\x1b[2J low" if n < 8 else ""} for n in range(1, 9)]
+    played = sample(0, "wrong") | {"turns": turns, "ended": "turns"}
+    [first, *lines] = [line.strip() for line in _sample(played)][1:]
+    assert first.endswith("88+94=")
+    assert lines[0] == "turn 1: guess 1 -> too [2J low" and lines[3] == "... 2 more turns ..."
+    assert [line.partition(":")[0] for line in lines[4:]] == ["turn 6", "turn 7", "turn 8", "ended"]
+    assert lines[-1] == "ended: turns"
+    assert "more turns" not in "".join(_sample(played | {"turns": turns[:6]}))
 
 
 def test_missing_verdicts_name_their_commonest_cause() -> None:

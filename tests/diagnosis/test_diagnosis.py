@@ -199,6 +199,14 @@ SICK: dict[str, tuple[Callable[[int, Row], Row], str]] = {
         late(reward__crash_fraction=0.08, reward__unscored_fraction=0.08),
         "have no verdict (of all verdicts",
     ),
+    "environment_failures": (
+        late(episode__ended_failed_fraction=0.2),
+        "the environment failed in 20.0% of the episodes in steps 31 to 38",
+    ),
+    "tools_unused": (
+        lambda step, row: {"tool/calls": 30.0 if step < 31 else 0.0},
+        "no tool was called in steps 31 to 38, and 240 calls were made in the first 8 steps",
+    ),
     "reward_hacking": (late(audit__rejected=6.0), "of the samples 'loose' accepts, 'strict' rejects"),
     "slow_phase": (slow, "the phase 'rollout' takes"),
     "no_learning": (flat, "30.0% of the samples are correct, and 30.1% were in the first third"),
@@ -466,6 +474,7 @@ def known_keys() -> set[str]:
         if match := re.match(r"algorithm\.(\w+)=(\w+)\.(\w+)", line):
             axis, option, field = match.groups()
             keys |= {f"algorithm.{axis}", f"algorithm.{axis}.{field}", f"algorithm/{axis}={option}"}
+    keys |= {f"environments.<name>.{name}" for name in ("step_s", "workers")}
     sources = {f"data.<source>.{name}" for name in ("weight", "verifiers", "prompt", "system")}
     return keys | sources | {"verifiers.<name>", "verifiers.<name>.extraction"}
 

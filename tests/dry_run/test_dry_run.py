@@ -14,11 +14,13 @@ import pytest
 from rlvr_cli import compose
 from rlvr_cli.commands.main import main
 from rlvr_cli.core import shipped_recipes
+from rlvr_cli.core.errors import UserError
 from rlvr_cli.data.prompts import render
 from rlvr_cli.dry_run import changes, tokenizer
 from rlvr_cli.dry_run.unread import told, unread
 from rlvr_cli.engine.model import load_tokenizer
 from rlvr_cli.engine.tiny import make_tiny
+from rlvr_cli.environments.guess import Guess
 from rlvr_cli.launch import run_directory
 from rlvr_cli.schema import Model, Recipe, Source, TinyModel
 
@@ -239,6 +241,7 @@ def test_a_finished_run_is_told_before_its_data_is_looked_at(
     assert run() == (0, "", "rlvr: runs/mine is finished\n")
 
 
+@pytest.mark.slow
 def test_it_loads_nothing_heavy(here: Path) -> None:
     code = (
         "import sys; from rlvr_cli.commands.main import main; assert main(['train', 'mine.yaml', "
@@ -247,3 +250,39 @@ def test_it_loads_nothing_heavy(here: Path) -> None:
         "heavy, heavy"
     )
     subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.DEVNULL)
+
+
+GAME = MINE.replace(
+    "{verifier@verifiers.math: math}",
+    "{environment@environments.game: guess}, {verifier@verifiers.won: environment}",
+)
+
+
+def test_environments_and_what_they_announce(run: Run, here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    Path("mine.yaml").write_text(GAME)
+    played = ("data.mine.environment=game", "data.mine.verifiers=[won]")
+    code, out, err = run(*played, "environments.game.turn_tokens=4", "--dry-run")
+    assert (code, err) == (0, "")
+    assert "# data.mine: environments.game: guess, at most 10 turns of at most 4 tokens; it may begin" in out
+    assert "  game:\n    name: guess\n    turn_tokens: 4\n" in out
+    bench = (
+        "+eval.benches.own={source: {path: problems.jsonl}, verifier: {name: environment}, "
+        "environment: {name: guess}, max_tokens: 16}"
+    )
+    assert "eval.benches.own.environment: guess, at most 10" in run(*played, bench, "--dry-run")[1]
+    announced = [
+        {"type": "function", "function": {"name": "double", "description": "Twice.", "parameters": {}}}
+    ]
+    monkeypatch.setattr(Guess, "schemas", lambda self: announced)
+    Path("template.jinja").write_text(
+        "{% for t in tools or [] %}[{{ t.function.name }}]{% endfor %}{{ messages[0].content }}"
+    )
+    code, out, _ = run(*played, "model.chat_template=template.jinja", "--dry-run")
+    assert code == 0 and "'[double]0+1= Think.'" in out and "environments.game: tools double" in out
+    monkeypatch.setattr(Guess, "ready", lambda self: refuse("no server"))
+    code, _, err = run(*played, "--dry-run")
+    assert code == 2 and err == "rlvr: error: environments.game: no server\n"
+
+
+def refuse(why: str) -> None:
+    raise UserError(why)

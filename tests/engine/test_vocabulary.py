@@ -1,12 +1,13 @@
-"""ZeRO-3 on two ranks with a vocabulary of real size; the ranks need different numbers of chunks."""
+"""ZeRO-3 on two ranks with a vocabulary of real size; the ranks need different numbers of chunks.
+
+Chunks of a CPU's true size are in training/test_true_vocabulary.py.
+"""
 
 import pytest
 from run_helpers import run_entries
-
-from rlvr_cli.engine.logprobs import chunk_elements
+from vocabulary_entries import CASES, ROWS, TRAINED
 
 pytestmark = pytest.mark.slow
-CASES = ("untied", "tied", "lora", "bf16")
 
 
 @pytest.fixture(scope="module")
@@ -20,8 +21,7 @@ def results(tmp_path_factory):
 
 
 def test_the_ranks_need_different_numbers_of_chunks():
-    rows = chunk_elements(None) // 152_064
-    assert (-(-250 // rows), -(-60 // rows)) == (2, 1)
+    assert [-(-tokens // ROWS) for tokens in TRAINED] == [2, 1]
 
 
 @pytest.mark.parametrize("case", CASES)

@@ -93,6 +93,7 @@ def test_several_golds_and_none(capsys: pytest.CaptureFixture[str]) -> None:
     assert code == 2 and out == "" and "none of the 2 rows of 'golds.jsonl' has a gold answer" in err
 
 
+@pytest.mark.slow
 def test_a_self_test_is_of_each_gold(capsys: pytest.CaptureFixture[str]) -> None:
     """By itself: one more than a gold may be another of them."""
     problem = {"problem": "a", "answer": ["12", "13"]}
@@ -125,6 +126,7 @@ def test_comparison(capsys: pytest.CaptureFixture[str]) -> None:
     assert len(lines("v.jsonl")) == 8
 
 
+@pytest.mark.slow
 def test_self_test_and_its_floor(capsys: pytest.CaptureFixture[str]) -> None:
     problems = [{"problem": "a", "answer": "12"}, {"problem": "b", "answer": "C or D"}]
     Path("problems.jsonl").write_text("".join(json.dumps(row) + "\n" for row in problems))
@@ -143,6 +145,7 @@ def test_self_test_and_its_floor(capsys: pytest.CaptureFixture[str]) -> None:
     assert classes["one off"] == ["wrong", "2", "0"] and classes["letter added"] == ["wrong", "1", "0"]
 
 
+@pytest.mark.slow
 def test_a_bench_brings_its_verifier(capsys: pytest.CaptureFixture[str]) -> None:
     code, out, _ = rlvr(capsys, "addition", "--self-test", "source.limit=5")
     assert code == 0 and "self-test of math" in out and "right answers refused    0 of " in out
@@ -195,6 +198,7 @@ def test_mistakes_of_the_server(arguments: str, says: str, capsys: pytest.Captur
     assert captured.out == "" and captured.err.count("\n") == 1 and says in captured.err
 
 
+@pytest.mark.slow
 def test_no_torch() -> None:
     code = (
         "import sys; from rlvr_cli.commands.main import main;"

@@ -16,7 +16,7 @@ import pytest
 from rlvr_cli import compose
 from rlvr_cli.core import model_paths, rank_process
 from rlvr_cli.core.errors import UserError
-from rlvr_cli.launch import prerequisites, rank, run_directory, start
+from rlvr_cli.launch import prerequisites, rank, run_directory, start, supervise
 from rlvr_cli.launch.rank_processes import rank_environment
 from rlvr_cli.launch.redirect_output import redirect
 from rlvr_cli.schema import EvalRecipe, Recipe, derived
@@ -29,6 +29,11 @@ def make(out: Path, *overrides: str) -> Recipe:
     recipe = compose.load("smoke", [f"out={out}", *overrides])
     assert isinstance(recipe, Recipe)
     return recipe
+
+
+@pytest.fixture(autouse=True)
+def no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(supervise, "PAUSE_S", 0.1)
 
 
 # --- output ---------------------------------------------------------------------------------

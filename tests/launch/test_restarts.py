@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from run_helpers import RECIPE
 
 from rlvr_cli import compose
 from rlvr_cli.core.heartbeat import Heart, heart, shared_memory
-from rlvr_cli.launch import rank, start, watchdog
+from rlvr_cli.launch import rank, start, supervise, watchdog
 from rlvr_cli.schema import ConsoleMode, Recipe, WandbMode
 from rlvr_cli.schema import Tracker as Settings
 from rlvr_cli.tracking import Timer, Tracker
@@ -32,6 +33,11 @@ def make(out: Path, *overrides: str) -> Recipe:
     recipe = compose.load("smoke", [f"out={out}", "trainer.ranks=2", *overrides])
     assert isinstance(recipe, Recipe)
     return recipe
+
+
+@pytest.fixture(autouse=True)
+def no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(supervise, "PAUSE_S", 0.1)
 
 
 def failures(out: Path) -> list[dict[str, Any]]:
@@ -171,47 +177,78 @@ def test_a_timer_tells_the_heart_its_phase() -> None:
     assert heart.read().phase == ""
 
 
-@pytest.mark.parametrize("stopped", [False, True])
-def test_a_hung_rank_is_found_named_and_ended(
-    stopped: bool, tmp_path: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
+WATCHED: dict[str, tuple[list[str], dict[str, str]]] = {
+    "asleep": (["hung", "trainer.ranks=2", "faults.hang_s=3", "faults.max_restarts=0", "seed=0"], {}),
+    "stopped": (["hung", "trainer.ranks=2", "faults.hang_s=3", "faults.max_restarts=0", "seed=1"], {}),
+    "slow": (["slow", "trainer.ranks=2", "faults.hang_s=3"], {}),
+    "joined": (
+        ["hung", "faults.hang_s=1.5"],
+        {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "1", "LOCAL_WORLD_SIZE": "1"}
+        | {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "1"},
+    ),
+}
+"""Entry point and overrides, and the variables of a launcher of others."""
+LAUNCH = (
+    "import sys; from rlvr_cli import compose; from rlvr_cli.launch import start;"
+    f"sys.exit(start.launch(compose.load('smoke', sys.argv[2:]), '{MODULE}:' + sys.argv[1]))"
+)
+
+
+@dataclass
+class Launched:
+    out: Path
+    code: int
+    shown: str
+    said: str
+
+
+@pytest.fixture(scope="module")
+def watched(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Launched]:
+    """All at once: they wait far more than they compute."""
+    folder, root = tmp_path_factory.mktemp("watched"), str(Path(__file__).parents[2])
+    processes = {}
+    for name, ([entry, *overrides], joined) in WATCHED.items():
+        words = [sys.executable, "-c", LAUNCH, entry, f"out={folder / name}", *overrides]
+        with (folder / f"{name}.out").open("wb") as out, (folder / f"{name}.err").open("wb") as err:
+            variables = os.environ | joined | {"PYTHONPATH": root}
+            processes[name] = subprocess.Popen(words, env=variables, stdout=out, stderr=err)
+    codes = {name: process.wait(120) for name, process in processes.items()}
+    return {
+        name: Launched(
+            folder / name, code, *((folder / f"{name}.{end}").read_text() for end in ("out", "err"))
+        )
+        for name, code in codes.items()
+    }
+
+
+@pytest.mark.parametrize("name", ["asleep", "stopped"])
+def test_a_hung_rank_is_found_named_and_ended(name: str, watched: dict[str, Launched]) -> None:
     """Asleep in Python, or so far gone that it does not even write its stack."""
-    out = tmp_path / "run"
-    recipe = make(out, "faults.hang_s=3", "faults.max_restarts=0", f"seed={int(stopped)}")
-    assert start.launch(recipe, f"{MODULE}:hung") == 1
-    cause, first, second = capfd.readouterr().err.splitlines()[1:4]
+    run, stopped = watched[name], name == "stopped"
+    assert run.code == 1
+    cause, first, second = run.said.splitlines()[1:4]
     place = "rollout of step 12" if stopped else "launch_entries.py:"
     assert cause.startswith("rlvr: failed: no sign of life for ") and place in cause
     assert " s in rollout of step 12 (" in cause and cause.endswith("rank 1)")
     assert first.startswith("rlvr: rank 0: waits for the others in gather; rollout of step 12 for ")
     assert second.startswith("rlvr: rank 1: no sign of life for ")
     for number in (0, 1):
-        text = (out / "logs" / f"rank{number}.log").read_text()
+        text = (run.out / "logs" / f"rank{number}.log").read_text()
         assert ("in hung" in text) == (number == 0 or not stopped)
-    (row,) = failures(out)
+    (row,) = failures(run.out)
     assert row["rank"] == 1 and len(row["ranks"]) == 2
 
 
-def test_a_slow_rank_is_left_alone(tmp_path: Path) -> None:
-    out = tmp_path / "run"
-    assert start.launch(make(out, "faults.hang_s=3"), f"{MODULE}:slow") == 0
-    assert not (out / "restarts.jsonl").exists()
+def test_a_slow_rank_is_left_alone(watched: dict[str, Launched]) -> None:
+    run = watched["slow"]
+    assert run.code == 0 and not (run.out / "restarts.jsonl").exists()
 
 
-def test_a_joined_rank_watches_itself(tmp_path: Path) -> None:
-    out = tmp_path / "run"
-    code = (
-        "import sys; from rlvr_cli import compose; from rlvr_cli.launch import start;"
-        f"r = compose.load('smoke', ['out={out}', 'faults.hang_s=1.5']);"
-        f"sys.exit(start.launch(r, '{MODULE}:hung'))"
-    )
-    joined = {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "1", "LOCAL_WORLD_SIZE": "1"}
-    variables = os.environ | joined | {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "1"}
-    command = [sys.executable, "-c", code]
-    done = subprocess.run(command, env=variables, capture_output=True, text=True, timeout=120)
-    assert done.returncode == 1
-    assert "rlvr: failed: no sign of life for " in done.stdout and "rollout of step 12" in done.stdout
-    assert "in hung" in (out / "logs" / "rank0.log").read_text()
+def test_a_joined_rank_watches_itself(watched: dict[str, Launched]) -> None:
+    run = watched["joined"]
+    assert run.code == 1
+    assert "rlvr: failed: no sign of life for " in run.shown and "rollout of step 12" in run.shown
+    assert "in hung" in (run.out / "logs" / "rank0.log").read_text()
 
 
 # --- a whole run --------------------------------------------------------------------------------

@@ -30,7 +30,7 @@ verifiers: {own: {path: score.txt}}
 """
 
 
-pytestmark = pytest.mark.usefixtures("no_plugins_afterwards")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("no_plugins_afterwards")]
 
 
 @pytest.fixture
@@ -69,7 +69,6 @@ def test_path_hash_and_copy_are_recorded(folder: Path, tmp_path: Path) -> None:
     assert recorded_code.digest({"a": b"1", "b": b"2"}) != recorded_code.digest({"a": b"12", "b": b""})
 
 
-@pytest.mark.slow
 def test_ranks_have_the_code_of_the_start(folder: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
     prepare(folder / "mine.yaml", out)
@@ -83,7 +82,6 @@ def test_ranks_have_the_code_of_the_start(folder: Path, tmp_path: Path) -> None:
     assert read.plugins == [str(folder / "my_algo.py"), str(folder / "rewards")]
 
 
-@pytest.mark.slow
 def test_changed_code_is_refused_unless_it_is_wanted(folder: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
     prepare(folder / "mine.yaml", out)
@@ -146,7 +144,6 @@ def test_what_a_file_imports_from_its_folder_is_recorded_and_compared(folder: Pa
     assert "return 1.0" in (out / "code" / "verifiers.own" / "utils.py").read_text()
 
 
-@pytest.mark.slow
 def test_code_that_is_gone_or_has_moved(
     folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -165,7 +162,6 @@ def test_code_that_is_gone_or_has_moved(
     assert prepare(out / "recipe.yaml", out) == f"continuing {out}"
 
 
-@pytest.mark.slow
 def test_an_evaluation_records_too(folder: Path, tmp_path: Path) -> None:
     (folder / "bench").mkdir()
     (folder / "bench" / "own.yaml").write_text(

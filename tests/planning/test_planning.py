@@ -22,14 +22,16 @@ from rlvr_cli.engine import attention
 from rlvr_cli.engine.logprobs import hidden_states
 from rlvr_cli.engine.model import add_lora
 from rlvr_cli.engine.tiny import make_tiny
+from rlvr_cli.environments import find
 from rlvr_cli.planning import activations, calibrate
 from rlvr_cli.planning.gpus import GIB
 from rlvr_cli.planning.known_models import CONFIGS
 from rlvr_cli.planning.memory import NCCL, memory_of
+from rlvr_cli.planning.page import episodes
 from rlvr_cli.planning.planner import Wish, make_plan
 from rlvr_cli.planning.shapes import shape_of
 from rlvr_cli.planning.speed import BANDWIDTH, MFU, times_of
-from rlvr_cli.schema import Lora, Model, TinyModel
+from rlvr_cli.schema import Lora, Model, Recipe, Source, TinyModel
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
@@ -283,6 +285,18 @@ def test_page_fits_100_columns_and_json_says_the_same(capsys: pytest.CaptureFixt
     content = json.loads(capsys.readouterr().out)
     assert not content["fits"] and content["memory"]["peak"] == max(content["memory"]["phases"].values())
     assert f"{content['memory']['peak'] / GIB:.2f} GiB in {content['memory']['peak_phase']}" in page
+
+
+def test_the_page_says_what_it_takes_an_episode_for() -> None:
+
+    games = {"game": find("guess")(max_turns=4), "unused": find("guess")()}
+    played = Recipe(data={"train": Source(path="x", environment="game")}, environments=games)
+    [line] = episodes(played)
+    assert line.startswith(
+        "episodes with game (at most 4 turns): a whole one, with all that is said to it, has"
+    )
+    assert "rollout.max_tokens=1,024 tokens" in line
+    assert list(episodes(Recipe(data={"train": Source(path="x")}))) == []
 
 
 @pytest.mark.slow

@@ -18,7 +18,7 @@ from doc_tables import section, tables
 from omegaconf import OmegaConf
 from places import ROOT
 
-from rlvr_cli import algorithms, compose, verifiers
+from rlvr_cli import algorithms, compose, environments, verifiers
 from rlvr_cli.algorithms.advantage import AdvantageInputs
 from rlvr_cli.commands.main import main
 from rlvr_cli.commands.verbs import verbs
@@ -27,6 +27,7 @@ from rlvr_cli.compose.plugin_places import Places
 from rlvr_cli.core import shipped_recipes
 from rlvr_cli.core.types import Reason
 from rlvr_cli.data import synthetic
+from rlvr_cli.environments.environment import Task, Turn
 from rlvr_cli.schema import EvalRecipe, Recipe
 
 PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
@@ -109,6 +110,7 @@ def test_preset_and_variant(package: None, beside: Path) -> None:
     assert (made.algorithm.advantage.power, made.algorithm.kl.clamp_value) == (0.5, 10.0)
 
 
+@pytest.mark.slow
 def test_verifier(package: None) -> None:
     assert "word_limit" in verifiers.names()
     made = verifiers.find("word_limit")(slack=1)
@@ -118,6 +120,28 @@ def test_verifier(package: None) -> None:
     assert pickle.loads(pickle.dumps(made)) == made  # it travels to the workers
     settings = yaml.safe_load(EXAMPLES["verifier_yaml"])
     assert verifiers.find(settings["name"])(**settings).slack == 0
+
+
+def test_environment(package: None) -> None:
+    assert "backwards" in EXAMPLES["environment"]
+    made = environments.find("backwards")()
+    task = Task(id="1", prompt=[], question="", answer="abc", golds=["abc"], row={}, seed=0)
+    made.reset(task)
+    step = made.step(Turn(text="cbx ", number=1, last=False, finished=True))
+    assert (step.reward, step.over, step.messages[0]["content"]) == (0.0, False, "2 letters stand right")
+    assert made.step(Turn(text="cbx", number=3, last=True, finished=True)).reward == pytest.approx(2 / 3)
+    step = made.step(Turn(text="cba", number=2, last=False, finished=True))
+    assert step.over and step.reward == 1.0
+    settings = yaml.safe_load(EXAMPLES["environment_yaml"])
+    assert environments.find(settings["name"])(**settings).partial is False
+
+
+@pytest.mark.slow
+def test_played(package: None, beside: Path) -> None:
+    made = compose.load(recipe(beside, "played"), [], "train")
+    assert isinstance(made, Recipe) and made.environments["game"].partial is False
+    made = compose.load(recipe(beside, "played"), ["environments.game.partial=true"], "train")
+    assert made.environments["game"].partial and made.environments["game"].max_turns == 3
 
 
 @pytest.mark.slow

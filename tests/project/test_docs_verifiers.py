@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import model_servers as models
+import numpy as np
 import pytest
 import yaml
 from doc_pages import CONTROLS, VERIFIER_PAGES, entry_of
@@ -16,7 +17,8 @@ from doc_tables import section, tables
 from omegaconf import OmegaConf
 
 from rlvr_cli import verifiers
-from rlvr_cli.core.types import Verdict
+from rlvr_cli.core.episode import Ended, Episode
+from rlvr_cli.core.types import Completion, Verdict
 from rlvr_cli.schema import Verification
 from rlvr_cli.verifiers.ifeval_checks import CHECKS
 from rlvr_cli.verifiers.math import Math
@@ -25,7 +27,7 @@ from rlvr_cli.verifiers.server import serving
 
 Row = dict[str, str]
 BOXED = any(tier.available for tier in probe() if tier.name != "rlimit")
-ELSEWHERE = ("judge", "python", "remote", "reward_model")
+ELSEWHERE = ("environment", "judge", "python", "remote", "reward_model")
 """Of these other tests run the examples: those of `python` are functions (tests/verifiers/test_python.py)."""
 judge_server = models.server
 
@@ -81,6 +83,15 @@ def test_examples(name: str) -> None:
             hold(row, verdict_of(name, row, **clock))
 
 
+def test_examples_of_environment() -> None:
+    for row in examples("environment")[0]:
+        reward = None if row["reward"] == "nothing" else float(row["reward"])
+        episode = Episode(environment="game", ended=Ended.done, turns=[], reward=reward)
+        none = np.zeros(0, np.int32)
+        sample = Completion(tokens=none, logprobs=none, text="", finished=True, episode=episode)
+        hold(row, build("environment", settings_of(row)).of_sample(sample))
+
+
 def test_examples_of_judge(judge_server: models.Server) -> None:
     for row in examples("judge")[0]:
         judge_server.answers = [(200, row["judge"], {})]
@@ -126,6 +137,7 @@ def test_recipes_build(page: Path) -> None:
         key.removeprefix("verifier@verifiers."): entry
         for line in recipe["defaults"]
         for key, entry in line.items()
+        if key.startswith("verifier@")
     }
     assert set(recipe["verifiers"]) <= set(entries)
     for key, entry in entries.items():

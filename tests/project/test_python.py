@@ -23,7 +23,7 @@ import numpy as np
 import psutil
 import pytest
 from doc_tables import section
-from places import ROOT
+from places import ROOT, SUPPORT
 from run_helpers import SFT_RECIPE, comparable, steps_of
 from warm import warm
 
@@ -119,6 +119,7 @@ def test_a_recipe_of_benches_is_an_evaluation(tmp_path: Path) -> None:
         assert (recipe.benches["addition"].k, recipe.seed) == (3, 7 if file == "heir" else 0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("path", "overrides", "verb"),
     [
@@ -189,6 +190,7 @@ def test_a_recipe_that_was_changed_is_checked_again() -> None:
         train(recipe)
 
 
+@pytest.mark.slow
 def test_a_typed_recipe_with_overrides_is_the_recipe_with_them(monkeypatch: pytest.MonkeyPatch) -> None:
     launched: list[Any] = []
     monkeypatch.setattr(apart, "launch_apart", lambda recipe: launched.append(recipe) or Path("there"))
@@ -554,8 +556,15 @@ def test_a_run_that_fails_is_an_error_with_its_cause(tmp_path: Path) -> None:
 
 
 SCRIPT = """
-import sys
+import subprocess, sys
+from types import SimpleNamespace
 from rlvr_cli import open_run, train
+from rlvr_cli.launch import apart
+if sys.argv[3:]:
+    from warm import Warm
+    warm = Warm(sys.argv[3])
+    forked = lambda words, *, env, **_: warm.start("apart", words[4:], **env)
+    apart.subprocess = SimpleNamespace(Popen=forked, DEVNULL=subprocess.DEVNULL)
 try:
     train(sys.argv[1])
 except KeyboardInterrupt:
@@ -563,12 +572,18 @@ except KeyboardInterrupt:
 """
 
 
-def stop(tmp_path: Path, signals: list[int]) -> tuple[int, str, Path]:
-    """Exit code and output of SCRIPT, which is sent these signals in the middle of training."""
+def stop(tmp_path: Path, signals: list[int], *address: str) -> tuple[int, str, Path]:
+    """Exit code and output of SCRIPT, which is sent these signals in the middle of training.
+
+    `address`: of the process that its launcher is forked from; without, the launcher starts from nothing.
+    """
     recipe, out = tmp_path / "long.yaml", tmp_path / "run"
     recipe.write_text(SFT_RECIPE + f"out: {out}\n")
-    words = [sys.executable, "-c", SCRIPT, str(recipe), str(out)]
-    process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    words = [sys.executable, "-c", SCRIPT, str(recipe), str(out), *address]
+    variables = os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), str(SUPPORT)])}
+    process = subprocess.Popen(
+        words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=variables
+    )
     deadline = time.monotonic() + 200
     while not ((out / "metrics.jsonl").exists() and len(steps_of(out)) >= 3):
         assert time.monotonic() < deadline and process.poll() is None
@@ -582,7 +597,7 @@ def stop(tmp_path: Path, signals: list[int]) -> tuple[int, str, Path]:
 
 @pytest.mark.slow
 def test_an_interrupted_run_is_saved_and_raises(tmp_path: Path) -> None:
-    code, output, out = stop(tmp_path, [signal.SIGINT])
+    code, output, out = stop(tmp_path, [signal.SIGINT], warm.address())
     assert code == 0 and output.endswith("caught stopped False\n"), output
     [step] = manifest.steps(out / "checkpoints")
     assert f"stopped after step {step};" in output
@@ -590,14 +605,14 @@ def test_an_interrupted_run_is_saved_and_raises(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_a_second_interrupt_ends_the_run_and_not_the_caller(tmp_path: Path) -> None:
-    code, output, _ = stop(tmp_path, [signal.SIGINT, signal.SIGINT])
+    code, output, _ = stop(tmp_path, [signal.SIGINT, signal.SIGINT], warm.address())
     assert code == 0 and output.endswith("caught stopped False\n"), output
     assert "stopped after step" not in output
 
 
 @pytest.mark.slow
 def test_a_sigterm_takes_its_course_once_the_run_is_saved(tmp_path: Path) -> None:
-    code, output, out = stop(tmp_path, [signal.SIGTERM])
+    code, output, out = stop(tmp_path, [signal.SIGTERM], warm.address())
     assert code == -signal.SIGTERM and "caught" not in output
     [step] = manifest.steps(out / "checkpoints")
     assert f"stopped after step {step};" in output

@@ -11,6 +11,7 @@ from places import GOLDEN, PACKAGE
 from rlvr_cli import algorithms
 from rlvr_cli.core.errors import UserError
 from rlvr_cli.reference.explain import explain
+from rlvr_cli.reference.find import expanded, find
 from rlvr_cli.reference.keys import all_keys
 from rlvr_cli.reference.pages import metrics, naming
 from rlvr_cli.reference.readers import all_reads, readers
@@ -29,7 +30,7 @@ def text(key: str) -> str:
 
 def spoken(golden: str) -> str:
     """A line of the golden list as a user writes the key."""
-    return re.sub(r"^(rl|sft|eval)\.", "", golden)
+    return expanded(re.sub(r"^(rl|sft|eval)\.", "", golden))
 
 
 @pytest.mark.slow
@@ -40,8 +41,8 @@ def test_all_keys_are_explained() -> None:
         lines = explain(spoken(golden))
         assert len(lines) >= 4, golden
         assert "(no description)" not in "\n".join(lines), golden
-        if not re.fullmatch(
-            r"rl\.(algorithm|verifiers|data|stages|eval\.benches)|sft\.data|eval\.benches|\w+\.eval\.source",
+        if all(key.section is None for key in find(spoken(golden))) and not re.fullmatch(
+            r"rl\.(algorithm|verifiers|environments|data|stages|eval\.benches)|sft\.data|eval\.benches|\w+\.eval\.source",
             golden,
         ):
             assert any(line.startswith("  type ") for line in lines), golden
@@ -78,6 +79,21 @@ def test_options_and_verifiers() -> None:
     said = text("verifiers.math.units")
     assert "if_given" in said and "of       incorrect, math" not in said and "of       math" in said
     assert "of       " in text("verifiers.mine.weight")  # whatever the recipe calls it
+
+
+def test_environments() -> None:
+    said = text("environments.game.most")
+    assert "default  1024" in said and "of       guess" in said and "read by  environments/guess.py" in said
+    assert said.splitlines()[1:] == text("eval.benches.own.environment.most").splitlines()[1:]
+    said = text("environments.game.max_turns")  # whatever the recipe calls it
+    assert "of       guess" in said and "of       s3" in said and "episodes/play.py" in said
+    assert "turn_tokens  16" in text("guess") and "docs/environments/guess.md" in text("guess")
+    assert "retrieval.corpus" in text("s3") and "corpus" in text("environments.game.retrieval")
+    assert "default  null" in text("environments.s3.retrieval.corpus")
+    assert "A hidden number" in text("environments")
+    assert "default  1" in text("environment=guess.workers")  # as lists of keys write it
+    with pytest.raises(UserError, match=r"guess has no 'topk'; these have: s3, search_r1"):
+        explain("environments.guess.topk")
     assert (
         text("eval.benches.gsm8k.verifier.units").splitlines()[1:4]
         == text("benches.x.verifier.units").splitlines()[1:4]

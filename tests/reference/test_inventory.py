@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from own_code import OPTION
+from own_code import ENVIRONMENT, OPTION
 
 from rlvr_cli.commands.main import main
 from rlvr_cli.core import shipped_recipes
@@ -34,6 +34,7 @@ def rlvr(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str]:
     return code, said.out + said.err
 
 
+@pytest.mark.slow
 def test_entries_and_plugins_of_the_user_are_marked(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -52,6 +53,10 @@ def test_entries_and_plugins_of_the_user_are_marked(
     assert code == 0 and "Against the median of the group" in said
     code, said = rlvr(capsys, "explain", "mine")
     assert code == 0 and "group `model`" in said and "My own model" in said
+    (tmp_path / "plugins" / "mine.py").write_text(ENVIRONMENT)
+    code, said = rlvr(capsys, "list", "environments")
+    [line] = [line for line in said.splitlines() if line.startswith("parrot")]
+    assert code == 0 and "Says everything again  (" in line and line.endswith("mine.py)")
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir(tmp_path / "elsewhere")
     assert "mine" not in rlvr(capsys, "list", "models")[1]

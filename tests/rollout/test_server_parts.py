@@ -37,6 +37,7 @@ WEIGHTS = {
 }
 
 
+@pytest.mark.slow
 def test_weights_travel_in_parcels_that_another_process_opens() -> None:
     parcels = pack(WEIGHTS.items(), most=50)
     assert [[*parcel.seals] for parcel in parcels] == [["a"], ["b", "c"]]

@@ -40,6 +40,22 @@ class Shout:
         right = response == answer + "!" * self.marks
         return Verdict(score=float(right), reason=Reason.correct if right else Reason.wrong)
 """
+ENVIRONMENT = """
+from dataclasses import dataclass
+from rlvr_cli.environments.environment import Environment, Step
+
+@dataclass(kw_only=True)
+class Parrot(Environment):
+    \"\"\"Says everything again.\"\"\"
+
+    name: str = "parrot"
+    turns: int = 2
+    \"\"\"After so many it is over.\"\"\"
+
+    def step(self, turn):
+        said = [{"role": "user", "content": turn.text}]
+        return Step(messages=said, done=turn.number >= self.turns, reward=1.0 / self.turns)
+"""
 SCRIPTED = """
 from dataclasses import dataclass
 from pathlib import Path

@@ -73,7 +73,7 @@ const actions = {
   },
   open: () => [...ids.rollouts.all()].filter((each) => each.tag === "details").forEach((each) => {
     each.open = true;
-    each.listeners.toggle();
+    each.listeners.toggle?.();
   }),
   smooth: ([value]) => {
     const node = [...ids.curves.all()].find((each) => each.attributes.type === "range");

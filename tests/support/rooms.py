@@ -15,6 +15,8 @@ LAYERS = (
     ("core",),
     ("schema", "gym"),
     PARTS,
+    ("environments",),
+    ("episodes",),
     ("compose",),
     ("convert", "reference"),
     ("sampling",),
@@ -41,6 +43,7 @@ ONLY_IN = {
     "math_verify": ("verifiers",),
     "langdetect": ("verifiers",),
     "reasoning_gym": ("gym",),
+    "bm25s": ("environments",),
 }
 NO_TORCH = (
     "commands",
@@ -53,11 +56,12 @@ NO_TORCH = (
     "convert",
     "schema",
     "verifiers",
+    "environments",
     "diagnosis",
     "gym",
 )
 """Rooms whose modules load without torch, with all that they import on the way, and import none later."""
-LAZY_TORCH = ("rlvr_cli.verifiers.reward_model",)
+LAZY_TORCH = ("rlvr_cli.verifiers.reward_model", "rlvr_cli.environments.generators")
 """May import it inside functions: they run in a worker of their own."""
 TOP = LAYERS[-1][0]
 

@@ -5,13 +5,11 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
-from run_helpers import SFT_RECIPE, rlvr, steps_of
+from run_helpers import SFT_RECIPE, rlvr, started, steps_of
 
 from rlvr_cli.commands.main import main
 
@@ -23,27 +21,25 @@ def entries(folder: Path) -> dict[str, dict[str, object]]:
     return {row["name"]: row for row in json.loads((folder / "sweep.json").read_text())["runs"]}
 
 
-def wait_for(file: Path, process: subprocess.Popen[str], rows: int) -> None:
-    end = time.monotonic() + 120
-    while not file.is_file() or file.read_bytes().count(b"\n") < rows:
-        assert process.poll() is None and time.monotonic() < end, process.communicate()[0]
-        time.sleep(0.02)
+def stopped_after(rows: int, file: Path, said: Path, words: list[str]) -> int:
+    """Exit code of a sweep that gets a SIGINT once `file` has so many lines; `said` takes its output."""
+    with said.open("wb") as output:
+        process = started(output.fileno(), output.fileno(), *words)
+        end = time.monotonic() + 120
+        while not file.is_file() or file.read_bytes().count(b"\n") < rows:
+            assert process.poll() is None and time.monotonic() < end, said.read_text()
+            time.sleep(0.02)
+        os.kill(process.pid, signal.SIGINT)
+        return process.wait(timeout=120)
 
 
 def test_a_sweep_goes_on_where_it_was_stopped(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "mine.yaml").write_text(SFT_RECIPE)
     folder = tmp_path / "sweep"
     words = ["sweep", str(tmp_path / "mine.yaml"), "trainer.lr=1e-3,2e-3", STEPS, f"out={folder}"]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "rlvr_cli", *words],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-    wait_for(folder / "lr1e-3" / "metrics.jsonl", process, 5)
-    os.kill(process.pid, signal.SIGINT)
-    said, _ = process.communicate(timeout=120)
-    assert process.returncode == 130 and "the same command continues it" in said, said
+    code = stopped_after(5, folder / "lr1e-3" / "metrics.jsonl", tmp_path / "said", words)
+    said = (tmp_path / "said").read_text()
+    assert code == 130 and "the same command continues it" in said, said
     states = {name: row["state"] for name, row in entries(folder).items()}
     assert states == {"lr1e-3": "stopped", "lr2e-3": "not begun"}
     assert main([*words, "--dry-run"]) == 0

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import gzip
 import html.parser
 import io
 import itertools
@@ -12,17 +10,15 @@ import os
 import random
 import re
 import shutil
-import subprocess
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import yaml
-from places import SUPPORT
+from report_pages import NODE, blocks, report, shown, unpack
 from run_helpers import RECIPE, comparable, rlvr, steps_of
 
-from rlvr_cli.commands.main import main
 from rlvr_cli.core.types import Completion, Group, Problem, Reason, Verdict
 from rlvr_cli.tracking import RolloutRecords
 from rlvr_cli.tracking.report.gather import POINTS, columns, read_runs
@@ -32,7 +28,6 @@ from rlvr_cli.tracking.report.summary import print_summary
 pytestmark = pytest.mark.slow
 
 HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(2)> \u202e\x1b[2J \ud800 @TITLE@"
-NODE = shutil.which("node")
 
 
 def group(index: int, prompt: str, responses: list[tuple[str, Reason]]) -> Group:
@@ -87,32 +82,6 @@ def make_run(out: Path, *, steps: int = 3, lr: float = 1e-4, tokens: bool = Fals
         rewards, advantages, kept = [[0.0, 1.0]] * 2, [[-1.0, 1.0]] * 2, [True, False]
         records.write(step, groups, rewards, advantages, kept, [step] * 2, notes={1: [seen, {}]})
     return out
-
-
-def unpack(block: str) -> Any:
-    return json.loads(gzip.decompress(base64.b64decode(block)))
-
-
-def blocks(page: Path) -> dict[str, Any]:
-    found = re.findall(r'<script type="text/plain" id="([\w-]+)">([^<]*)</script>', page.read_text())
-    return {name: unpack(block) for name, block in found}
-
-
-def report(*arguments: object) -> int:
-    return main(["report", *map(str, arguments)])
-
-
-def shown(page: Path, *actions: list[Any]) -> dict[str, Any]:
-    """What the page shows after `actions`, by its own script (tests/support/report_dom.js)."""
-    if NODE is None:
-        pytest.skip("node is not installed")
-    script = SUPPORT / "report_dom.js"
-    command = [NODE, str(script), str(page), json.dumps(actions)]
-    done = subprocess.run(command, capture_output=True, timeout=60)
-    assert done.returncode == 0, done.stderr.decode()
-    result: dict[str, Any] = json.loads(done.stdout)
-    assert result["failed"] == ""
-    return result
 
 
 class Tags(html.parser.HTMLParser):

@@ -4,7 +4,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from kills import kill
+from kills import kill, start_warm
 
 from rlvr_cli.core import tensor_files
 from rlvr_cli.tracking import read_records
@@ -12,8 +12,11 @@ from rlvr_cli.tracking import read_records
 
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
-def test_killed_while_writing_a_run_is_the_same_to_the_bit(tmp_path: Path) -> None:
-    """DAPO, ZeRO-2 on 2 ranks. Each kill costs a start; with vLLM, and in other phases, in the long one."""
+def test_killed_while_writing_a_run_is_the_same_to_the_bit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """DAPO, ZeRO-2 on 2 ranks. With vLLM, in other phases, and always from nothing, in the long ones."""
+    monkeypatch.setattr(kill, "start", start_warm)
     made, found = kill.experiment(tmp_path, kills=1, seed=1, overrides=["rollout=hf"], aims=("writing",))
     assert found == [] and [each.writing for each in made] == [True]
 
@@ -39,3 +42,13 @@ def test_killed_with_prompts_in_flight_a_run_is_the_same_to_the_bit_and_loses_no
         flying = [row["index"] for f in steps[-1].glob("flights_*.pt") for row in tensor_files.read(f)]
         seen = Counter(row["index"] for row in read_records(out) if row["sample"] == 0)
         assert seen + Counter(flying) == Counter(range(len(seen) + len(flying)))
+
+
+@pytest.mark.long
+@pytest.mark.timeout(7200)
+def test_killed_ten_times_a_run_of_several_turns_is_the_same_to_the_bit(tmp_path: Path) -> None:
+    """Each prompt is played with an environment, which says something after every turn but the last."""
+    played = ["+environment@environments.game=guess", "data.train.environment=game", "rollout.max_tokens=40"]
+    played += ["environments.game.max_turns=3", "environments.game.turn_tokens=3"]
+    made, found = kill.experiment(tmp_path, kills=10, seed=3, overrides=played)
+    assert found == [] and len(made) == 10

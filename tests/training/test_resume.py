@@ -5,13 +5,13 @@ import os
 import resource
 import shutil
 import subprocess
-import sys
+import tempfile
 import time
 from pathlib import Path
 
 import pytest
 import torch
-from run_helpers import RECIPE, SFT_RECIPE, comparable, rlvr, steps_of
+from run_helpers import RECIPE, SFT_RECIPE, comparable, rlvr, started, steps_of
 from safetensors.torch import load_file
 
 pytestmark = pytest.mark.slow
@@ -108,13 +108,12 @@ def test_a_run_without_time_for_a_step_saves_and_says_so(tmp_path):
 
 def limited(size: int, *arguments: str) -> subprocess.CompletedProcess[str]:
     """A run none of whose files can grow past `size` bytes."""
-    return subprocess.run(
-        [sys.executable, "-m", "rlvr_cli", *arguments],
-        capture_output=True,
-        text=True,
-        timeout=300,
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (size, size)),
-    )
+    with tempfile.TemporaryFile() as shown, tempfile.TemporaryFile() as said:
+        process = started(shown.fileno(), said.fileno(), *arguments)
+        resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (size, size))  # its ranks will have it too
+        code = process.wait(timeout=300)
+        texts = [os.pread(file.fileno(), 1 << 24, 0).decode() for file in (shown, said)]
+    return subprocess.CompletedProcess(arguments, code, *texts)
 
 
 def test_checkpoints_that_cannot_be_written_end_the_run_with_the_cause(sft, tiny_path, tmp_path):

@@ -179,32 +179,32 @@ def test_reasoning_opened_by_the_prompt() -> None:
 
 
 HOSTILE = {
-    "open braces": r"\boxed{" + "{" * 10_000_000,
+    "open braces": r"\boxed{" + "{" * 2_500_000,
     "balanced braces": r"\boxed{" + "{" * 100_000 + "}" * 100_001,
-    "boxes": r"\boxed{" * 1_400_000,
-    "empty boxes": r"\boxed{}" * 1_400_000,
-    "empty boxes before one": r"\boxed{5}" + r"\boxed{}" * 1_400_000,
+    "boxes": r"\boxed{" * 350_000,
+    "empty boxes": r"\boxed{}" * 350_000,
+    "empty boxes before one": r"\boxed{5}" + r"\boxed{}" * 350_000,
     "empty content": r"\boxed{"
     + r"\text{ } ~ " * 900
     + "x}"
     + (r"\boxed{" + r"\text{ } ~ " * 900 + "}") * 1000,
-    "mentions": r"\boxed " * 1_400_000,
-    "mentions in mathematics": r"\boxed $" * 1_400_000,
-    "formulas": r"\( \boxed" + "x+" * 5_000_000,
+    "mentions": r"\boxed " * 350_000,
+    "mentions in mathematics": r"\boxed $" * 350_000,
+    "formulas": r"\( \boxed" + "x+" * 1_250_000,
     "nested boxes": r"\boxed{" * 5_000 + "}" * 5_000,
-    "stars": "#### " + "**a" * 1_300 + "\n" + "*" * 10_000_000,
+    "stars": "#### " + "**a" * 1_300 + "\n" + "*" * 2_500_000,
     "bold": "Answer: " + "**a** " * 600 + "*" * 300,
-    "bold line": "#### " + "**" * 5_000_000,
-    "prose": "The answer is (" * 700_000,
-    "answers": "Answer: " * 1_000_000,
-    "answer lines": "Answer:\n" * 500_000,
-    "digits": "1" * 10_000_000,
-    "commas": "1,234," * 1_500_000,
-    "newlines": "\n" * 10_000_000,
-    "spaces": " " * 10_000_000,
-    "think": "<think>" * 1_000_000,
-    "hashes": "#" * 10_000_000,
-    "nul": "\x00" * 1_000_000 + r"\boxed{5" + "\x00}",
+    "bold line": "#### " + "**" * 1_250_000,
+    "prose": "The answer is (" * 175_000,
+    "answers": "Answer: " * 250_000,
+    "answer lines": "Answer:\n" * 125_000,
+    "digits": "1" * 2_500_000,
+    "commas": "1,234," * 375_000,
+    "newlines": "\n" * 2_500_000,
+    "spaces": " " * 2_500_000,
+    "think": "<think>" * 250_000,
+    "hashes": "#" * 2_500_000,
+    "nul": "\x00" * 250_000 + r"\boxed{5" + "\x00}",
     "surrogates": "\ud800" * 1000 + "\\boxed{\udfff}",
     "units": r"\boxed{5" + " cm" * 95 + "x}",
     "text units": r"\boxed{5" + r" \text{m}" * 32 + "x}",
@@ -221,7 +221,7 @@ def test_hostile_text_is_cheap(name: str) -> None:
     for mode in Extraction:
         started = process_time()
         found = Math(extraction=mode).inline(HOSTILE[name], "5", {})
-        assert process_time() - started < 4, mode  # quadratic time would be hours
+        assert process_time() - started < 2, mode  # quadratic time would be minutes to hours
         assert found is None or found.score in (0, 1)
     for verifier in (Format(require_box=True, require_think=True), Match(), Random()):
         assert verifier.verify(HOSTILE[name], "5", {}).score in (0, 1)

@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from http.client import HTTPConnection
@@ -108,10 +109,19 @@ RAW = {
 }
 
 
+@pytest.fixture(scope="module")
+def answers(command: Command) -> dict[str, tuple[bytes, float]]:
+    """Asked for all at once: of most the server waits a second for the rest."""
+    with ThreadPoolExecutor(len(RAW)) as threads:
+        found = {name: threads.submit(told, command.port, request) for name, (request, _) in RAW.items()}
+    return {name: each.result() for name, each in found.items()}
+
+
 @pytest.mark.parametrize("name", RAW)
-def test_every_request_has_a_short_answer_and_its_connection_an_end(name: str, command: Command) -> None:
-    request, status = RAW[name]
-    said, seconds = told(command.port, request)
+def test_every_request_has_a_short_answer_and_its_connection_an_end(
+    name: str, command: Command, answers: dict[str, tuple[bytes, float]]
+) -> None:
+    (said, seconds), (_, status) = answers[name], RAW[name]
     assert said.startswith(b"HTTP/1.1 %d " % status) and said.count(b"HTTP/1.1 ") == 1, said[:100]
     assert len(said) < 1000 and seconds < 3
     assert json.loads(said.partition(b"\r\n\r\n")[2])["error"]

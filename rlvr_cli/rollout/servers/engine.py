@@ -16,14 +16,14 @@ from rlvr_cli.core import distributed
 from rlvr_cli.core.errors import Hopeless, UserError
 from rlvr_cli.core.heartbeat import heart
 from rlvr_cli.core.types import Completion
-from rlvr_cli.rollout.engine import Names, OnOneRank, Request, Sampling, SyncError, never
+from rlvr_cli.rollout.engine import Names, OnOneRank, Request, Sampling, SyncError, never, nothing_more
 from rlvr_cli.rollout.fingerprints import Receipt
 from rlvr_cli.rollout.servers import start
 from rlvr_cli.rollout.servers.answers import Answers
 from rlvr_cli.rollout.servers.fleet import Cargo
 from rlvr_cli.rollout.servers.loop import Loop
 from rlvr_cli.rollout.servers.parcels import pack
-from rlvr_cli.rollout.servers.sampler import Sampler
+from rlvr_cli.rollout.servers.sampler import Order, Sampler
 from rlvr_cli.rollout.text import ResponseText
 from rlvr_cli.schema import Rollout
 
@@ -68,34 +68,48 @@ class ServersEngine(OnOneRank):
         self._sampler = Sampler(self._fleet, answers, eos, name=f"{self._run}-{distributed.rank()}")
 
     def generate(
-        self, requests: list[Request], sampling: Sampling, enough: Callable[[], bool] = never
+        self,
+        requests: list[Request],
+        sampling: Sampling,
+        enough: Callable[[], bool] = never,
+        more: Callable[[bool], list[Request]] = nothing_more,
     ) -> Iterator[tuple[int, list[Completion]]]:
         done: queue.SimpleQueue[tuple[int, list[Completion]]] = queue.SimpleQueue()
-        order = self._sampler.order(requests, sampling, done)
-        work = self._loop.start(self._sampler.serve(order))
+        works: list[tuple[Order, Future[None]]] = []
         told_at: float | None = None
+        running, coming = 0, list(requests)
         try:
-            for _ in requests:
-                while True:
-                    if (told_at is None and enough()) or (told_at and time.monotonic() - told_at > AGAIN_S):
-                        told_at = time.monotonic()
+            while coming or running or (coming := more(True)):
+                if coming:
+                    order = self._sampler.order(coming, sampling, done)
+                    works.append((order, self._loop.start(self._sampler.serve(order))))
+                    running, coming = running + len(coming), []
+                if (told_at is None and enough()) or (told_at and time.monotonic() - told_at > AGAIN_S):
+                    told_at = time.monotonic()
+                    for order, _ in works:
                         self._loop.start(self._sampler.stop(order))
-                    try:
-                        item = done.get(timeout=ASK_S)
-                        break
-                    except queue.Empty:
-                        self._look(work)
-                yield item
+                try:
+                    item = done.get(timeout=ASK_S)
+                except queue.Empty:
+                    self._look([work for _, work in works])
+                else:
+                    running -= 1
+                    yield item
+                if more is not nothing_more:
+                    coming = more(False)
+                    works = [(order, work) for order, work in works if not work.done() or work.exception()]
         finally:  # also when the caller stops early
-            work.cancel()
+            for _, work in works:
+                work.cancel()
             self._tell()
 
-    def _look(self, work: Future[None]) -> None:
+    def _look(self, works: list[Future[None]]) -> None:
         """Raise what has gone wrong; a sign of life where the servers gave one."""
         if self._fleet.failed.done():
             self._fleet.failed.result()
-        if work.done():
-            work.result()
+        for work in works:
+            if work.done():
+                work.result()
         if time.monotonic() - self._fleet.sign_of_life < 2 * self._fleet.settings.timeout_s:
             heart.beat()
         self._tell()

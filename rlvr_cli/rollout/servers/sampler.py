@@ -127,13 +127,14 @@ class Sampler:
     ) -> None:
         """One request for what is `missing`, which goes into `found` as it comes. Gone unless all does."""
         stamp, name = self._fleet.cargo.stamp, next(self._names)
-        asked = self._asked(request, [*missing], order.sampling) | {"name": name, "salt": self._salt()}
+        sampling = order.sampling.of_request(request)
+        asked = self._asked(request, [*missing], sampling) | {"name": name, "salt": self._salt()}
         order.flying[name] = replica, [*missing]
         try:
             async with aclosing(replica.client.sample(asked)) as answers:
                 async for answer in answers:
                     found[answer.number] = self._answers.completion(
-                        answer, request, order.sampling.stop, stamp=stamp, server=replica.name
+                        answer, request, sampling.stop, stamp=stamp, server=replica.name
                     )
                     await self._release(order, replica, [missing.pop(answer.number)])
         finally:

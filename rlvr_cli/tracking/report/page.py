@@ -16,7 +16,14 @@ from rlvr_cli.tracking.report.measures import Measure
 from rlvr_cli.tracking.report.rollouts import chunks, pack
 
 HERE = Path(__file__).parent
-SCRIPTS = ("page.js", "page.charts.js", "page.lines.js", "page.rollouts.js", "page.main.js")
+SCRIPTS = (
+    "page.js",
+    "page.charts.js",
+    "page.lines.js",
+    "page.episodes.js",
+    "page.rollouts.js",
+    "page.main.js",
+)
 
 
 def build(

@@ -22,7 +22,8 @@ function sampleMatches(sample, group, wanted) {
   if (wanted.correct && standing(sample) !== wanted.correct) return false;
   if (!wanted.text || [group.prompt, group.answer, group.problem].some((v) => holds(v, wanted.text))) return true;
   const said = Object.values(sample.verdicts).flatMap((verdict) => [verdict.extracted, verdict.detail]);
-  return [sample.response, ...said].some((value) => holds(value, wanted.text));
+  const turns = (sample.episode?.turns ?? []).flatMap((turn) => [turn.text, turn.said]);
+  return [sample.response, ...said, ...turns].some((value) => holds(value, wanted.text));
 }
 
 /** Groups with at least one sample that meets everything wanted. */
@@ -60,10 +61,10 @@ const HEATS = {
   clipped: { key: "clipped", full: 1, scale: "coloured where the loss held them back", says: (v) => (v ? "held back by the clip" : "not clipped") },
 };
 
-/** Tokens on a ground the stronger, the nearer their value is to that of full colour. */
-function heat(sample, { key, full, says }) {
-  return sample.tokens.map((text, i) => {
-    const value = sample[key][i];
+/** Tokens on a ground the stronger, the nearer their value is to that of full colour; `count` of them from `from` on. */
+function heat(sample, { key, full, says }, from = 0, count = sample.tokens.length) {
+  return sample.tokens.slice(from, from + count).map((text, i) => {
+    const value = sample[key][from + i];
     if (value === null) return el("span", {}, visible(text));
     const share = Math.max(Math.min(value / full, 1), -1);
     return el("span", {
@@ -88,10 +89,11 @@ function sampleNode(sample, index, group, wanted, heated) {
   facts.push(`${number(sample.length)} tokens${sample.finished ? "" : ", truncated"}`);
   const state = standing(sample);
   const coloured = heated && sample.tokens && sample[heated.key];
-  const text = coloured ? heat(sample, heated) : marked(sample.response, wanted.text);
+  const text = () => el("pre", {}, coloured ? heat(sample, heated) : marked(sample.response, wanted.text));
   return el("div", { class: `sample ${state}${sampleMatches(sample, group, wanted) ? "" : " other"}` },
     el("b", {}, `${index} ${STANDINGS[state]}`), ` · ${facts.join(" · ")}`,
-    Object.entries(sample.verdicts).map(([name, verdict]) => verdictLine(name, verdict)), el("pre", {}, text));
+    Object.entries(sample.verdicts).map(([name, verdict]) => verdictLine(name, verdict)),
+    sample.episode ? conversation(sample, wanted, coloured ? heated : null) : text());
 }
 
 function groupNode(group, wanted, heated) {

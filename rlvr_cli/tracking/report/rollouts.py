@@ -142,16 +142,32 @@ def _sample(row: dict[str, Any], texts: Texts) -> dict[str, Any]:
     sample = {name: row[name] for name in ("response", "length", "finished", "verdicts")}
     sample |= {"correct": row["correct"]}
     sample |= {name: short(row[name]) for name in ("score", "reward", "advantage")}
+    if "turns" in row:
+        sample["episode"] = _episode(row)
+    rows = [*row.get("earlier", []), row]  # a sample may have several sequences
     if "logprobs" in row:
-        sample["tokens"] = texts(row["response_tokens"])
-        sample["logprobs"] = _rounded(row["logprobs"], 3)
+        sample["tokens"] = [text for each in rows for text in _own(each, texts(each["response_tokens"]))]
+        sample["logprobs"] = _rounded([value for each in rows for value in _own(each, each["logprobs"])], 3)
     if "trainer_logprobs" in row:
         policy = row.get("old_logprobs", row["trainer_logprobs"])  # the trainer's, of the policy that sampled
-        pairs = zip(policy, row["logprobs"], strict=True)
+        pairs = zip(policy, [x for each in rows for x in _own(each, each["logprobs"])], strict=True)
         sample["gaps"] = _rounded([None if None in pair else pair[0] - pair[1] for pair in pairs], 5)
         sample["entropies"] = _rounded(row["entropies"], 3)
         sample["clipped"] = [int(value or 0) for value in row["clipped"]]
     return sample
+
+
+def _own(row: dict[str, Any], values: list[Any]) -> list[Any]:
+    """Of `values` of a sequence's tokens those of the policy's own: the trainer's numbers are of these."""
+    if "sampled" not in row:
+        return values
+    return [value for value, own in zip(values, row["sampled"], strict=True) if own]
+
+
+def _episode(row: dict[str, Any]) -> dict[str, Any]:
+    """What the page shows of an episode."""
+    names = ("environment", "ended", "environment_reward", "measures", "turns", "failure")
+    return {name: row[name] for name in names if row.get(name) is not None}
 
 
 def _rounded(values: list[float | None], digits: int) -> list[float | None]:
@@ -165,6 +181,7 @@ def _evaluation(path: Path) -> Chunk:
     groups = []
     for problem in result["problems"]:
         rows = zip(*(problem[name] for name in PER_SAMPLE), strict=True)
+        episodes = problem.get("episodes") or [None] * len(problem["responses"])
         samples = [
             {
                 "response": response,
@@ -175,8 +192,11 @@ def _evaluation(path: Path) -> Chunk:
                 "verdicts": {
                     verifier: {"score": score, "reason": reason, "extracted": extracted, "detail": detail}
                 },
+                **({"episode": _episode(episode)} if episode is not None else {}),
             }
-            for response, correct, score, extracted, reason, detail, length, cut in rows
+            for (response, correct, score, extracted, reason, detail, length, cut), episode in zip(
+                rows, episodes, strict=True
+            )
         ]
         head = {"step": step, "index": problem["index"], "problem": problem["id"], "source": bench}
         groups.append({**head, "prompt": problem["prompt"], "answer": _golds(problem), "samples": samples})

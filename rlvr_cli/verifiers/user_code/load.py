@@ -61,7 +61,22 @@ class _Copies(MetaPathFinder):
 def load(
     path: str | None, text: bytes, module: str | None, function: str, folders: Sequence[str] = ()
 ) -> tuple[ModuleType, Any]:
-    """The module and what it calls `function` (dots go into classes and objects); Unusable without one.
+    """The module and what it calls `function` (dots go into classes and objects); Unusable without one."""
+    loaded = load_module(path, text, module, folders)
+    shown = Path(path).name if path is not None else str(module)
+    found: Any = loaded
+    for part in function.split("."):
+        if not hasattr(found, part):
+            having = [name for name, value in vars(loaded).items() if callable(value) and name[:1] != "_"]
+            raise Unusable(f"{shown} has no '{function}'{hint(function, having, 'it has')}")
+        found = getattr(found, part)
+    if not callable(found):
+        raise Unusable(f"{shown}: '{function}' is {type(found).__name__} and cannot be called")
+    return loaded, found
+
+
+def load_module(path: str | None, text: bytes, module: str | None, folders: Sequence[str] = ()) -> ModuleType:
+    """The module; Unusable, with file and line, where it does not import.
 
     A file is imported under a name made of its path, so that files of one name are different modules.
     `folders` are searched first for what it imports. Where there are several, the first has copies of what is
@@ -73,18 +88,9 @@ def load(
         sys.meta_path.insert(0, _Copies(Path(folders[0]), Path(folders[-1])))
         path = str(Path(folders[-1]) / shown)
     try:
-        loaded = import_module(str(module)) if path is None else _from_text(path, text)
+        return import_module(str(module)) if path is None else _from_text(path, text)
     except (Exception, SystemExit) as error:
         raise Unusable(f"{_place(error, path, shown)}: {last_line(error)}") from error
-    found: Any = loaded
-    for part in function.split("."):
-        if not hasattr(found, part):
-            having = [name for name, value in vars(loaded).items() if callable(value) and name[:1] != "_"]
-            raise Unusable(f"{shown} has no '{function}'{hint(function, having, 'it has')}")
-        found = getattr(found, part)
-    if not callable(found):
-        raise Unusable(f"{shown}: '{function}' is {type(found).__name__} and cannot be called")
-    return loaded, found
 
 
 def _from_text(path: str, text: bytes) -> ModuleType:

@@ -1,0 +1,25 @@
+"""The game of environments/guess.py as texts, with `<` for too low and `>` for too high."""
+
+from __future__ import annotations
+
+import string
+from random import Random
+
+END = "<eos>"
+"""Of the built-in tiny model's turns; other tokenizers read it as text."""
+MOST_TURNS = 4
+
+
+def game(rng: Random, most: int) -> tuple[str, str, str]:
+    """(name of the game, number, number): `kfz?`."""
+    number = str(rng.randint(0, most))
+    return "".join(rng.choices(string.ascii_lowercase, k=3)) + "?", number, number
+
+
+def turn(rng: Random, most: int) -> tuple[str, str, str]:
+    """(all that has been said, the number, what is guessed next): a turn of a player without sense."""
+    seen, number, _ = game(rng, most)
+    for _ in range(rng.randrange(MOST_TURNS)):
+        guess = rng.choice([each for each in range(most + 1) if each != int(number)])
+        seen += f"{guess}{END}{'<' if guess < int(number) else '>'}"
+    return seen, number, str(rng.randint(0, most))

@@ -1,0 +1,1 @@
+"""Tools: what they are called, what they take, and how a call of one becomes a text for the policy."""

@@ -1,0 +1,1 @@
+"""Episodes: an engine and environments in turns, token for token."""
