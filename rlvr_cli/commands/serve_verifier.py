@@ -68,6 +68,11 @@ def serve(options: argparse.Namespace, recipe: str | None, overrides: list[str])
                 f"'{name}' ({verifier.name}) judges all samples of a problem together and a server sees them "
                 "one by one; use it in the recipe itself"
             )
+        if hasattr(verifier, "of_sample"):
+            raise UserError(
+                f"'{name}' ({verifier.name}) reads what an environment gave to an episode, and a server gets "
+                "texts alone; use it in the recipe itself"
+            )
     server = import_module("rlvr_cli.verifiers.server")
     limits = server.Limits(max_body=int(options.max_body_mb * 2**20), max_requests=options.max_requests)
     return int(server.serve(verifiers, verification, options.host, options.port, token, limits))

@@ -52,7 +52,7 @@ class Play:
         """Turns to sample, as `Generator.generate` asks for them."""
         self._begin()
         requests = self._hear(0.0)
-        while idle and not requests and self._open:
+        while idle and not requests and (self._open or self._waiting):
             self._begin()
             requests = self._hear(WAIT_S)
         return requests
@@ -226,15 +226,16 @@ class Play:
         """Put what was said behind the turn; a refusal where nothing could be sampled after it."""
         rendering, transcript = self._rendering(player), player.transcript
         if step.restart:
-            player.conversation, player.written = list(step.restart), ""
-            return self._begins_anew(player, step.restart)
+            player.conversation, player.written = rendering.harmless(step.restart), ""
+            return self._begins_anew(player, player.conversation)
         if step.text:
             added, closing = rendering.plain(step.text), []
             player.written += step.text
         else:
-            added = rendering.added(step.messages, step.calls)
+            messages = rendering.harmless(step.messages)
+            added = rendering.added(messages, step.calls)
             closing = transcript.closing(self._table.eos, rendering.end)
-            conversation = player.told(step.messages)
+            conversation = player.told(messages)
             anew = player.environment.history is History.template and not step.calls
             if anew and rendering.opened(conversation) != [*transcript.ids, *closing, *added]:
                 return self._begins_anew(player, conversation)

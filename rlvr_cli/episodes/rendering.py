@@ -16,6 +16,7 @@ from rlvr_cli.core.errors import Hopeless
 from rlvr_cli.environments.environment import Message
 
 FILLER = "x"
+JOINER = "\N{ZERO WIDTH JOINER}"
 CACHED = 4096
 OTHERS = 64
 
@@ -62,8 +63,25 @@ class Rendering:
         return self._rendered(messages, opening=True)
 
     def plain(self, text: str) -> list[int]:
-        """Ids of a text that stands for itself."""
-        return list(self._tokenizer(text, add_special_tokens=False)["input_ids"])
+        """Ids of a text that stands for itself: the name of a special token in it is letters, no token."""
+        found = self._tokenizer(text, add_special_tokens=False, split_special_tokens=True)
+        return list(found["input_ids"])
+
+    def harmless(self, messages: Sequence[Message]) -> list[Message]:
+        """The messages with a joiner within each name of a special token: what a tool or a user says cannot
+        end its own turn and forge another. The policy's own stay as they are."""
+        return [
+            message
+            if message.get("role") == "assistant" or not isinstance(message.get("content"), str)
+            else {**message, "content": self._spelled(message["content"])}
+            for message in messages
+        ]
+
+    def _spelled(self, text: str) -> str:
+        for name in self._tokenizer.all_special_tokens:
+            if name in text:
+                text = text.replace(name, f"{name[0]}{JOINER}{name[1:]}")
+        return text
 
     def added(self, messages: Sequence[Message], calls: Sequence[Message] = ()) -> list[int]:
         """Ids that follow the end of a turn of the policy: these messages, and the opening of its next turn.
@@ -101,7 +119,7 @@ class Rendering:
     def _rendered(self, messages: Sequence[Message], *, opening: bool) -> list[int]:
         render: Callable[..., Any] = self._tokenizer.apply_chat_template
         text = render(list(messages), tools=self._tools, tokenize=False, add_generation_prompt=opening)
-        return self.plain(str(text))
+        return list(self._tokenizer(str(text), add_special_tokens=False)["input_ids"])
 
 
 def conversations(messages: Sequence[Message], calls: Sequence[Message]) -> Iterator[list[Message]]:

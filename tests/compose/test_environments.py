@@ -164,6 +164,8 @@ def test_from_the_file_to_the_typed_recipe(
         assert main(["grpo", str(file), override, "--dry-run"]) == 2
         told = capsys.readouterr().err
         assert said in told and told.count("\n") == 1, told
+    assert main(["serve-verifier", str(file)]) == 2
+    assert "'won' (environment) reads what an environment gave" in capsys.readouterr().err
     with pytest.raises(UserError, match=r"data\.train\.environment: a profile is of one answer"):
         load_profile(str(file), [])
 

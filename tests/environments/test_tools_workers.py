@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
+import sys
 import time
 from collections.abc import Iterator
 from dataclasses import fields
 from pathlib import Path
 
+import psutil
 import pytest
+import stub_mcp
 import yaml
 from doc_tables import section, tables
 from omegaconf import OmegaConf
@@ -21,8 +24,11 @@ from rlvr_cli.core.shipped_recipes import CONF
 from rlvr_cli.core.types import Reason
 from rlvr_cli.environments.environment import Environment, Step
 from rlvr_cli.environments.tool_calls import Syntax
+from rlvr_cli.environments.tool_use.mcp_server import McpServer
+from rlvr_cli.environments.tool_use.python_tool import PythonTool
 from rlvr_cli.environments.tools import Tools
 from rlvr_cli.environments.workers import Said, Workers
+from rlvr_cli.verifiers.sandbox import probe
 
 PAGE = (ROOT / "docs" / "environments" / "tools.md").read_text()
 FUNCTIONS = '''
@@ -129,3 +135,33 @@ def test_the_entry_has_keys_of_the_environment_and_its_defaults() -> None:
     assert isinstance(made, Tools)
     assert made.python is not None
     assert made.mcp["a"].command == "x"
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not any(t.available for t in probe() if t.name != "rlimit"), reason="no box here")
+def test_an_interpreter_and_a_server_in_a_worker() -> None:
+    pytest.importorskip("mcp")
+    server = McpServer(command=sys.executable, args=[str(Path(stub_mcp.__file__))])
+    made = Tools(python=PythonTool(numpy=False), mcp={"s": server}, syntax=Syntax.hermes)
+    workers = Workers({"mine": made})
+    try:
+        [worker] = workers._workers["mine"]
+        process = psutil.Process(worker.process.pid)
+        episodes = [workers.open("mine", TASK) for _ in range(3)]
+        assert [said.reason for said in heard(workers, 3)] == [None] * 3
+        for number in (1, 2):
+            for episode in episodes:
+                code = f"x = {episode}" if number == 1 else "x"
+                workers.step(episode, turn(call("python", code=code) + call("s__count"), number))
+            answers = {
+                said.episode: [each["content"] for each in said.value.messages] for said in heard(workers, 3)
+            }
+        assert answers == {episode: [str(episode), "2"] for episode in episodes}
+        started = process.children(recursive=True)
+        assert len([each for each in started if "stub_mcp" in " ".join(each.cmdline())]) == 3
+        process.kill()
+        assert [said.reason for said in heard(workers, 3)] == [Reason.crash] * 3
+        _, alive = psutil.wait_procs(started, timeout=10)
+        assert not alive  # neither a box nor a server outlives its worker
+    finally:
+        workers.end()
