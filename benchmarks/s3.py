@@ -99,7 +99,7 @@ def main() -> None:
     parser.add_argument("--model", default="runs/tiny_s3_sft", help="model folder or run directory")
     parser.add_argument("--out", default="runs/s3", help="where the runs go")
     parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--steps", type=int, default=60)
+    parser.add_argument("--steps", type=int, default=40)
     parser.add_argument("--jobs", type=int, default=2, help="runs at once")
     parser.add_argument("--only", nargs="+", choices=RUNS, default=list(RUNS), metavar="LABEL")
     parser.add_argument("--plot", type=Path, help="write the plot there")

@@ -55,6 +55,7 @@ class Reinforce:
     """
 
     name: str = "reinforce"
+    by_token: ClassVar[bool] = True
     needs_group: ClassVar[bool] = False
     needs_critic: ClassVar[bool] = False
 
@@ -80,6 +81,7 @@ class BatchWhitened:
     """What counts once in mean and variance."""
     ddof: int = 0
     """0: population variance; 1: verl's."""
+    by_token: ClassVar[bool] = True
     needs_critic: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
@@ -139,6 +141,7 @@ class GAE:
     """Let a truncated response go on with the critic's last value."""
     value_clip: float | None = 0.5
     """For the critic's loss: how far a value may move from the old one and be better off; null: any way."""
+    by_token: ClassVar[bool] = True
     needs_group: ClassVar[bool] = False
     needs_critic: ClassVar[bool] = True
 

@@ -40,7 +40,7 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 
 def run(verb: str, arguments: list[str]) -> int:
-    kinds = "\n".join(f"  {name:<12}{text}" for name, text in KINDS.items())
+    kinds = "\n".join(f"  {name:<13}{text}" for name, text in KINDS.items())
     parser = parser_of(verb, HELP.format(kinds=kinds), "WHAT [RECIPE], or options [AXIS]")
     add(parser)
     given = parser.parse_args(arguments)

@@ -18,7 +18,6 @@ VERBS = {
     "plan": "predict memory and time of a recipe, and what to change where it does not fit",
     "preflight": "sample from the start model and say whether a recipe can learn, without training",
     "profile": "sample every problem k times: pass rates, to choose problems by difficulty",
-    "filter": "write the problems of a recipe that its environments say are worth training on",
     "why": "say what is wrong with a run, with evidence, samples and the key to change",
     "report": "put runs on one page: curves, results, events, rollouts",
     "doctor": "try what training needs on this machine",

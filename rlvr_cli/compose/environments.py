@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 
 from rlvr_cli.core.errors import hint
 from rlvr_cli.schema import Bench, EvalRecipe, Placement, Recipe, Rollout, Source
+from rlvr_cli.verifiers.environment import by_turn
 
 SAYS_NOTHING = "one answer is judged there: set data.{}.environment, or take another verifier"
 
@@ -23,6 +24,8 @@ def check_environments(recipe: Recipe | EvalRecipe) -> None:
         raise ValueError(
             f"{key}: server.url samples texts, and episodes go on from tokens: set no server.url"
         )
+    if isinstance(recipe, Recipe):
+        _check_credit(recipe)
     if isinstance(recipe, Recipe) and hasattr(recipe.algorithm.advantage, "boundaries"):
         raise ValueError(
             f"{key}: algorithm.advantage={recipe.algorithm.advantage.name} samples anew from within a "
@@ -87,6 +90,24 @@ def _check_benches(recipe: Recipe | EvalRecipe) -> None:
             raise ValueError(
                 f"{prefix}.{name}.verifier reads what an environment gives, and the bench has none; set "
                 f"{prefix}.{name}.environment"
+            )
+
+
+def _check_credit(recipe: Recipe) -> None:
+    """Rewards of single turns, where nothing else mixes with them and the advantage does not add them up."""
+    for key, verifier in recipe.verifiers.items():
+        if not by_turn(verifier):
+            continue
+        if not getattr(recipe.algorithm.advantage, "by_token", False):
+            raise ValueError(
+                f"verifiers.{key}.credit=turn: algorithm.advantage={recipe.algorithm.advantage.name} gives "
+                "one advantage to a whole sample; take gae, reinforce or batch_whitened, or credit=episode"
+            )
+        mixed = [name for name, s in recipe.data.items() if key in s.verifiers and len(s.verifiers) > 1]
+        if mixed:
+            raise ValueError(
+                f"verifiers.{key}.credit=turn and data.{mixed[0]}.verifiers has others, whose scores are of "
+                "the whole episode; leave them out, or set credit=episode"
             )
 
 

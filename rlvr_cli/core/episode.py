@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from rlvr_cli.core.types import Verdict
+from rlvr_cli.core.verdict import Verdict
 
 
 class Ended(Enum):

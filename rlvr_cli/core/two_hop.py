@@ -54,6 +54,7 @@ def world() -> World:
     )
 
 
+@cache
 def documents() -> list[Fact]:
     """200: of each work and of each maker one."""
     works = [Fact(work, f"art by {maker}") for work, maker in world().maker_of.items()]

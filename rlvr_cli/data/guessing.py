@@ -17,9 +17,13 @@ def game(rng: Random, most: int) -> tuple[str, str, str]:
 
 
 def turn(rng: Random, most: int) -> tuple[str, str, str]:
-    """(all that has been said, the number, what is guessed next): a turn of a player without sense."""
-    seen, number, _ = game(rng, most)
+    """(all that has been said, the number, what is guessed next): any that may be it still, by chance."""
+    seen, answer, _ = game(rng, most)
+    number, low, high = int(answer), 0, most
     for _ in range(rng.randrange(MOST_TURNS)):
-        guess = rng.choice([each for each in range(most + 1) if each != int(number)])
-        seen += f"{guess}{END}{'<' if guess < int(number) else '>'}"
-    return seen, number, str(rng.randint(0, most))
+        if low == high:
+            break
+        guess = rng.choice([each for each in range(low, high + 1) if each != number])
+        low, high = (guess + 1, high) if guess < number else (low, guess - 1)
+        seen += f"{guess}{END}{'<' if guess < number else '>'}"
+    return seen, answer, str(rng.randint(low, high))

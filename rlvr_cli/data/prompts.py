@@ -92,26 +92,27 @@ def problems(
         if len(tokens) > max_prompt_tokens:
             report.too_long += 1
             continue
-        kept.append(
-            Problem(
-                id=row["id"],
-                prompt=text,
-                tokens=tokens,
-                answer=row["answer"],
-                alternatives=row["alternatives"],
-                source=name,
-                verifiers=routed(row, source),
-                extra=row["extra"] | {"prompt": row["prompt"]},
-                messages=messages,
-                environment=environment,
-                raw=row["raw"] if raw else None,
-            )
-        )
+        found = _problem(row, name, text, tokens, routed(row, source))
+        found.messages, found.environment, found.raw = messages, environment, row["raw"] if raw else None
+        kept.append(found)
     report.kept, report.tokens = len(kept), sum(len(problem.tokens) for problem in kept)
     if not kept:
         limit = f"longer than {max_prompt_tokens} tokens"
         raise UserError(f"{name}: all {report.too_long} prompts of '{source.path}' are {limit}; {remedy}")
     return kept, report
+
+
+def _problem(row: dict[str, Any], source: str, text: str, tokens: list[int], verifiers: list[str]) -> Problem:
+    return Problem(
+        id=row["id"],
+        prompt=text,
+        tokens=tokens,
+        answer=row["answer"],
+        alternatives=row["alternatives"],
+        source=source,
+        verifiers=verifiers,
+        extra=row["extra"] | {"prompt": row["prompt"]},
+    )
 
 
 def guesses_read(found: list[Problem], verifier: Any, key: str) -> str | None:

@@ -132,7 +132,7 @@ def guess(rng: Random, *, most: int = 9) -> Made:
 
 @family
 def guess_turns(rng: Random, *, most: int = 9) -> Made:
-    """For SFT: turns of a player who names any number, whatever has been said."""
+    """For SFT: turns of a player who names, by chance, any number that may be it still."""
     _check("most", most, 1, 9999)
     return guessing.turn(rng, most)
 

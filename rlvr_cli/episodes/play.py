@@ -215,11 +215,15 @@ class Play:
             self._over(player, Ended.turns)
         else:
             player.ask = step.ask or Ask()
+            heard, error = (list(player.conversation), player.written), None
             try:
                 missing = self._goes_on(player, step)
-            except Exception as error:
-                return self._refused(player, asked.no_place(error), error)
-            return self._refused(player, missing) if missing else self._next(player)
+            except Exception as raised:
+                missing, error = asked.no_place(raised), raised
+            if missing is None:
+                return self._next(player)
+            player.conversation, player.written = heard  # as if it had not been said
+            return self._refused(player, missing, error)
         return None
 
     def _goes_on(self, player: Player, step: Step) -> Refusal | None:

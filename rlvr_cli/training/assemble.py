@@ -54,6 +54,20 @@ def positions_needed(recipe: Recipe, model: Model) -> int:
     return wanted
 
 
+def resolved_stages(recipe: Recipe) -> list[Recipe]:
+    """The recipe in each of its stages, with the lengths that shaping left open."""
+    stages = stages_of(recipe)
+    for stage in stages:
+        stage.algorithm.shaping.resolve(stage.rollout.max_tokens)
+    return stages
+
+
+def longest_prompt(recipe: Recipe) -> int:
+    """Tokens of the longest prompt of training and eval."""
+    limits = [prompt_limit(bench, recipe.rollout) for bench in recipe.eval.benches.values()]
+    return max(recipe.rollout.max_prompt_tokens, *limits, 0)
+
+
 def assemble(recipe: Recipe, tracker: Tracker | NullTracker) -> Parts:
     """Build all parts of an RL run, check them against each other, and restore the newest checkpoint."""
     out = Path(recipe.out)
@@ -63,9 +77,7 @@ def assemble(recipe: Recipe, tracker: Tracker | NullTracker) -> Parts:
     check_even(recipe.rollout, model)
     environments = Environments.of(recipe.environments, recipe.eval.benches, tokenizer, out)
     sampler = load_problems(recipe, tokenizer, tracker, environments)
-    stages = stages_of(recipe)
-    for stage in stages:
-        stage.algorithm.shaping.resolve(stage.rollout.max_tokens)
+    stages = resolved_stages(recipe)
     trainer = Trainer(
         model,
         recipe.trainer,
@@ -77,14 +89,13 @@ def assemble(recipe: Recipe, tracker: Tracker | NullTracker) -> Parts:
     )
     critic = make_critic(recipe, model, trainer)
     reference = Reference(model, trainer) if any(s.algorithm.kl.needs_reference for s in stages) else None
-    precision = engine_precision(recipe)
     rollout = with_stops(recipe.rollout, recipe.eval.benches, environments.stops())
     probe = probe_tokens(sampler, recipe.rollout)
     expected = rest(recipe.trainer, trainer, (critic, reference), probe)  # the engine takes what is free
-    engine = start_engine(rollout, model, tokenizer, recipe.seed, precision, room, out, tracker.event)
-    limits = (prompt_limit(bench, recipe.rollout) for bench in recipe.eval.benches.values())
-    longest_prompt = max(recipe.rollout.max_prompt_tokens, *limits, 0)
-    engine = environments.engine(engine, tokenizer, eos_ids(model.path, tokenizer), longest_prompt)
+    engine = start_engine(
+        rollout, model, tokenizer, recipe.seed, engine_precision(recipe), room, out, tracker.event
+    )
+    engine = environments.engine(engine, tokenizer, eos_ids(model.path, tokenizer), longest_prompt(recipe))
     pool = make_pool(recipe, tokenizer, sampler, tracker)
     parts = Parts(
         recipe=stages[0],

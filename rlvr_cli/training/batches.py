@@ -16,6 +16,7 @@ from rlvr_cli.engine.critic import Critic
 from rlvr_cli.tracking import Timer
 from rlvr_cli.training.parts import Parts
 from rlvr_cli.training.token_records import blank
+from rlvr_cli.training.turn_credit import turn_rewards, without_turns
 
 
 def sequences_of(groups: list[Group]) -> tuple[list[np.ndarray], list[np.ndarray]]:
@@ -56,12 +57,13 @@ def make_batches(parts: Parts, groups: list[Group], owners: list[int] | None = N
     old_N, entropies_N, ref_N = score(parts, sequences, trained, owners)
     values_N = values(parts.critic, parts.timer, sequences, trained, owners)
     rewards_PG = torch.tensor([g.rewards for g in groups], dtype=torch.float64)
+    earned_N = turn_rewards(groups, lengths_B, parts.recipe.verifiers)
     truncated_B = torch.tensor([not c.finished for g in groups for c in g.completions])
 
     inputs = AdvantageInputs(
-        rewards_PG=rewards_PG,
+        rewards_PG=without_turns(rewards_PG, earned_N, lengths_B),
         lengths_B=lengths_B,
-        token_rewards_N=token_rewards(algorithm.kl, old_N, ref_N),
+        token_rewards_N=added(token_rewards(algorithm.kl, old_N, ref_N), earned_N),
         values_N=values_N,
         finished_B=~truncated_B,
         logprobs_N=rollout_N,
@@ -113,6 +115,11 @@ def keep_mask(
     at_tokens = (None if x_N is None else x_N[keep_N] for x_N in (entropies_N, old_N))
     keep_N[keep_N.clone()] = token_weights(*at_tokens, lengths_B[scored_B], truncated_B[scored_B])
     return keep_N
+
+
+def added(x_N: Tensor | None, y_N: Tensor | None) -> Tensor | None:
+    """The sum of what there is."""
+    return y_N if x_N is None else x_N if y_N is None else x_N + y_N
 
 
 def rollout_logprobs(groups: list[Group], owners: list[int] | None) -> Tensor:

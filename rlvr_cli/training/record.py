@@ -52,8 +52,7 @@ def record(
     trained = sum(len(s) for b in batches for s in b.sequences) if updates else 0
     idle_tokens = sum(b.idle_tokens for b in batches)
     kept_tokens = sum(int((b.weights_N != 0).sum()) for b in batches) + idle_tokens
-    all_tokens = sum(c.length for g in rollouts.kept for c in g.completions)
-    sampled_tokens = sum(c.length for g in rollouts.sampled for c in g.completions)
+    all_tokens, sampled_tokens = lengths(rollouts.kept), lengths(rollouts.sampled)
     parts.state["response_tokens"] += sampled_tokens + rollouts.state_tokens
     timing = parts.timer.take()
     row = (
@@ -88,6 +87,11 @@ def record(
         warn_of_missing_groups(parts, rollouts)
         if parts.ahead is not None:  # now, so that a checkpoint of this step knows it
             parts.ahead.drop_too_old(parts.step)
+
+
+def lengths(groups: list[Group]) -> int:
+    """Sampled tokens of all of them."""
+    return sum(c.length for g in groups for c in g.completions)
 
 
 def disputed_rows(mine: list[Group]) -> list[dict[str, Any]]:

@@ -19,6 +19,13 @@ class Scale(Enum):
     """Any number: the reward as it is, which no shaping maps."""
 
 
+class Credit(Enum):
+    episode = "episode"
+    """All sampled tokens have the sum."""
+    turn = "turn"
+    """Each turn's reward stands at the end of its turn: only what was sampled until then has earned it."""
+
+
 @dataclass(kw_only=True)
 class Environment:
     reads = Reads.no_gold
@@ -28,12 +35,16 @@ class Environment:
     """Its score multiplies the others' sum and adds nothing."""
     scale: Scale = Scale.unit
     """What rewards are."""
+    credit: Credit = Credit.episode
+    """Who has earned the rewards of single turns; turn: for advantages that keep rewards of single tokens."""
     correct_at: float = 1.0
     """Reward from which an episode counts as correct."""
 
     def __post_init__(self) -> None:
         if self.gate and self.scale is Scale.own:
             raise ValueError("a gate multiplies and takes values from 0 to 1; set scale=unit or gate=false")
+        if self.credit is Credit.turn and self.scale is Scale.unit:
+            raise ValueError("credit=turn takes rewards as they are; set scale=own")
 
     def of_sample(self, completion: Completion) -> Verdict:
         """An episode that nothing was given for has earned 0; one without an environment has no verdict."""
@@ -56,3 +67,8 @@ class Environment:
 
     def verify(self, response: str, answer: str, extra: dict[str, Any]) -> Verdict:
         return Verdict(score=0.0, reason=Reason.crash, detail="an episode is judged, not a text")
+
+
+def by_turn(verifier: object) -> bool:
+    """Whether a verifier's rewards are those of single turns."""
+    return getattr(verifier, "credit", None) is Credit.turn

@@ -20,6 +20,7 @@ from rlvr_cli.compose.verify import load_verify
 from rlvr_cli.core.errors import UserError
 from rlvr_cli.environments import find
 from rlvr_cli.schema import Bench, EvalRecipe, Placement, Recipe, Rollout, Server, Source
+from rlvr_cli.verifiers.environment import Credit, Scale
 from rlvr_cli.verifiers.environment import Environment as Given
 from rlvr_cli.verifiers.math import Math
 
@@ -100,7 +101,29 @@ WRONG: dict[str, tuple[Any, str]] = {
         ),
         "data.train.environment: algorithm.advantage=segment samples anew from within a response",
     ),
+    "credit to turns of one advantage": (
+        lambda: replace(game(), verifiers={"won": by_turns()}),
+        "verifiers.won.credit=turn: algorithm.advantage=group_zscore gives one advantage to a whole sample",
+    ),
+    "credit to turns beside another verifier": (
+        lambda: replace(
+            game(),
+            algorithm=replace(game().algorithm, advantage=algorithms.options("advantage")["reinforce"]()),
+            data=source(verifiers=["won", "math"]),
+            verifiers={"won": by_turns(), "math": Math()},
+        ),
+        "verifiers.won.credit=turn and data.train.verifiers has others",
+    ),
 }
+
+
+def by_turns() -> Given:
+    return Given(scale=Scale.own, credit=Credit.turn)
+
+
+def test_credit_to_turns_takes_rewards_as_they_are() -> None:
+    with pytest.raises(ValueError, match="credit=turn takes rewards as they are; set scale=own"):
+        Given(credit=Credit.turn)
 
 
 @pytest.mark.parametrize("name", WRONG)

@@ -254,5 +254,12 @@ def test_packaged_sources_fit_the_schema(path: Path) -> None:
     source = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(Source), OmegaConf.load(path)))
     assert "{prompt}" in source.prompt
     assert ("\\boxed{}" in source.prompt) == (path.stem in ("gsm8k", "math", "deepscaler"))
-    expected = {"openr1": [], "reasoning_gym": ["reasoning_gym"]}.get(path.stem, ["math"])
+    others = {
+        "reasoning_gym": ["reasoning_gym"],
+        "nq": ["em"],
+        "hotpotqa": ["em"],
+        "countdown": ["countdown"],
+    }
+    none = ("openr1", "two_hop", "two_hop_turns", "guess", "guess_turns", "product_turns")
+    expected = others.get(path.stem, [] if path.stem in none else ["math"])
     assert source.verifiers == expected

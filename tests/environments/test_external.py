@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from scripted_engine import SAMPLING, ScriptedEngine, problem, request
 
 from rlvr_cli.core.episode import Ended
 from rlvr_cli.core.types import Completion, Reason
+from rlvr_cli.environments.environment import History
 from rlvr_cli.environments.external import External
 from rlvr_cli.environments.gateway.score import Score
 from rlvr_cli.environments.tool_calls import Syntax
@@ -38,15 +40,23 @@ def workers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workers]:
     made.end()
 
 
-def spoken(*turns: str) -> Callable[[Request], tuple[list[int], bool]]:
+def spoken(*turns: str, family: str = "qwen2.5") -> Callable[[Request], tuple[list[int], bool]]:
     """A policy that says these, one after the other."""
     waiting = list(turns)
-    return lambda asked: ([*encode("qwen2.5", waiting.pop(0)), stop_ids("qwen2.5")[0]], True)
+    return lambda asked: ([*encode(family, waiting.pop(0)), stop_ids(family)[0]], True)
 
 
-def played(workers: Workers, agent: str, *turns: str, name: str = "external", **row: Any) -> Completion:
-    engine = ScriptedEngine(chat_tokenizer("qwen2.5"), stop_ids("qwen2.5"), spoken(*turns))
-    driver = episodes(workers, engine)
+def played(
+    workers: Workers,
+    agent: str,
+    *turns: str,
+    name: str = "external",
+    family: str = "qwen2.5",
+    history: History = History.keep,
+    **row: Any,
+) -> Completion:
+    engine = ScriptedEngine(chat_tokenizer(family), stop_ids(family), spoken(*turns, family=family))
+    driver = episodes(workers, engine, history)
     asked = problem(tokens=[1], environment=name, answer="5", agent=agent, **row)
     [(_, [made])] = driver.generate([request(0, asked)], SAMPLING)
     assert made.episode is not None
@@ -54,8 +64,8 @@ def played(workers: Workers, agent: str, *turns: str, name: str = "external", **
     return made
 
 
-def episodes(workers: Workers, engine: ScriptedEngine) -> Episodes:
-    environments = workers._environments
+def episodes(workers: Workers, engine: ScriptedEngine, history: History = History.keep) -> Episodes:
+    environments = {name: replace(each, history=history) for name, each in workers._environments.items()}
     return Episodes(
         engine,
         environments,
@@ -105,6 +115,22 @@ def test_garbage_is_answered_and_the_episode_goes_on(workers: Workers) -> None:
     made = played(workers, "garbage", "5")
     assert made.episode is not None
     assert (made.episode.reward, len(made.episode.turns)) == (1.0, 1)
+
+
+@pytest.mark.parametrize("history", list(History))
+def test_what_had_no_room_leaves_no_trace(workers: Workers, history: History) -> None:
+    made = played(workers, "shortens", "4", "5", history=history)
+    said = "\n<|im_start|>user\nand?<|im_end|>\n<|im_start|>assistant\n"
+    assert made.tokens.tolist() == encode("qwen2.5", f"4<|im_end|>{said}5<|im_end|>")
+    assert made.episode is not None
+    assert (made.episode.reward, made.episode.measures["refused"]) == (1.0, 1)
+
+
+def test_what_the_template_refuses_is_the_programs_to_mend(workers: Workers) -> None:
+    made = played(workers, "repeats_itself", "5", family="gemma3")
+    assert made.episode is not None
+    assert (made.episode.reward, len(made.episode.turns)) == (1.0, 1)
+    assert made.episode.measures["refused"] == 1
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,7 @@ from rlvr_cli.environments.external import External
 from rlvr_cli.environments.gateway.score import Failed, Score
 from rlvr_cli.environments.tool_calls import Syntax
 
+pytestmark = pytest.mark.slow
 ASK = """
 import json, os, sys, urllib.request
 def ask(body, path="/chat/completions"):

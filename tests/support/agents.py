@@ -141,6 +141,38 @@ def hangs(task: dict[str, Any], base_url: str, api_key: str, model: str) -> None
     time.sleep(60)
 
 
+def shortens(task: dict[str, Any], base_url: str, api_key: str, model: str) -> float:
+    """Says too much, is told so, and says less."""
+    from openai import BadRequestError, OpenAI
+
+    messages: list[Any] = list(task["prompt"])
+    with OpenAI(base_url=base_url, api_key=api_key) as client:
+        answer = client.chat.completions.create(model=model, messages=messages)
+        messages.append(answer.choices[0].message)
+        try:
+            too_much: Any = {"role": "user", "content": "x" * 2000}
+            client.chat.completions.create(model=model, messages=[*messages, too_much])
+        except BadRequestError as error:
+            assert error.code == "context_length_exceeded"
+        messages.append({"role": "user", "content": "and?"})
+        answer = client.chat.completions.create(model=model, messages=messages)
+        return graded(task, answer.choices[0].message.content)
+
+
+def repeats_itself(task: dict[str, Any], base_url: str, api_key: str, model: str) -> float:
+    """Begins with two messages of one role, which some templates refuse."""
+    from openai import BadRequestError, OpenAI
+
+    with OpenAI(base_url=base_url, api_key=api_key) as client:
+        try:
+            client.chat.completions.create(model=model, messages=task["prompt"] * 2)
+        except BadRequestError as error:
+            assert "roles must alternate" in str(error)
+            answer = client.chat.completions.create(model=model, messages=task["prompt"])
+            return graded(task, answer.choices[0].message.content)
+    return 0.0
+
+
 def asks_nothing(task: dict[str, Any], base_url: str, api_key: str, model: str) -> float:
     return 1.0
 

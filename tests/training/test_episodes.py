@@ -114,6 +114,28 @@ def test_gae_goes_across_turns_as_if_nothing_had_been_said() -> None:
     assert found.tolist() == pytest.approx([first, second, third, last])
 
 
+def test_rewards_of_turns_go_to_what_was_sampled_until_then() -> None:
+    """0.25 after two tokens and 0.5 at the end: rewards-to-go of 0.75 and 0.5; without it all have 0.75."""
+    from rlvr_cli.verifiers.environment import Credit, Environment, Scale
+
+    def advantages(credit: str) -> list[float]:
+        played = two_turns(reward=0.75)
+        assert played.episode is not None
+        for turn, reward in zip(played.episode.turns, (0.25, 0.5), strict=True):
+            turn.reward = reward
+        found = group(played, two_tokens(1))
+        found.rewards = [0.75, 0.0]
+        found.problem.verifiers = ["won"]
+        chosen = algorithm(advantage="reinforce")
+        won = Environment(scale=Scale.own, credit=Credit(credit))
+        [batch] = make_batches(small_parts(recipe(algorithm=chosen, verifiers={"won": won})), [found])
+        assert batch.advantages_N is not None
+        return batch.advantages_N.tolist()
+
+    assert advantages("turn") == pytest.approx([0.75, 0.75, 0.5, 0.5])
+    assert advantages("episode") == pytest.approx([0.75] * 4)
+
+
 def gradients(net: Any, batch: Any) -> list[torch.Tensor]:
     """Of the policy-gradient loss of the first sequence, by plain transformers; without those of attention,
     which reads all that went before."""
