@@ -134,6 +134,7 @@ class S3(Environment):
             last.chosen = known[: self.max_select]
         if action.complete or turn.last:
             return self._end(action.complete)
+        self._before = list(self._blocks)
         if not action.query:
             return Step(text=INVALID, measures={"malformed": 1.0})
         found = self._search(action.query)
@@ -141,6 +142,11 @@ class S3(Environment):
         self._blocks.append(Block(held))
         measures = {"searches": 1.0, "documents_cut": float(documents.cut(found, held))}
         return Step(text=documents.information(text), measures=measures, notes={"query": action.query[:300]})
+
+    def out_of_room(self) -> Step:
+        """What was found last does not fit: the searcher has seen, and chosen from, what was there before."""
+        self._blocks = self._before
+        return self._end(False)
 
     def keeps(self, task: Task) -> bool:
         """Whether a question is worth training on: plain RAG does not answer it, and it is no yes or no."""

@@ -191,6 +191,21 @@ def test_the_reward_kinds_of_an_episode() -> None:
         assert ends[-1].reward == reward and ends[-1].measures["rag_right"] == 1.0
 
 
+def test_an_episode_without_room_for_what_was_found_is_scored_by_what_was_seen() -> None:
+    """On a one-hop question plain retrieval is right: a searcher who chooses the wrong document has lost by it."""
+    environment = made(max_turns=3)
+    asked = questions(hops=1)[0]
+    environment.reset(asked)
+    decision = "<search_complete>False</search_complete>"
+    asking = f'<important_info>[2]</important_info>{decision}<query>{{"query": "zzz"}}</query>'
+    environment.step(Turn(text=asking, number=1, last=False, finished=True))
+    end = environment.out_of_room()
+    assert end.done
+    assert end.measures["rag_right"] == 1.0
+    assert end.reward == (end.measures["right"] - 1.0)
+    assert end.measures["chosen"] == 1.0
+
+
 def test_scores_of_plain_retrieval_are_computed_once(tmp_path: Path) -> None:
     path, calls = tmp_path / "rag.jsonl", []
 
