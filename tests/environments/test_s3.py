@@ -192,7 +192,7 @@ def test_the_reward_kinds_of_an_episode() -> None:
 
 
 def test_an_episode_without_room_for_what_was_found_is_scored_by_what_was_seen() -> None:
-    """On a one-hop question plain retrieval is right: a searcher who chooses the wrong document has lost by it."""
+    """On a one-hop question plain retrieval is right: who chooses the wrong document has lost by it."""
     environment = made(max_turns=3)
     asked = questions(hops=1)[0]
     environment.reset(asked)
