@@ -8,6 +8,7 @@ _V vocabulary. Flat _N instead of padded [B, T]: memory and time follow the toke
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from rlvr_cli.core.verdict import Reason as Reason
@@ -86,12 +87,15 @@ def elsewhere(length: int) -> Any:
     return Elsewhere(length)
 
 
-def _no_versions() -> np.ndarray:
+@cache
+def _no_tokens() -> np.ndarray:
+    """One for all, which travels once however many samples have it."""
     import numpy as np  # here: verifiers and diagnosis know these types and load no numpy
 
     return np.zeros(0, np.int32)
 
 
+@cache
 def _all_sampled() -> np.ndarray:
     import numpy as np
 
@@ -108,7 +112,7 @@ class Completion:
     text: str
     finished: bool
     """Ended by itself (False: truncated at max_tokens)."""
-    versions: np.ndarray = field(default_factory=_no_versions)
+    versions: np.ndarray = field(default_factory=_no_tokens)
     """int32 [T]: the weights that sampled each token, counted as finished steps of the trainer (0: the start
     model); empty where `rollout.max_staleness` is 0. `Elsewhere` as the tokens are."""
     partial: bool = False
@@ -116,7 +120,7 @@ class Completion:
     sampled: np.ndarray = field(default_factory=_all_sampled)
     """bool [T]: which tokens the policy has sampled; the others are what an environment said. Empty: all of
     them. Whole on every rank."""
-    prompt: np.ndarray = field(default_factory=_no_versions)
+    prompt: np.ndarray = field(default_factory=_no_tokens)
     """int32: what comes before `tokens`, where an environment has begun otherwise than the problem does;
     empty: the problem's tokens. Whole on every rank."""
     episode: Episode | None = None

@@ -23,7 +23,7 @@ from rlvr_cli.data.golds import golds
 PROMPTS = ("prompt", "problem", "question", "input", "context_messages", "query", "messages")
 ANSWERS = (
     *("reward_model.ground_truth", "answer", "final_answer", "ground_truth"),
-    *("expected_answer", "label", *programs.COLUMNS, "solution"),
+    *("expected_answer", "golden_answers", "label", *programs.COLUMNS, "solution"),
 )
 IDS = ("id", "unique_id", "problem_id", "question_id", "uuid", "extra_info.index")
 MESSAGES = ("messages", "conversations", "conversation")

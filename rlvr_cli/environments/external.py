@@ -35,7 +35,7 @@ class External(Environment):
     max_turns: int = 32
     step_s: float = 600.0
     """Seconds between an answer and the program's next request or its end."""
-    command: Any = None
+    command: Any = None  # str | list[str]: a union that omegaconf knows no type for
     """The program: a list of words, or one text that is split like a shell's. Words that name files beside
     the recipe or in the working directory become absolute; `python` is the run's own."""
     function: str | None = None

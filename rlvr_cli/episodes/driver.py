@@ -66,7 +66,8 @@ class Episodes:
         assert enough is never and more is nothing_more, "episodes are played to their end"
         plain = [request for request in requests if request not in played]
         first_key = 1 + max(request.key for request in requests)
-        play = Play(self._table, played, sampling, first_key)
+        by_batch = getattr(self._engine, "by_batch", False)
+        play = Play(self._table, played, sampling, first_key, by_batch=by_batch)
         try:
             for key, completions in self._engine.generate(plain, sampling, more=play.more):
                 if key < first_key:

@@ -24,8 +24,10 @@ WAIT_S = 1.0
 class Play:
     """`requests` are played; turns get keys from `first_key` on."""
 
-    def __init__(self, table: Table, requests: list[Request], sampling: Sampling, first_key: int) -> None:
-        self._table, self._sampling = table, sampling
+    def __init__(
+        self, table: Table, requests: list[Request], sampling: Sampling, first_key: int, *, by_batch: bool
+    ) -> None:
+        self._table, self._sampling, self._by_batch = table, sampling, by_batch
         self._next_key = first_key
         self._found: dict[int, list[Completion | None]] = {r.key: [None] * r.samples for r in requests}
         self._waiting = deque(self._player(r, n) for r in requests for n in range(r.samples))
@@ -49,13 +51,20 @@ class Play:
     # ------------------------------------------------------------- asked by the engine
 
     def more(self, idle: bool) -> list[Request]:
-        """Turns to sample, as `Generator.generate` asks for them."""
+        """Turns to sample, as `Engine.generate` asks; `by_batch`: all at once, in the samples' order."""
         self._begin()
+        if self._by_batch and not idle:
+            return []
         requests = self._hear(0.0)
-        while idle and not requests and (self._open or self._waiting):
+        while idle and (self._open or self._waiting) and (not requests or self._more_to_come()):
             self._begin()
-            requests = self._hear(WAIT_S)
+            requests += self._hear(WAIT_S)
+        if self._by_batch:
+            requests.sort(key=lambda each: self._sampled[each.key].place)
         return requests
+
+    def _more_to_come(self) -> bool:
+        return self._by_batch and len(self._open) > len(self._sampled)
 
     def turn(self, key: int, completion: Completion) -> None:
         """The engine has sampled a turn: its environment is asked."""

@@ -55,6 +55,11 @@ class Player:
         return self.request.problem
 
     @property
+    def place(self) -> tuple[int, int]:
+        """Among all samples that were asked for together."""
+        return self.request.key, self.sample
+
+    @property
     def left_s(self) -> float | None:
         limit = self.environment.episode_s
         return None if limit is None else self.began + limit - monotonic()

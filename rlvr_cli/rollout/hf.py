@@ -32,6 +32,8 @@ class HFEngine(OnOneRank):
     """A copy of the model, decoded with a KV cache in batches of `rollout.max_num_seqs` sequences."""
 
     beside = False
+    by_batch = True
+    """The last bits of a sample's logprobs depend on what is decoded with it."""
 
     def __init__(
         self,

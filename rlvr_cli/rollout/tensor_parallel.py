@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
@@ -22,6 +23,7 @@ from rlvr_cli.rollout.fingerprints import Receipt
 from rlvr_cli.rollout.shards import incomplete
 
 T = TypeVar("T")
+SHARED = Path("/dev/shm")
 
 
 class Ranks:
@@ -41,6 +43,17 @@ class Ranks:
             from vllm.distributed.parallel_state import get_tp_group
 
             self._group = get_tp_group().cpu_group
+
+    def forget_names(self) -> None:
+        """Take away the names of the memory that vLLM's ranks share on CPUs, once all of them have it.
+
+        They are the same for every run on a machine: those of a run that was killed would stay, and vLLM
+        refuses to start where one is there.
+        """
+        if self._group is not None and not torch.cuda.is_available():
+            dist.barrier(group=self._group)
+            for path in SHARED.glob("*-tp:*-cpushm_*"):
+                path.unlink(missing_ok=True)
 
     def shared(self, value: T) -> T:
         """The leader's value, on all of them; all must call it."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import nullcontext, suppress
 from functools import partial
@@ -33,6 +34,25 @@ PROBE = "probe"
 """Name of the request that compares weights; those of samples are numbers."""
 
 
+def spare_llvmlite() -> None:
+    """Have llvmlite's library object, where numba has been imported, say that it has no `__dict__`.
+
+    It claims to have any attribute. vLLM 0.32 looks through all modules for kernels, takes that for a dict
+    and fails.
+    """
+    library = getattr(sys.modules.get("llvmlite.binding.ffi"), "_lib_wrapper", None)
+    if library is None or hasattr(library, "is_spared"):
+        return
+    found = library.__getattr__
+
+    def attribute(self: Any, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return found(self, name)
+
+    library.__getattr__, library.is_spared = attribute, True
+
+
 class VLLMEngine:
     """A vLLM engine in this process, on CPU or on this rank's GPU; whole, or with `rollout.tensor_parallel` a
     part of it. `lora`: it keeps the start model, and is sent adapters of this shape."""
@@ -60,6 +80,7 @@ class VLLMEngine:
         self.keeps = rollout.on_update is OnUpdate.keep
         if self.keeps:  # a step under way would be stamped with the weights that come
             device["async_scheduling"] = False
+        spare_llvmlite()
         generator_state = torch.get_rng_state()
         self.llm = LLM(
             **vllm_arguments(rollout, cuda=cuda, **model),
@@ -77,6 +98,7 @@ class VLLMEngine:
             self.llm.update_weight_version(f"{self.version}")
         self.turns = Turns(self.llm.llm_engine)
         self.ranks = Ranks(rollout.tensor_parallel)
+        self.ranks.forget_names()
         self.adapter = None if lora is None else adapters.Adapter(self.llm, lora)
 
     @property

@@ -7,6 +7,10 @@ from typing import Any
 from rlvr_cli.rollout.engine import CPU_SEQUENCES, Sampling
 from rlvr_cli.schema import Precision, Rollout
 
+CPU_HEADS = (32, 64, 80, 96, 112, 128, 160, 192, 224, 256, 512)
+"""Sizes of attention heads that vLLM's CPU build has kernels for (CPUAttentionBackend); with others it ends
+at its first step."""
+
 
 def vllm_arguments(
     rollout: Rollout,

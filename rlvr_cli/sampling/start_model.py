@@ -7,12 +7,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from rlvr_cli.core import distributed
 from rlvr_cli.core.errors import UserError
 from rlvr_cli.engine.model import eos_ids, load_config, load_tokenizer, uneven
 from rlvr_cli.engine.tiny import make_tiny
 from rlvr_cli.rollout import Engine, make_engine
-from rlvr_cli.schema import Model, Placement, Precision, Rollout, RolloutLora, Server
+from rlvr_cli.rollout.vllm_arguments import CPU_HEADS
+from rlvr_cli.schema import Model, Placement, Precision, Rollout, RolloutEngine, RolloutLora, Server
 
 TINY = "builtin:tiny"
 
@@ -43,6 +46,21 @@ def check_even(rollout: Rollout, model: Model) -> None:
         )
 
 
+def check_heads(rollout: Rollout, model: Model) -> None:
+    """UserError where vLLM has no kernel for the model's attention on CPUs."""
+    elsewhere = rollout.placement is Placement.servers and rollout.servers.urls
+    if rollout.engine is not RolloutEngine.vllm or torch.cuda.is_available() or elsewhere:
+        return
+    text = load_config(model).get_text_config()
+    heads, width = (getattr(text, name, None) for name in ("num_attention_heads", "hidden_size"))
+    size = getattr(text, "head_dim", None) or (width // heads if heads and width else None)
+    if size is not None and size not in CPU_HEADS:
+        raise UserError(
+            f"'{model.path}' has attention heads of size {size}, and vLLM on CPUs knows "
+            f"{', '.join(map(str, CPU_HEADS))}; set rollout=hf, or for a tiny model other model.tiny.heads"
+        )
+
+
 def start_engine(
     rollout: Rollout,
     model: Model,
@@ -61,6 +79,7 @@ def start_engine(
     if rollout.placement is Placement.servers:
         more = {"out": out, "event": event}
     check_even(rollout, model)
+    check_heads(rollout, model)
     return make_engine(
         rollout,
         path=model.path,

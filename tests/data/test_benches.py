@@ -182,7 +182,13 @@ MBPP_PLUS["test"] = ASSERTION + MBPP_PLUS["test"].replace(
     "assert double(*given) == wanted", "assertion(double(*given), wanted, 0)"
 )
 EXAMPLES["mbpp_3shot"], EXAMPLES["mmlu_pro_5shot"] = EXAMPLES["mbpp"], EXAMPLES["mmlu_pro"]
-MADE = ("addition", "chain", "multiplication", "reasoning_gym")
+OPEN = ("nq", "triviaqa", "popqa", "hotpotqa", "wiki2", "musique")
+for _name in OPEN:
+    EXAMPLES[_name] = (
+        {"id": "q1", "question": "Who wrote Emma?", "golden_answers": ["Jane Austen", "Austen"]},
+        "<answer>Jane Austen</answer>",
+    )
+MADE = ("addition", "chain", "multiplication", "reasoning_gym", "guess", "two_hop")
 """Made in the process; tested with their families."""
 
 

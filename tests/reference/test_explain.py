@@ -22,6 +22,7 @@ UNREAD = {
     "rlvr_cli.schema.recipes.VerifyRecipe.plugins",  # before there is a recipe
 }
 """Fields that no module reads by their name."""
+UNTYPED = {"environment=external.command"}  # a text or a list of texts
 
 
 def text(key: str) -> str:
@@ -45,8 +46,9 @@ def test_all_keys_are_explained() -> None:
             r"rl\.(algorithm|verifiers|environments|data|stages|eval\.benches)|sft\.data|eval\.benches|\w+\.eval\.source",
             golden,
         ):
-            assert any(line.startswith("  type ") for line in lines), golden
-            assert any(line.startswith("  default ") for line in lines), golden
+            untyped = golden in UNTYPED
+            assert untyped or any(line.startswith("  type ") for line in lines), golden
+            assert untyped or any(line.startswith("  default ") for line in lines), golden
 
 
 def test_what_a_key_says() -> None:

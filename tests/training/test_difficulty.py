@@ -36,7 +36,7 @@ def corrections(groups: list[Group], anchor: float) -> dict[str, float]:
     reweight.observe(anchor)
     parts = SimpleNamespace(
         recipe=SimpleNamespace(
-            algorithm=algorithm(reweight=reweight), batch=SimpleNamespace(updates_per_step=1)
+            algorithm=algorithm(reweight=reweight), batch=SimpleNamespace(updates_per_step=1), verifiers={}
         ),
         needs_old=False,
         reference=None,
