@@ -48,9 +48,7 @@ def test_batches_hold_advantages_values_and_returns() -> None:
     algorithm.advantage.lam, algorithm.advantage.whiten = 0.95, False
     values_N = torch.tensor([0.2, 0.5, 0.6, 0.0])
     parts = SimpleNamespace(
-        recipe=SimpleNamespace(
-            algorithm=algorithm, batch=SimpleNamespace(updates_per_step=1), verifiers={}
-        ),
+        recipe=SimpleNamespace(algorithm=algorithm, batch=SimpleNamespace(updates_per_step=1), verifiers={}),
         needs_old=False,
         reference=None,
         records=None,
