@@ -597,7 +597,7 @@ def stop(tmp_path: Path, signals: list[int], *address: str) -> tuple[int, str, P
 
 @pytest.mark.slow
 def test_an_interrupted_run_is_saved_and_raises(tmp_path: Path) -> None:
-    code, output, out = stop(tmp_path, [signal.SIGINT], warm.address())
+    code, output, out = stop(tmp_path, [signal.SIGINT])
     assert code == 0 and output.endswith("caught stopped False\n"), output
     [step] = manifest.steps(out / "checkpoints")
     assert f"stopped after step {step};" in output
