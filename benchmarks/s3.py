@@ -11,14 +11,12 @@ Writes a table (Markdown) and a plot.
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
-from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
+from argparse import Namespace
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from statistics import mean
+
+from seeds import finished, parser, train_all
 
 from rlvr_cli.tracking import read_metrics
 from rlvr_cli.tracking.plots import COLOURS, STYLE
@@ -34,32 +32,12 @@ Curve = list[tuple[float, float]]
 """(step, gain) of each evaluation."""
 
 
-def folder_of(options: Namespace, label: str, seed: int) -> Path:
-    return Path(options.out) / label / f"seed{seed}"
-
-
-def train(options: Namespace, label: str, seed: int) -> None:
-    """One run, unless it has been made."""
-    out = folder_of(options, label, seed)
-    if (out / "final").is_dir():
-        return
-    command = [sys.executable, "-m", "rlvr_cli", "train", "tiny_s3", *RUNS[label], *options.overrides]
-    command += [f"model.path={options.model}", f"seed={seed}", f"out={out}", f"trainer.steps={options.steps}"]
-    command += ["eval.every=10", "tracker.wandb=disabled", "tracker.rollouts=false", "tracker.console=plain"]
-    command += ["preflight.enabled=false"]
-    environment = {**os.environ, "OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // options.jobs))}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True)
-    print(f"s3 {label} seed {seed}: {(done.stderr.strip().splitlines() or ['done'])[-1]}", flush=True)
-
-
 def read(options: Namespace, label: str) -> list[Curve]:
     """The gain of the finished runs."""
-    curves = []
-    for seed in range(options.seeds):
-        out = folder_of(options, label, seed)
-        if (out / "final").is_dir():
-            curves.append([(row["step"], row[GAIN]) for row in read_metrics(out) if GAIN in row])
-    return curves
+    return [
+        [(row["step"], row[GAIN]) for row in read_metrics(out) if GAIN in row]
+        for out in finished(options, label)
+    ]
 
 
 def table(results: dict[str, list[Curve]]) -> Iterator[str]:
@@ -95,20 +73,8 @@ def plot(results: dict[str, list[Curve]], path: Path) -> None:
 
 
 def main() -> None:
-    parser = ArgumentParser(description=__doc__, formatter_class=RawDescriptionHelpFormatter)
-    parser.add_argument("--model", default="runs/tiny_s3_sft", help="model folder or run directory")
-    parser.add_argument("--out", default="runs/s3", help="where the runs go")
-    parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--steps", type=int, default=40)
-    parser.add_argument("--jobs", type=int, default=2, help="runs at once")
-    parser.add_argument("--only", nargs="+", choices=RUNS, default=list(RUNS), metavar="LABEL")
-    parser.add_argument("--plot", type=Path, help="write the plot there")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write gains there too")
-    parser.add_argument("overrides", nargs="*", metavar="key=value")
-    options = parser.parse_args()
-    wanted = [(label, seed) for seed in range(options.seeds) for label in options.only]
-    with ThreadPoolExecutor(options.jobs) as pool:
-        list(pool.map(lambda each: train(options, *each), wanted))
+    options = parser(__doc__, RUNS, model="runs/tiny_s3_sft", out="runs/s3", steps=40).parse_args()
+    train_all(options, "tiny_s3", RUNS, ["eval.every=10"])
     results = {label: curves for label in options.only if (curves := read(options, label))}
     print("\n".join(table(results)))
     if options.plot:

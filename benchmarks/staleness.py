@@ -12,17 +12,14 @@ Writes a table (Markdown) and a plot; accuracy is avg@4 on held-out additions af
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
-from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
+from argparse import Namespace
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from math import sqrt
 from pathlib import Path
 from statistics import mean, stdev
 
 from algorithms import ACCURACY, STUDENT_95
+from seeds import finished, parser, train_all
 
 from rlvr_cli.tracking import read_metrics
 from rlvr_cli.tracking.plots import COLOURS, STYLE
@@ -38,33 +35,13 @@ Curve = list[tuple[float, float]]
 """(step, accuracy) of each evaluation."""
 
 
-def folder_of(options: Namespace, label: str, seed: int) -> Path:
-    return Path(options.out) / label.replace(", ", "_") / f"seed{seed}"
-
-
-def train(options: Namespace, label: str, seed: int) -> None:
-    """One run, unless it has been made."""
-    out = folder_of(options, label, seed)
-    if (out / "final").is_dir():
-        return
-    command = [sys.executable, "-m", "rlvr_cli", "train", "tiny_dapo", *RUNS[label], *options.overrides]
-    command += [f"model.path={options.model}", f"seed={seed}", f"out={out}", f"trainer.steps={options.steps}"]
-    command += ["eval.every=20", "tracker.wandb=disabled", "tracker.rollouts=false", "tracker.console=plain"]
-    command += ["preflight.enabled=false", "algorithm/filter=none"]
-    environment = {**os.environ, "OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // options.jobs))}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True)
-    print(f"staleness {label} seed {seed}: {(done.stderr.strip().splitlines() or ['done'])[-1]}", flush=True)
-
-
 def read(options: Namespace, label: str) -> tuple[list[Curve], list[float]]:
     """Accuracy of the finished runs, and the mean age of what they trained on."""
     curves, ages = [], []
-    for seed in range(options.seeds):
-        out = folder_of(options, label, seed)
-        if (out / "final").is_dir():
-            rows = list(read_metrics(out))
-            curves.append([(row["step"], row[ACCURACY]) for row in rows if ACCURACY in row])
-            ages.append(mean(row.get("staleness/mean", 0.0) for row in rows if "timing_s/step" in row))
+    for out in finished(options, label):
+        rows = list(read_metrics(out))
+        curves.append([(row["step"], row[ACCURACY]) for row in rows if ACCURACY in row])
+        ages.append(mean(row.get("staleness/mean", 0.0) for row in rows if "timing_s/step" in row))
     return curves, ages
 
 
@@ -107,20 +84,9 @@ def plot(results: dict[str, tuple[list[Curve], list[float]]], path: Path) -> Non
 
 
 def main() -> None:
-    parser = ArgumentParser(description=__doc__, formatter_class=RawDescriptionHelpFormatter)
-    parser.add_argument("--model", default="runs/tiny_sft", help="model folder or run directory")
-    parser.add_argument("--out", default="runs/staleness", help="where the runs go")
-    parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--steps", type=int, default=100)
-    parser.add_argument("--jobs", type=int, default=2, help="runs at once")
-    parser.add_argument("--only", nargs="+", choices=RUNS, default=list(RUNS), metavar="LABEL")
-    parser.add_argument("--plot", type=Path, help="write the plot there")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write accuracies there too")
-    parser.add_argument("overrides", nargs="*", metavar="key=value")
-    options = parser.parse_args()
-    wanted = [(label, seed) for seed in range(options.seeds) for label in options.only]
-    with ThreadPoolExecutor(options.jobs) as pool:
-        list(pool.map(lambda each: train(options, *each), wanted))
+    made = parser(__doc__, RUNS, model="runs/tiny_sft", out="runs/staleness", steps=100)
+    options = made.parse_args()
+    train_all(options, "tiny_dapo", RUNS, ["eval.every=20", "algorithm/filter=none"])
     results = {label: found for label in options.only if (found := read(options, label))[0]}
     print("\n".join(table(results)))
     if options.plot:

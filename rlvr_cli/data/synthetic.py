@@ -13,12 +13,12 @@ from hashlib import sha256
 from random import Random
 from typing import Any
 
-from rlvr_cli.core import countdown as rounds
 from rlvr_cli.core import plugins
 from rlvr_cli.core.errors import UserError
-from rlvr_cli.data import guessing, products
+from rlvr_cli.data import guessing
 from rlvr_cli.data import two_hop as world
 from rlvr_cli.data.layouts import did_you_mean
+from rlvr_cli.gym import countdown as rounds
 
 PREFIX = "synthetic:"
 EVAL_SHARE = 0.1
@@ -98,7 +98,7 @@ def chain(rng: Random, *, terms: int = 3, digits: int = 2) -> Made:
 
 @family
 def two_hop(rng: Random, *, hops: int = 2) -> Made:
-    """Questions about 200 documents (core/two_hop.py): `Ken maker born`, which takes two searches."""
+    """Questions about 200 documents (gym/two_hop.py): `Ken maker born`, which takes two searches."""
     _check("hops", hops, 1, 2)
     return world.question(rng, hops)
 
@@ -135,21 +135,6 @@ def guess_turns(rng: Random, *, most: int = 9) -> Made:
     """For SFT: turns of a player who names, by chance, any number that may be it still."""
     _check("most", most, 1, 9999)
     return guessing.turn(rng, most)
-
-
-@family
-def product(rng: Random, *, digits: int = 3) -> Made:
-    """Two numbers, multiplied: `347*582=` -> `\\boxed{201954}`."""
-    _check("digits", digits, 1, 9)
-    return products.product(rng, digits)
-
-
-@family
-def product_turns(rng: Random, *, digits: int = 3, every: int = 10) -> Made:
-    """For SFT: answers of which one in `every` asks a calculator (`<calc>347*582</calc>`), and the
-    others are guessed."""
-    _check("digits", digits, 1, 9)
-    return products.turn(rng, digits, every)
 
 
 def generate(

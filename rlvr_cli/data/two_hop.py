@@ -1,11 +1,11 @@
-"""Questions about the made-up world of core/two_hop.py, and a searcher that is good only by chance."""
+"""Questions about the made-up world of gym/two_hop.py, and a searcher that is good only by chance."""
 
 from __future__ import annotations
 
 from functools import cache
 from random import Random
 
-from rlvr_cli.core.two_hop import PLACE_OF, Fact, documents, world
+from rlvr_cli.gym.two_hop import PLACE_OF, Fact, documents, world
 
 LEADS_ON = 0.6
 """Share of queries that ask about the maker of the question's work."""

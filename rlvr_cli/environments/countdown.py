@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from rlvr_cli.core import countdown
 from rlvr_cli.core.errors import UserError
 from rlvr_cli.core.types import Reason
 from rlvr_cli.environments.environment import Environment, Message, Step, Task, Turn
 from rlvr_cli.environments.questions import opening
+from rlvr_cli.gym import countdown
 from rlvr_cli.verifiers.countdown import MISSING
 from rlvr_cli.verifiers.countdown import Countdown as Scorer
 

@@ -134,6 +134,11 @@ class Step:
             raise ValueError("a step says one of messages, text and restart")
 
     @property
+    def spoken(self) -> str:
+        """What it says, as a reader sees it."""
+        return self.text or "\n".join(str(message.get("content")) for message in self.messages)
+
+    @property
     def over(self) -> bool:
         return self.done or not (self.messages or self.text or self.restart)
 

@@ -53,7 +53,6 @@ class Workers:
         self._numbers = count(1)
         self._workers: dict[str, list[Worker]] = {name: [] for name in environments}
         self._of: dict[int, Worker] = {}
-        self._lost: list[Said] = []
         self.replaced = 0
         """Workers that were killed or died."""
         if logs is not None:
@@ -78,23 +77,24 @@ class Workers:
         worker = min(fit, key=lambda each: len(each.episodes))
         episode = next(self._numbers)
         self._of[episode] = worker
-        worker.ask(episode, call, task, self._limit(worker, limit_s))
+        self._ask(episode, call, task, limit_s)
         return episode
 
     def step(self, episode: int, turn: Turn, limit_s: float | None = None) -> None:
         """Have a turn answered; the answer comes as an event. `limit_s`: what is left to the episode."""
-        if (worker := self._of.get(episode)) is not None:  # else its loss is told of already, or will be
-            worker.ask(episode, "step", turn, self._limit(worker, limit_s))
+        self._ask(episode, "step", turn, limit_s)
 
     def script(self, episode: int, task: Task) -> None:
         """Ask for turns that earn all there is; they come as an event."""
-        if (worker := self._of.get(episode)) is not None:
-            worker.ask(episode, "script", task, self._limit(worker, None))
+        self._ask(episode, "script", task)
 
     def out_of_room(self, episode: int) -> None:
         """Ask for what an episode has earned that cannot go on; the answer comes as an event."""
-        if (worker := self._of.get(episode)) is not None:
-            worker.ask(episode, "out_of_room", None, self._limit(worker, None))
+        self._ask(episode, "out_of_room", None)
+
+    def _ask(self, episode: int, call: str, argument: Any, limit_s: float | None = None) -> None:
+        if (worker := self._of.get(episode)) is not None:  # else its loss is told of already
+            worker.ask(episode, call, argument, self._limit(worker, limit_s))
 
     def kept(self, name: str, tasks: Sequence[Task]) -> list[bool]:
         """What the environment says of each problem (`keeps`). RuntimeError where it fails in that."""
@@ -118,8 +118,8 @@ class Workers:
 
     def heard(self, wait_s: float) -> list[Said]:
         """What has come, once something has or the time is over."""
-        found, until = self._lost, monotonic() + wait_s
-        self._lost = []
+        found: list[Said] = []
+        until = monotonic() + wait_s
         while True:
             by_connection = {w.connection: w for each in self._workers.values() for w in each}
             moments = [late for w in by_connection.values() for late in (*w.episodes.values(), _pong_by(w))]

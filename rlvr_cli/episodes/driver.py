@@ -12,15 +12,21 @@ from typing import TYPE_CHECKING, Any
 from rlvr_cli.core.types import Completion, Problem
 from rlvr_cli.environments.environment import Environment
 from rlvr_cli.environments.workers import Workers
-from rlvr_cli.episodes.play import Play, Table
+from rlvr_cli.episodes.play import Play
 from rlvr_cli.episodes.rendering import Rendering
 from rlvr_cli.episodes.scripted import scripted
+from rlvr_cli.episodes.table import Table
 from rlvr_cli.rollout.engine import Engine, Request, Sampling, never, nothing_more
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from rlvr_cli.rollout.fingerprints import Receipt
+
+
+def is_played(request: Request) -> bool:
+    """Whether an environment takes part in it."""
+    return request.problem is not None and request.problem.environment is not None
 
 
 class Episodes:
@@ -59,12 +65,14 @@ class Episodes:
         enough: Callable[[], bool] = never,
         more: Callable[[bool], list[Request]] = nothing_more,
     ) -> Iterator[tuple[int, list[Completion]]]:
-        played = [r for r in requests if r.problem is not None and r.problem.environment is not None]
+        played: list[Request] = []
+        plain: list[Request] = []
+        for request in requests:
+            (played if is_played(request) else plain).append(request)
         if not played:
             yield from self._engine.generate(requests, sampling, enough, more)
             return
         assert enough is never and more is nothing_more, "episodes are played to their end"
-        plain = [request for request in requests if request not in played]
         first_key = 1 + max(request.key for request in requests)
         by_batch = getattr(self._engine, "by_batch", False)
         play = Play(self._table, played, sampling, first_key, by_batch=by_batch)

@@ -8,7 +8,7 @@ from time import monotonic
 
 from rlvr_cli.core.episode import Ended, TurnNote
 from rlvr_cli.core.types import Completion, Reason, Verdict
-from rlvr_cli.environments.environment import Ask, Environment, History, Message, Refusal, Step, Turn
+from rlvr_cli.environments.environment import Ask, Environment, History, Message, Refusal, Step
 from rlvr_cli.environments.workers import Said
 from rlvr_cli.episodes import asked
 from rlvr_cli.episodes.player import Player, task_of
@@ -79,14 +79,9 @@ class Play:
         if player.left_s is not None and player.left_s <= 0:
             self._fail(player, Reason.timeout, f"the episode took over {player.environment.episode_s:g} s")
             return
-        strings = (*player.environment.stop, *player.ask.stop, *self._sampling.stop)
-        stops = [string for string in strings if completion.text.endswith(string)]
-        turn = Turn(
-            text=completion.text,
-            number=len(player.turns),
-            last=len(player.turns) >= player.environment.max_turns or self._room(player) <= 0,
-            finished=completion.finished,
-            stopped_by=stops[0] if stops else None,
+        last = len(player.turns) >= player.environment.max_turns or self._room(player) <= 0
+        turn = player.turn(
+            completion.text, last=last, finished=completion.finished, stops=self._sampling.stop
         )
         if player.environment.by_request:
             room = self._room(player)
@@ -210,12 +205,7 @@ class Play:
             kind = type(step).__name__
             self._fail(player, Reason.crash, f"step returned {kind}, and an environment returns a Step")
             return None
-        note = player.turns[-1]
-        note.reward, note.notes = step.reward, step.notes
-        note.seconds += said.seconds
-        player.measure(step)
-        if step.over:
-            note.said = step.text or "\n".join(str(message.get("content")) for message in step.messages)
+        player.answered(step, said.seconds)
         if self._room(player) <= 0 and (player.cut or not step.over):
             self._over(player, Ended.tokens)
         elif step.over:

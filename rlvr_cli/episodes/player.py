@@ -11,7 +11,7 @@ import numpy as np
 
 from rlvr_cli.core.episode import Ended, Episode, TurnNote
 from rlvr_cli.core.types import Completion, Problem, Verdict
-from rlvr_cli.environments.environment import Ask, Environment, Message, Step, Task
+from rlvr_cli.environments.environment import Ask, Environment, Message, Step, Task, Turn
 from rlvr_cli.episodes.transcript import Transcript
 from rlvr_cli.rollout.engine import Request, derived_seed
 
@@ -69,6 +69,21 @@ class Player:
         self.conversation += [{"role": "assistant", "content": self.written}, *messages]
         self.written = ""
         return self.conversation
+
+    def turn(self, text: str, *, last: bool, finished: bool, stops: Sequence[str] = ()) -> Turn:
+        """The turn that was written last, as its environment gets it; `stops`: more strings that end one."""
+        strings = (*self.environment.stop, *self.ask.stop, *stops)
+        stopped_by = next((string for string in strings if text.endswith(string)), None)
+        return Turn(text=text, number=len(self.turns), last=last, finished=finished, stopped_by=stopped_by)
+
+    def answered(self, step: Step, seconds: float) -> None:
+        """Take in what the environment made of the turn that was written last."""
+        note = self.turns[-1]
+        note.reward, note.notes = step.reward, step.notes
+        note.seconds += seconds
+        if step.over:
+            note.said = step.spoken
+        self.measure(step)
 
     def measure(self, step: Step) -> None:
         for name, value in step.measures.items():

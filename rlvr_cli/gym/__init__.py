@@ -1,6 +1,7 @@
-"""reasoning-gym (Apache-2.0), imported in one place: generators of puzzles and scorers of their answers.
+"""Puzzles that data, verifiers and environments all know; reasoning-gym (Apache-2.0) is imported here alone.
 
-`data/gym.py` makes problems with it, `verifiers/reasoning_gym.py` judges answers by it. Which of its tasks
+`countdown.py` and `two_hop.py` are ours. With reasoning-gym `data/gym.py` makes problems, and
+`verifiers/reasoning_gym.py` judges answers. Which of its tasks
 may be used, and whose scorers are replaced (scores.py), was decided task by task by reading version 0.1.25:
 a scorer must treat the answer as data and give full marks to right answers only.
 """

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Callable, Collection, Iterator, Mapping
 from concurrent.futures import Future
@@ -12,6 +11,7 @@ from rlvr_cli.core.errors import Hopeless
 from rlvr_cli.core.heartbeat import heart
 from rlvr_cli.core.types import Completion, Group, Problem, Reason, Verdict
 from rlvr_cli.rollout import Generator, Request, Sampling
+from rlvr_cli.rollout.engine import derived_seed
 from rlvr_cli.schema import Unscored
 from rlvr_cli.tracking import Timer
 from rlvr_cli.verifiers.outage import result
@@ -43,7 +43,7 @@ class UnscoredSample(RuntimeError):
 
 def request_seed(seed: int, index: int) -> int:
     """Seed of a prompt's samples: the same on any rank, in any batch, on any day."""
-    return int.from_bytes(hashlib.blake2b(f"{seed}:{index}".encode(), digest_size=7).digest(), "little")
+    return derived_seed(f"{seed}:{index}")
 
 
 def collect(

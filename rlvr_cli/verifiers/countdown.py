@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from rlvr_cli.core import countdown
-from rlvr_cli.core.countdown import Puzzle
 from rlvr_cli.core.types import Reason, Verdict
+from rlvr_cli.gym import countdown
+from rlvr_cli.gym.countdown import Puzzle
 from rlvr_cli.verifiers.several_golds import Reads
 
 MISSING = "its row has no `nums` with a whole `target`, and its answer is no equation"

@@ -260,6 +260,6 @@ def test_packaged_sources_fit_the_schema(path: Path) -> None:
         "hotpotqa": ["em"],
         "countdown": ["countdown"],
     }
-    none = ("openr1", "two_hop", "two_hop_turns", "guess", "guess_turns", "product_turns")
+    none = ("openr1", "two_hop", "two_hop_turns", "guess", "guess_turns")
     expected = others.get(path.stem, [] if path.stem in none else ["math"])
     assert source.verifiers == expected

@@ -8,13 +8,13 @@ from random import Random
 import pytest
 from played import played, task
 
-from rlvr_cli.core.countdown import Puzzle, drawn, fault_of, puzzle, solution, value_of
 from rlvr_cli.core.errors import UserError
 from rlvr_cli.core.types import Reason
 from rlvr_cli.data.synthetic import generate
 from rlvr_cli.environments import find
 from rlvr_cli.environments.countdown import Countdown
 from rlvr_cli.environments.environment import Step, Turn
+from rlvr_cli.gym.countdown import Puzzle, drawn, fault_of, puzzle, solution, value_of
 from rlvr_cli.verifiers.countdown import Countdown as Scorer
 
 WANTED = Puzzle(nums=(3, 5, 7), target=22)

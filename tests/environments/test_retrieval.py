@@ -15,11 +15,11 @@ from typing import Any
 
 import pytest
 
-from rlvr_cli.core import two_hop
 from rlvr_cli.core.errors import UserError
 from rlvr_cli.environments.retrieval import Document, Retrieval, index_path, open_retriever
 from rlvr_cli.environments.retrieval.document import from_row
 from rlvr_cli.environments.servers import NoAnswer
+from rlvr_cli.gym import two_hop
 
 ROWS = [
     {"id": "7", "contents": '"Eiffel Tower"\nThe tower in Paris.\nBuilt by Eiffel.'},

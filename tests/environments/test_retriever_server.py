@@ -11,9 +11,9 @@ import httpx
 import pytest
 
 from rlvr_cli.commands.main import main
-from rlvr_cli.core import two_hop
 from rlvr_cli.environments.retrieval import Retrieval, open_retriever
 from rlvr_cli.environments.retrieval.serve import serving
+from rlvr_cli.gym import two_hop
 
 MADE = Retrieval(corpus="synthetic:two_hop")
 

@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 from played import played, task
 
-from rlvr_cli.core import two_hop
 from rlvr_cli.core.errors import UserError
 from rlvr_cli.data.synthetic import generate
 from rlvr_cli.environments import documents, find
@@ -21,6 +20,7 @@ from rlvr_cli.environments.rag_cache import RagCache, read
 from rlvr_cli.environments.retrieval import Document, Retrieval
 from rlvr_cli.environments.s3 import S3, Reward, reward_of
 from rlvr_cli.environments.s3_actions import parse_action
+from rlvr_cli.gym import two_hop
 
 RULE = Generation(name="gold_in_context")
 SHORT = "{question}\n<information>{information}</information>\n"

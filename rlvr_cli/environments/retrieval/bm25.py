@@ -18,12 +18,12 @@ from typing import Any
 
 import numpy as np
 
-from rlvr_cli.core import two_hop
 from rlvr_cli.core.errors import UserError
 from rlvr_cli.core.files import directory_atomically
 from rlvr_cli.environments.retrieval.corpus import digest, documents
 from rlvr_cli.environments.retrieval.document import Document
 from rlvr_cli.environments.retrieval.settings import MADE, Retrieval
+from rlvr_cli.gym import two_hop
 
 WORD = r"(?u)\b\w+\b"
 """A word; bm25s's own leaves out those of one letter, and with them the 1 of `Apollo 1`."""

@@ -8,7 +8,7 @@ from pathlib import Path
 from rlvr_cli.core.errors import UserError
 
 MADE = "synthetic:two_hop"
-"""A corpus that is made in the process (core/two_hop.py)."""
+"""A corpus that is made in the process (gym/two_hop.py)."""
 SUFFIXES = (".jsonl", ".parquet")
 
 

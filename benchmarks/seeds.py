@@ -1,0 +1,65 @@
+"""Runs of a recipe with several settings and seeds each, for benchmarks of learning.
+
+A run that is there already is not made again: an interrupted benchmark goes on, and `--seeds` can be raised.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+QUIET = (
+    *("tracker.wandb=disabled", "tracker.rollouts=false", "tracker.console=plain"),
+    "preflight.enabled=false",
+)
+Labels = Mapping[str, Sequence[str]]
+"""Name of a kind of run -> its settings."""
+
+
+def parser(doc: str | None, labels: Labels, *, model: str, out: str, steps: int) -> ArgumentParser:
+    made = ArgumentParser(description=doc, formatter_class=RawDescriptionHelpFormatter)
+    made.add_argument("--model", default=model, help="model folder or run directory")
+    made.add_argument("--out", default=out, help="where the runs go")
+    made.add_argument("--seeds", type=int, default=5)
+    made.add_argument("--steps", type=int, default=steps)
+    made.add_argument("--jobs", type=int, default=2, help="runs at once")
+    made.add_argument("--only", nargs="+", choices=labels, default=list(labels), metavar="LABEL")
+    made.add_argument("--plot", type=Path, help="write the plot there")
+    made.add_argument("--json", type=Path, metavar="FILE", help="write the results there too")
+    made.add_argument("overrides", nargs="*", metavar="key=value")
+    return made
+
+
+def folder_of(options: Namespace, label: str, seed: int) -> Path:
+    return Path(options.out) / label.replace(", ", "_") / f"seed{seed}"
+
+
+def finished(options: Namespace, label: str) -> Iterator[Path]:
+    """Folders of the runs that are there, by seed."""
+    folders = (folder_of(options, label, seed) for seed in range(options.seeds))
+    return (folder for folder in folders if (folder / "final").is_dir())
+
+
+def train_all(options: Namespace, recipe: str, labels: Labels, more: Sequence[str]) -> None:
+    """All runs that are missing, seed by seed; `more`: settings of all of them."""
+
+    def train(label: str, seed: int) -> None:
+        out = folder_of(options, label, seed)
+        if (out / "final").is_dir():
+            return
+        command = [sys.executable, "-m", "rlvr_cli", "train", recipe, *labels[label], *options.overrides]
+        command += [f"model.path={options.model}", f"seed={seed}", f"out={out}"]
+        command += [f"trainer.steps={options.steps}", *QUIET, *more]
+        threads = max(1, (os.cpu_count() or 1) // options.jobs)
+        environment = {**os.environ, "OMP_NUM_THREADS": f"{threads}"}
+        done = subprocess.run(command, env=environment, capture_output=True, text=True)
+        print(f"{label} seed {seed}: {(done.stderr.strip().splitlines() or ['done'])[-1]}", flush=True)
+
+    with ThreadPoolExecutor(options.jobs) as pool:
+        wanted = [(label, seed) for seed in range(options.seeds) for label in options.only]
+        list(pool.map(lambda each: train(*each), wanted))
