@@ -12,7 +12,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any
 
-from rlvr_cli.core.errors import Hopeless
+from rlvr_cli.core.errors import UserError
 from rlvr_cli.environments.environment import Message
 
 FILLER = "x"
@@ -21,7 +21,7 @@ CACHED = 4096
 OTHERS = 64
 
 
-class TemplateRefuses(Hopeless):
+class TemplateRefuses(UserError):
     """The chat template has no place for these messages after a conversation."""
 
 

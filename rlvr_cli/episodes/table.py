@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from rlvr_cli.core.errors import Hopeless
+from rlvr_cli.core.errors import UserError
 from rlvr_cli.environments.environment import Environment
 from rlvr_cli.environments.workers import Workers
 from rlvr_cli.episodes.rendering import Rendering
@@ -23,5 +23,5 @@ class Table:
     most_prompt: int
 
 
-class BadEnvironment(Hopeless):
+class BadEnvironment(UserError):
     """An environment says something that no policy can be shown; says which, and what to do."""

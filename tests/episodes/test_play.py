@@ -13,6 +13,7 @@ from scripted_engine import SAMPLING, ScriptedEngine, problem, request
 from scripted_environment import Scripted
 
 from rlvr_cli.core.episode import Ended
+from rlvr_cli.core.errors import UserError
 from rlvr_cli.core.types import Completion, Reason
 from rlvr_cli.environments.environment import History
 from rlvr_cli.environments.workers import Workers
@@ -194,8 +195,11 @@ def test_an_environment_that_begins_otherwise(workers: Workers) -> None:
 
 def test_a_first_prompt_that_is_too_long_ends_the_run_in_a_line(workers: Workers) -> None:
     driver, _ = episodes(workers, most_prompt=len(PROMPT) - 1)
-    with pytest.raises(BadEnvironment, match=f"begins problem p0 with {len(PROMPT)} tokens, .*raise it"):
+    with pytest.raises(
+        BadEnvironment, match=f"begins problem p0 with {len(PROMPT)} tokens, .*raise it"
+    ) as error:
         played(driver, request(0, problem(tokens=PROMPT)))
+    assert isinstance(error.value, UserError)  # of the recipe: exit code 2
 
 
 @pytest.mark.parametrize(
