@@ -206,6 +206,7 @@ def rollouts(out: Path) -> dict[str, list[Any]]:
                 del verdict["ms"]
             for turn in row.get("turns", ()):
                 del turn["seconds"]
+            row.get("measures", {}).pop("tool/seconds", None)
         found[path.name] = rows
     return found
 

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from statistics import mean
 
-from seeds import finished, parser, train_all
+from seeds import SAMPLED, finished, parser, train_all
 
 from rlvr_cli.tracking import read_metrics
 from rlvr_cli.tracking.plots import COLOURS, STYLE
@@ -74,7 +74,7 @@ def plot(results: dict[str, list[Curve]], path: Path) -> None:
 
 def main() -> None:
     options = parser(__doc__, RUNS, model="runs/tiny_s3_sft", out="runs/s3", steps=40).parse_args()
-    train_all(options, "tiny_s3", RUNS, ["eval.every=10"])
+    train_all(options, "tiny_s3", RUNS, [*SAMPLED, "eval.every=10"])
     results = {label: curves for label in options.only if (curves := read(options, label))}
     print("\n".join(table(results)))
     if options.plot:

@@ -13,10 +13,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-QUIET = (
-    *("tracker.wandb=disabled", "tracker.rollouts=false", "tracker.console=plain"),
-    "preflight.enabled=false",
-)
+QUIET = (*("tracker.wandb=disabled", "tracker.console=plain"),)
+SAMPLED = ("tracker.rollouts=false", "preflight.enabled=false")
+"""Of runs that sample, besides."""
 Labels = Mapping[str, Sequence[str]]
 """Name of a kind of run -> its settings."""
 

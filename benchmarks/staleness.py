@@ -19,7 +19,7 @@ from pathlib import Path
 from statistics import mean, stdev
 
 from algorithms import ACCURACY, STUDENT_95
-from seeds import finished, parser, train_all
+from seeds import SAMPLED, finished, parser, train_all
 
 from rlvr_cli.tracking import read_metrics
 from rlvr_cli.tracking.plots import COLOURS, STYLE
@@ -86,7 +86,7 @@ def plot(results: dict[str, tuple[list[Curve], list[float]]], path: Path) -> Non
 def main() -> None:
     made = parser(__doc__, RUNS, model="runs/tiny_sft", out="runs/staleness", steps=100)
     options = made.parse_args()
-    train_all(options, "tiny_dapo", RUNS, ["eval.every=20", "algorithm/filter=none"])
+    train_all(options, "tiny_dapo", RUNS, [*SAMPLED, "eval.every=20", "algorithm/filter=none"])
     results = {label: found for label in options.only if (found := read(options, label))[0]}
     print("\n".join(table(results)))
     if options.plot:

@@ -52,3 +52,50 @@ def test_killed_ten_times_a_run_of_several_turns_is_the_same_to_the_bit(tmp_path
     played += ["environments.game.max_turns=3", "environments.game.turn_tokens=3"]
     made, found = kill.experiment(tmp_path, kills=10, seed=3, overrides=played)
     assert found == [] and len(made) == 10
+
+
+SEARCHER_AND_CALCULATOR = """
+defaults:
+  - algorithm: sft
+  - model: tiny
+  - data@data.search: two_hop_turns
+  - data@data.product: product_turns
+  - trainer: zero0
+  - _self_
+name: start
+model: {tiny: {hidden_size: 64, layers: 2, heads: 2, kv_heads: 1, max_positions: 640}}
+data: {product: {options: {every: 2}}}
+batch: {examples_per_step: 64}
+algorithm: {max_length: 640}
+trainer: {steps: 150, lr: 3e-3, warmup_steps: 10, precision: fp32}
+tracker: {wandb: disabled}
+"""
+
+
+@pytest.mark.long
+@pytest.mark.timeout(7200)
+def test_killed_ten_times_a_run_with_tools_and_search_is_the_same_to_the_bit(tmp_path: Path) -> None:
+    """Half of the prompts are products with a calculator, half are questions with s3's search."""
+    (tmp_path / "start.yaml").write_text(SEARCHER_AND_CALCULATOR)
+    kill.finish(kill.start(tmp_path / "start.yaml", tmp_path / "start", []), tmp_path / "start")
+    played = [f"model.path={tmp_path / 'start'}", "rollout.max_prompt_tokens=160", "rollout.max_tokens=440"]
+    played += [
+        "+data@data.question=two_hop",
+        "data.question.environment=search",
+        "data.question.verifiers=[gain]",
+    ]
+    played += ["+data@data.product=product", "data.product.environment=calculator", "data.train.weight=0"]
+    played += ["+verifier@verifiers.gain=environment", "verifiers.gain.scale=own", "data.question.limit=64"]
+    played += ["+verifier@verifiers.math=math", "data.product.limit=64"]
+    played += ["+environment@environments.calculator=tools", "environments.calculator.syntax=tags"]
+    played += ["environments.calculator.functions=[rlvr_cli.gym.products:multiply]"]
+    played += ["environments.calculator.tags={multiply: c}", "environments.calculator.result_tag=r"]
+    played += ["+environment@environments.search=s3", "environments.search.max_turns=3"]
+    played += ["environments.search.topk=2", "environments.search.information_chars=120"]
+    played += [r'environments.search.prompt="{question}\n<information>{information}</information>\n"']
+    played += ["environments.search.retrieval.corpus='synthetic:two_hop'"]
+    played += ["environments.search.generator={name: gold_in_context}"]
+    made, found = kill.experiment(tmp_path, kills=10, seed=4, overrides=played)
+    assert found == [] and len(made) == 10
+    rows = [row for row in read_records(tmp_path / "whole") if len(row["turns"]) > 1]
+    assert {row["source"] for row in rows} == {"question", "product"}
