@@ -24,7 +24,7 @@ from __future__ import annotations
 
 import pkgutil
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import import_module
 from typing import Any, TypeVar, dataclass_transform
 
@@ -43,12 +43,18 @@ AXES = (
     "aggregation",  # how tokens add up
     "mismatch",  # trainer against rollout logprobs
     "kl",  # penalty towards the reference policy
+    "distillation",  # a teacher's opinion, as advantage or loss
     "reference",  # when the reference is renewed
     "entropy",  # bonus
     "gradient",  # clipping after backward
 )
 
-_OPTIONS: dict[str, dict[str, type]] = {axis: {} for axis in AXES}
+PREFERENCE = "preference"
+"""What a recipe of preferences has in the place of the twelve: its loss. No axis, since nothing is
+sampled, and nothing that the others compute has a meaning there."""
+PARTS = (*AXES, PREFERENCE)
+
+_OPTIONS: dict[str, dict[str, type]] = {part: {} for part in PARTS}
 """Those of this package; options of plugins are found where they stand."""
 NEEDED = {
     "filter": ("drops",),
@@ -56,12 +62,19 @@ NEEDED = {
     "reweight": ("needs_group", "observe"),
     "token_weights": ("needs_entropy", "needs_old_logprobs"),
     "kl": ("in_loss", "in_reward", "needs_reference"),
+    "distillation": ("needs_teacher", "in_reward", "in_loss", "task_coef"),
     "reference": ("resets", "reset_optimizer", "patience"),
     "entropy": ("needs_entropy", "observe"),
     "gradient": ("max_norm", "needs_layer_norms", "log_layers"),
+    PREFERENCE: ("needs_reference", "unpaired"),
 }
 """What an option of an axis must have besides `name` and its call: it is read of each."""
 T = TypeVar("T")
+
+
+def no_distillation() -> Any:
+    """What a preset that does not name the axis has."""
+    return options("distillation")["none"]()
 
 
 @dataclass(kw_only=True)
@@ -78,6 +91,7 @@ class Algorithm:
     aggregation: Any = MISSING
     mismatch: Any = MISSING
     kl: Any = MISSING
+    distillation: Any = field(default_factory=no_distillation)
     reference: Any = MISSING
     entropy: Any = MISSING
     gradient: Any = MISSING
@@ -89,8 +103,8 @@ def option(axis: str) -> Callable[[type[T]], type[T]]:
 
     ValueError for a class that cannot be an option of this axis.
     """
-    if axis not in AXES:
-        raise ValueError(f"algorithms have no axis '{axis}'{hint(axis, AXES)}")
+    if axis not in PARTS:
+        raise ValueError(f"algorithms have no axis '{axis}'{hint(axis, PARTS)}")
 
     def register(cls: type[T]) -> type[T]:
         cls = dataclass(kw_only=True)(cls)

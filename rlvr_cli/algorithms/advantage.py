@@ -47,6 +47,10 @@ class AdvantageInputs:
     """False where the response was truncated."""
     logprobs_N: Tensor | None = None
     """Of the sampled tokens under the rollout engine."""
+    old_logprobs_N: Tensor | None = None
+    """Of the sampled tokens under the policy, where something needs them (`needs_old_logprobs`)."""
+    ref_logprobs_N: Tensor | None = None
+    """Under the reference, where there is one."""
     state_values_N: Tensor | None = None
     """Value of the state before a token as sampled continuations measure it; NaN where they did not."""
 

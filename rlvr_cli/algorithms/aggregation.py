@@ -74,6 +74,16 @@ class SeqMeanTokenSum:
 
 
 @option("aggregation")
+class Sum:
+    """sum(loss): for an advantage that has the divisor in it already (`online_pairs`)."""
+
+    name: str = "sum"
+
+    def __call__(self, keep_N: Tensor, lengths_B: Tensor) -> Tensor:
+        return keep_N.float()
+
+
+@option("aggregation")
 class Constant:
     """sum(loss) / (B * length): Dr.GRPO (2503.20783), whose length is the generation limit (3000).
 

@@ -25,6 +25,7 @@ def check(algorithm: Algorithm, *, group_size: int, max_tokens: int) -> None:
     _check_group(algorithm, group_size)
     _check_rewards(algorithm, max_tokens)
     _check_segments(algorithm)
+    _check_pairs(algorithm)
     if algorithm.aggregation.name == "constant":
         length = algorithm.aggregation.length
         require(
@@ -106,6 +107,37 @@ def check_reference(algorithm: Algorithm) -> None:
         raise ValueError(
             f"algorithm.reference={algorithm.reference.name} renews a reference policy that nothing uses: "
             "choose reference=fixed, or kl=loss or kl=reward with a coef above 0, or kl=measured"
+        )
+
+
+def _check_pairs(algorithm: Algorithm) -> None:
+    """The gradient of a loss on pairs is exact for one plain pass over the samples, whole."""
+    if algorithm.aggregation.name == "sum" and algorithm.advantage.name != "online_pairs":
+        raise ValueError(
+            "algorithm.aggregation=sum divides by nothing, which only advantage=online_pairs has done "
+            "already: "
+            "choose aggregation=token_mean"
+        )
+    if algorithm.advantage.name != "online_pairs":
+        return
+    exact = {"loss": "reinforce", "aggregation": "sum", "reweight": "none", "token_weights": "all"}
+    for axis, wanted in (exact | {"mismatch": "none"}).items():
+        if (name := getattr(algorithm, axis).name) != wanted:
+            raise ValueError(
+                f"algorithm.{axis}={name} would change the gradient of advantage=online_pairs, which is "
+                f"that of "
+                f"its loss with {axis}={wanted}: choose that"
+            )
+    if algorithm.kl.in_reward:
+        raise ValueError(
+            "algorithm.kl=reward has no place in advantage=online_pairs, which compares rewards: choose "
+            "kl=measured"
+        )
+    if algorithm.advantage.needs_reference and not algorithm.kl.needs_reference:
+        raise ValueError(
+            f"algorithm.advantage.loss={algorithm.advantage.loss} needs a reference policy: choose "
+            f"kl=measured, or "
+            "a loss without one (simpo, cpo, orpo)"
         )
 
 

@@ -21,10 +21,11 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from enum import Enum
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from rlvr_cli.algorithms import option
 from rlvr_cli.algorithms.check import require
+from rlvr_cli.algorithms.kl_schedule import Schedule, adapted, annealed
 from rlvr_cli.algorithms.ratio import BOUND, log_ratio
 
 if TYPE_CHECKING:
@@ -65,12 +66,28 @@ class Penalty:
     clamp_value: float | None = None
     """The estimate is held within +- this (verl: 10, of k3 only; NeMo-RL: 10), without gradient past it: 10
     stops k3 where d < -2.57 and k2 where |d| > 4.47. null: no bound (OpenRLHF, TRL)."""
+    schedule: Schedule = Schedule.constant
+    """How `coef` goes on: constant, linear and cosine to `final_coef`, or adaptive, towards `target_kl`."""
+    final_coef: float = 0.0
+    """Where linear and cosine end."""
+    schedule_steps: int | None = None
+    """Steps until then; null: trainer.steps."""
+    target_kl: float = 0.1
+    """Of adaptive: the KL to hold, in nats per token, as actor/ref_kl measures it."""
+    horizon: float = 10_000.0
+    """Of adaptive: responses over which an error of a fifth changes the coefficient by a fifth."""
 
     def __post_init__(self) -> None:
         require(self.coef >= 0, "kl.coef", self.coef, "at least 0")
-        for key in ("clamp_log_ratio", "clamp_value"):
+        for key in ("clamp_log_ratio", "clamp_value", "schedule_steps"):
             bound = getattr(self, key)
             require(bound is None or bound > 0, f"kl.{key}", bound, "positive or null")
+        require(self.final_coef >= 0, "kl.final_coef", self.final_coef, "at least 0")
+        require(self.target_kl > 0, "kl.target_kl", self.target_kl, "positive")
+        require(self.horizon > 0, "kl.horizon", self.horizon, "positive")
+        if self.schedule is not Schedule.constant:
+            require(self.coef > 0, "kl.coef", self.coef, f"above 0 with schedule={self.schedule.value}")
+        self.now = self.coef
 
     @property
     def needs_reference(self) -> bool:
@@ -79,7 +96,30 @@ class Penalty:
     def __call__(self, policy_N: Tensor, ref_N: Tensor) -> Tensor:
         bound = math.inf if self.clamp_log_ratio is None else self.clamp_log_ratio
         limit = math.inf if self.clamp_value is None else self.clamp_value
-        return self.coef * kl_estimate(policy_N, ref_N, self.estimator, bound).clamp(-limit, limit)
+        return self.now * kl_estimate(policy_N, ref_N, self.estimator, bound).clamp(-limit, limit)
+
+    def begin(self, step: int, steps: int) -> None:
+        """Have the coefficient of the step after `step` finished ones, of a run of `steps`."""
+        if self.schedule in (Schedule.linear, Schedule.cosine):
+            last = self.schedule_steps or steps
+            self.now = annealed(self.schedule, self.coef, self.final_coef, step / last)
+
+    def observe(self, kl: float, responses: int) -> None:
+        """Call once a step with its mean KL and the number of its responses."""
+        if self.schedule is Schedule.adaptive and not math.isnan(kl):  # NaN: a step without an update
+            self.now = adapted(self.now, kl, self.target_kl, responses, self.horizon)
+
+    def measured(self) -> dict[str, float]:
+        """The metric of a coefficient that changes."""
+        return {} if self.schedule is Schedule.constant else {"actor/kl_coef": self.now}
+
+    def state(self) -> dict[str, Any]:
+        return {"coef": self.coef, "now": self.now}
+
+    def load(self, state: dict[str, Any]) -> None:
+        """Of an adaptive coefficient; a `coef` that was changed in between begins anew."""
+        if self.schedule is Schedule.adaptive and state["coef"] == self.coef:
+            self.now = float(state["now"])
 
 
 @option("kl")

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from rlvr_cli.algorithms.advantage_tokens import value_loss
+from rlvr_cli.algorithms.distillation import METRICS
 from rlvr_cli.algorithms.kl import Estimator, kl_estimate
 from rlvr_cli.algorithms.mismatch import mismatch_metrics
 
@@ -56,6 +58,39 @@ def policy_loss(
             raise ValueError("algorithm.entropy needs entropy_N")
         loss_N = loss_N + algorithm.entropy(entropy_N)
     return (loss_N * weights_N).sum(), metrics
+
+
+def teacher_loss(
+    algorithm: Algorithm,
+    compared: Sequence[Tensor],
+    *,
+    new_N: Tensor,
+    old_N: Tensor | None,
+    rollout_N: Tensor | None,
+    teacher_N: Tensor | None,
+    weights_N: Tensor,
+    lengths_B: Tensor,
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """sum_N(mismatch * loss of the divergence * weights), to be added to the policy's, and metrics _N.
+
+    `compared`: what `DistillationLoss.compare` has found, or nothing; teacher_N: the teacher's logprobs
+    where these are in the advantages already. weights_N are the teacher's own, 0 where there is none:
+    metrics are NaN there. rollout_N None: the tokens are data, not samples.
+    """
+    option, seen_N, loss = algorithm.distillation, weights_N != 0, new_N.new_zeros(())
+    if teacher_N is not None:
+        metrics = {"distillation_kl": new_N.detach() - teacher_N, "teacher_logprob": teacher_N}
+    elif compared:
+        metrics = dict(zip(METRICS[: 2 if option.top_k is None else None], compared, strict=False))
+        loss_N = option(compared[0], new_N, old_N)
+        if rollout_N is not None:
+            loss_N = loss_N * algorithm.mismatch(
+                new_N.detach() if old_N is None else old_N, rollout_N, lengths_B
+            )
+        loss = (loss_N * weights_N).sum()
+    else:
+        metrics = {}
+    return loss, {name: x_N.detach().masked_fill(~seen_N, math.nan) for name, x_N in metrics.items()}
 
 
 def critic_loss(

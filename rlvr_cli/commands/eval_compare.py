@@ -22,7 +22,9 @@ Of several runs (seeds) on each side, with -- between them, the intervals are ov
 
 def run(verb: str, arguments: list[str]) -> int:
     parser = parser_of(
-        f"{verb} compare", COMPARISON, "A.json [A2.json ... --] B.json [B2.json ...] [--force]"
+        f"{verb} compare",
+        COMPARISON,
+        "A.json [A2.json ... --] B.json [B2.json ...] [--force] [--contains TEXT]",
     )
     add(parser)
     a, b, options = _groups(parser, arguments)
@@ -32,6 +34,14 @@ def run(verb: str, arguments: list[str]) -> int:
         found = compare(read_result(a[0]), read_result(b[0]), force=options.force)
         whole = asdict(found) | {"difference": found.difference}
         lines = report(found, (str(a[0]), str(b[0])))
+        if options.contains is not None:
+            from rlvr_cli.evaluation import transitions
+
+            ways = transitions.transitions(read_result(a[0]), read_result(b[0]), options.contains)
+            whole |= {"transitions": asdict(ways)}
+            lines += transitions.report(ways)
+    elif options.contains is not None:
+        raise UserError("--contains compares two result files; give one on each side")
     else:
         from rlvr_cli.evaluation import compare_groups
 
@@ -48,6 +58,12 @@ def add(parser: argparse.ArgumentParser) -> None:
         "results", nargs="*", metavar="A.json", help="result files of the one model, then of the other"
     )
     parser.add_argument("--force", action="store_true", help="also compare what was made in different ways")
+    parser.add_argument(
+        "--contains",
+        metavar="TEXT",
+        help="of two files also how many responses have TEXT (python), and what changes between with and "
+        "without it bring",
+    )
     parser.add_argument(
         "--json", action="store_true", help="print JSON, of two files with all problems gained and lost"
     )

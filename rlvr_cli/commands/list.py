@@ -70,18 +70,18 @@ def _lines(what: str, which: str | None) -> list[str]:
 
 
 def _options(axis: str | None) -> list[str]:
-    from rlvr_cli.algorithms import AXES
+    from rlvr_cli.algorithms import PARTS
     from rlvr_cli.commands.own_entries import own_entries
     from rlvr_cli.reference import inventory
 
     own_entries(None)  # what plugins bring
     if axis is not None:
         axis = axis.removeprefix("algorithm").lstrip("./")
-        if axis not in AXES:
-            raise UserError(f"list: algorithms have no part '{axis}'{hint(axis, AXES)}")
+        if axis not in PARTS:
+            raise UserError(f"list: algorithms have no part '{axis}'{hint(axis, PARTS)}")
         return table(inventory.options(axis))
     lines: list[str] = []
-    for each in AXES:
+    for each in PARTS:
         lines += [f"{each}:", *(f"  {line}" for line in table(inventory.options(each), indent=2)), ""]
     return lines[:-1]
 

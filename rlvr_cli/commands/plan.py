@@ -65,6 +65,9 @@ def plan(options: argparse.Namespace, path: str | None, overrides: list[str]) ->
     if isinstance(recipe, Recipe) and recipe.critic.path is not None:
         critic = found(recipe.critic.path, "critic.path", ("critic", "final"))
         recipe = replace(recipe, critic=replace(recipe.critic, path=critic))
+    if isinstance(recipe, Recipe) and recipe.teacher.path is not None:
+        teacher = found(recipe.teacher.path, "teacher.path")
+        recipe = replace(recipe, teacher=replace(recipe.teacher, path=teacher))
     measured = None
     if options.calibrate:  # before torch is imported: a child's peak begins with its parent's size
         calibrate = import_module("rlvr_cli.planning.calibrate").calibrate

@@ -23,8 +23,10 @@ def run(verb: str, arguments: list[str]) -> int:
     add(parser)
     options = parser.parse_args(arguments)
     if options.action == "list":
-        for name in shipped_recipes.recipes():
-            print(f"{name:<24}{shipped_recipes.describe(shipped_recipes.RECIPES / f'{name}.yaml')}")
+        names = shipped_recipes.recipes()
+        width = max(map(len, names)) + 2
+        for name in names:
+            print(f"{name:<{width}}{shipped_recipes.describe(shipped_recipes.RECIPES / f'{name}.yaml')}")
         return 0
     if options.name is None:
         parser.error(f"{options.action} needs the name of a recipe: {', '.join(shipped_recipes.recipes())}")

@@ -22,11 +22,16 @@ examples:
   rlvr report runs/a runs/b -o comparison.html --png curves.png
   rlvr report runs/tiny_dapo --steps 1,50,100 --rollouts 20
   rlvr report runs/tiny_dapo-sweep --group-by trainer.lr --table lr.csv
+  rlvr report runs/my-controls --group-by verifiers.math --control random
 """
 
 
 def run(verb: str, arguments: list[str]) -> int:
-    parser = parser_of(verb, REPORT, "RUN|SWEEP [RUN ...] [--group-by KEY[,KEY]] [-o FILE] [--png FILE]")
+    parser = parser_of(
+        verb,
+        REPORT,
+        "RUN|SWEEP [RUN ...] [--group-by KEY[,KEY] [--control VALUE]] [-o FILE] [--png FILE]",
+    )
     add(parser)
     return report(verb, parser.parse_args(arguments))
 
@@ -41,6 +46,11 @@ def add(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--png", metavar="FILE", help="also write the curves as a picture")
     parser.add_argument("--group-by", metavar="KEY[,KEY]", help="keys whose values make groups of runs")
+    parser.add_argument(
+        "--control",
+        metavar="VALUE",
+        help="with --group-by: the group whose effect is no effect; the others are compared with it",
+    )
     parser.add_argument("--table", metavar="FILE", help="also write the numbers, as .csv or .json")
     parser.add_argument(
         "--rollouts", type=float, default=10.0, metavar="MB", help="room for rollouts of all runs (10)"
@@ -52,6 +62,8 @@ def report(verb: str, options: argparse.Namespace) -> int:
     sweep = Path(options.runs[0]).expanduser()
     given, notes = _runs_of(options.runs)
     paths = run_directories(verb, given)
+    if options.control is not None and options.group_by is None:
+        raise UserError("--control names a group, and --group-by makes them: give both")
     if not 0 <= options.rollouts <= 1000:
         raise UserError(f"--rollouts is {options.rollouts:g}; it is a size in MB from 0 to 1000")
     lone = len(options.runs) == 1
@@ -69,6 +81,7 @@ def report(verb: str, options: argparse.Namespace) -> int:
         table=targets["--table"],
         megabytes=options.rollouts,
         steps=None if options.steps is None else _steps(options.steps),
+        control=options.control,
         group_by=None if options.group_by is None else _keys(options.group_by),
         notes=notes,
         terminal=sys.stdout,

@@ -63,7 +63,7 @@ def serve(options: argparse.Namespace, recipe: str | None, overrides: list[str])
 
     find_plugins.tell()
     for name, verifier in verifiers.items():
-        if hasattr(verifier, "verify_group"):
+        if hasattr(verifier, "verify_group") or getattr(verifier, "whole_groups", False):
             raise UserError(
                 f"'{name}' ({verifier.name}) judges all samples of a problem together and a server sees them "
                 "one by one; use it in the recipe itself"

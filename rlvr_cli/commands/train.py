@@ -22,7 +22,7 @@ The run directory is `out` (runs/NAME). Starting the same recipe again continues
 
 def _about(verb: str) -> str | None:
     """What the algorithm is, and the page that has more of it."""
-    if verb not in shipped_recipes.presets():
+    if verb not in shipped_recipes.all_presets():
         return None
     said = shipped_recipes.comment(shipped_recipes.CONF / "algorithm" / f"{verb}.yaml")
     page = DOCS / "algorithms" / f"{verb}.md"

@@ -7,7 +7,8 @@ from rlvr_cli.core.documentation import DOCS
 
 VERBS = {
     "sft": "train on worked examples",
-    "train": "sft or reinforcement learning, whatever the recipe says",
+    "reward_model": "train a model that scores answers, on pairs of a better and a worse one",
+    "train": "sft, preferences or reinforcement learning, whatever the recipe says",
     "init": "look at a file of problems and a model and write a recipe for them",
     "sweep": "train a recipe with several values of some keys, and all combinations",
     "eval": "measure a model on benchmarks",
@@ -37,6 +38,8 @@ Reinforcement learning from verifiable rewards.
 
 supervised fine-tuning:
 {sft}
+preferences:
+{preferences}
 reinforcement learning (a recipe's algorithm decides its verb):
 {presets}
 any recipe:
@@ -59,12 +62,12 @@ documentation: {docs}
 
 def verbs() -> list[str]:
     """All of them, algorithms last."""
-    return [*VERBS, *shipped_recipes.presets()]
+    return [*VERBS, *shipped_recipes.all_presets()]
 
 
 def module_of(verb: str) -> str | None:
     """Name of the module in commands/ that has the verb; None: there is no such verb."""
-    if verb in ("sft", *shipped_recipes.presets()):
+    if verb in ("sft", "reward_model", *shipped_recipes.all_presets()):
         return "train"
     return verb.replace("-", "_") if verb in VERBS else None
 
@@ -74,8 +77,9 @@ def overview() -> str:
     lines = [f"  {verb:<16}{summary}" for verb, summary in VERBS.items()]
     return OVERVIEW.format(
         sft=lines[0],
+        preferences=f"{lines[1]}\n{_wrapped(shipped_recipes.preference_presets())}",
         presets=_wrapped(shipped_recipes.presets()),
-        others="\n".join(lines[1:]),
+        others="\n".join(lines[2:]),
         docs=DOCS / "index.md",
     )
 

@@ -43,12 +43,13 @@ def load(path_or_name: str | None, overrides: list[str], verb: str | None = None
         raise UserError(f"{path_or_name} is an evaluation recipe: run `rlvr eval {path_or_name}`")
     kind = algorithm.kind(tree, recipe.name)
     if verb not in (None, "train", kind):
-        fitting = kind if kind in ("sft", *shipped_recipes.presets()) else "train"
+        fitting = kind if kind in (*algorithm.WITHOUT_PRESET, *shipped_recipes.all_presets()) else "train"
         raise UserError(f"{path_or_name} is a recipe of {kind}: run `rlvr {fitting} {path_or_name}`")
     _take_the_only_verifier(tree)
-    add_held_out(tree, recipe.name, kind == "sft")
+    root = algorithm.root(tree)
+    add_held_out(tree, recipe.name, root is not Recipe)
     place = Place(recipe.name, command.keys(), places)
-    typed = build(SFTRecipe, tree, place) if kind == "sft" else build(Recipe, tree, place)
+    typed = build(root, tree, place)
     check(typed, place)
     return typed
 
@@ -58,7 +59,7 @@ def read(path: Path) -> AnyRecipe:
     tree = files.load_yaml(path)
     root: type = ProfileRecipe if "file" in tree else EvalRecipe
     if "algorithm" in tree:
-        root = SFTRecipe if tree["algorithm"]["name"] == "sft" else Recipe
+        root = algorithm.root(tree)
     return build(root, tree, Place(str(path), [], user_code.of_dump(path, tree)))
 
 

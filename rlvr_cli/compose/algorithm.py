@@ -14,10 +14,14 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from rlvr_cli import algorithms
-from rlvr_cli.algorithms import AXES
+from rlvr_cli.algorithms import PARTS, PREFERENCE
 from rlvr_cli.compose import files, find_plugins, presets
 from rlvr_cli.compose.overrides import CommandLine
 from rlvr_cli.core.errors import UserError
+from rlvr_cli.schema import PreferenceRecipe, Recipe, RewardModelRecipe, SFTRecipe
+
+WITHOUT_PRESET: dict[str, type[SFTRecipe]] = {"sft": SFTRecipe, "reward_model": RewardModelRecipe}
+"""Kinds of training that have no parts to choose -> their schema."""
 
 Tree = dict[str, Any]
 Layer = tuple[Tree, dict[str, str]]
@@ -30,6 +34,14 @@ def kind(tree: Tree, file: str) -> str:
     if not isinstance(section, dict) or not section.get("name"):
         raise UserError(f"{file}: no algorithm is named; add e.g. `- algorithm: dapo` to its defaults list")
     return str(section["name"])
+
+
+def root(tree: Tree) -> type[Recipe] | type[SFTRecipe]:
+    """The schema of a training recipe whose algorithm is named."""
+    section = tree["algorithm"]
+    if section["name"] in WITHOUT_PRESET:
+        return WITHOUT_PRESET[section["name"]]
+    return PreferenceRecipe if PREFERENCE in section else Recipe
 
 
 def compose(recipe: Path | None, command: CommandLine) -> Tree:
@@ -91,7 +103,7 @@ class _Stack:
     def layer(self, values: Tree, groups: dict[str, str]) -> Layer:
         """Take in the options a file chooses, in its defaults list or by name."""
         chosen = {group.removeprefix("algorithm/"): option for group, option in groups.items()}
-        for axis in AXES:
+        for axis in PARTS:
             section = values.get(axis) or {}
             if not isinstance(section, dict):
                 entry = f"`- override algorithm/{axis}: {section}`"
@@ -103,7 +115,7 @@ class _Stack:
 
     def section(self, options: dict[str, str]) -> Tree:
         """All values written for these options; of two the later."""
-        merged: Any = OmegaConf.create({axis: {"name": options[axis]} for axis in AXES if axis in options})
+        merged: Any = OmegaConf.create({axis: {"name": options[axis]} for axis in PARTS if axis in options})
         for values, written_for in self.preset + self.recipes:
             fitting = {k: v for k, v in values.items() if written_for.get(k) in (None, options.get(k))}
             merged = OmegaConf.merge(merged, fitting)
@@ -112,6 +124,6 @@ class _Stack:
 
 def _bodies(recipe: Path | None, name: str, where: str = "command line") -> list[Tree]:
     """The files of a preset and of those it builds on."""
-    if name == "sft":
-        return [{"name": "sft"}]
+    if name in WITHOUT_PRESET:
+        return [{"name": name}]
     return presets.bodies(name, presets.folders_of(recipe, find_plugins.folders()), where)

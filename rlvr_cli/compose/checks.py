@@ -11,6 +11,7 @@ from rlvr_cli.algorithms.check import check_reference
 from rlvr_cli.compose.ahead import check_ahead
 from rlvr_cli.compose.control import check_controller, check_second_verifier
 from rlvr_cli.compose.difficulty import check_difficulty
+from rlvr_cli.compose.distillation import check_distillation, check_unheard
 from rlvr_cli.compose.engines import check_engines
 from rlvr_cli.compose.environments import check_environments, refuse_environments
 from rlvr_cli.compose.holdout import benches_of, check_holdout
@@ -33,6 +34,7 @@ def check(recipe: Recipe | SFTRecipe | EvalRecipe, place: Place) -> None:
         check_values(recipe)
         _check_names(recipe)
         check_difficulty(recipe)
+        check_unheard(recipe)
         check_holdout(recipe, getattr(recipe, "data", {}), benches_of(recipe))
         if isinstance(recipe, EvalRecipe):
             _check_benches(recipe.benches, "benches")
@@ -58,14 +60,16 @@ def check(recipe: Recipe | SFTRecipe | EvalRecipe, place: Place) -> None:
             _check_watched(recipe)
             _check_sandboxed(recipe)
             _check_critic(recipe)
+            _check_pairs(recipe)
             check_ahead(recipe)
             check_engines(recipe)
             check_placement(recipe)
             check_environments(recipe)
+            check_distillation(recipe)
             check_second_verifier(recipe)
             check_controller(recipe)
         else:
-            refuse_environments(recipe.data, "sft samples nothing")
+            refuse_environments(recipe.data, f"{recipe.algorithm.name} samples nothing")
     except ValueError as error:
         raise place.complain(error) from error
 
@@ -75,7 +79,10 @@ def _check_sleep(recipe: Recipe | SFTRecipe) -> None:
     if not recipe.trainer.sleep:
         return
     if isinstance(recipe, SFTRecipe):
-        raise ValueError("trainer.sleep is for while an engine samples; sft samples nothing: leave it out")
+        raise ValueError(
+            f"trainer.sleep is for while an engine samples; {recipe.algorithm.name} samples nothing: "
+            f"leave it out"
+        )
     if not recipe.rollout.sleep:
         raise ValueError(
             "trainer.sleep has no use with rollout.sleep=false: the engine's memory stays while the trainer "
@@ -101,6 +108,16 @@ def _check_shared_rows(recipe: Recipe | SFTRecipe) -> None:
         raise ValueError(
             f"trainer.sequence_parallel is {size}, and model.attention={attention} does not know of rows "
             "that ranks share; set model.attention=auto, or trainer.sequence_parallel=1"
+        )
+
+
+def _check_pairs(recipe: Recipe) -> None:
+    """A loss on pairs is differentiated once a step."""
+    updates = recipe.batch.updates_per_step
+    if recipe.algorithm.advantage.name == "online_pairs" and updates > 1:
+        raise ValueError(
+            f"batch.updates_per_step is {updates}; it must be 1 with algorithm.advantage=online_pairs, whose "
+            "gradient is that of the policy at the start of the step"
         )
 
 

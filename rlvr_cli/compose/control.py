@@ -21,7 +21,7 @@ def check_second_verifier(recipe: Recipe) -> None:
         )
     if not recipe.diagnosis.enabled:
         raise ValueError("diagnosis.second_verifier is set, but diagnosis.enabled is false; leave one out")
-    if recipe.verifiers[name].name == "majority":
+    if recipe.verifiers[name].name == "majority" or getattr(recipe.verifiers[name], "whole_groups", False):
         raise ValueError(
             f"diagnosis.second_verifier: verifiers.{name} compares a group's samples; it would see one"
         )

@@ -219,6 +219,6 @@ def _data(given: str, bench: str, own: str) -> str | None:
 
     if (file := named(bench)) is not None or not any(map(named, shipped_recipes.options("bench"))):
         return file or given
-    if own.startswith(("synthetic:", "reasoning_gym:")):
+    if own.startswith(("synthetic:", "reasoning_gym:", "verifiers:")):
         return None
     raise UserError(f"--data: {given} holds files of benches, and no {bench}.jsonl among them")

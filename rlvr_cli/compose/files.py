@@ -101,8 +101,9 @@ def _store(recipe: Path | None, folders: Sequence[Path]) -> None:
     store = ConfigStore.instance()
     for group in ("algorithm", *find_plugins.PICKED):  # of an earlier recipe with other plugins
         store.repo.pop(group, None)
-    store.store(group="algorithm", name="sft", node={"name": "sft"})
-    for axis in algorithms.AXES:
+    for kind in ("sft", "reward_model"):
+        store.store(group="algorithm", name=kind, node={"name": kind})
+    for axis in algorithms.PARTS:
         for name in algorithms.options(axis):
             store.store(group=f"algorithm/{axis}", name=name, node={"name": name})
     for group in find_plugins.PICKED:
@@ -283,6 +284,6 @@ def yaml_fault(error: YAMLError) -> str:
 def entries(group: str) -> list[str]:
     """Names a group offers: options of an algorithm's axis, or files of the package and of plugins."""
     parent, _, axis = group.partition("/")
-    if axis in algorithms.AXES:
+    if axis in algorithms.PARTS:
         return list(algorithms.options(axis))
     return [*shipped_recipes.options(parent), *find_plugins.entries(parent)]

@@ -126,7 +126,7 @@ def _refuse_twice(found: Sequence[Plugin]) -> None:
 def _refuse_taken(folders: Sequence[Path]) -> None:
     """A name that a plugin and the package, or two plugins, both have."""
     if next(plugins.members(), None) is not None:
-        for axis in algorithms.AXES:
+        for axis in algorithms.PARTS:
             algorithms.options(axis)
         for group in PICKED:
             for name in of_plugins(group):

@@ -16,7 +16,7 @@ OF_TRAINING = ("weight", "verifiers", "verifiers_by", "environment", "difficulty
 """Keys of a source that say nothing of the bench its held-out prompts become."""
 SAMPLED_ALIKE = ("temperature", "top_p", "max_tokens", "stop")
 """Keys of a bench that are those of `rollout` where it says nothing."""
-MADE = ("synthetic:", "reasoning_gym:")
+MADE = ("synthetic:", "reasoning_gym:", "verifiers:")
 
 
 def add_held_out(tree: Tree, file: str, sft: bool) -> None:

@@ -13,7 +13,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from rlvr_cli.algorithms import AXES
+from rlvr_cli.algorithms import PARTS
 from rlvr_cli.core import shipped_recipes
 from rlvr_cli.core.errors import UserError, hint
 
@@ -41,12 +41,12 @@ def parse(overrides: list[str]) -> CommandLine:
         override = _parse(text)
         key, value = override.key_or_group, None if override.is_delete() else override.value()
         axis = re.fullmatch(r"algorithm([/.])(\w+)(\.name)?", key)
-        if axis and axis[1] == "/" and axis[2] not in AXES:
-            raise UserError(f"{text}: algorithms have no part '{axis[2]}'{hint(axis[2], AXES)}")
-        if axis and axis[2] in AXES and isinstance(value, str):
+        if axis and axis[1] == "/" and axis[2] not in PARTS:
+            raise UserError(f"{text}: algorithms have no part '{axis[2]}'{hint(axis[2], PARTS)}")
+        if axis and axis[2] in PARTS and isinstance(value, str):
             command.options[axis[2]] = value
         elif key == "algorithm" and not isinstance(value, str | dict):
-            raise UserError(f"{text}: an algorithm is one preset{hint('', shipped_recipes.presets())}")
+            raise UserError(f"{text}: an algorithm is one preset{hint('', shipped_recipes.all_presets())}")
         elif key.split("/")[0] not in shipped_recipes.groups() or not (
             override.package or isinstance(value, str)
         ):

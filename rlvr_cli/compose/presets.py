@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from rlvr_cli.algorithms import AXES
+from rlvr_cli.algorithms import PARTS
 from rlvr_cli.compose.files import load_yaml
 from rlvr_cli.core import shipped_recipes
 from rlvr_cli.core.errors import UserError, hint
@@ -69,10 +69,10 @@ def _defaults(path: Path, body: Tree) -> tuple[str | None, list[dict[str, str]]]
             continue
         if isinstance(choice, str) and axis in ("", "algorithm"):
             parents.append(choice.lstrip("/").removeprefix("algorithm/"))
-        elif isinstance(choice, str) and axis in AXES:
+        elif isinstance(choice, str) and axis in PARTS:
             options.append({axis: choice})
         elif isinstance(choice, str):
-            raise UserError(f"{path.name}: defaults: algorithms have no part '{axis}'{hint(axis, AXES)}")
+            raise UserError(f"{path.name}: defaults: algorithms have no part '{axis}'{hint(axis, PARTS)}")
         else:
             raise UserError(
                 f"{path.name}: defaults: '{entry}' is no entry of the list; write `- part: option`, one a "

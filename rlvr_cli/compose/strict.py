@@ -23,6 +23,7 @@ from rlvr_cli.compose.plugin_places import Places
 from rlvr_cli.core.errors import UserError, hint
 from rlvr_cli.environments.tool_use.entries import Entry
 from rlvr_cli.schema import Bench, Recipe, SFTRecipe, Source, Stage, VerifyRecipe, foreign_names
+from rlvr_cli.schema.preferences import PreferenceRecipe
 
 T = TypeVar("T")
 Tree = dict[str, Any]
@@ -97,13 +98,14 @@ def _schema(root: type, tree: Tree, place: Place) -> DictConfig:
     schema = OmegaConf.structured(root)
     if root is Recipe:
         schema.algorithm = OmegaConf.structured(algorithms.Algorithm)
-        for axis, section in _sections(tree, "algorithm").items():
-            if axis in algorithms.AXES:
-                options = algorithms.options(axis)
-                schema.algorithm[axis] = _named(
-                    section, f"algorithm.{axis}", options, options.__getitem__, place
-                )
-    if root is SFTRecipe and "source" in _sections(tree, "eval"):
+    parts = (
+        algorithms.AXES if root is Recipe else (algorithms.PREFERENCE,) if root is PreferenceRecipe else ()
+    )
+    for part, section in _sections(tree, "algorithm").items():
+        if part in parts:
+            known = algorithms.options(part)
+            schema.algorithm[part] = _named(section, f"algorithm.{part}", known, known.__getitem__, place)
+    if issubclass(root, SFTRecipe) and "source" in _sections(tree, "eval"):
         schema.eval.source = OmegaConf.structured(Source)
     if root is VerifyRecipe and "source" in tree:
         schema.source = OmegaConf.structured(Source)
@@ -259,7 +261,7 @@ def _first_below(key: str, tree: Tree) -> str:
 def _elsewhere(key: str, schema: DictConfig) -> str:
     """Said of `algorithm.kl.coef` where kl=none: the chosen option has no such key, but others do."""
     top, axis, field = ([*key.split("."), "", ""])[:3]
-    if top != "algorithm" or axis not in algorithms.AXES or key.count(".") != 2:
+    if top != "algorithm" or axis not in algorithms.PARTS or key.count(".") != 2:
         return ""
     having = [name for name, cls in algorithms.options(axis).items() if field in OmegaConf.structured(cls)]
     if not having:

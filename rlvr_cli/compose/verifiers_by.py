@@ -15,7 +15,9 @@ def check_verifiers_by(recipe: Recipe | SFTRecipe) -> None:
         if by.column is None and not by.map:
             continue
         if isinstance(recipe, SFTRecipe):
-            raise ValueError(f"data.{key}.verifiers_by has no use: sft verifies nothing; leave it out")
+            raise ValueError(
+                f"data.{key}.verifiers_by has no use: {recipe.algorithm.name} verifies nothing; leave it out"
+            )
         if by.column is None or not by.map:
             missing = "column" if by.column is None else "map"
             raise ValueError(f"data.{key}.verifiers_by.{missing} is not set; it needs column and map")

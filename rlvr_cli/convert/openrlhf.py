@@ -102,11 +102,8 @@ def _reward(draft: Draft) -> dict[str, Any]:
         settings = {"name": "python", "path": url, "function": "reward_func"}
         given.take("reward.remote_url")
     elif model:
-        settings = {"name": "reward_model", "path": model, "sigmoid": False}
+        settings = {"name": "reward_model", "path": model, "scale": "own"}
         given.take("reward.model_name_or_path")
-        given.settle(
-            "verifiers.reward: its outputs are cut off at 0 and 1; sigmoid=true squeezes them in between"
-        )
     else:
         settings = {"name": "math"}
         if url:

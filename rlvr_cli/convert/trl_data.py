@@ -60,11 +60,8 @@ def _verifier(draft: Draft, reward: Reward, weight: float, runs_on_import: bool)
     """Its key in `verifiers`; None where there is none in its place."""
     given = draft.given
     if reward.model:
-        settings: dict[str, Any] = {"name": "reward_model", "path": reward.name}
+        settings: dict[str, Any] = {"name": "reward_model", "path": reward.name, "scale": "own"}
         key = "reward_model"
-        given.settle(
-            "verifiers.reward_model: its outputs go through a sigmoid; sigmoid=false cuts them off at 0 and 1"
-        )
     elif reward.file is not None:
         key = re.sub(r"\W+", "_", reward.name)
         settings = {"name": "python", "path": reward.file, "function": reward.name}

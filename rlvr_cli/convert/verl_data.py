@@ -91,12 +91,9 @@ def _function(draft: Draft) -> dict[str, Any] | None:
         given.take("reward.reward_manager.name")
         return settings
     if given.get("reward_model.enable") and given.has("reward_model.model.path"):
-        settings = {"name": "reward_model", "path": given.get("reward_model.model.path")}
+        settings = {"name": "reward_model", "path": given.get("reward_model.model.path"), "scale": "own"}
         given.take("reward_model.enable", "reward_model.model.path")
         place_verifier(draft, "reward", settings, "reward_model")
-        given.settle(
-            "verifiers.reward: its outputs go through a sigmoid; sigmoid=false cuts them off at 0 and 1"
-        )
         return settings
     return None
 

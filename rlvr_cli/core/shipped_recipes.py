@@ -25,7 +25,21 @@ def options(group: str) -> list[str]:
 
 def presets() -> list[str]:
     """Algorithms that train from rewards; each is a verb of the command line."""
-    return [name for name in options("algorithm") if name != "sft"]
+    return [name for name in options("algorithm") if not _of_preferences(name)]
+
+
+def preference_presets() -> list[str]:
+    """Algorithms that train from preferences, verbs too."""
+    return [name for name in options("algorithm") if _of_preferences(name)]
+
+
+def all_presets() -> list[str]:
+    return [*presets(), *preference_presets()]
+
+
+def _of_preferences(name: str) -> bool:
+    lines = (CONF / "algorithm" / f"{name}.yaml").read_text().splitlines()
+    return any(line.startswith("  - preference:") for line in lines)
 
 
 def groups() -> list[str]:
@@ -74,12 +88,27 @@ def comment(path: Path) -> str:
     return " ".join(lines)
 
 
+TAUGHT = {
+    "opd": ["tiny_distill"],
+    "gkd": ["tiny_distill"],
+    "sdft": ["tiny_dapo", "teacher.policy=ema", "teacher.context=demonstration", "teacher.column=completion"],
+    "sdpo": ["tiny_dapo", "teacher.policy=ema", "teacher.context=sibling"],
+}
+"""Verbs whose presets need a teacher -> recipe and overrides that have one."""
+
+
 def default_recipe(verb: str) -> tuple[str, list[str]]:
     """Recipe and overrides of a verb that was given none."""
+    if verb == "reward_model":
+        return "tiny_reward_model", []
     if verb == "sft":
         return "tiny_sft", []
     if verb == "train":
         return "tiny_dapo", []
     if f"tiny_{verb}" in recipes():
         return f"tiny_{verb}", []
-    return "tiny_dapo", [f"algorithm={verb}", f"name=tiny_{verb}"]
+    if verb in TAUGHT:
+        start, *more = TAUGHT[verb]
+        return start, [f"algorithm={verb}", f"name=tiny_{verb}", *more]
+    start = "tiny_dpo" if verb in preference_presets() else "tiny_dapo"
+    return start, [f"algorithm={verb}", f"name=tiny_{verb}"]

@@ -209,6 +209,14 @@ class Batch:
     old_logprobs_N: Tensor | None = None
     """Trainer logprobs at the start of the step; None: the update is on-policy and takes its own."""
     ref_logprobs_N: Tensor | None = None
+    teacher_logprobs_N: Tensor | None = None
+    """Where the teacher's opinion is part of the advantages."""
+    teacher_weights_N: Tensor | None = None
+    """What each token's divergence from the teacher is multiplied by before summing; 0: it has no teacher
+    there."""
+    teacher_prompts: list[np.ndarray | None] | None = None
+    """What the teacher reads in the place of each sequence's prompt; None: the sequence has no teacher.
+    Without the list it reads what the policy reads."""
     values_N: Tensor | None = None
     """The critic's values at the start of the step."""
     returns_N: Tensor | None = None
@@ -230,6 +238,8 @@ class Batch:
             "advantages": self.advantages_N,
             "old_logprobs": self.old_logprobs_N,
             "ref_logprobs": self.ref_logprobs_N,
+            "teacher_logprobs": self.teacher_logprobs_N,
+            "teacher_weights": self.teacher_weights_N,
             "values": self.values_N,
             "returns": self.returns_N,
         }

@@ -9,7 +9,7 @@ from typing import Any
 
 from rlvr_cli import schema
 from rlvr_cli.core.errors import UserError
-from rlvr_cli.data import bench_layouts, gym, synthetic
+from rlvr_cli.data import bench_layouts, gym, synthetic, task_sets
 from rlvr_cli.data.golds import Fault, any_text, keep_usable
 from rlvr_cli.data.holdout import place, side
 from rlvr_cli.data.layouts import PROBLEMS, Layout
@@ -36,12 +36,14 @@ class Report:
     """Rows on the other side of a `holdout`: of a source those of the benches, of a bench those that
     train."""
     too_long: int = 0
+    others: dict[str, int] = field(default_factory=dict)
+    """Rows left out for other reasons: what they are -> how many."""
     kept: int = 0
     tokens: int = 0
     """Tokens of what was kept (of the prompts, for problems)."""
 
     def __str__(self) -> str:
-        dropped = {"duplicates": self.duplicates, "too long": self.too_long}
+        dropped = {"duplicates": self.duplicates, "too long": self.too_long, **self.others}
         notes = f", {self.held_out} held out" if self.held_out else ""
         notes += "".join(f", {count} {what} left out" for what, count in dropped.items() if count)
         if self.no_gold:
@@ -49,6 +51,10 @@ class Report:
         if self.unusable_golds:
             notes += f", golds left out of rows that have others: {self.unusable_golds}"
         return f"{self.name}: {self.kept} of {self.rows} rows, {self.tokens} tokens{notes}"
+
+    def leave_out(self, what: str) -> None:
+        """Count a row that is left out."""
+        self.others[what] = self.others.get(what, 0) + 1
 
     def settle(self, row: dict[str, Any], where: str, fault: Fault) -> bool:
         """Whether the row has a gold that can be used; it keeps only those."""
@@ -212,6 +218,10 @@ def _raw(source: schema.Source, seed: int, most: int | None) -> Iterator[Located
         task = source.path.removeprefix(gym.PREFIX)
         for number, row in enumerate(gym.generate(task, source.split, source.options, seed), 1):
             yield f"{source.path} row {number}", row
+    elif source.path.startswith(task_sets.PREFIX):
+        name = source.path.removeprefix(task_sets.PREFIX)
+        for number, row in enumerate(task_sets.generate(name, source.split, source.options), 1):
+            yield f"{source.path} row {number}", row
     elif source.layout is not None:
         for where, raw in read(source):
             arranged = bench_layouts.arrange(source.layout, raw, source.options, seed, where)
@@ -219,8 +229,8 @@ def _raw(source: schema.Source, seed: int, most: int | None) -> Iterator[Located
                 yield where, arranged
     elif source.options:
         raise UserError(
-            f"options ({', '.join(source.options)}) are parameters of {synthetic.PREFIX} and {gym.PREFIX} "
-            f"sources; '{source.path}' is neither: remove them"
+            f"options ({', '.join(source.options)}) are parameters of {synthetic.PREFIX}, {gym.PREFIX} and "
+            f"{task_sets.PREFIX} sources; '{source.path}' is none of them: remove them"
         )
     else:
         yield from read(source)

@@ -1,7 +1,8 @@
 """Arithmetic problems made in the process: nothing to download, and as many as wanted.
 
 A family is a function (random numbers, options) -> (prompt, answer, worked solution). The same rows
-serve RL (prompt, answer) and SFT (prompt, completion = worked solution). Which split a problem is in
+serve RL (prompt, answer) and SFT (prompt, completion = worked solution). A family of preferences returns a
+`Compared` (prompt, chosen, rejected) in their place. Which split a problem is in
 follows from its text, so train and eval never overlap, whatever the seeds and sizes.
 """
 
@@ -15,10 +16,12 @@ from typing import Any
 
 from rlvr_cli.core import plugins
 from rlvr_cli.core.errors import UserError
-from rlvr_cli.data import guessing
+from rlvr_cli.data import comparing, guessing, wording
 from rlvr_cli.data import two_hop as world
+from rlvr_cli.data.comparing import Compared
 from rlvr_cli.data.layouts import did_you_mean
 from rlvr_cli.gym import countdown as rounds
+from rlvr_cli.gym import products
 
 PREFIX = "synthetic:"
 EVAL_SHARE = 0.1
@@ -26,7 +29,7 @@ DEFAULT_SIZE = {"train": 4096, "eval": 256}
 MISSES = 10_000
 """Draws in a row without a new problem after which a family counts as exhausted."""
 
-Made = tuple[str, str, str]
+Made = tuple[str, str, str] | Compared
 FAMILIES: dict[str, Callable[..., Made]] = {}
 """Those of this package."""
 
@@ -137,10 +140,61 @@ def guess_turns(rng: Random, *, most: int = 9) -> Made:
     return guessing.turn(rng, most)
 
 
+@family
+def product(rng: Random, *, digits: int = 3) -> Made:
+    """Two numbers, multiplied: `347*582=` -> `\\boxed{201954}`."""
+    _check("digits", digits, 1, 9)
+    return products.problem(rng, digits)
+
+
+@family
+def product_turns(rng: Random, *, digits: int = 3, every: int = 10) -> Made:
+    """For SFT: one start in `every` calls a calculator (`<c>347*582</c>`), the others guess."""
+    _check("digits", digits, 1, 9)
+    _check("every", every, 1, 1000)
+    return products.turn(rng, digits, every)
+
+
+@family
+def addition_pairs(rng: Random, *, digits: int = 2) -> Compared:
+    """`addition` solved rightly, and with one digit of the result wrong."""
+    prompt, _, solution = addition(rng, digits=digits)
+    return Compared(prompt, solution, comparing.slip(rng, solution))
+
+
+@family
+def marker_pairs(rng: Random, *, words: int = 4) -> Compared:
+    """`kfz?` answered by random words, with a `!` among them (better) or without."""
+    _check("words", words, 1, 50)
+    return comparing.marked(rng, words)
+
+
+@family
+def keyword(rng: Random, *, words: int = 4) -> Made:
+    """`48215?` -> `<think>b q</think>a k d m`: words after a thought; which are good data/wording.py says."""
+    _check("words", words, 2, 19)
+    return wording.asked(rng), wording.WANTED, wording.thought(rng) + wording.said(rng, words)
+
+
+@family
+def keyword_answers(rng: Random, *, words: int = 4) -> Made:
+    """`keyword` without the thought."""
+    _check("words", words, 2, 19)
+    return wording.asked(rng), wording.WANTED, wording.said(rng, words)
+
+
+@family
+def keyword_pairs(rng: Random, *, words: int = 4) -> Compared:
+    """Two answers to a prompt of `keyword`, the better one by its gold reward first."""
+    _check("words", words, 2, 19)
+    return Compared(wording.asked(rng), *wording.compared(rng, words))
+
+
 def generate(
     name: str, split: str, options: Mapping[str, Any], seed: int, most: int | None = None
 ) -> list[dict[str, str]]:
-    """Distinct problems as {id, prompt, answer, completion}, in an order that follows from the seed.
+    """Distinct problems as {id, prompt, answer, completion}, in an order that follows from the seed; pairs as
+    {id, prompt, chosen, rejected}.
 
     `most`: only so many are made, of those there would be.
     """
@@ -158,10 +212,11 @@ def generate(
     misses = 0
     wanted = size or DEFAULT_SIZE[split]
     while len(found) < min(wanted, most or wanted) and misses < MISSES:
-        prompt, answer, solution = known[name](rng, **chosen)
+        made = known[name](rng, **chosen)
+        prompt = made[0]
         misses += 1
         if prompt not in found and side(prompt) == split:
-            found[prompt] = {"id": prompt, "prompt": prompt, "answer": answer, "completion": solution}
+            found[prompt] = {"id": prompt, **_row(made)}
             misses = 0
     if size is not None and len(found) < min(size, most or size):
         raise UserError(
@@ -169,6 +224,13 @@ def generate(
             "lower options.size or make the problems longer"
         )
     return list(found.values())
+
+
+def _row(made: Made) -> dict[str, str]:
+    if isinstance(made, Compared):
+        return made._asdict()
+    prompt, answer, solution = made
+    return {"prompt": prompt, "answer": answer, "completion": solution}
 
 
 def side(prompt: str) -> str:

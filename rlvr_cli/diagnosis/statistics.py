@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from statistics import NormalDist, fmean
+from itertools import pairwise
+from statistics import NormalDist, fmean, median
 
 Z95 = 1.959964
+MEDIAN_STEP = 0.953873
+"""Median of |a - b| for normal numbers of standard deviation 1: sqrt(2) times 0.674490."""
 STUDENT = {0.975: (12.706, 4.303, 3.182), 0.9875: (25.452, 6.205, 4.177)}
 """Quantiles for 1, 2 and 3 degrees of freedom, where the expansion below is too rough."""
 
@@ -38,6 +41,12 @@ def variance(values: list[float]) -> float:
     """Of a sample; `statistics.variance` is exact in fractions and a hundred times slower."""
     middle = fmean(values)
     return sum((v - middle) ** 2 for v in values) / (len(values) - 1)
+
+
+def noise(values: list[float]) -> float:
+    """Standard deviation of a series around its course, whatever that is: by the median step from one value
+    to the next, which a trend hardly moves and a break does not."""
+    return median(abs(b - a) for a, b in pairwise(values)) / MEDIAN_STEP
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

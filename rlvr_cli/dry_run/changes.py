@@ -9,12 +9,12 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from rlvr_cli.algorithms import AXES, options
+from rlvr_cli.algorithms import AXES, PREFERENCE, options
 from rlvr_cli.compose import AnyRecipe, algorithm, escaped
 from rlvr_cli.compose.overrides import CommandLine
 from rlvr_cli.core.defaults import default_of
 from rlvr_cli.core.errors import UserError
-from rlvr_cli.schema import Recipe, SFTRecipe
+from rlvr_cli.schema import Preference, PreferenceRecipe, Recipe, RewardModelRecipe, SFTRecipe
 
 Tree = dict[str, Any]
 
@@ -22,8 +22,12 @@ Tree = dict[str, Any]
 def text_of(recipe: AnyRecipe) -> str:
     """The changes as YAML: a recipe that resolves to the same one."""
     tree = changes(recipe)
-    if isinstance(recipe, SFTRecipe):
-        tree = {"defaults": [{"algorithm": "sft"}, "_self_"]} | tree
+    if isinstance(recipe, PreferenceRecipe):
+        if (known := preference_preset(recipe.algorithm.name)) is not None:
+            tree = _of_preferences(recipe.algorithm, known, tree)
+    elif isinstance(recipe, SFTRecipe):
+        kind = "reward_model" if isinstance(recipe, RewardModelRecipe) else "sft"
+        tree = {"defaults": [{"algorithm": kind}, "_self_"]} | tree
     if isinstance(recipe, Recipe) and (preset := _preset(recipe.algorithm.name)) is not None:
         section = tree.get("algorithm", {})
         chosen = {axis: section[axis]["name"] for axis in AXES if "name" in section.get(axis, {})}
@@ -39,6 +43,35 @@ def text_of(recipe: AnyRecipe) -> str:
         defaults = [{"algorithm": recipe.algorithm.name}, *swaps, "_self_"]
         tree = {"defaults": defaults, **others, **({"algorithm": left} if left else {})}
     return OmegaConf.to_yaml(OmegaConf.create(escaped(tree)))
+
+
+def _of_preferences(section: Any, preset: Any, tree: Tree) -> Tree:
+    """What a recipe of preferences changes against its preset."""
+    own, chosen = section.preference, preset.preference.name
+    swaps = [] if own.name == chosen else [{"override algorithm/preference": own.name}]
+    usual = preset.preference if own.name == chosen else type(own)
+    left: Tree = {"preference": below} if (below := _changes(own, usual)) else {}
+    for field in fields(section):
+        value = getattr(section, field.name)
+        if field.name not in ("name", "preference") and value != getattr(preset, field.name):
+            left[field.name] = value
+    others = {key: value for key, value in tree.items() if key != "algorithm"}
+    defaults = [{"algorithm": section.name}, *swaps, "_self_"]
+    return {"defaults": defaults, **others, **({"algorithm": left} if left else {})}
+
+
+def preference_preset(name: str) -> Any:
+    """A preset of preferences as the object it becomes; None where there is none of that name."""
+    try:
+        tree = algorithm.compose(None, CommandLine(preset=name))
+    except UserError:
+        return None
+    known, section = options(PREFERENCE), tree.get(PREFERENCE, {})
+    if section.get("name") not in known:
+        return None
+    schema = OmegaConf.structured(Preference)
+    schema.preference = OmegaConf.structured(known[section["name"]])
+    return OmegaConf.to_object(OmegaConf.merge(schema, tree))
 
 
 def changes(recipe: AnyRecipe) -> Tree:

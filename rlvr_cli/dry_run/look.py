@@ -9,11 +9,12 @@ from typing import Any
 
 from rlvr_cli.compose import AnyRecipe
 from rlvr_cli.core.errors import UserError
+from rlvr_cli.data.pair_layouts import PREFERENCES, demand_preference
 from rlvr_cli.dry_run import tokenizer as files
 from rlvr_cli.dry_run.environments import announced, environment_at
 from rlvr_cli.dry_run.sources import SourceLook, look_at
 from rlvr_cli.dry_run.unread import unread
-from rlvr_cli.schema import EvalRecipe, Recipe, SFTRecipe, Source
+from rlvr_cli.schema import EvalRecipe, PreferenceRecipe, Recipe, RewardModelRecipe, SFTRecipe, Source
 from rlvr_cli.schema.lengths import longest
 
 
@@ -39,7 +40,11 @@ def look(recipe: AnyRecipe) -> Look:
     _check_positions(recipe)
     for key, source, seed, verifiers, names in _sources(recipe):
         tools, said = announced(*environment_at(recipe, key), tokenizer)
-        seen = look_at(key, source, seed, tokenizer, verifiers, names, tools)
+        compares = isinstance(recipe, PreferenceRecipe | RewardModelRecipe)
+        layout = PREFERENCES if compares else None
+        seen = look_at(key, source, seed, tokenizer, verifiers, names, tools, layout)
+        if isinstance(recipe, PreferenceRecipe) and seen.first is not None:
+            demand_preference(recipe.algorithm.preference, seen.first, key, source.path)
         found.lines[key] = [*seen.lines, *said]
         found.warnings += [f"{key}: {line}" for line in seen.warnings]
         found.warnings += list(_few(recipe, key, source, seen))

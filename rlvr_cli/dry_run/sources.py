@@ -16,6 +16,7 @@ from rlvr_cli.core.errors import UserError, hint
 from rlvr_cli.core.types import Verdict
 from rlvr_cli.data import gym, synthetic
 from rlvr_cli.data.layouts import EXAMPLES, PROBLEMS, Layout
+from rlvr_cli.data.pair_layouts import PREFERENCES
 from rlvr_cli.data.prompts import conversation, render, routed, uses_chat
 from rlvr_cli.data.readers import count_rows, local_files
 from rlvr_cli.data.sources import first_rows
@@ -38,6 +39,8 @@ class SourceLook:
     lines: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     rows: int | None = None
+    first: Row | None = None
+    """The first row in our form, where it was looked at."""
 
 
 def look_at(
@@ -48,12 +51,13 @@ def look_at(
     verifiers: Mapping[str, Any] | None = None,
     names: list[str] | None = None,
     tools: Sequence[dict[str, Any]] = (),
+    layout: Layout | None = None,
 ) -> SourceLook:
     """Look at the source that the recipe has as `key`. UserError for what a run would refuse.
 
     `verifiers` (none: the rows are examples of sft) by their keys; `names`: those that score every row,
     whatever it
-    says itself; `tools`: what its prompts announce.
+    says itself; `tools`: what its prompts announce; `layout`: of rows that are neither problems nor examples.
     """
     found = SourceLook()
     _check_template(key, source)
@@ -71,8 +75,9 @@ def look_at(
             raise UserError(
                 f"{key}.holdout is {source.holdout:g}, and {source.path} has {found.rows} rows; lower it"
             )
-    layout = EXAMPLES if verifiers is None else PROBLEMS
+    layout = layout or (EXAMPLES if verifiers is None else PROBLEMS)
     rows = _first(key, source, seed, layout)
+    found.first = rows[0]
     counted = f"{found.rows:,} rows" if found.rows is not None else "rows"
     found.lines.append(f"{source.path}: {counted} with {columns_of(rows[0], layout)}")
     _prompt(found, rows[0], source, tokenizer, tools)
@@ -109,6 +114,10 @@ def columns_of(row: Row, layout: Layout) -> str:
     names = ["prompt"] if isinstance(row["prompt"], str) else ["a chat as prompt"]
     if layout is EXAMPLES:
         return ", ".join([*names, "completion"])
+    if layout is PREFERENCES:
+        return ", ".join(
+            [*names, *(name for name in ("chosen", "rejected", "completion", "label") if name in row)]
+        )
     names += ["answer"] if row["answer"] is not None else []
     extra = list(row["extra"])
     more = f" and {len(extra) - 3} more" if len(extra) > 3 else ""

@@ -16,7 +16,7 @@ from rlvr_cli.engine.attention import Layout
 from rlvr_cli.engine.deepspeed_config import deepspeed_config
 from rlvr_cli.engine.interface import Objective
 from rlvr_cli.engine.logprobs import hidden_states
-from rlvr_cli.engine.model import load_sharded, value_head
+from rlvr_cli.engine.model import Head, load_sharded, value_head
 from rlvr_cli.engine.optimised import Optimised
 from rlvr_cli.engine.pack import MicroBatch
 from rlvr_cli.engine.sequence_parallel import cut
@@ -46,7 +46,17 @@ class ValueScorer(nn.Module):
         return values_n
 
 
-class Critic(Optimised):
+class Valued(Optimised):
+    """A model with one value per token in the place of logits."""
+
+    def forward(self, module: Any, micro: MicroBatch) -> tuple[Tensor]:
+        piece = cut(micro, self.ulysses)
+        predictors_n = piece.micro.predictors_n.to(distributed.device())
+        (values_n,) = piece.whole((module(*piece.micro.row(), predictors_n),))
+        return (values_n,)
+
+
+class Critic(Valued):
     """The value model under DeepSpeed ZeRO, on every rank; its optimizer is its own.
 
     V(s_t) is read at the position that predicts response token t. The head starts at 0 unless `model` is a
@@ -72,7 +82,7 @@ class Critic(Optimised):
         self.settings = critic_settings(critic, settings)
         config = deepspeed_config(self.settings, max_grad_norm=critic.max_grad_norm or 0.0)
         torch.manual_seed(seed)  # LoRA's initial weights must not differ between ranks
-        hf: Any = load_sharded(model, self.settings, config, values=True)
+        hf: Any = load_sharded(model, self.settings, config, head=Head.values)
         found = hf.config.get_text_config().vocab_size
         if found < vocabulary:
             raise UserError(
@@ -82,12 +92,6 @@ class Critic(Optimised):
         super().__init__(
             hf, ValueScorer(hf), self.settings, config, tokens_per_microbatch=tokens_per_microbatch
         )
-
-    def forward(self, module: Any, micro: MicroBatch) -> tuple[Tensor]:
-        piece = cut(micro, self.ulysses)
-        predictors_n = piece.micro.predictors_n.to(distributed.device())
-        (values_n,) = piece.whole((module(*piece.micro.row(), predictors_n),))
-        return (values_n,)
 
     def values(
         self, sequences: list[np.ndarray], trained: list[np.ndarray], *, owners: list[int] | None = None

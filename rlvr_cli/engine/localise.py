@@ -102,9 +102,10 @@ class Probes:
             self._gradients(scores[0].sum() * 0.0)
             return 0.0
         at = select(self.batch, micro)
-        whole = at["weights"]
-        at["weights"] = torch.zeros_like(whole)
-        at["weights"][segment.first : segment.last] = whole[segment.first : segment.last]
+        for name in ("weights", "teacher_weights"):
+            if (whole := at.get(name)) is not None:
+                at[name] = torch.zeros_like(whole)
+                at[name][segment.first : segment.last] = whole[segment.first : segment.last]
         loss, metrics = self.objective(*scores, at)
         total = float(self._weights(segment).double().abs().sum())
         squares: dict[str, float] = {}

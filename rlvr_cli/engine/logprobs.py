@@ -38,11 +38,19 @@ def here() -> int:
     return chunk_elements(torch.cuda.get_device_properties(device).total_memory)
 
 
-Scores = tuple[Tensor, Tensor, Tensor]
-"""logprobs_n, entropies_n (of softmax(logits / temperature), nats), hits_n (1: the most probable token)."""
+Scores = tuple[Tensor, ...]
+"""logprobs_n, entropies_n (of softmax(logits / temperature), nats), hits_n (1: the most probable token), and
+what a `Compare` adds."""
+Compare = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, ...]]
+"""(fp32 logits_cV / temperature with their gradient, targets_c, which of the n tokens these c are) -> further
+scores _c. It is called again when the backward pass recomputes a chunk."""
+COMPARING = 4
+"""Tensors of a chunk's size that a comparison holds beside the logits: a chunk is smaller by that."""
 
 
-def chunk_scores(logits_nV: Tensor, targets_n: Tensor, temperature: float, entropy_gradient: bool) -> Scores:
+def chunk_scores(
+    logits_nV: Tensor, targets_n: Tensor, temperature: float, entropy_gradient: bool
+) -> tuple[Tensor, Tensor, Tensor]:
     """Scores of one chunk, in fp32."""
     logits_nV = logits_nV.float() / temperature
     lse_n = logits_nV.logsumexp(-1)
@@ -63,24 +71,31 @@ def token_scores(
     temperature: float,
     entropy_gradient: bool = False,
     elements: int | None = None,
+    compare: Compare | None = None,
 ) -> Scores:
     """Scores of n tokens from hidden states, `elements` logits at a time (None: `here()`).
 
     `entropy_gradient` keeps the entropies differentiable (entropy bonus); otherwise they are constants.
     """
 
-    def score(hidden_cD: Tensor, targets_c: Tensor) -> Scores:
-        return chunk_scores(logits(hidden_cD), targets_c, temperature, entropy_gradient)
+    def score(hidden_cD: Tensor, targets_c: Tensor, places_c: Tensor) -> Scores:
+        logits_cV = logits(hidden_cD)
+        scores = chunk_scores(logits_cV, targets_c, temperature, entropy_gradient)
+        if compare is None:
+            return scores
+        wide_cV = logits_cV if logits_cV.dtype is torch.float64 else logits_cV.float()
+        return *scores, *compare(wide_cV / temperature, targets_c, places_c)
 
-    size = max(1, (elements or here()) // vocabulary)
+    size = max(1, (elements or here()) // vocabulary // (1 if compare is None else COMPARING))
     parts = []
-    for hidden_cD, targets_c in zip(hidden_nD.split(size), targets_n.split(size), strict=True):
+    places_n = torch.arange(len(targets_n), device=targets_n.device)
+    chunks = zip(hidden_nD.split(size), targets_n.split(size), places_n.split(size), strict=True)
+    for hidden_cD, targets_c, places_c in chunks:
         if torch.is_grad_enabled() and len(hidden_nD) > size:
-            parts.append(checkpoint(score, hidden_cD, targets_c, use_reentrant=False))
+            parts.append(checkpoint(score, hidden_cD, targets_c, places_c, use_reentrant=False))
         else:
-            parts.append(score(hidden_cD, targets_c))
-    logprobs_n, entropies_n, hits_n = (torch.cat(column) for column in zip(*parts, strict=True))
-    return logprobs_n, entropies_n, hits_n
+            parts.append(score(hidden_cD, targets_c, places_c))
+    return tuple(torch.cat(column) for column in zip(*parts, strict=True))
 
 
 class Scorer(nn.Module):
@@ -103,16 +118,25 @@ class Scorer(nn.Module):
         targets_n: Tensor,
         temperature: float,
         entropy_gradient: bool = False,
+        compare: Compare | None = None,
+        states: bool = False,
     ) -> Scores:
-        """Scores of the n trained tokens; of one placeholder token when there are none (an empty share)."""
+        """Scores of the n trained tokens; of one placeholder token when there are none (an empty share).
+
+        `states`: in their place the hidden states that predict them, _nD, alone.
+        """
         hidden_nD = hidden_states(self._decoder[0], input_ids, position_ids, layout)
         # An empty share must still run the output layer: with ZeRO-3 its weights are gathered by all ranks.
         empty = len(predictors_n) == 0
+        chosen_nD = hidden_nD[:1] if empty else hidden_nD[predictors_n]
+        if states:
+            return (chosen_nD,)
         scores: Scores = self.head(
-            hidden_nD[:1] if empty else hidden_nD[predictors_n],
+            chosen_nD,
             input_ids.flatten()[:1] if empty else targets_n,
             temperature,
             entropy_gradient,
+            None if empty else compare,
         )
         return scores
 
@@ -141,17 +165,38 @@ class OutputLayer(nn.Module):
         )
 
     def forward(
-        self, hidden_nD: Tensor, targets_n: Tensor, temperature: float, entropy_gradient: bool
+        self,
+        hidden_nD: Tensor,
+        targets_n: Tensor,
+        temperature: float,
+        entropy_gradient: bool,
+        compare: Compare | None = None,
     ) -> Scores:
         linear = self.linear()
         return token_scores(
             hidden_nD,
             targets_n,
             lambda hidden_cD: self.scaled(linear(hidden_cD)),
-            vocabulary=getattr(self._layer[0], "base_layer", self._layer[0]).out_features,
+            vocabulary=self.vocabulary,
             temperature=temperature,
             entropy_gradient=entropy_gradient,
+            compare=compare,
         )
+
+    @property
+    def layer(self) -> Any:
+        """The model's own output layer."""
+        return self._layer[0]
+
+    @property
+    def vocabulary(self) -> int:
+        """Logits of a token."""
+        return int(getattr(self.layer, "base_layer", self.layer).out_features)
+
+    def logits(self, hidden_nD: Tensor) -> Tensor:
+        """[n, D] -> [n, V], all at once and without gradient; the weights must be whole."""
+        with torch.no_grad():
+            return self.scaled(self.linear()(hidden_nD))
 
     def linear(self) -> Callable[[Tensor], Tensor]:
         """[c, D] -> [c, V]. Calls no module: its ZeRO-3 hooks would gather weights for every chunk."""

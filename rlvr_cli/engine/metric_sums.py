@@ -19,6 +19,10 @@ OF_TRAINED = {
 mean the same whichever tokens a preset trains: means over all tokens of the batch."""
 
 
+OF_TAUGHT = {"distillation_kl", "teacher_logprob", "student_mass", "teacher_mass"}
+"""Known where there is a teacher, NaN elsewhere: means over what is known, absent where nothing is."""
+
+
 class MetricSums:
     """Loss and token means of one update."""
 
@@ -27,6 +31,8 @@ class MetricSums:
         self.counts = [0.0, 0.0]
         """Tokens with a weight, all tokens."""
         self.sums: dict[str, float] = {}
+        self.taught: dict[str, float] = {}
+        """Tokens at which each of OF_TAUGHT is known."""
         self.largest_gap = 0.0
 
     def add(self, loss: Tensor, metrics: dict[str, Tensor], weights_n: Tensor) -> None:
@@ -35,6 +41,9 @@ class MetricSums:
         self.counts = [self.counts[0] + float(kept_n.sum()), self.counts[1] + len(kept_n)]
         for name, value_n in metrics.items():
             value_n = value_n.detach()[kept_n] if name in OF_TRAINED else value_n.detach()
+            if name in OF_TAUGHT:
+                value_n = value_n[~value_n.isnan()]
+                self.taught[name] = self.taught.get(name, 0.0) + len(value_n)
             self.sums[name] = self.sums.get(name, 0.0) + float(value_n.float().sum())
         if "mismatch_abs" in metrics and len(kept_n):
             self.largest_gap = max(self.largest_gap, float(metrics["mismatch_abs"].max()))
@@ -45,7 +54,10 @@ class MetricSums:
         row = [self.loss, *self.counts, *(self.sums.get(name, 0.0) for name in names)]
         loss, kept, count, *sums = distributed.sum_over_ranks(torch.tensor(row, dtype=torch.float64)).tolist()
         over = {name: max(kept if name in OF_TRAINED else count, 1.0) for name in names}
-        metrics = {"loss": loss} | {n: s / over[n] for n, s in zip(names, sums, strict=True)}
+        if taught := [name for name in names if name in OF_TAUGHT]:
+            known = torch.tensor([self.taught.get(name, 0.0) for name in taught], dtype=torch.float64)
+            over |= dict(zip(taught, distributed.sum_over_ranks(known).tolist(), strict=True))
+        metrics = {"loss": loss} | {n: s / over[n] for n, s in zip(names, sums, strict=True) if over[n]}
         if "mismatch_abs" in metrics:
             gap = distributed.max_over_ranks(torch.tensor([self.largest_gap], dtype=torch.float64))
             metrics["mismatch_max"] = float(gap)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from enum import Enum
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,19 @@ from rlvr_cli.schema import Kernels, Model, Precision, Trainer
 
 AUTO = "auto"
 """`model.attention` that takes rows without padding where the model allows it."""
+
+
+class Head(Enum):
+    """What a model says of a sequence."""
+
+    logits = "logits"
+    """A distribution for every token: a causal language model."""
+    values = "values"
+    """A number for every token: in transformers' terms token classification with one label."""
+    score = "score"
+    """A number for the sequence, read at its last token: sequence classification with one label."""
+
+
 DTYPES = {Precision.fp32: torch.float32, Precision.bf16: torch.bfloat16}
 
 
@@ -83,18 +97,20 @@ def uneven(config: Any, parts: int) -> str | None:
     return None
 
 
-def load_model(model: Model, precision: Precision, *, values: bool = False) -> nn.Module:
+def load_model(model: Model, precision: Precision, *, head: Head = Head.logits) -> nn.Module:
     """The model on the CPU (or, under an active HfDeepSpeedConfig of stage 3, already sharded).
 
-    A causal language model, or with `values` the same with one value per token in the place of logits: in
-    transformers' terms token classification with one label. Raises UserError when nothing such loads.
+    A new head of values is 0 everywhere. Raises UserError when nothing such loads.
     """
-    from transformers import AutoModelForCausalLM, AutoModelForTokenClassification
+    import transformers
 
-    auto = AutoModelForTokenClassification if values else AutoModelForCausalLM
-    key, kind = ("critic.path", "value model") if values else ("model.path", "causal language model")
+    auto, key, kind = {
+        Head.logits: (transformers.AutoModelForCausalLM, "model.path", "causal language model"),
+        Head.values: (transformers.AutoModelForTokenClassification, "critic.path", "value model"),
+        Head.score: (transformers.AutoModelForSequenceClassification, "model.path", "sequence classifier"),
+    }[head]
     config = load_config(model)
-    if values:
+    if head is not Head.logits:
         config.num_labels = 1
     try:
         loaded: Any = auto.from_pretrained(
@@ -109,19 +125,19 @@ def load_model(model: Model, precision: Precision, *, values: bool = False) -> n
     except (OSError, ValueError, ImportError) as error:
         raise UserError(f"{key}: no {kind} loads from '{model.path}': {first_line(error)}") from error
     hf, report = loaded
-    if values and report["missing_keys"]:
-        zero_value_head(hf)
+    if head is not Head.logits and report["missing_keys"]:
+        begin_head(hf, zero=head is Head.values)
     hf.config.use_cache = False
     if model.attention == AUTO and (suited := attention.suited(hf)) is not None:
         attention.register()
         hf.set_attn_implementation(suited)
     if model.gradient_checkpointing:
         hf.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
-    return add_lora(hf, model, values) if model.lora.rank else hf
+    return add_lora(hf, model, head) if model.lora.rank else hf
 
 
 def load_sharded(
-    model: Model, settings: Trainer, config: dict[str, Any], *, values: bool = False
+    model: Model, settings: Trainer, config: dict[str, Any], *, head: Head = Head.logits
 ) -> nn.Module:
     """`load_model` with the trainer's kernels.
 
@@ -134,7 +150,7 @@ def load_sharded(
         from transformers.integrations import HfDeepSpeedConfig
 
         keep_alive = HfDeepSpeedConfig(config)  # from_pretrained looks for a live instance
-    hf = load_model(model, settings.precision, values=values)
+    hf = load_model(model, settings.precision, head=head)
     del keep_alive
     if settings.kernels is Kernels.liger:
         use_liger(hf)
@@ -148,21 +164,29 @@ def value_head(hf: nn.Module) -> nn.Linear:
     return next(m for m in base.children() if isinstance(m, nn.Linear) and m.out_features == 1)
 
 
-def zero_value_head(hf: nn.Module) -> None:
-    """Start with V = 0 everywhere: the first advantages are then those without a critic."""
+def begin_head(hf: nn.Module, *, zero: bool) -> None:
+    """Start with V = 0 everywhere: the first advantages are then those without a critic.
+
+    Else at random, with a standard deviation of 1 / sqrt(width + 1) (Stiennon et al. 2020).
+    """
     import deepspeed
 
-    parameters = list(value_head(hf).parameters())
+    layer = value_head(hf)
+    parameters = list(layer.parameters())
     sharded = any(hasattr(p, "ds_id") for p in parameters)
     with deepspeed.zero.GatheredParameters(parameters, modifier_rank=0, enabled=sharded), torch.no_grad():
         for parameter in parameters:
-            parameter.zero_()
+            if zero or parameter.dim() == 1:
+                parameter.zero_()
+            else:
+                parameter.normal_(std=(layer.in_features + 1) ** -0.5)
 
 
-def add_lora(hf: nn.Module, model: Model, values: bool = False) -> nn.Module:
-    """Wrap the model with peft adapters; only these (and a value head) are trained."""
+def add_lora(hf: nn.Module, model: Model, head: Head = Head.logits) -> nn.Module:
+    """Wrap the model with peft adapters; only these (and a head of values or scores) are trained."""
     from peft import LoraConfig, get_peft_model
 
+    values = head is not Head.logits
     lora = model.lora
     targets = lora.targets if lora.targets == "all-linear" else [t.strip() for t in lora.targets.split(",")]
     try:

@@ -53,6 +53,7 @@ def trace(model: ScoringModel, batch: Batch, objective: Objective, norm: float) 
     given = {
         "rollout logprob": batch.rollout_logprobs_N,
         "reference logprob": batch.ref_logprobs_N,
+        "teacher's logprob": batch.teacher_logprobs_N,
         "logprob at the start of the step": batch.old_logprobs_N,
         "value": batch.values_N,
         "return": batch.returns_N,

@@ -5,7 +5,7 @@ Knows nothing of rewards or rollouts. What it shares with the critic is in `opti
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -19,7 +19,7 @@ from rlvr_cli.engine.asleep import awake
 from rlvr_cli.engine.deepspeed_config import deepspeed_config
 from rlvr_cli.engine.interface import SpikeRule
 from rlvr_cli.engine.layers import LayerRule
-from rlvr_cli.engine.logprobs import Scorer
+from rlvr_cli.engine.logprobs import Compare, Scorer
 from rlvr_cli.engine.merge import Merge
 from rlvr_cli.engine.model import load_sharded
 from rlvr_cli.engine.optimised import Optimised
@@ -33,7 +33,9 @@ from rlvr_cli.schema import Trainer as Settings
 class Trainer(Optimised):
     """One policy under DeepSpeed ZeRO, on every rank."""
 
-    scores = ("logprob", "entropy")
+    scores = ("logprob", "entropy", "greedy hit", "divergence from the teacher", "teacher's logprob")
+    beside: Callable[[Tensor], Compare] | None = None
+    """During updates with a teacher: index of tokens in the update -> what their logits are compared with."""
 
     def __init__(
         self,
@@ -84,19 +86,25 @@ class Trainer(Optimised):
         """
         return score_with(self, self.engine, sequences, trained, temperature=temperature, owners=owners)
 
-    def forward(
-        self, module: Any, micro: MicroBatch, temperature: float | None = None
-    ) -> tuple[Tensor, Tensor, Tensor]:
+    def forward(self, module: Any, micro: MicroBatch, temperature: float | None = None) -> tuple[Tensor, ...]:
         device, piece = distributed.device(), cut(micro, self.ulysses)
+        compared = {} if self.beside is None else {"compare": self.beside(piece.micro.tokens_n)}
         scores = module(
             *piece.micro.row(),
             piece.micro.predictors_n.to(device),
             piece.micro.targets_n.to(device),
             self.temperature if temperature is None else temperature,
             self.entropy_gradient,
+            **compared,
         )
-        logprobs_n, entropies_n, hits_n = piece.whole(scores)
-        return logprobs_n, entropies_n, hits_n
+        return piece.whole(scores)
+
+    def states(self, module: Any, micro: MicroBatch) -> Tensor:
+        """Hidden states that predict the micro-batch's trained tokens, under `module`: [n, D]."""
+        device = distributed.device()
+        predictors_n, targets_n = micro.predictors_n.to(device), micro.targets_n.to(device)
+        hidden_nD: Tensor = module(*micro.row(), predictors_n, targets_n, 1.0, states=True)[0]
+        return hidden_nD[: len(predictors_n)]
 
     @awake
     def demand_apart(self) -> None:
@@ -168,7 +176,7 @@ def score_with(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Scores of all trained tokens under `module` (policy or reference), gathered on every rank."""
 
-    def forward(module: Any, micro: MicroBatch) -> tuple[Tensor, Tensor, Tensor]:
+    def forward(module: Any, micro: MicroBatch) -> tuple[Tensor, ...]:
         return trainer.forward(module, micro, temperature)
 
     logprobs_N, entropies_N, hits_N = trainer.collect(module, sequences, trained, forward, owners)

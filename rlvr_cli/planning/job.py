@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 from rlvr_cli.core.errors import UserError
 from rlvr_cli.engine.attention import PACKED
@@ -12,7 +13,16 @@ from rlvr_cli.engine.model import AUTO
 from rlvr_cli.engine.pack import REPEATED, WORTH_SHARING
 from rlvr_cli.planning.gpus import NETWORK, SEQUENCES, Device
 from rlvr_cli.planning.shapes import Shape, plain, shape_of
-from rlvr_cli.schema import Model, Placement, Precision, Recipe, RolloutEngine, SFTRecipe
+from rlvr_cli.schema import (
+    Model,
+    Placement,
+    Precision,
+    PreferenceRecipe,
+    Recipe,
+    RolloutEngine,
+    SFTRecipe,
+    TeacherPolicy,
+)
 from rlvr_cli.schema.stages import stages_of
 
 NODE = 8
@@ -69,9 +79,26 @@ class Job:
         given = self.rl.critic.path or self.rl.model.path
         return self.shapes(replace(self.rl.model, path=given), True)
 
+    @cached_property
+    def teacher(self) -> Shape | None:
+        """A teacher with weights of its own in this process."""
+        settings = None if self.sft else self.rl.teacher
+        if settings is None or not self.rl.algorithm.distillation.needs_teacher or settings.url is not None:
+            return None
+        if settings.path is not None:
+            return self.shapes(replace(plain(self.rl.model), path=settings.path), False)
+        adapted = self.rl.model.lora.rank > 0
+        own = settings.policy is TeacherPolicy.ema or (settings.policy is TeacherPolicy.start and not adapted)
+        return self.plain if own else None
+
     @property
     def sft(self) -> bool:
         return isinstance(self.recipe, SFTRecipe)
+
+    @property
+    def preference(self) -> Any:
+        """The loss of a recipe of preferences; None in others."""
+        return self.recipe.algorithm.preference if isinstance(self.recipe, PreferenceRecipe) else None
 
     @property
     def width(self) -> int:
@@ -142,7 +169,8 @@ class Job:
     def sequences(self) -> int:
         """Sequences that one rank samples and trains in a step, at most."""
         if isinstance(self.recipe, SFTRecipe):
-            return -(-self.recipe.batch.examples_per_step // self.ranks)
+            each = 1 if self.preference is None or self.preference.unpaired else 2
+            return -(-each * self.recipe.batch.examples_per_step // self.ranks)
         sizes = [s.batch.prompts_per_step * s.batch.group_size for s in stages_of(self.recipe)]
         return -(-max(sizes) // self.ranks)
 
@@ -225,6 +253,8 @@ class Job:
 
     @property
     def needs_reference(self) -> bool:
+        if self.preference is not None:
+            return bool(self.preference.needs_reference)
         return not self.sft and any(s.algorithm.kl.needs_reference for s in stages_of(self.rl))
 
     @property
@@ -232,5 +262,7 @@ class Job:
         """With LoRA the reference is the policy without its adapters, until one is reset."""
         if not self.needs_reference:
             return False
+        if self.sft:
+            return not self.recipe.model.lora.rank
         resets = self.rl.algorithm.reference.resets or any(s.reset_reference for s in self.rl.stages.values())
         return not self.rl.model.lora.rank or resets

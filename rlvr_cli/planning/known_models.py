@@ -49,6 +49,7 @@ CONFIGS: dict[str, dict[str, Any]] = {
     "Qwen/Qwen2.5-Math-7B": LARGE_QWEN | {"max_position_embeddings": 4096},
     "Qwen/Qwen2.5-14B": _qwen2(5120, 13824, 48, 40, 8, vocab_size=152064) | LONG,
     "Qwen/Qwen2.5-32B": _qwen2(5120, 27648, 64, 40, 8, vocab_size=152064) | LONG,
+    "Qwen/Qwen2.5-32B-Instruct": _qwen2(5120, 27648, 64, 40, 8, vocab_size=152064),
     "deepseek-ai/DeepSeek-R1-Distill-Qwen-1.5B": MIDDLE_QWEN | LONG | {"tie_word_embeddings": False},
     "deepseek-ai/DeepSeek-R1-Distill-Qwen-7B": LARGE_QWEN | LONG,
     "Qwen/Qwen3-0.6B": _qwen3(1024, 3072, 28, 16, 8, tie_word_embeddings=True),

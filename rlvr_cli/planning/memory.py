@@ -52,6 +52,9 @@ def trained(job: Job) -> list[Item]:
     if job.holds_reference:
         shards = job.ranks if job.recipe.trainer.zero_stage == 3 else 1
         items.append(always("reference", job.plain.parameters * job.width / shards))
+    if job.teacher is not None:
+        shards = job.ranks if job.recipe.trainer.zero_stage == 3 else 1
+        items.append(always("teacher", job.teacher.parameters * job.width / shards))
     if job.critic is not None:
         items += model(job, job.critic, "critic: ")
     return asleep(items) if job.recipe.trainer.sleep else items

@@ -94,7 +94,8 @@ def episodes(recipe: Recipe | SFTRecipe) -> Iterator[str]:
 def table(plan: Plan, columns: int) -> Iterator[str]:
     """Phases side by side: in a narrow terminal those that take most."""
     memory = plan.memory
-    used = [p for p in PHASES if not (plan.job.sft and p in ("rollout", "scoring", "sync"))]
+    idle = ("rollout", "sync") if plan.job.preference is not None else ("rollout", "scoring", "sync")
+    used = [p for p in PHASES if not (plan.job.sft and p in idle)]
     room = max(1, (columns - WIDTH) // CELL)
     largest = sorted(used, key=memory.total, reverse=True)[:room]
     shown = [phase for phase in PHASES if phase in largest]

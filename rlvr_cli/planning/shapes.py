@@ -10,7 +10,7 @@ from torch import nn
 
 from rlvr_cli.core.errors import UserError
 from rlvr_cli.engine.attention import suited
-from rlvr_cli.engine.model import add_lora, load_config
+from rlvr_cli.engine.model import Head, add_lora, load_config
 from rlvr_cli.engine.tiny import tiny_config, tiny_tokenizer
 from rlvr_cli.engine.ulysses import Heads
 from rlvr_cli.planning.known_models import CONFIGS
@@ -133,7 +133,8 @@ def empty(config: Any, model: Model, values: bool) -> nn.Module:
     try:
         with torch.device("meta"):
             hf: nn.Module = auto.from_config(config, trust_remote_code=model.trust_remote_code)
-            return add_lora(hf, model, values) if model.lora.rank else hf
+            head = Head.values if values else Head.logits
+            return add_lora(hf, model, head) if model.lora.rank else hf
     except ValueError as error:
         raise UserError(
             f"model.path: no causal language model is made of the config of '{model.path}': "

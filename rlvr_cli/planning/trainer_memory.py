@@ -92,7 +92,7 @@ def passes(job: Job) -> list[Item]:
         together=job.together,
     )
     brief = activations.passing(job.policy, width, tokens)
-    scored = not job.sft or job.recipe.eval.source is not None  # type: ignore[union-attr]
+    scored = not job.sft or job.preference is not None or job.recipe.eval.source is not None  # type: ignore[union-attr]
     active = {"scoring": brief if scored else 0, "update": saved + brief}
     if not job.device.gpu and tokens * job.policy.inner * width < HEAP_BLOCK:
         active = during(PHASES, HEAP_HOLES * saved) | {"update": HEAP_HOLES * (saved + brief)}

@@ -21,7 +21,14 @@ from rlvr_cli.reference.readers import readers
 from rlvr_cli.schema import foreign_names
 
 WIDTH = 96
-KINDS = {"rl": "reinforcement learning", "sft": "sft", "eval": "rlvr eval", "verify": "rlvr verify"}
+KINDS = {
+    "rl": "reinforcement learning",
+    "sft": "sft",
+    "preference": "preferences",
+    "reward_model": "reward_model",
+    "eval": "rlvr eval",
+    "verify": "rlvr verify",
+}
 
 
 def explain(given: str, folders: Iterable[Path] = ()) -> list[str]:
@@ -49,14 +56,14 @@ def explain(given: str, folders: Iterable[Path] = ()) -> list[str]:
 def _keys(word: str, keys: list[Key]) -> Iterator[str]:
     yield word
     axis = re.fullmatch(r"algorithm\.(\w+)", word)
-    if axis and axis[1] in algorithms.AXES:
+    if axis and axis[1] in algorithms.PARTS:
         yield from _axis(axis[1])
         return
     for alike in _alike(keys):
         yield from _one(alike)
     first = keys[0]
     if first.path == "algorithm":
-        parts = [(axis, "", ", ".join(algorithms.options(axis))) for axis in algorithms.AXES]
+        parts = [(axis, "", ", ".join(algorithms.options(axis))) for axis in algorithms.PARTS]
         yield from ["", "parts, and their options:", *_table(parts)]
     if first.path in picked():
         rows = [(each.name, "", each.text) for each in entries(first.path, [])]
@@ -126,7 +133,7 @@ def _last(key: Key) -> str:
 
 
 def _axis(axis: str) -> Iterator[str]:
-    yield f"  One of the twelve parts of an algorithm; another option: algorithm/{axis}=NAME"
+    yield f"  One of the thirteen parts of an algorithm; another option: algorithm/{axis}=NAME"
     yield ""
     yield "options:"
     yield from _table([(each.name, "", each.text) for each in options(axis)])
@@ -136,8 +143,8 @@ def _axis(axis: str) -> Iterator[str]:
 
 def _option(word: str) -> Iterator[str]:
     axis, name = word.removeprefix("algorithm.").split("=")
-    if axis not in algorithms.AXES:
-        raise UserError(f"explain: algorithms have no part '{axis}'{hint(axis, algorithms.AXES)}")
+    if axis not in algorithms.PARTS:
+        raise UserError(f"explain: algorithms have no part '{axis}'{hint(axis, algorithms.PARTS)}")
     known = algorithms.options(axis)
     if name not in known:
         raise UserError(f"explain: algorithm.{axis} has no option '{name}'{hint(name, known)}")

@@ -27,12 +27,27 @@ from rlvr_cli.reference.keys import (
     section_of,
     without_null,
 )
-from rlvr_cli.schema import Bench, EvalRecipe, Recipe, SFTRecipe, Stage
+from rlvr_cli.schema import (
+    Bench,
+    EvalRecipe,
+    Preference,
+    PreferenceRecipe,
+    Recipe,
+    RewardModelRecipe,
+    SFTRecipe,
+    Stage,
+)
 
 Schema = dict[str, Any]
 INTERPOLATION = {"type": "string", "pattern": r"\$\{"}
 """`${name}` may stand for any single value."""
-ROOTS: dict[str, type] = {"rl": Recipe, "sft": SFTRecipe, "eval": EvalRecipe}
+ROOTS: dict[str, type] = {
+    "rl": Recipe,
+    "sft": SFTRecipe,
+    "preference": PreferenceRecipe,
+    "reward_model": RewardModelRecipe,
+    "eval": EvalRecipe,
+}
 
 
 def text() -> str:
@@ -42,7 +57,12 @@ def text() -> str:
 
 def schema() -> Schema:
     """Which kind of recipe it is, its defaults list says or a resolved recipe's algorithm; else any fits."""
-    sft = {"anyOf": [_names_algorithm({"const": "sft"}), _resolved({"const": "sft"})]}
+    sft, scored = (
+        {"anyOf": [_names_algorithm({"const": name}), _resolved({"const": name})]}
+        for name in ("sft", "reward_model")
+    )
+    compared: Schema = {"enum": shipped_recipes.preference_presets()}
+    compared = {"anyOf": [_names_algorithm(compared), _resolved(compared)]}
     rl = {"anyOf": [_names_algorithm({}), _resolved({})]}
     kinds = {name: {"$ref": f"#/$defs/{name}"} for name in ROOTS}
     return {
@@ -51,8 +71,27 @@ def schema() -> Schema:
         "type": "object",
         "if": sft,
         "then": kinds["sft"],
-        "else": {"if": rl, "then": kinds["rl"], "else": {"anyOf": list(kinds.values())}},
+        "else": {
+            "if": scored,
+            "then": kinds["reward_model"],
+            "else": {"if": compared, "then": kinds["preference"], "else": _else(rl, kinds)},
+        },
         "$defs": {"defaults": _defaults(), **{name: _root(name) for name in ROOTS}, **_named()},
+    }
+
+
+def _else(rl: Schema, kinds: dict[str, Schema]) -> Schema:
+    """Shipped presets are of one kind; one of a plugin's may be of either."""
+    others = set(shipped_recipes.options("algorithm")) - set(shipped_recipes.preference_presets())
+    shipped: Schema = {"enum": sorted(others)}
+    return {
+        "if": {"anyOf": [_names_algorithm(shipped), _resolved(shipped)]},
+        "then": kinds["rl"],
+        "else": {
+            "if": rl,
+            "then": {"anyOf": [kinds["rl"], kinds["preference"]]},
+            "else": {"anyOf": [*kinds.values()]},
+        },
     }
 
 
@@ -73,10 +112,10 @@ def _root(kind: str) -> Schema:
 
 
 def _named() -> dict[str, Schema]:
-    """Verifiers and environments by the `name` in them, and the twelve parts of an algorithm by their
+    """Verifiers and environments by the `name` in them, and the thirteen parts of an algorithm by their
     options."""
     found = {what.removesuffix("s"): _picked(classes, open_names=True) for what, classes in picked().items()}
-    for axis in algorithms.AXES:
+    for axis in algorithms.PARTS:
         found[f"algorithm.{axis}"] = _picked(algorithms.options(axis), open_names=True)
     return found
 
@@ -136,6 +175,8 @@ def _special(cls: type, name: str) -> Schema | None:
             "properties": {"name": {"type": "string"}, **axes},
             "additionalProperties": False,
         }
+    if cls is Preference and name == "preference":
+        return {"$ref": "#/$defs/algorithm.preference"}
     if name in picked() and cls is Recipe:
         return {"type": "object", "additionalProperties": {"$ref": f"#/$defs/{name.removesuffix('s')}"}}
     if cls is Bench and name == "verifier":
@@ -178,8 +219,8 @@ def _defaults() -> Schema:
     """The defaults list: recipes to build on, and entries of groups."""
     properties: dict[str, Schema] = {}
     names = {group: shipped_recipes.options(group) for group in shipped_recipes.groups()}
-    names["algorithm"] = [*names["algorithm"], "sft"]
-    for axis in algorithms.AXES:
+    names["algorithm"] = [*names["algorithm"], "sft", "reward_model"]
+    for axis in algorithms.PARTS:
         names[f"algorithm/{axis}"] = sorted(algorithms.options(axis))
     for group, known in names.items():
         properties[group] = properties[f"override {group}"] = _choice(known)

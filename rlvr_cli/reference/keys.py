@@ -14,9 +14,23 @@ from rlvr_cli import algorithms, environments, verifiers
 from rlvr_cli.compose.values import RULES
 from rlvr_cli.core.defaults import default_of
 from rlvr_cli.reference.docstrings import meanings
-from rlvr_cli.schema import EvalRecipe, Recipe, SFTRecipe, VerifyRecipe
+from rlvr_cli.schema import (
+    EvalRecipe,
+    PreferenceRecipe,
+    Recipe,
+    RewardModelRecipe,
+    SFTRecipe,
+    VerifyRecipe,
+)
 
-ROOTS: dict[str, type] = {"rl": Recipe, "sft": SFTRecipe, "eval": EvalRecipe, "verify": VerifyRecipe}
+ROOTS: dict[str, type] = {
+    "rl": Recipe,
+    "sft": SFTRecipe,
+    "preference": PreferenceRecipe,
+    "reward_model": RewardModelRecipe,
+    "eval": EvalRecipe,
+    "verify": VerifyRecipe,
+}
 """Kind of recipe -> its schema."""
 REQUIRED = "required"
 NAMED = "<name>"
@@ -45,7 +59,7 @@ class Key:
     owner: type
     """The dataclass it is a field of."""
     recipe: str
-    """rl, sft, eval or verify."""
+    """A key of ROOTS."""
     hint: Any
     default: str
     """As YAML has it; REQUIRED where there is none."""
@@ -87,11 +101,12 @@ class Key:
 
 @cache
 def all_keys() -> tuple[Key, ...]:
-    """Of the four kinds of recipe, then those of options, verifiers and environments."""
+    """Of all kinds of recipe, then those of options, verifiers and environments."""
     found = [key for kind, root in ROOTS.items() for key in _walk(root, root(), "", kind)]
-    for axis in algorithms.AXES:
+    for axis in algorithms.PARTS:
+        kind = "preference" if axis == algorithms.PREFERENCE else "rl"
         for name, option in sorted(algorithms.options(axis).items()):
-            found += _walk(option, None, f"algorithm.{axis}.", "rl", f"{axis}={name}")
+            found += _walk(option, None, f"algorithm.{axis}.", kind, f"{axis}={name}")
     for section, classes in picked().items():
         for name, cls in classes.items():
             found += _walk(cls, None, f"{section}.{NAMED}.", "rl", name)

@@ -17,7 +17,14 @@ recipe's own. `required` has no default. Editors complete and check these keys w
 [recipe.schema.json](recipe.schema.json)
 ([recipes.md](recipes.md#in-an-editor)).
 """
-KINDS = {"rl": "RL", "sft": "sft", "eval": "eval", "verify": "verify"}
+KINDS = {
+    "rl": "RL",
+    "sft": "sft",
+    "preference": "preferences",
+    "reward_model": "reward_model",
+    "eval": "eval",
+    "verify": "verify",
+}
 
 
 def page() -> str:
@@ -53,7 +60,7 @@ def _options() -> Iterator[str]:
     yield "## Options of an algorithm\n"
     page = "algorithms.md#the-parts-and-their-options"
     yield f"Chosen with `algorithm/<part>=<option>`; what they compute: [algorithms.md]({page}).\n"
-    for axis in algorithms.AXES:
+    for axis in algorithms.PARTS:
         yield f"### `algorithm.{axis}`\n"
         for name, option in sorted(algorithms.options(axis).items()):
             keys = [key for key in all_keys() if key.of == f"{axis}={name}" and key.field != "name"]

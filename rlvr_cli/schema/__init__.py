@@ -16,6 +16,7 @@ from rlvr_cli.schema.evaluation import Bench, Eval
 from rlvr_cli.schema.model import Lora, Model, Precision, TinyModel
 from rlvr_cli.schema.overlap import OnUpdate, Overlap, TooOld
 from rlvr_cli.schema.placement import Placement, Servers
+from rlvr_cli.schema.preferences import Preference, PreferenceEval, PreferenceRecipe
 from rlvr_cli.schema.profile import ProfileRecipe
 from rlvr_cli.schema.recipes import (
     SFT,
@@ -30,7 +31,9 @@ from rlvr_cli.schema.recipes import (
     Stage,
     VerifyRecipe,
 )
+from rlvr_cli.schema.reward_modeling import RewardModeling, RewardModelRecipe
 from rlvr_cli.schema.sampling import Batch, Rollout, RolloutEngine, RolloutLora, Unscored, Verification
+from rlvr_cli.schema.teacher import Context, Teacher, TeacherPolicy
 from rlvr_cli.schema.training import (
     Checkpoint,
     Critic,
@@ -62,6 +65,7 @@ __all__ = [
     "Chat",
     "Checkpoint",
     "ConsoleMode",
+    "Context",
     "Controller",
     "Critic",
     "Diagnosis",
@@ -80,10 +84,15 @@ __all__ = [
     "Overlap",
     "Placement",
     "Precision",
+    "Preference",
+    "PreferenceEval",
+    "PreferenceRecipe",
     "Preflight",
     "ProfileRecipe",
     "Recipe",
     "Resume",
+    "RewardModelRecipe",
+    "RewardModeling",
     "Rollout",
     "RolloutEngine",
     "RolloutLora",
@@ -97,6 +106,8 @@ __all__ = [
     "Servers",
     "Source",
     "Stage",
+    "Teacher",
+    "TeacherPolicy",
     "TinyModel",
     "TooOld",
     "Tracker",

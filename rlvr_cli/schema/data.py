@@ -33,8 +33,8 @@ class Source:
     """One set of problems (RL, eval) or examples (SFT)."""
 
     path: str = MISSING
-    """Hub id, `.jsonl` / `.json` / `.parquet` file or folder of them, `synthetic:<family>` or
-    `reasoning_gym:<task>`."""
+    """Hub id, `.jsonl` / `.json` / `.parquet` file or folder of them, `synthetic:<family>`,
+    `reasoning_gym:<task>` or `verifiers:<task set>`."""
     config: str | None = None
     """Configuration name of a hub data set."""
     split: str = "train"
@@ -62,6 +62,8 @@ class Source:
     """Key of `environments`: its problems are played in turns with that one; null: one answer to each."""
     weight: float = 1.0
     """Share of prompts drawn from this source, relative to the other sources."""
+    teacher_weight: float = 1.0
+    """Factor on what the teacher says of answers to this source; 0: its verifiers alone teach."""
     limit: int | None = None
     """Use only the first so many rows."""
     deduplicate: bool = False

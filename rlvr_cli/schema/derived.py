@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
-from rlvr_cli.schema import EvalRecipe, Placement, Recipe, Schedule, SFTRecipe, Trainer
+from rlvr_cli.schema import (
+    Context,
+    EvalRecipe,
+    Placement,
+    PreferenceRecipe,
+    Recipe,
+    Schedule,
+    SFTRecipe,
+    Trainer,
+)
 from rlvr_cli.schema.stages import describe, stages_of
 
 
@@ -31,6 +40,8 @@ def needs_old_logprobs(recipe: Recipe) -> bool:
         or a.token_weights.needs_entropy
         or a.token_weights.needs_old_logprobs
         or a.kl.in_reward
+        or getattr(a.advantage, "needs_old_logprobs", False)
+        or a.distillation.in_reward
     )
 
 
@@ -54,6 +65,7 @@ def _rl(recipe: Recipe) -> dict[str, str]:
         **_stages(recipe),
         **_renewals(recipe),
         **_critic(recipe),
+        **_teacher(recipe),
         **_preflight(recipe),
     }
 
@@ -137,13 +149,26 @@ def _critic(recipe: Recipe) -> dict[str, str]:
     return {"critic": f"learning rate {lr:g}" + (f"; trained alone for {alone:,} steps" if alone else "")}
 
 
+def _teacher(recipe: Recipe) -> dict[str, str]:
+    option, teacher = recipe.algorithm.distillation, recipe.teacher
+    if not option.needs_teacher:
+        return {}
+    who = teacher.path or teacher.url or f"the policy ({teacher.policy.value})"  # type: ignore[union-attr]
+    knows = "" if teacher.context is Context.none else f", with a {teacher.context.value} in its prompt"
+    alone = "; the verifiers teach nothing" if option.task_coef == 0 else ""
+    return {"teacher": f"{who}{knows}, as {option.name}{alone}"}
+
+
 def _sft(recipe: SFTRecipe) -> dict[str, str]:
     examples, steps = recipe.batch.examples_per_step, recipe.trainer.steps
+    what, each = "examples", 1
+    if isinstance(recipe, PreferenceRecipe):
+        what, each = ("answers", 1) if recipe.algorithm.preference.unpaired else ("pairs", 2)
     return {
-        "examples per update": f"{examples:,}",
+        f"{what} per update": f"{examples:,}",
         "updates": f"{steps:,}",
-        "examples trained on": f"{steps * examples:,}, repeats included",
-        "tokens per update": f"at most {examples * recipe.algorithm.max_length:,}",
+        f"{what} trained on": f"{steps * examples:,}, repeats included",
+        "tokens per update": f"at most {each * examples * recipe.algorithm.max_length:,}",
     }
 
 

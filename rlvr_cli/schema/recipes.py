@@ -12,6 +12,7 @@ from rlvr_cli.schema.data import Hygiene, Source
 from rlvr_cli.schema.evaluation import Bench, Eval
 from rlvr_cli.schema.model import Model, Precision
 from rlvr_cli.schema.sampling import Batch, Rollout, Verification
+from rlvr_cli.schema.teacher import Teacher
 from rlvr_cli.schema.training import Checkpoint, Critic, Faults, NonFinite, Trainer
 from rlvr_cli.schema.watching import Controller, Diagnosis, Preflight, SampleFile, Tracker, WandbMode
 
@@ -79,7 +80,8 @@ class Recipe:
     """What problems are played with, in turns, under names of your own; `name` picks the environment. Sources
     say which is theirs."""
     algorithm: Any = MISSING
-    """One option for each of the twelve parts of an algorithm; a preset fills them in."""
+    """One option for each of the thirteen parts of an algorithm; a preset fills them in."""
+    teacher: Teacher = field(default_factory=Teacher)
     trainer: Trainer = field(default_factory=Trainer)
     critic: Critic = field(default_factory=Critic)
     stages: dict[str, Stage] = field(default_factory=dict)
@@ -110,7 +112,7 @@ class SFTBatch:
     """How many examples train together."""
 
     examples_per_step: int = 128
-    """Examples in one optimizer update."""
+    """Examples in one optimizer update; of preferences pairs, or labelled answers."""
     tokens_per_microbatch: int = 8192
     """Upper bound of tokens in one forward/backward of one rank."""
 
@@ -160,16 +162,17 @@ class SFTRecipe:
     tracker: Tracker = field(default_factory=Tracker)
 
     def __post_init__(self) -> None:
+        what = self.algorithm.name
         if self.trainer.response_tokens is not None:
             raise ValueError(
-                "trainer.response_tokens counts sampled tokens, and sft samples none; use trainer.steps"
+                f"trainer.response_tokens counts sampled tokens, and {what} samples none; use trainer.steps"
             )
         if self.faults.nonfinite is NonFinite.rollback:
             raise ValueError(
-                "faults.nonfinite=rollback is for reinforcement learning; sft can stop or skip the update"
+                f"faults.nonfinite=rollback is for reinforcement learning; {what} can stop or skip the update"
             )
         if self.checkpoint.best is not None:
-            raise ValueError("checkpoint.best names the score of a bench, and sft runs none; remove it")
+            raise ValueError(f"checkpoint.best names the score of a bench, and {what} runs none; remove it")
 
 
 class ServerApi(Enum):

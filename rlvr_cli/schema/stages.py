@@ -79,5 +79,11 @@ def _algorithm(recipe: Recipe, stage: Stage) -> Any:
             raise ValueError(
                 f"kl_coef: algorithm.kl={kl.name} has no coefficient; choose kl=loss or kl=reward"
             )
+        schedule = getattr(kl, "schedule", None)  # an option of a plugin may have none
+        if schedule is not None and schedule.value != "constant":
+            raise ValueError(
+                f"kl_coef: algorithm.kl.schedule={schedule.value} changes the coefficient itself; leave one "
+                "of the two out"
+            )
         kl = replace(kl, coef=stage.kl_coef)
     return replace(algorithm, shaping=replace(stage.shaping or algorithm.shaping), kl=kl)

@@ -75,6 +75,15 @@ COLUMNS = {
         Column("eval/loss", "eval loss ", "{:7.4f}"),
         *_SPEED,
     ),
+    "preference": (
+        Column("train/loss", "loss ", "{:7.4f}"),
+        Column("rewards/accuracies", "accuracy ", "{:5.3f}"),
+        Column("rewards/margins", "margin ", "{:6.3f}"),
+        Column("logps/chosen", "chosen ", "{:8.2f}"),
+        Column("train/grad_norm", "grad ", "{:6.2f}"),
+        Column("eval/accuracy", "eval accuracy ", "{:5.3f}"),
+        *_SPEED,
+    ),
     "eval": _SPEED,
 }
 

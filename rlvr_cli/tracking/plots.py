@@ -205,6 +205,20 @@ def _draw_sft(axes: Sequence[Axes], rows: Rows) -> None:
     axes[3].set_title("learning rate")
 
 
+def _draw_preferences(axes: Sequence[Axes], rows: Rows) -> None:
+    _lines(axes[0], rows, "loss", {"train/loss": "train", "eval/loss": "eval"})
+    _lines(axes[1], rows, "accuracy", {"rewards/accuracies": "train", "eval/accuracy": "eval"})
+    _lines(axes[2], rows, "rewards", {"rewards/chosen": "chosen", "rewards/rejected": "rejected"})
+    _lines(
+        axes[3],
+        rows,
+        "log-probability of an answer",
+        {"logps/chosen": "chosen", "logps/rejected": "rejected"},
+    )
+    _lines(axes[4], rows, "gradient norm", {"train/grad_norm": "gradient norm"})
+    _lines(axes[5], rows, "learning rate", {"train/lr": "learning rate"})
+
+
 def curves(out: Path) -> Path | None:
     """Draw `curves.png` of a run directory, again if need be; None when no step was recorded."""
     rows = read_metrics(out)
@@ -221,6 +235,8 @@ def steps(rows: Rows) -> Rows:
 
 def draw(rows: Rows, title: str) -> bytes:
     """The PNG of one run's metrics."""
+    if any("rewards/chosen" in row for row in rows):
+        return figure(lambda axes: _draw_preferences(axes, rows), 2, 3, (14, 3), title)
     if any("train/loss" in row for row in rows):
         return figure(lambda axes: _draw_sft(axes, rows), 2, 2, (10, 3), title)
     height = 3 if any("critic/loss" in row for row in rows) else 2

@@ -1,1 +1,1 @@
-"""Reinforcement learning and supervised fine-tuning: `loop.py`, `sft.py`, and what their lines call."""
+"""Reinforcement learning (`loop.py`), training on data that is there (`offline.py`), and what they call."""

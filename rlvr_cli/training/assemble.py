@@ -33,6 +33,7 @@ from rlvr_cli.tracking.journal import jsonable
 from rlvr_cli.tracking.null_tracker import NullTracker
 from rlvr_cli.training.ahead import Ahead
 from rlvr_cli.training.diagnose import make_watch
+from rlvr_cli.training.make_teacher import check_teacher, make_lessons
 from rlvr_cli.training.parts import Parts
 from rlvr_cli.training.problems import load_problems
 from rlvr_cli.training.rest import rest
@@ -77,6 +78,7 @@ def assemble(recipe: Recipe, tracker: Tracker | NullTracker) -> Parts:
     check_even(recipe.rollout, model)
     environments = Environments.of(recipe.environments, recipe.eval.benches, tokenizer, out)
     sampler = load_problems(recipe, tokenizer, tracker, environments)
+    on_server = check_teacher(recipe, model, tokenizer, room, sampler, tracker.event)
     stages = resolved_stages(recipe)
     trainer = Trainer(
         model,
@@ -89,14 +91,14 @@ def assemble(recipe: Recipe, tracker: Tracker | NullTracker) -> Parts:
     )
     critic = make_critic(recipe, model, trainer)
     reference = Reference(model, trainer) if any(s.algorithm.kl.needs_reference for s in stages) else None
+    lessons = make_lessons(recipe, model, tokenizer, trainer, on_server)
     rollout = with_stops(recipe.rollout, recipe.eval.benches, environments.stops())
     probe = probe_tokens(sampler, recipe.rollout)
-    expected = rest(recipe.trainer, trainer, (critic, reference), probe)  # the engine takes what is free
+    expected = rest(recipe.trainer, trainer, (critic, reference, lessons), probe)  # before the engine
     engine = start_engine(
         rollout, model, tokenizer, recipe.seed, engine_precision(recipe), room, out, tracker.event
     )
     engine = environments.engine(engine, tokenizer, eos_ids(model.path, tokenizer), longest_prompt(recipe))
-    pool = make_pool(recipe, tokenizer, sampler, tracker)
     parts = Parts(
         recipe=stages[0],
         stages=stages,
@@ -106,8 +108,9 @@ def assemble(recipe: Recipe, tracker: Tracker | NullTracker) -> Parts:
         trainer=trainer,
         reference=reference,
         critic=critic,
+        lessons=lessons,
         engine=engine,
-        pool=pool,
+        pool=make_pool(recipe, tokenizer, sampler, tracker),
         sampler=sampler,
         sampling=Sampling.of(recipe.rollout, logprobs=True),
         tracker=tracker,
@@ -122,9 +125,7 @@ def assemble(recipe: Recipe, tracker: Tracker | NullTracker) -> Parts:
         watch=make_watch(stages),
         ahead=Ahead(rollout, engine, tracker) if rollout.max_staleness else None,
     )
-    warn(recipe, tracker)
-    for line in repeats(sampler, recipe.batch.prompts_per_step):
-        tracker.event("warning", line)
+    warn(recipe, tracker, sampler)
     self_check(parts)
     restore(parts)
     return parts
@@ -191,7 +192,7 @@ def clipping(gradient: Any) -> dict[str, Any]:
     return {"max_grad_norm": 0.0, "layer_rule": layer_rule} | more
 
 
-def warn(recipe: Recipe, tracker: Tracker | NullTracker) -> None:
+def warn(recipe: Recipe, tracker: Tracker | NullTracker, sampler: Sampler[Any]) -> None:
     """Say what is allowed but seldom meant."""
     if recipe.rollout.top_p < 1:
         tracker.event(
@@ -204,5 +205,5 @@ def warn(recipe: Recipe, tracker: Tracker | NullTracker) -> None:
         longest = max(stage.rollout.max_tokens for stage in stages_of(recipe))
         updates = recipe.batch.updates_per_step
         found += rounding_doubt(recipe.algorithm, updates_per_step=updates, max_tokens=longest)
-    for doubt in found:
+    for doubt in (*found, *repeats(sampler, recipe.batch.prompts_per_step)):
         tracker.event("warning", doubt)

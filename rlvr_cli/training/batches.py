@@ -15,6 +15,8 @@ from rlvr_cli.core.types import Batch, Completion, Elsewhere, Group, elsewhere
 from rlvr_cli.engine.critic import Critic
 from rlvr_cli.tracking import Timer
 from rlvr_cli.training.parts import Parts
+from rlvr_cli.training.taught import take_opinion
+from rlvr_cli.training.teaching import Prompts, normalised
 from rlvr_cli.training.token_records import blank
 from rlvr_cli.training.turn_credit import turn_rewards, without_turns
 
@@ -41,12 +43,15 @@ def updates_of(groups: list[Group], updates_per_step: int) -> list[list[int]]:
     return [[int(p) * size + g for p in part for g in range(size)] for part in split]
 
 
-def make_batches(parts: Parts, groups: list[Group], owners: list[int] | None = None) -> list[Batch]:
+def make_batches(
+    parts: Parts, groups: list[Group], owners: list[int] | None = None, prompts: Prompts | None = None
+) -> list[Batch]:
     """One batch for each of `batch.updates_per_step` updates, groups in order.
 
     Samples without a reward (their verifier gave no verdict) and sequences whose every token is masked
     are left out, and so are updates that nothing is left for. `owners`: the rank that has each sample, where
-    not every rank has all; all ranks must call it.
+    not every rank has all; all ranks must call it. `prompts`: what the teacher reads before each sample,
+    where that is not what the policy reads.
     """
     algorithm = parts.recipe.algorithm
     sequences, trained = sequences_of(groups)
@@ -67,6 +72,8 @@ def make_batches(parts: Parts, groups: list[Group], owners: list[int] | None = N
         values_N=values_N,
         finished_B=~truncated_B,
         logprobs_N=rollout_N,
+        old_logprobs_N=old_N,
+        ref_logprobs_N=ref_N,
         state_values_N=state_values(groups),
     )
     correct_PG = torch.tensor([g.first_scores for g in groups], dtype=torch.float64)
@@ -74,12 +81,13 @@ def make_batches(parts: Parts, groups: list[Group], owners: list[int] | None = N
     advantages_N = algorithm.reweight(estimated_N, rewards_PG, correct_PG, lengths_B)
     if advantages_N is not estimated_N:
         note_corrections(groups, advantages_N / estimated_N, lengths_B)
-    keep_N = keep_mask(
-        algorithm.token_weights, ~rewards_PG.flatten().isnan(), entropies_N, old_N, lengths_B, truncated_B
+    advantages_N, taught = take_opinion(
+        parts, groups, advantages_N, old_N, lengths_B, sequences, trained, owners, prompts
     )
+    scored_B = ~rewards_PG.flatten().isnan() | (algorithm.distillation.task_coef == 0)
+    keep_N = keep_mask(algorithm.token_weights, scored_B, entropies_N, old_N, lengths_B, truncated_B)
     note_advantages(groups, advantages_N, keep_N, lengths_B)
-
-    tensors = {"rollout_logprobs_N": rollout_N, "advantages_N": advantages_N.float()}
+    tensors: dict[str, Any] = {"rollout_logprobs_N": rollout_N, "advantages_N": advantages_N.float()} | taught
     if parts.needs_old:
         tensors["old_logprobs_N"] = old_N
     if ref_N is not None:
@@ -92,14 +100,21 @@ def make_batches(parts: Parts, groups: list[Group], owners: list[int] | None = N
         batch = cut(
             members, rows_B, sequences, trained, keep_N, lengths_B, algorithm.aggregation, tensors, owners
         )
-        if not batch.sequences:
-            continue
-        if only_advantages(parts):
-            batch = without_idle(batch)
-        if notes_tokens(parts):
-            blank(batch)
-        batches.append(batch)
+        if batch.sequences:
+            batches.append(finished(parts, batch, lengths_B, prompts))
     return batches
+
+
+def finished(parts: Parts, batch: Batch, lengths_B: Tensor, prompts: Prompts | None) -> Batch:
+    """An update's batch with its teacher's weights, without what has no part in it, and noted where asked."""
+    algorithm = parts.recipe.algorithm
+    if algorithm.distillation.in_loss:
+        batch = normalised(batch, algorithm.distillation, algorithm.aggregation, lengths_B, prompts)
+    if only_advantages(parts):
+        batch = without_idle(batch)
+    if notes_tokens(parts):
+        blank(batch)
+    return batch
 
 
 def keep_mask(
@@ -221,6 +236,7 @@ def only_advantages(parts: Parts) -> bool:
     """Whether a sequence whose advantages are 0 has no part in an update, nor in what is measured."""
     kl, entropy = parts.recipe.algorithm.kl, parts.recipe.algorithm.entropy
     seen = kl.needs_reference or entropy.needs_entropy or parts.critic is not None
+    seen = seen or parts.recipe.algorithm.distillation.in_loss
     return not seen and not notes_tokens(parts)
 
 
@@ -238,6 +254,7 @@ def without_idle(batch: Batch) -> Batch:
     if not any(busy):
         busy[int(np.argmin(lengths))] = True
     at_N = torch.repeat_interleave(torch.tensor(busy), torch.tensor(lengths))
+    kept: dict[str, Any] = {f"{name}_N": x_N[at_N] for name, x_N in batch.per_token().items()}
     return replace(
         batch,
         sequences=[s for s, b in zip(batch.sequences, busy, strict=True) if b],
@@ -245,7 +262,7 @@ def without_idle(batch: Batch) -> Batch:
         samples=[i for i, b in zip(batch.samples, busy, strict=True) if b],
         owners=None if batch.owners is None else [r for r, b in zip(batch.owners, busy, strict=True) if b],
         idle_tokens=int((batch.weights_N[~at_N] != 0).sum()),
-        **{f"{name}_N": x_N[at_N] for name, x_N in batch.per_token().items()},
+        **kept,
     )
 
 

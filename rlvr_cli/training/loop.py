@@ -7,7 +7,7 @@ from typing import Any, TextIO
 
 from torch import Tensor
 
-from rlvr_cli.algorithms.objective import critic_loss, policy_loss
+from rlvr_cli.algorithms.objective import critic_loss, policy_loss, teacher_loss
 from rlvr_cli.core.types import Batch, Group
 from rlvr_cli.engine import process_group
 from rlvr_cli.engine.critic import critic_settings
@@ -18,19 +18,23 @@ from rlvr_cli.schema import Recipe
 from rlvr_cli.training.assemble import assemble
 from rlvr_cli.training.batches import make_batches
 from rlvr_cli.training.careful_update import careful_update, recover
+from rlvr_cli.training.contexts import teacher_prompts
 from rlvr_cli.training.controller import stabilise
 from rlvr_cli.training.difficulty import observe
 from rlvr_cli.training.dynamic_sampling import sample_groups
 from rlvr_cli.training.ending import conclude, interrupted
 from rlvr_cli.training.evaluations import evaluate_benches, evaluation_due
+from rlvr_cli.training.kl_course import begin_kl, observe_kl
 from rlvr_cli.training.metrics import mean
 from rlvr_cli.training.parts import Parts
 from rlvr_cli.training.record import record, record_unjudged
 from rlvr_cli.training.resets import renew_reference
 from rlvr_cli.training.resume import save
 from rlvr_cli.training.sample_ahead import sample_ahead
+from rlvr_cli.training.silent_teacher import taken_back
 from rlvr_cli.training.stage_changes import enter_stage
 from rlvr_cli.training.stop import Interrupted
+from rlvr_cli.training.taught import ask_first, beside, follow
 from rlvr_cli.training.token_records import noted
 from rlvr_cli.training.tracker import open_tracker
 from rlvr_cli.training.unjudged import NoVerdict, keep_and_tell
@@ -79,15 +83,19 @@ def rl(recipe: Recipe, terminal: TextIO) -> bool:
 def train_step(parts: Parts) -> None:
     """Sample, verify, filter, estimate advantages, update, sync, record."""
     algorithm, step, timer = parts.recipe.algorithm, parts.step, parts.timer
+    begin_kl(algorithm.kl, step, parts.recipe.trainer.steps)
 
     ahead = parts.ahead
-    rollouts = sample_groups(parts, step) if ahead is None else sample_ahead(parts, ahead, step)
-    parts.engine.sleep()
-    if rollouts.unjudged is not None:
-        record_unjudged(parts, rollouts)
-    observe(parts.sampler, rollouts.sampled)
-    with timer("advantage"):
-        batches = make_batches(parts, rollouts.kept, rollouts.owners) if rollouts.kept else []
+    with taken_back(parts):
+        rollouts = sample_groups(parts, step) if ahead is None else sample_ahead(parts, ahead, step)
+        parts.engine.sleep()
+        if rollouts.unjudged is not None:
+            record_unjudged(parts, rollouts)
+        observe(parts.sampler, rollouts.sampled)
+        with timer("advantage"):
+            prompts = teacher_prompts(parts, rollouts.kept, rollouts.mine)
+            batches = make_batches(parts, rollouts.kept, rollouts.owners, prompts) if rollouts.kept else []
+            ask_first(parts, batches)
 
     critic_updates = update_critic(parts, batches, rollouts.kept)
     waiting = step < parts.recipe.critic.pretrain_steps  # for a critic that knows something
@@ -96,13 +104,16 @@ def train_step(parts: Parts) -> None:
     lr = 0.0 if waiting else rate
     with timer("update"):
         faults, loss = parts.recipe.faults, partial(objective, algorithm)
-        made = [
-            careful_update(
-                parts, faults, parts.trainer, batch, noted(batch, loss), lr=lr, groups=rollouts.kept
-            )
-            for batch in ([] if waiting else batches)
-        ]
+        made = []
+        for batch in [] if waiting else batches:
+            with beside(parts, batch):
+                made.append(
+                    careful_update(
+                        parts, faults, parts.trainer, batch, noted(batch, loss), lr=lr, groups=rollouts.kept
+                    )
+                )
         updates = [update for update in made if update]
+    follow(parts)
     algorithm.reweight.observe(mean(x for g in rollouts.sampled for x in g.first_scores))
     algorithm.entropy.observe(mean(u["entropy"] for u in updates))
 
@@ -110,7 +121,9 @@ def train_step(parts: Parts) -> None:
     with timer("sync"):
         sync(parts)
     record(parts, rollouts, batches, updates, lr, critic_updates)
-    renew_reference(parts, mean(u.get("ref_kl", 0.0) for u in updates))
+    kl = mean(u.get("ref_kl", 0.0) for u in updates)
+    observe_kl(algorithm.kl, kl, rollouts.kept)
+    renew_reference(parts, kl)
 
 
 def update_critic(parts: Parts, batches: list[Batch], groups: list[Group]) -> list[dict[str, float]]:
@@ -138,10 +151,14 @@ def value_objective(
 
 
 def objective(
-    algorithm: Any, logprobs_n: Tensor, entropies_n: Tensor, hits_n: Tensor, at: dict[str, Tensor]
+    algorithm: Any, logprobs_n: Tensor, entropies_n: Tensor, hits_n: Tensor, *rest: Any
 ) -> tuple[Tensor, dict[str, Tensor]]:
-    """The policy loss of a micro-batch, from its scores and the batch's tensors at its tokens."""
-    return policy_loss(
+    """The loss of a micro-batch, from its scores and the batch's tensors at its tokens.
+
+    `rest`: what a comparison with a teacher has found, and these tensors.
+    """
+    *compared, at = rest
+    loss, metrics = policy_loss(
         algorithm,
         new_N=logprobs_n,
         entropy_N=entropies_n,
@@ -152,3 +169,16 @@ def objective(
         weights_N=at["weights"],
         lengths_B=at["lengths"],
     )
+    if "teacher_weights" not in at:
+        return loss, metrics
+    more, measured = teacher_loss(
+        algorithm,
+        compared,
+        new_N=logprobs_n,
+        old_N=at.get("old_logprobs"),
+        rollout_N=at["rollout_logprobs"],
+        teacher_N=at.get("teacher_logprobs"),
+        weights_N=at["teacher_weights"],
+        lengths_B=at["lengths"],
+    )
+    return loss + more, metrics | measured

@@ -141,6 +141,10 @@ NAMES = {
     "mismatch_abs": "mismatch/mean_abs",
     "mismatch_max": "mismatch/max",
     "mismatch_weight": "mismatch/weight_mean",
+    "distillation_kl": "distillation/kl",
+    "teacher_logprob": "distillation/teacher_logprob",
+    "student_mass": "distillation/student_mass",
+    "teacher_mass": "distillation/teacher_mass",
 }
 """Metrics of an update that are not called actor/<name>."""
 
@@ -176,6 +180,11 @@ def difficulty_metrics(kept: list[Group], reweight: Any) -> dict[str, float]:
                 )
     anchor = {"reweight/anchor": reweight.beliefs[-1]} if getattr(reweight, "beliefs", None) else {}
     return anchor | {name: mean(factors) for name, factors in sorted(found.items())}
+
+
+def pair_metrics(kept: list[Group], advantage: Any) -> dict[str, float]:
+    """What an advantage made of pairs says of them."""
+    return advantage.metrics() if kept and hasattr(advantage, "metrics") else {}
 
 
 def critic_metrics(updates: list[dict[str, float]], batches: list[Batch]) -> dict[str, float]:

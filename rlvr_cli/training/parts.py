@@ -22,6 +22,7 @@ from rlvr_cli.tracking import RolloutRecords, Timer, Tracker
 from rlvr_cli.tracking.null_tracker import NullTracker
 from rlvr_cli.training.ahead import Ahead
 from rlvr_cli.training.stop import Stop
+from rlvr_cli.training.teaching import Lessons
 from rlvr_cli.verifiers.pool import Pool
 
 
@@ -62,6 +63,8 @@ class Parts:
     """Mean |logprob difference| of engine and trainer on the start model."""
     told_of_sync: bool = False
     environments: Environments = field(default_factory=Environments)
+    lessons: Lessons | None = None
+    """The teacher, where the algorithm has one."""
     ahead: Ahead | None = None
     """What is in flight where `rollout.max_staleness` is above 0; a checkpoint holds it too."""
     expected: np.ndarray | None = None

@@ -14,9 +14,11 @@ from rlvr_cli.training.diagnose import diagnose
 from rlvr_cli.training.difficulty import pace_metrics
 from rlvr_cli.training.dynamic_sampling import Rollouts
 from rlvr_cli.training.episode_metrics import episode_metrics
+from rlvr_cli.training.gap import second_opinion
+from rlvr_cli.training.kl_course import kl_metrics
 from rlvr_cli.training.parts import Parts
-from rlvr_cli.training.second_verifier import audit_metrics
 from rlvr_cli.training.staleness import staleness_metrics
+from rlvr_cli.training.taught import teacher_metrics
 from rlvr_cli.training.token_records import token_notes
 from rlvr_cli.training.unjudged import NoVerdict, tell_missing
 
@@ -38,17 +40,7 @@ def record(
     """Write a finished step's rollouts and metrics; all ranks must call it."""
     heart.step(parts.step)
     kept = {g.index for g in rollouts.kept}
-    if parts.records is not None:
-        advantages = {g.index: g.advantages for g in rollouts.kept}
-        parts.records.write(
-            parts.step,
-            rollouts.mine,
-            rewards=[g.rewards for g in rollouts.mine],
-            advantages=[advantages.get(g.index, [float("nan")] * len(g.completions)) for g in rollouts.mine],
-            kept=[g.index in kept for g in rollouts.mine],
-            versions=[parts.step - 1] * len(rollouts.mine),
-            notes=token_notes(rollouts.kept, batches if updates else []),
-        )
+    write_rollouts(parts, rollouts, kept, batches if updates else [])
     trained = sum(len(s) for b in batches for s in b.sequences) if updates else 0
     idle_tokens = sum(b.idle_tokens for b in batches)
     kept_tokens = sum(int((b.weights_N != 0).sum()) for b in batches) + idle_tokens
@@ -59,7 +51,7 @@ def record(
         metrics.reward_metrics(rollouts.sampled, rollouts.kept)
         | metrics.verifier_metrics(rollouts.mine)
         | metrics.answer_metrics(rollouts.mine)
-        | audit_metrics(rollouts.mine, parts.recipe.diagnosis)
+        | second_opinion(rollouts.mine, parts.recipe.diagnosis, parts.state)
         | stage_metrics(parts)
         | skipped_metrics(parts.state, parts.recipe.faults)
         | ({} if (lost := parts.trainer.merge.error) is None else {"actor/lora_merge_error": lost})
@@ -71,10 +63,12 @@ def record(
         | metrics.update_metrics(updates, rollouts.kept, lr)
         | metrics.critic_metrics(critic_updates, batches)
         | metrics.difficulty_metrics(rollouts.kept, parts.recipe.algorithm.reweight)
+        | metrics.pair_metrics(rollouts.kept, parts.recipe.algorithm.advantage)
         | pace_metrics(parts.sampler)
         | {"actor/trained_token_fraction": kept_tokens / max(1, all_tokens)}
         | {"actor/idle_token_fraction": idle_tokens / max(1, all_tokens)}
         | staleness_metrics(parts.ahead, rollouts.mine, kept, parts.step - 1)
+        | teacher_metrics(parts, batches if updates else [], timing)
         | metrics.speed_metrics(rollouts.sampled, trained, parts.trainer.parameters, timing)
         | timing
     )
@@ -87,6 +81,22 @@ def record(
         warn_of_missing_groups(parts, rollouts)
         if parts.ahead is not None:  # now, so that a checkpoint of this step knows it
             parts.ahead.drop_too_old(parts.step)
+
+
+def write_rollouts(parts: Parts, rollouts: Rollouts, kept: set[int], batches: list[Batch]) -> None:
+    """The step's samples, where they are recorded. `kept`: indices of the groups that train."""
+    if parts.records is None:
+        return
+    advantages = {g.index: g.advantages for g in rollouts.kept}
+    parts.records.write(
+        parts.step,
+        rollouts.mine,
+        rewards=[g.rewards for g in rollouts.mine],
+        advantages=[advantages.get(g.index, [float("nan")] * len(g.completions)) for g in rollouts.mine],
+        kept=[g.index in kept for g in rollouts.mine],
+        versions=[parts.step - 1] * len(rollouts.mine),
+        notes=token_notes(rollouts.kept, batches),
+    )
 
 
 def lengths(groups: list[Group]) -> int:
@@ -124,13 +134,15 @@ def record_unjudged(parts: Parts, rollouts: Rollouts) -> NoReturn:
 
 
 def stage_metrics(parts: Parts) -> dict[str, float]:
-    """Where a long run stands: its stage, the age of reference and optimizer in this step, its servers."""
+    """Where a long run stands: its stage, the age of reference and optimizer in this step, the KL's
+    coefficient, its servers."""
     finished = parts.step - 1
     out = {"stage/number": float(parts.state["stage"])} if len(parts.stages) > 1 else {}
     if parts.reference is not None:
         out["reference/age"] = float(finished - parts.state["last_reset"])
     if parts.state["fresh_optimizer"]:
         out["actor/optimizer_age"] = float(finished - parts.state["fresh_optimizer"])
+    out |= kl_metrics(parts.recipe.algorithm.kl)
     return out | getattr(parts.engine, "measures", dict)()  # of an engine that has servers
 
 

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Protocol
 
 import numpy as np
 
-from rlvr_cli.engine.asleep import Sleeper
 from rlvr_cli.engine.trainer import Trainer
 from rlvr_cli.schema import Trainer as Settings
 from rlvr_cli.training.parts import Parts
 
 
+class Sleeping(Protocol):
+    """What can give its memory back."""
+
+    def sleep(self) -> None: ...
+
+
 def rest(
-    settings: Settings, trainer: Trainer, others: Sequence[Sleeper | None], probe_tokens: list[int]
+    settings: Settings, trainer: Trainer, others: Sequence[Sleeping | None], probe_tokens: list[int]
 ) -> np.ndarray | None:
     """All models to CPU memory, where the recipe wants it; else None.
 

@@ -13,10 +13,11 @@ from rlvr_cli.training.ahead import demand_ahead
 from rlvr_cli.training.diagnose import recalled
 from rlvr_cli.training.parts import Parts
 from rlvr_cli.training.stage_changes import take_values
+from rlvr_cli.training.taught import restore_teacher, teacher_file
 from rlvr_cli.training.tracker import tell_resume
 from rlvr_cli.training.weight_sync import trainer_awake
 
-STATEFUL = ("reweight", "reference", "entropy", "gradient")
+STATEFUL = ("reweight", "reference", "entropy", "gradient", "kl")
 """Axes whose options may carry state from step to step."""
 
 
@@ -29,6 +30,7 @@ def restore(parts: Parts) -> None:
         return
     with trainer_awake(parts):
         state = parts.checkpoints.load(step, parts.trainer, parts.reference, parts.critic)
+        restore_teacher(parts, step)
     parts.step = step
     heart.step(step)
     parts.state |= state["loop"]
@@ -85,6 +87,7 @@ def save(parts: Parts, *, last: bool = False) -> None:
         "algorithm": {axis: part.state() for axis, part in stateful.items()},
     }
     with parts.timer("checkpoint"), trainer_awake(parts, sync_after=not last):
+        flights |= teacher_file(parts)
         parts.checkpoints.save(
             parts.step, parts.trainer, state, parts.reference, parts.critic, files=flights, last=last
         )

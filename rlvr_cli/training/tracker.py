@@ -15,7 +15,7 @@ from rlvr_cli.training.stop import Stop
 
 
 def open_tracker(
-    recipe: Recipe | SFTRecipe, terminal: TextIO, *, kind: Literal["rl", "sft"]
+    recipe: Recipe | SFTRecipe, terminal: TextIO, *, kind: Literal["rl", "sft", "preference"]
 ) -> Tracker | NullTracker:
     """Rank 0's tracker, after writing environment.json; the other ranks' silent one."""
     if distributed.rank() != 0:

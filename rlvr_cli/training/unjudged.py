@@ -17,6 +17,9 @@ from rlvr_cli.training.resume import save
 class NoVerdict(Hopeless):
     """Verifiers are silent, and why."""
 
+    who = "verifier"
+    """Whom the run waits for."""
+
 
 def cause_of(mine: list[Group]) -> str | None:
     """Why no sample of any rank has all its verdicts; None: some have. All ranks must call it."""
@@ -53,6 +56,6 @@ def keep_and_tell(parts: Parts, error: NoVerdict) -> None:
     tell_why(parts)
     parts.tracker.event(
         "stop",
-        f"stopped after step {parts.step}: {error}; when the verifier works again, continue with: "
+        f"stopped after step {parts.step}: {error}; when the {error.who} works again, continue with: "
         f"rlvr train {parts.out}/recipe.yaml",
     )

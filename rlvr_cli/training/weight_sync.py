@@ -43,7 +43,7 @@ def sync(parts: Parts) -> None:
     if parts.ahead is not None:
         parts.ahead.pause(updating=True)
     tell(parts, parts.engine.load(sent(parts), version=parts.step))
-    others = (parts.critic, parts.reference)
+    others = (parts.critic, parts.reference, parts.lessons)
     parts.expected = rest(parts.recipe.trainer, parts.trainer, others, parts.probe_tokens)
     parts.engine.wake()
     tolerance = sync_tolerance(parts.recipe, parts.start_gap)

@@ -48,6 +48,9 @@ spelling or of mistake -> responses, told apart in the report. A verifier withou
     wants_rows: bool                                    with `limits`: it is asked about whole groups and the
                                                         columns of rows as they are, by `items(...)`, and
                                                         says how it does so, by `describe(...)` (python.py)
+    whole_groups: bool                                  with `limits`: `verify_together(responses, answer,
+                                                        extra)` in a worker, all samples of a problem at once
+                                                        (pairwise.py)
     survives: bool                                      with `limits`: a call without a verdict does not harm
                                                         the next, its worker is kept, and the death of one
                                                         is never a fault of the response (`crash`)

@@ -20,6 +20,8 @@ class Format:
     """Its score multiplies the others' sum and adds nothing."""
     require_box: bool = False
     """The answer (after the reasoning) has a closed `\\boxed{...}`."""
+    filled: bool = False
+    """That box, with `require_box`, holds something."""
     require_think: bool = False
     """The response begins with one non-empty `<think>...</think>`, and text follows it."""
     tags: list[str] = field(default_factory=list)
@@ -41,6 +43,8 @@ class Format:
                 raise ValueError(f"tags has '{tag}'; tags are names like think, each given once")
         if self.tags and self.require_think and self.tags[0] != "think":
             raise ValueError("tags leaves no place for the <think> of require_think; begin tags with think")
+        if self.filled and not self.require_box:
+            raise ValueError("filled says something of the box of require_box; set both")
         if self.max_chars is not None and self.max_chars < 1:
             raise ValueError(f"max_chars is {self.max_chars}; it must be at least 1")
 
@@ -65,6 +69,7 @@ class Format:
 
     def mutate(self, answer: str, extra: dict[str, Any]) -> list[str]:
         wrong = ["1", "\\boxed{1"] if self.require_box else []
+        wrong += ["\\boxed{ }"] if self.filled else []
         if self.require_think:
             wrong += ["\\boxed{1}", "<think>Step by step.\n\\boxed{1}", "<think></think>\\boxed{1}"]
         if self.tags:
@@ -86,17 +91,19 @@ class Format:
                 return "the response must begin with <think>"
             if not thought.lstrip().removeprefix("<think>").strip() or not answer.strip():
                 return "the reasoning or the answer is empty"
-        if self.tags and (fault := _tag_fault(response, self.tags)):
+        if self.tags and (fault := tag_fault(response, self.tags)):
             return fault
         if self.require_box:
             try:
-                boxed(answer)
+                found = boxed(answer)
             except Rejected as rejected:
                 return rejected.verdict.detail
+            if self.filled and not found.strip():
+                return "the box is empty"
         return None
 
 
-def _tag_fault(response: str, tags: list[str]) -> str | None:
+def tag_fault(response: str, tags: list[str]) -> str | None:
     """Why the response is not these elements one after the other. No regex: linear in any text."""
     rest = response
     for tag in tags:

@@ -143,6 +143,8 @@ class Pool:
         if getattr(chosen, "wants_rows", False):
             items = chosen.items(responses, answer, extra, group, self.around)
             return [future for item in items for future in self._ask(verifier, *item)]
+        if getattr(chosen, "whole_groups", False):
+            return self._ask(verifier, responses, judged_by(chosen, answer)[0], extra)
         if not hasattr(chosen, "verify_group"):
             return [self.submit(verifier, response, answer, extra) for response in responses]
         try:

@@ -7,34 +7,51 @@ imported there and nowhere else: by the time the worker is asked, not with this 
 
 from __future__ import annotations
 
+import json
 import os
 from dataclasses import dataclass, replace
+from enum import Enum
 from functools import cache
+from math import exp, isfinite
 from pathlib import Path
 from typing import Any, ClassVar
 
 from rlvr_cli.core.errors import UserError
+from rlvr_cli.core.model_paths import resolve_model
 from rlvr_cli.core.types import Reason, Verdict
 from rlvr_cli.schema import Verification
 from rlvr_cli.verifiers.several_golds import Reads
+from rlvr_cli.verifiers.shown import Shown
 
 NEVER = 1 << 60
 """Verdicts after which the worker is replaced: loading a model again helps nobody."""
 
 
+class Scale(Enum):
+    sigmoid = "sigmoid"
+    """Mapped to [0, 1] by the logistic function."""
+    cut = "cut"
+    """Cut off at 0 and 1."""
+    own = "own"
+    """Any number: the output as it is, which no shaping maps; advantages that normalise need no more."""
+
+
 @dataclass(kw_only=True)
-class RewardModel:
+class RewardModel(Shown):
     reads = Reads.no_gold
     name: str = "reward_model"
     weight: float = 1.0
     gate: bool = False
     """Its score multiplies the others' sum and adds nothing."""
     path: str
-    """Folder or Hugging Face id of a model with one output for the sequence."""
+    """Folder, run directory or Hugging Face id of a model with one output for the sequence."""
     label: int = 0
     """Which output is the reward, where the model has several."""
-    sigmoid: bool = True
-    """Map the output to [0, 1] by the logistic function; false: cut it off at 0 and 1."""
+    scale: Scale = Scale.sigmoid
+    """What becomes of the output."""
+    normalise: bool = False
+    """First subtract the mean and divide by the standard deviation that the model's config has: `mean` and
+    `std` of held-out outputs, as `rlvr reward_model` and OpenRLHF store them."""
     correct_from: float = 0.5
     """Score from which a response counts as correct."""
     max_tokens: int = 4096
@@ -45,8 +62,6 @@ class RewardModel:
     """auto: the rank's GPU, or the CPU where there is none; or a name that torch knows, e.g. cpu."""
     threads: int = 1
     """Threads on the CPU."""
-    answer_only: bool = False
-    """Score what comes after the last `</think>` only."""
     timeout_s: float = 120.0
     """Seconds for a batch."""
     start_s: float = 600.0
@@ -59,10 +74,15 @@ class RewardModel:
                 raise ValueError(f"{key} is {getattr(self, key)}; it must be above 0")
         if self.label < 0:
             raise ValueError(f"label is {self.label}; it must be at least 0")
+        if self.gate and self.scale is Scale.own:
+            raise ValueError(
+                "a gate multiplies and takes values from 0 to 1; set scale=sigmoid or gate=false"
+            )
+        self.check_extract()
 
     def limits(self, config: Verification) -> Verification:
-        if self.path.startswith((".", "/", "~")) and not Path(self.path).expanduser().is_dir():
-            raise UserError(f"reward_model: path: there is no folder '{self.path}'")
+        self.path = resolve_model(self.path, f"{self.name}: path")
+        check_head(self.path, self.normalise)
         return replace(
             config,
             workers=1,
@@ -80,20 +100,54 @@ class RewardModel:
 
     def verify_batch(self, items: list[tuple[str, str, dict[str, Any]]]) -> list[Verdict]:
         tokenizer, model = _load(self.path, self.label, self.device, self.threads)
-        texts = [conversation(tokenizer, self._read(response), extra) for response, _, extra in items]
+        answers = [self.answer_in(response) for response, _, _ in items]
+        texts = [
+            conversation(tokenizer, answer.text, extra)
+            for answer, (_, _, extra) in zip(answers, items, strict=True)
+        ]
+        outputs = _outputs(tokenizer, model, texts, self.max_tokens, self.label)
+        mean, std = stored_statistics(vars(model.config)) if self.normalise else (0.0, 1.0)
         return [
-            self._verdict(output) for output in _outputs(tokenizer, model, texts, self.max_tokens, self.label)
+            replace(self._verdict((output - mean) / std, output), more=self.extract_metrics(answer))
+            for answer, output in zip(answers, outputs, strict=True)
         ]
 
-    def _read(self, response: str) -> str:
-        return response.rpartition("</think>")[2].strip() if self.answer_only else response
-
-    def _verdict(self, output: float) -> Verdict:
-        if output != output:
+    def _verdict(self, value: float, output: float) -> Verdict:
+        if not isfinite(output):
             return Verdict(score=0.0, reason=Reason.crash, detail="the reward model's output is not a number")
-        score = _logistic(output) if self.sigmoid else min(max(output, 0.0), 1.0)
+        score = value
+        if self.scale is not Scale.own:
+            score = _logistic(value) if self.scale is Scale.sigmoid else min(max(value, 0.0), 1.0)
         reason = Reason.correct if score >= self.correct_from else Reason.wrong
-        return Verdict(score=score, reason=reason, detail=f"output {output:.6g}")
+        own = self.scale is Scale.own
+        return Verdict(score=score, reason=reason, detail=f"output {output:.6g}", raw=own)
+
+
+def check_head(path: str, normalise: bool) -> None:
+    """UserError for a folder whose model has no output for a sequence, or lacks what `normalise` needs."""
+    file = Path(path) / "config.json"
+    if not file.is_file():  # a hub id: seen when it is loaded
+        return
+    config = json.loads(file.read_text())
+    kinds = config.get("architectures") or []
+    if any(kind.endswith(("ForCausalLM", "ForTokenClassification")) for kind in kinds):
+        raise UserError(
+            f"reward_model: path: '{path}' holds a {kinds[0]}, which has no output for a sequence; train a "
+            "reward model (`rlvr reward_model`), or take one"
+        )
+    if normalise:
+        stored_statistics(config)
+
+
+def stored_statistics(config: dict[str, Any]) -> tuple[float, float]:
+    """Mean and standard deviation of outputs, out of a model's config; UserError without."""
+    mean, std = config.get("mean"), config.get("std")
+    if not isinstance(mean, int | float) or not isinstance(std, int | float) or not std > 0:
+        raise UserError(
+            "reward_model: normalise: the model's config.json has no `mean` and positive `std`; set "
+            "normalise=false"
+        )
+    return float(mean), float(std)
 
 
 def conversation(tokenizer: Any, response: str, extra: dict[str, Any]) -> str:
@@ -107,8 +161,6 @@ def conversation(tokenizer: Any, response: str, extra: dict[str, Any]) -> str:
 
 
 def _logistic(x: float) -> float:
-    from math import exp
-
     return 1 / (1 + exp(-x)) if x >= 0 else exp(x) / (1 + exp(x))  # either way without overflow
 
 
@@ -124,7 +176,14 @@ def _load(path: str, label: int, device: str, threads: int) -> tuple[Any, Any]:
     path = os.path.expanduser(path)
     tokenizer = AutoTokenizer.from_pretrained(path, truncation_side="left", padding_side="right")
     dtype = torch.float32 if device == "cpu" else torch.bfloat16
-    model = AutoModelForSequenceClassification.from_pretrained(path, dtype=dtype)
+    model, report = AutoModelForSequenceClassification.from_pretrained(
+        path, dtype=dtype, output_loading_info=True
+    )
+    if report["missing_keys"]:
+        raise UserError(
+            f"reward_model: path: '{path}' lacks weights ({', '.join(sorted(report['missing_keys'])[:3])}); "
+            "its scores would be chance"
+        )
     if label >= model.config.num_labels:
         raise UserError(f"reward_model: label is {label}, but '{path}' has {model.config.num_labels} outputs")
     # The model reads its output at the last token that is not this one. Where there is none it takes one

@@ -98,7 +98,7 @@ def test_dry_run_prints_a_valid_recipe_and_writes_nothing(
 
 @pytest.mark.slow
 def test_defaults_of_verbs(capsys: pytest.CaptureFixture[str]) -> None:
-    for verb in ("sft", "train", *shipped_recipes.presets()):
+    for verb in ("sft", "train", *shipped_recipes.all_presets()):
         code, out, _ = rlvr(capsys, verb, "--dry-run")
         assert code == 0 and f"name: tiny_{'dapo' if verb == 'train' else verb}\n" in out
 

@@ -77,7 +77,7 @@ def test_verbs_and_recipes(shell: str, capsys: pytest.CaptureFixture[str]) -> No
 def test_names_behind_a_verb_and_files(tmp_path: Path) -> None:
     script = completion.bash()
     assert in_bash(script, "rlvr", "dap") == ["dapo"]
-    assert in_bash(script, "rlvr", "dapo", "tiny_d") == ["tiny_dapo"]
+    assert in_bash(script, "rlvr", "dapo", "tiny_da") == ["tiny_dapo"]
     assert in_bash(script, "rlvr", "recipes", "c") == ["copy"]
     assert in_bash(script, "rlvr", "eval", "comp") == ["compare"]
     assert in_bash(script, "rlvr", "eval", "compare", "--f") == ["--force"]

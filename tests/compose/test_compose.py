@@ -16,7 +16,7 @@ from places import GOLDEN
 from rlvr_cli import algorithms, compose, environments, verifiers
 from rlvr_cli.core import shipped_recipes
 from rlvr_cli.core.errors import UserError
-from rlvr_cli.schema import EvalRecipe, Recipe, RolloutEngine, SFTRecipe, derived
+from rlvr_cli.schema import EvalRecipe, PreferenceRecipe, Recipe, RolloutEngine, SFTRecipe, derived
 
 KEYS = GOLDEN / "schema_keys.txt"
 BODY = """\
@@ -444,7 +444,8 @@ def test_every_key_is_in_the_golden_list() -> None:
 
 def golden() -> list[str]:
     lines = keys(Recipe, "rl.") + keys(SFTRecipe, "sft.") + keys(EvalRecipe, "eval.")
-    for axis in algorithms.AXES:
+    lines += keys(PreferenceRecipe, "preference.")
+    for axis in algorithms.PARTS:
         for name, option in sorted(algorithms.options(axis).items()):
             lines += keys(option, f"algorithm.{axis}={name}.")
     for name in verifiers.names():

@@ -220,7 +220,7 @@ def test_paths_that_lead_nowhere(tmp_path: Path) -> None:
 
 def test_options_belong_to_synthetic_sources(tmp_path: Path) -> None:
     with pytest.raises(
-        UserError, match=r"options \(digits\) are parameters of synthetic: and reasoning_gym: sources"
+        UserError, match=r"options \(digits\) are parameters of synthetic:, reasoning_gym: and verif"
     ):
         load(jsonl(tmp_path / "d.jsonl", GOOD), options={"digits": 2})
 
@@ -260,6 +260,8 @@ def test_packaged_sources_fit_the_schema(path: Path) -> None:
         "hotpotqa": ["em"],
         "countdown": ["countdown"],
     }
-    none = ("openr1", "two_hop", "two_hop_turns", "guess", "guess_turns")
+    none = {"openr1", "two_hop", "two_hop_turns", "guess", "guess_turns", "product_turns"}
+    none |= {"addition_pairs", "marker_pairs", "ultrafeedback", "keyword", "keyword_answers", "keyword_pairs"}
+    none |= {"wildchat_if", "wildchat_if_zero", "wildchat_if_zero_control"}
     expected = others.get(path.stem, [] if path.stem in none else ["math"])
     assert source.verifiers == expected

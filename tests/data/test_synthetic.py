@@ -10,6 +10,7 @@ import pytest
 from rlvr_cli.core.errors import UserError
 from rlvr_cli.data import synthetic
 from rlvr_cli.data.synthetic import addition, chain, generate, multiplication
+from rlvr_cli.gym.products import multiply
 
 CASES = [
     ("addition", {}),
@@ -125,3 +126,24 @@ def test_guesses_are_numbers_that_may_be_it() -> None:
         assert int(row["completion"]) in left
         lengths.add(len(guesses))
     assert lengths == {0, 1, 2, 3}
+
+
+def test_products_are_asked_of_a_calculator_once_in_so_many_starts() -> None:
+    row = generate("product", "train", {"digits": 3, "size": 20}, 0)[0]
+    a, b = row["prompt"].rstrip("=").split("*")
+    assert len(a) == len(b) == 3 and int(row["answer"]) == int(a) * int(b) == multiply(f"{a}*{b}")
+    assert row["completion"] == rf"\boxed{{{row['answer']}}}"
+    starts = []
+    for row in generate("product_turns", "train", {"size": 4000, "every": 4}, 0):
+        asked, _, written = row["prompt"].partition("=")
+        call = f"<c>{asked}</c>"
+        whole = written + row["completion"]
+        match written:
+            case "":
+                starts.append(whole == call)
+                assert whole == call or whole.startswith(r"\boxed{")
+            case "<c>":
+                assert whole == call
+            case _:
+                assert whole == f"{call}<r>{row['answer']}</r>" + rf"\boxed{{{row['answer']}}}"
+    assert 350 < len(starts) < 650 and 0.15 < sum(starts) / len(starts) < 0.35

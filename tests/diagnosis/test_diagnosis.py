@@ -208,6 +208,14 @@ SICK: dict[str, tuple[Callable[[int, Row], Row], str]] = {
         "no tool was called in steps 31 to 38, and 240 calls were made in the first 8 steps",
     ),
     "reward_hacking": (late(audit__rejected=6.0), "of the samples 'loose' accepts, 'strict' rejects"),
+    "over_optimisation": (
+        lambda step, row: {
+            "audit/first_score": 0.05 * step + 0.1 * (step % 3),
+            "audit/score": 1 - abs(step - 24) / 20 + 0.1 * (step % 2),
+            "audit/gap": 0.1 * step,
+        },
+        "since steps 19 to 26 'loose' has risen from 1.24 to 1.61, while 'strict' has",
+    ),
     "slow_phase": (slow, "the phase 'rollout' takes"),
     "no_learning": (flat, "30.0% of the samples are correct, and 30.1% were in the first third"),
 }  # fmt: skip
@@ -246,6 +254,24 @@ def test_every_rule_over_steps_has_a_sick_run_here() -> None:
 @given(seed=st.integers(0, 10**6))
 def test_noise_of_small_batches_is_no_finding(seed: int) -> None:
     assert begun(run(lambda step, row: {}, steps=120, seed=seed)) == []
+
+
+def test_a_policy_that_gets_worse_by_both_judges_or_better_by_both_is_not_over_optimised() -> None:
+    """Nor is one whose second score is noise: 3 standard errors below the best of many windows."""
+
+    def audited(slope: float, gold: float) -> list[Row]:
+        random = Random(1)
+        return run(
+            lambda step, row: {
+                "audit/first_score": slope * step + random.gauss(0, 0.1),
+                "audit/score": gold * step + random.gauss(0, 0.1),
+            },
+            steps=80,
+        )
+
+    for slope, gold in ((-0.02, -0.02), (0.02, 0.02), (0.02, 0.0)):
+        assert "over_optimisation" not in begun(audited(slope, gold)), (slope, gold)
+    assert begun(audited(0.02, -0.02)) == ["over_optimisation"]
 
 
 def test_a_machine_that_is_busy_with_other_things_is_no_finding() -> None:

@@ -13,6 +13,7 @@ from gateway_play import ADDS, played
 from places import ROOT
 
 from rlvr_cli import compose
+from rlvr_cli.environments.environment import Environment
 from rlvr_cli.environments.external import External
 from rlvr_cli.environments.gateway.score import Score
 from rlvr_cli.schema import Recipe
@@ -77,6 +78,6 @@ def test_the_keys() -> None:
     defaults = {each.name: getattr(made, each.name) for each in fields(External)} | {"command": None}
     assert said == {key: getattr(defaults[key], "value", defaults[key]) for key in said}
     own = {each.name for each in fields(External)} - {
-        each.name for each in fields(External.__mro__[1]) if each.name not in ("max_turns", "step_s")
+        each.name for each in fields(Environment) if each.name not in ("max_turns", "step_s")
     }
     assert set(said) == own

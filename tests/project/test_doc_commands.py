@@ -21,7 +21,7 @@ from rlvr_cli.core.errors import UserError
 
 SAYS = ("list", "explain", "recipes", "completion", "schema")
 """Verbs that start nothing."""
-TRAINS = ("train", "sft", *shipped_recipes.presets())
+TRAINS = ("train", "sft", *shipped_recipes.all_presets())
 OPO = "opo"
 """The preset that extending.md adds."""
 ALL = sorted(commands())

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import torch
 import yaml
-from doc_pages import CONTROLS, VERIFIER_PAGES, entry_of
+from doc_pages import SHARED, VERIFIER_PAGES, entry_of
 from doc_tables import section, tables
 from omegaconf import OmegaConf
 from places import ROOT
@@ -31,7 +31,7 @@ from rlvr_cli.environments.environment import Task, Turn
 from rlvr_cli.schema import EvalRecipe, Recipe
 
 PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
-PRESET_PAGES = {name: ROOT / "docs" / "algorithms" / f"{name}.md" for name in shipped_recipes.presets()}
+PRESET_PAGES = {name: ROOT / "docs" / "algorithms" / f"{name}.md" for name in shipped_recipes.all_presets()}
 MARKED = re.compile(r"<!-- test: (\w+) -->\n```\w+\n(.*?)```", re.DOTALL)
 SECTIONS = [
     "What it changes",
@@ -44,7 +44,10 @@ SECTIONS = [
     "Example",
 ]
 VERIFIER_SECTIONS = ["Recipe", "Accepted forms", "Options", "Examples", "What is not covered"]
-METRIC = r"(?:actor|critic|group|mismatch|perf|reference|response_length|reward|reweight|timing_s)/[\w*]+"
+METRIC = (
+    r"(?:actor|critic|eval|group|logps|mismatch|perf"
+    r"|preference|reference|response_length|rewards?|reweight|timing_s|train)/[\w*]+"
+)
 EXAMPLES = dict(MARKED.findall((ROOT / "docs" / "extending.md").read_text()))
 
 
@@ -216,7 +219,7 @@ def test_commands_name_what_exists(page: str, command: list[str]) -> None:
         own = {"mine", "problems"}  # held-out rows of the run it names
         known = own if "runs/mine" in rest else set(shipped_recipes.options("bench"))
         assert named[0].isupper() or set(named) <= known, f"{page}: {named}"
-    if verb not in ("sft", "train", *shipped_recipes.presets()):
+    if verb not in ("sft", "train", *shipped_recipes.all_presets()):
         return
     for word in rest:
         if re.fullmatch(r"[\w.]+", word) and not word.endswith(".yaml"):
@@ -277,7 +280,10 @@ def test_every_preset_has_a_page(name: str) -> None:
 def test_the_settings_on_a_presets_page(name: str) -> None:
     """Every value the preset sets, and no other."""
     tree = yaml.safe_load((shipped_recipes.CONF / "algorithm" / f"{name}.yaml").read_text())
-    wanted = {f"{axis}.{key}": value for axis in algorithms.AXES for key, value in tree.get(axis, {}).items()}
+    wanted = {
+        f"{axis}.{key}": value for axis in algorithms.PARTS for key, value in tree.get(axis, {}).items()
+    }
+    wanted |= {key: tree[key] for key in ("sft_coef",) if key in tree}
     section = PRESET_PAGES[name].read_text().partition("## Settings\n")[2].partition("\n## ")[0]
     rows = re.findall(r"^\| `([\w.]+)` \| (.+?) \|", section, re.MULTILINE)
     assert {key: yaml.safe_load(value) for key, value in rows} == wanted
@@ -298,7 +304,7 @@ def test_metrics_and_keys_on_the_pages_exist() -> None:
                 assert span.split("/")[-1].rstrip("*_") in known, f"{page.name}: {span}"
             if found := re.match(r"(?:algorithm\.)?(\w+)\.(\w+)(?:=|$)", span):
                 axis, key = found.groups()
-                if axis in algorithms.AXES:
+                if axis in algorithms.PARTS:
                     fields = {
                         f for cls in algorithms.options(axis).values() for f in cls.__dataclass_fields__
                     }
@@ -318,7 +324,7 @@ def test_every_option_is_described() -> None:
 def test_every_verifier_has_a_page(name: str) -> None:
     page = VERIFIER_PAGES[name]
     text = page.read_text()
-    assert text.startswith(f"# `{name}`\n") or page.stem == "controls"
+    assert text.startswith(f"# `{name}`\n") or page.stem in ("controls", "reward_library")
     headings = [line[3:] for line in text.splitlines() if line.startswith("## ")]
     assert headings in (VERIFIER_SECTIONS, [*VERIFIER_SECTIONS, "Security"])
     assert all(section(text, heading).strip() for heading in headings)
@@ -345,7 +351,7 @@ def test_the_options_on_a_verifiers_page(name: str) -> None:
     """Every field with its default, and what each entry of the group sets besides."""
     text = VERIFIER_PAGES[name].read_text()
     part = section(text, "Options")
-    options, entries = tables(section(part, name) if name in CONTROLS else part)
+    options, entries = tables(section(part, name) if name in SHARED else part)
     defaults = defaults_of(name)
     said = {row["option"]: yaml.safe_load(row["default"]) for row in options if "#" not in row["default"]}
     for row in options:

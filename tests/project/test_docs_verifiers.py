@@ -12,7 +12,7 @@ import model_servers as models
 import numpy as np
 import pytest
 import yaml
-from doc_pages import CONTROLS, VERIFIER_PAGES, entry_of
+from doc_pages import SHARED, VERIFIER_PAGES, entry_of
 from doc_tables import section, tables
 from omegaconf import OmegaConf
 
@@ -27,7 +27,7 @@ from rlvr_cli.verifiers.server import serving
 
 Row = dict[str, str]
 BOXED = any(tier.available for tier in probe() if tier.name != "rlimit")
-ELSEWHERE = ("environment", "judge", "python", "remote", "reward_model")
+ELSEWHERE = ("environment", "judge", "pairwise", "python", "remote", "reward_model", "rubric")
 """Of these other tests run the examples: those of `python` are functions (tests/verifiers/test_python.py)."""
 judge_server = models.server
 
@@ -39,7 +39,7 @@ def build(name: str, settings: dict[str, Any]) -> Any:
 
 def examples(name: str) -> list[list[Row]]:
     part = section(VERIFIER_PAGES[name].read_text(), "Examples")
-    found = tables(section(part, name) if name in CONTROLS else part)
+    found = tables(section(part, name) if name in SHARED else part)
     assert found
     return found
 
@@ -96,6 +96,27 @@ def test_examples_of_judge(judge_server: models.Server) -> None:
     for row in examples("judge")[0]:
         judge_server.answers = [(200, row["judge"], {})]
         hold(row, verdict_of("judge", row, base_url=judge_server.url, model="grader"))
+
+
+def test_examples_of_rubric(judge_server: models.Server) -> None:
+    for row in examples("rubric")[0]:
+        judge_server.answers = [(200, row["judge"], {})]
+        hold(row, verdict_of("rubric", row, base_url=judge_server.url, model="grader"))
+
+
+def test_examples_of_pairwise(judge_server: models.Server) -> None:
+    """By a judge that prefers the larger number."""
+
+    def says(prompt: str) -> tuple[int, str, dict[str, str]]:
+        first, second = (int(found) for found in re.findall(r"<response_.>\n(.*)\n", prompt))
+        return 200, f"Winner: {'tie' if first == second else 'A' if first > second else 'B'}", {}
+
+    judge_server.says = says
+    [rows] = examples("pairwise")
+    verifier = build("pairwise", {"base_url": judge_server.url, "model": "grader"})
+    group = verifier.verify_together([row["response"] for row in rows], "", {})
+    for row, verdict in zip(rows, group, strict=True):
+        hold(row, verdict)
 
 
 @pytest.fixture

@@ -10,13 +10,17 @@ from places import ROOT
 from rlvr_cli import verifiers
 from rlvr_cli.core import shipped_recipes
 
-CONTROLS = ("always", "incorrect", "majority", "random")
+CONTROLS = ("always", "contains", "incorrect", "majority", "random")
+LIBRARY = ("logic_rl", "reasoning_steps", "repetition", "tag_count")
+SHARED = (*CONTROLS, *LIBRARY)
+"""Those that share a page."""
 
 
-VERIFIER_PAGES = {
-    name: ROOT / "docs" / "verifiers" / f"{'controls' if name in CONTROLS else name}.md"
-    for name in verifiers.names()
-}
+def _page(name: str) -> str:
+    return "controls" if name in CONTROLS else "reward_library" if name in LIBRARY else name
+
+
+VERIFIER_PAGES = {name: ROOT / "docs" / "verifiers" / f"{_page(name)}.md" for name in verifiers.names()}
 
 
 def entry_of(entry: str) -> dict[str, Any]:

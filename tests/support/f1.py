@@ -34,6 +34,7 @@ DEFAULTS: dict[str, Any] = {
     "aggregation": "token_mean",
     "mismatch": "none",
     "kl": "none",
+    "distillation": "none",
     "reference": "fixed",
     "entropy": "none",
     "gradient": "global_clip",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -63,6 +63,8 @@ class Server:
     answers: list[tuple[int, str, dict[str, str]]] = field(default_factory=lambda: [(200, "Score: 1", {})])
     bodies: list[dict[str, Any]] = field(default_factory=list)
     keys: list[str | None] = field(default_factory=list)
+    says: Callable[[str], tuple[int, str, dict[str, str]]] | None = None
+    """Prompt -> answer, in the place of `answers`: of requests that come side by side."""
     delay_s: float = 0.0
     most_at_once: int = 0
     url: str = ""
@@ -77,7 +79,12 @@ def server() -> Iterator[Server]:
             with lock:
                 state.bodies.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
                 state.keys.append(self.headers.get("Authorization"))
-                status, text, headers = state.answers.pop(0) if len(state.answers) > 1 else state.answers[0]
+                if state.says is not None:
+                    status, text, headers = state.says(state.bodies[-1]["messages"][0]["content"])
+                else:
+                    status, text, headers = (
+                        state.answers.pop(0) if len(state.answers) > 1 else state.answers[0]
+                    )
                 busy[0] += 1
                 state.most_at_once = max(state.most_at_once, busy[0])
             time.sleep(state.delay_s)

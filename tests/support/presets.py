@@ -7,8 +7,11 @@ from omegaconf import OmegaConf
 
 import rlvr_cli
 from rlvr_cli.algorithms import Algorithm, options
+from rlvr_cli.core import shipped_recipes
 
-PRESETS = {path.stem: path for path in sorted(Path(rlvr_cli.__file__).parent.glob("conf/algorithm/*.yaml"))}
+FOLDER = Path(rlvr_cli.__file__).parent / "conf" / "algorithm"
+PRESETS = {name: FOLDER / f"{name}.yaml" for name in sorted(shipped_recipes.presets())}
+"""Of reinforcement learning."""
 
 
 def preset(name: str) -> Algorithm:

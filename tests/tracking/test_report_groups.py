@@ -350,3 +350,15 @@ def test_a_group_of_one_run_is_not_the_best_however_far_it_is_ahead(
     assert pair["p_adjusted"] < 0.001
     assert not any(row["best"] for row in found["groups"])
     assert "none is best: lr=3e-6 leads" in capsys.readouterr().out
+
+
+def test_effects_over_a_control(sweep: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The control is named by the value of its key; a name that is none of a group is refused."""
+    assert report(sweep, "--group-by", "trainer.lr", "--control", "1e-6", "--rollouts", 0) == 0
+    said = capsys.readouterr().out
+    [effect] = re.findall(r"effect over the control lr=1e-6:\n\s+lr=3e-6\s+\+(\d+\.\d)\s", said)[:1]
+    assert 15 < float(effect) < 35  # a quarter, less what 0 and 1 cut off, and chance
+    assert report(sweep, "--group-by", "trainer.lr", "--control", "2e-6") == 2
+    assert "--control: no group is called '2e-6'" in capsys.readouterr().err
+    assert report(sweep, "--control", "1e-6") == 2
+    assert "--group-by makes them" in capsys.readouterr().err

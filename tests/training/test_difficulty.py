@@ -40,6 +40,7 @@ def corrections(groups: list[Group], anchor: float) -> dict[str, float]:
         ),
         needs_old=False,
         reference=None,
+        lessons=None,
         critic=None,
         timer=None,
         records=None,

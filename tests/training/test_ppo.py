@@ -51,6 +51,7 @@ def test_batches_hold_advantages_values_and_returns() -> None:
         recipe=SimpleNamespace(algorithm=algorithm, batch=SimpleNamespace(updates_per_step=1), verifiers={}),
         needs_old=False,
         reference=None,
+        lessons=None,
         records=None,
         critic=SimpleNamespace(values=lambda sequences, trained, **_: values_N),
         timer=Timer(),
@@ -138,7 +139,7 @@ def test_a_kl_in_the_reward_with_coefficient_0_needs_no_reference() -> None:
     algorithm = preset("ppo")
     algorithm.kl = options("kl")["reward"](coef=0.0)
     assert token_rewards(algorithm.kl, torch.zeros(3), None) is None
-    algorithm.kl.coef = 0.5
+    algorithm.kl = options("kl")["reward"](coef=0.5)
     got = token_rewards(algorithm.kl, torch.tensor([-1.0]), torch.tensor([-1.5]))
     assert got.tolist() == pytest.approx([-0.25])
 

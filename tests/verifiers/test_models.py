@@ -22,7 +22,8 @@ from rlvr_cli.verifiers.judge import Judge
 from rlvr_cli.verifiers.match import Match
 from rlvr_cli.verifiers.outage import result
 from rlvr_cli.verifiers.pool import Pool
-from rlvr_cli.verifiers.reward_model import RewardModel, conversation
+from rlvr_cli.verifiers.reward_model import RewardModel, Scale, conversation
+from rlvr_cli.verifiers.shown import Extract
 
 # --- batches and workers of one's own
 
@@ -128,18 +129,20 @@ def test_reward_model_options_count(reward_model: Path, tmp_path: Path) -> None:
 
     text = "cdj"
     output = logit(reward_model, f"a:\n\n{text}")
-    assert score(text, sigmoid=False).score == pytest.approx(min(max(output, 0), 1), abs=1e-5)
+    assert score(text, scale=Scale.cut).score == pytest.approx(min(max(output, 0), 1), abs=1e-5)
+    raw = score(text, scale=Scale.own)
+    assert raw.raw and raw.score == pytest.approx(output, abs=1e-5)
     assert score(text, correct_from=0.0).reason is Reason.correct
     assert score(text, correct_from=1.1).reason is Reason.wrong
     short = 1 / (1 + math.exp(-logit(reward_model, "dj")))
     assert score(text, max_tokens=2).score == pytest.approx(short, abs=1e-5)
-    assert score(f"<think>bb</think> {text}", answer_only=True).score == score(text).score
+    assert score(f"<think>bb</think> {text}", extract=Extract.after_think).score == score(text).score
     unpadded = RewardModel(path=str(make_reward_model(tmp_path / "model")))
     together = unpadded.verify_batch([(each, "", {"prompt": "a:"}) for each in (text, "b")])
     assert together[0].score == pytest.approx(score(text).score, abs=1e-5)
     with pytest.raises(UserError, match=r"label is 1, but .* has 1 outputs"):
         score(text, label=1)
-    with pytest.raises(UserError, match=r"there is no folder '\./nowhere'"):
+    with pytest.raises(UserError, match=r"path: \./nowhere does not exist"):
         Pool({"rm": RewardModel(path="./nowhere")}, Verification())
 
 

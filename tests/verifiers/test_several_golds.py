@@ -144,4 +144,5 @@ def test_every_verifier_says_whether_it_reads_golds() -> None:
     assert free == {
         *("always", "random", "format", "length", "language", "majority", "reward_model"),
         *("ifeval", "reasoning_gym", "python", "countdown", "environment"),
+        *("contains", "tag_count", "rubric", "reasoning_steps", "repetition", "pairwise"),
     }

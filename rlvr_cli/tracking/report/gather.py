@@ -116,9 +116,13 @@ def _environment(path: Path) -> dict[str, Any]:
 def _kind(recipe: dict[str, Any], rows: Rows) -> str:
     if recipe:
         algorithm = recipe.get("algorithm") or {}
-        return "eval" if "benches" in recipe else "sft" if algorithm.get("name") == "sft" else "rl"
+        compares = "preference" in algorithm or algorithm.get("name") == "reward_model"
+        named = "sft" if algorithm.get("name") == "sft" else "preference" if compares else "rl"
+        return "eval" if "benches" in recipe else named
     names = {name for row in rows for name in row}
-    return "rl" if "reward/mean" in names else "sft" if "train/loss" in names else "eval"
+    if "reward/mean" in names:
+        return "rl"
+    return "preference" if "rewards/chosen" in names else "sft" if "train/loss" in names else "eval"
 
 
 def _state(path: Path, recipe: dict[str, Any], rows: Rows, kind: str) -> str:

@@ -12,7 +12,10 @@ from rlvr_cli.tracking.report.measures import Measure, Pair
 from rlvr_cli.tracking.text import number, one_line
 
 
-def print_groups(console: Any, groups: Sequence[Group], measures: Sequence[Measure]) -> None:
+def print_groups(
+    console: Any, groups: Sequence[Group], measures: Sequence[Measure], control: int | None = None
+) -> None:
+    """`control`: place of the group that the others are compared with, besides the leading one."""
     for measure in measures:
         names = [one_line(group.name) + (" *" if n == measure.best else "") for n, group in enumerate(groups)]
         columns = [
@@ -25,6 +28,8 @@ def print_groups(console: Any, groups: Sequence[Group], measures: Sequence[Measu
         table, _ = fitted(columns, console.width, kept=3)
         console.print(table)
         for line in verdict(measure, [one_line(group.name) for group in groups]):
+            console.print(line, soft_wrap=not console.is_terminal)
+        for line in [] if control is None else over_control(measure, control, groups):
             console.print(line, soft_wrap=not console.is_terminal)
         console.print()
 
@@ -61,6 +66,19 @@ def verdict(measure: Measure, names: Sequence[str]) -> Iterator[str]:
     yield f"differences from it, paired by problem{many}:" if measure.share else f"differences from it{many}:"
     mine = [pair for pair in measure.pairs if lead in (pair.a, pair.b)]
     yield from (f"  {line}" for line in aligned([_difference(measure, pair, lead, names) for pair in mine]))
+
+
+def over_control(measure: Measure, control: int, groups: Sequence[Group]) -> Iterator[str]:
+    """The effect of each other group over the control: what is left of a gain that a reward without
+    information, say, has as well."""
+    names = [one_line(group.name) for group in groups]
+    mine = [pair for pair in measure.pairs if control in (pair.a, pair.b)]
+    if not mine:
+        yield f"no effect over the control {names[control]} can be given: there is nothing to compare"
+        return
+    many = f", p adjusted for {len(measure.pairs)} comparisons (Holm)" if len(measure.pairs) > 1 else ""
+    yield f"effect over the control {names[control]}{many}:"
+    yield from (f"  {line}" for line in aligned([_difference(measure, p, control, names) for p in mine]))
 
 
 def _difference(measure: Measure, pair: Pair, lead: int, names: Sequence[str]) -> list[str]:

@@ -38,6 +38,20 @@ def group(runs: Sequence[Run], keys: Sequence[str]) -> list[Group]:
     return groups
 
 
+def control_of(groups: Sequence[Group], given: str) -> int:
+    """The place of the group called so, by its name or one of its values; UserError where it is not one."""
+    found = [
+        number
+        for number, each in enumerate(groups)
+        if given == each.name or given in map(text_of, each.values.values())
+    ]
+    if len(found) != 1:
+        names = [each.name for each in groups]
+        what = "no group is" if not found else f"{len(found)} groups are"
+        raise UserError(f"--control: {what} called '{given}'{hint(given, names)}")
+    return found[0]
+
+
 def _full_key(runs: Sequence[Run], key: str) -> str:
     """`algorithm` is `algorithm.name`, as one writes it in a sweep."""
     known = {name for run in runs for name in run.recipe}

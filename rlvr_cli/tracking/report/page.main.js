@@ -6,6 +6,8 @@ const MAIN = {
     "critic/explained_variance", "perf/tokens_per_second", "actor/lr"],
   sft: ["train/loss", "eval/loss", "train/token_accuracy", "eval/token_accuracy", "train/grad_norm",
     "perf/tokens_per_second", "train/lr"],
+  preference: ["train/loss", "eval/loss", "rewards/accuracies", "eval/accuracy", "rewards/margins", "logps/chosen",
+    "logps/rejected", "train/grad_norm", "perf/tokens_per_second", "train/lr"],
   eval: [],
 };
 

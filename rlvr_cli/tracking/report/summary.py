@@ -17,6 +17,7 @@ from rlvr_cli.tracking.text import clock, number, one_line
 MAIN = {
     "rl": ("reward/mean", "reward/correct_fraction", "reward/score", "actor/entropy", "response_length/mean"),
     "sft": ("train/loss", "train/token_accuracy"),
+    "preference": ("train/loss", "rewards/accuracies", "rewards/margins", "logps/chosen"),
     "eval": (),
 }
 TITLES = {
@@ -27,6 +28,9 @@ TITLES = {
     "response_length/mean": "tokens",
     "train/loss": "loss",
     "train/token_accuracy": "accuracy",
+    "rewards/accuracies": "accuracy",
+    "rewards/margins": "margin",
+    "logps/chosen": "logp chosen",
 }
 LOUD = ("warning", "error", "diagnosis", "action", "restart", "rollback")
 LONGEST = 30
@@ -40,6 +44,7 @@ def print_summary(
     groups: list[Group] | None = None,
     measures: Sequence[Measure] = (),
     notes: Sequence[str] = (),
+    control: int | None = None,
 ) -> None:
     from rich.console import Console
 
@@ -48,7 +53,7 @@ def print_summary(
         file=terminal, width=None if terminal.isatty() else 120, markup=False, highlight=False, emoji=False
     )
     if groups is not None:
-        print_groups(console, groups, measures)
+        print_groups(console, groups, measures, control)
     elif len(runs) == 1:
         _ends(console, runs[0])
     else:

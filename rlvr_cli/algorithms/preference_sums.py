@@ -1,0 +1,104 @@
+"""The loss of a whole update of preferences, and what it comes to at each token.
+
+Any function of the sequences' summed log-probabilities S has the gradient sum_B dL/dS_b grad(S_b). So an
+update
+differentiates L once by S alone, which takes a forward pass without a graph, and then makes one ordinary pass
+with the linear loss sum_N(dL/dS_b * new_N). That is exact for one update a step. No pair has to lie in one
+micro-batch, and what is shared by the update (KTO's z, the divisors) is the same on any split.
+
+Pairs lie as rows 2j (chosen) and 2j + 1 (rejected) of _B.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from rlvr_cli.algorithms.segments import spread
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Objective = Callable[["Tensor"], "tuple[Tensor, dict[str, float]]"]
+"""(summed log-probabilities _B, with a graph) -> (loss, metrics)"""
+
+
+def paired(
+    option: Any,
+    sums_B: Tensor,
+    ref_B: Tensor,
+    lengths_B: Tensor,
+    weights_P: Tensor,
+    sft_coef: float = 0.0,
+    margins_P: Tensor | None = None,
+) -> tuple[Tensor, dict[str, float]]:
+    """Mean of the pairs' losses by weight, plus sft_coef times the NLL of a chosen token of the update."""
+    pi_w, pi_l, ref_w, ref_l = sums_B[::2], sums_B[1::2], ref_B[::2], ref_B[1::2]
+    n_w, n_l = lengths_B[::2].double(), lengths_B[1::2].double()
+    loss_P, told = option(pi_w, pi_l, ref_w, ref_l, n_w, n_l, margins=margins_P)
+    loss = (loss_P * weights_P).sum() / weights_P.sum()
+    metrics = {name: float(x_P.mean()) for name, x_P in told.items()}
+    metrics |= _compared(told["rewards/chosen"], told["rewards/rejected"])
+    metrics |= {"logps/chosen": float(pi_w.detach().mean()), "logps/rejected": float(pi_l.detach().mean())}
+    return _with_sft(loss, pi_w, n_w, sft_coef, metrics)
+
+
+def single(
+    option: Any,
+    sums_B: Tensor,
+    ref_B: Tensor,
+    lengths_B: Tensor,
+    wanted_B: Tensor,
+    weights_B: Tensor,
+    z: float,
+    sft_coef: float = 0.0,
+) -> tuple[Tensor, dict[str, float]]:
+    """Mean of the answers' losses by weight, plus sft_coef times the NLL of a token of the wanted ones."""
+    loss_B, told = option(sums_B, ref_B, wanted_B, z)
+    loss = (loss_B * weights_B).sum() / weights_B.sum()
+    metrics = {"preference/kl": z}
+    for side, at_B in (("chosen", wanted_B), ("rejected", ~wanted_B)):
+        if at_B.any():
+            metrics[f"rewards/{side}"] = float(told["rewards"][at_B].mean())
+            metrics[f"logps/{side}"] = float(sums_B.detach()[at_B].mean())
+    if "rewards/chosen" in metrics and "rewards/rejected" in metrics:
+        metrics["rewards/margins"] = metrics["rewards/chosen"] - metrics["rewards/rejected"]
+    return _with_sft(loss, sums_B[wanted_B], lengths_B[wanted_B].double(), sft_coef, metrics)
+
+
+def token_weights(
+    objective: Objective, sums_B: Tensor, lengths_B: Tensor
+) -> tuple[Tensor, Tensor, dict[str, float]]:
+    """(loss, dL/dS of each sequence at each of its tokens, metrics): sum_N(weights_N new_N) has L's
+    gradient."""
+    sums_B = sums_B.detach().double().requires_grad_()
+    loss, metrics = objective(sums_B)
+    loss.backward()
+    assert sums_B.grad is not None
+    return loss.detach(), spread(sums_B.grad, lengths_B), metrics
+
+
+def mean_nll(pi: Tensor, n: Tensor, weights: Tensor | None = None) -> Tensor:
+    """Negative log-likelihood of a token of these answers, over all of them: no split can change its
+    divisor."""
+    if weights is None:
+        return -pi.sum() / n.sum()
+    return -(weights * pi).sum() / (weights * n).sum()
+
+
+def _with_sft(
+    loss: Tensor, pi_w: Tensor, n_w: Tensor, coef: float, metrics: dict[str, float]
+) -> tuple[Tensor, dict[str, float]]:
+    if coef and len(pi_w):
+        nll = mean_nll(pi_w, n_w)
+        loss = loss + coef * nll
+        metrics["preference/sft_loss"] = float(nll.detach())
+    return loss, metrics
+
+
+def _compared(chosen_P: Tensor, rejected_P: Tensor) -> dict[str, float]:
+    """Accuracy is strict: a policy that is its reference has 0."""
+    return {
+        "rewards/accuracies": float((chosen_P > rejected_P).double().mean()),
+        "rewards/margins": float((chosen_P - rejected_P).mean()),
+    }

@@ -1,0 +1,3 @@
+from verifiers.v1 import Env
+
+__all__ = ["Env"]

@@ -1,0 +1,172 @@
+"""Runs with a teacher: the student approaches it, resumes exactly, and is the same on two ranks; a server
+that dies."""
+
+import json
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from run_helpers import SFT_RECIPE, comparable, rlvr, steps_of
+
+pytestmark = pytest.mark.slow
+RECIPE = """
+defaults:
+  - algorithm: {preset}
+  - model: tiny
+  - data@data.train: addition
+  - verifier@verifiers.chance: random
+  - rollout: hf
+  - trainer: zero0
+  - _self_
+name: taught
+model: {{tiny: {{hidden_size: 64, layers: 2, heads: 2, kv_heads: 1, max_positions: 160}}}}
+data: {{train: {{limit: 64, verifiers: [chance]}}}}
+batch: {{prompts_per_step: 6, group_size: 4, tokens_per_microbatch: 400}}
+rollout: {{max_prompt_tokens: 16, max_tokens: 12}}
+trainer: {{steps: 4, lr: 1e-3, precision: fp32}}
+preflight: {{enabled: false}}
+tracker: {{wandb: disabled, rollouts: false}}
+"""
+SIBLING = ("teacher.policy=ema", "teacher.context=sibling", "teacher.template='{context} {prompt}'")
+
+
+@pytest.fixture(scope="module")
+def teacher(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Wider than the student, and fine-tuned for a few steps: it knows the form of a sum."""
+    folder = tmp_path_factory.mktemp("teacher")
+    recipe = folder / "teacher.yaml"
+    recipe.write_text(
+        SFT_RECIPE.replace("hidden_size: 64", "hidden_size: 96").replace(
+            "max_positions: 64", "max_positions: 160"
+        )
+    )
+    done = rlvr("sft", str(recipe), f"out={folder / 'run'}", "trainer.steps=40", "trainer.lr=3e-3")
+    assert done.returncode == 0, done.stderr
+    return folder / "run" / "final"
+
+
+def run(folder: Path, preset: str, out: str, *overrides: str) -> tuple[Any, Path]:
+    recipe = folder / f"{preset}.yaml"
+    recipe.write_text(RECIPE.format(preset=preset))
+    return rlvr("train", str(recipe), f"out={folder / out}", *overrides), folder / out
+
+
+def rows(folder: Path) -> list[dict[str, float]]:
+    return [comparable(row) for row in steps_of(folder)]
+
+
+def test_a_student_approaches_its_teacher(teacher: Path, tmp_path: Path) -> None:
+    """The divergence falls by a third, by whole distributions and by the sampled tokens alone."""
+    few = ("batch.prompts_per_step=64", "batch.group_size=1", "rollout.max_tokens=8", "trainer.steps=30")
+    for preset in ("gkd", "opd"):
+        given = (f"teacher.path={teacher}", "trainer.lr=3e-3", "batch.tokens_per_microbatch=4000", *few)
+        done, out = run(tmp_path, preset, preset, *given)
+        assert done.returncode == 0, done.stderr
+        found = [row["distillation/kl"] for row in steps_of(out)]
+        first, last = (sum(x) / 5 for x in (found[:5], found[-5:]))
+        assert 0 < last < 0.67 * first, (preset, first, last)
+        assert steps_of(out)[-1]["distillation/taught_fraction"] == 1
+
+
+def test_a_teacher_that_follows_resumes_exactly(tmp_path: Path) -> None:
+    """Two steps and two more are four: metrics and weights, the average's own included."""
+    done, whole = run(tmp_path, "sdpo", "whole", *SIBLING)
+    assert done.returncode == 0, done.stderr
+    for steps in (2, 4):
+        done, parts = run(tmp_path, "sdpo", "parts", *SIBLING, f"trainer.steps={steps}")
+        assert done.returncode == 0, done.stderr
+    assert rows(parts) == rows(whole)
+    assert any(0 < row["distillation/taught_fraction"] < 1 for row in rows(whole)), "some have no sibling"
+    kept = [torch.load(out / "checkpoints" / "step_4" / "teacher.pt") for out in (whole, parts)]
+    assert all(bool((w == kept[1][name]).all()) for name, w in kept[0].items())
+    start = torch.load(parts / "checkpoints" / "step_4" / "teacher.pt")
+    assert start.keys() == kept[0].keys()
+
+
+@pytest.mark.parametrize("preset", ["opd", "sdpo"])
+def test_two_ranks_with_zero_3_do_what_one_does(preset: str, teacher: Path, tmp_path: Path) -> None:
+    given = (f"teacher.path={teacher}",) if preset == "opd" else SIBLING
+    alone, one = run(tmp_path, preset, "one", *given, "trainer.steps=2")
+    both, two = run(
+        tmp_path, preset, "two", *given, "trainer.steps=2", "trainer.ranks=2", "trainer.zero_stage=3"
+    )
+    assert alone.returncode == both.returncode == 0, alone.stderr + both.stderr
+    for ours, theirs in zip(rows(one), rows(two), strict=True):
+        assert ours.keys() == theirs.keys()
+        for name, value in ours.items():
+            assert theirs[name] == pytest.approx(value, rel=2e-3, abs=2e-5), name
+
+
+def test_other_tokens_are_refused_before_anything_trains(teacher: Path, tmp_path: Path) -> None:
+    """One more token, and one id for another."""
+    for change, said in (({"é": 99}, "1 more there, the first 'é' (99)"), ({"a": 60, "b": 59}, "is ")):
+        other = shutil.copytree(teacher, tmp_path / "other", dirs_exist_ok=True)
+        file = other / "tokenizer.json"
+        content = json.loads(file.read_text())
+        vocabulary = content["model"]["vocab"]
+        vocabulary |= change if len(change) == 1 else {"a": vocabulary["b"], "b": vocabulary["a"]}
+        file.write_text(json.dumps(content))
+        done, out = run(tmp_path, "opd", "refused", f"teacher.path={other}")
+        assert done.returncode == 2 and "are not those of" in done.stderr and said in done.stderr, done.stderr
+        assert not (out / "checkpoints").exists() and done.stderr.count("error") == 1
+
+
+# ------------------------------------------------------------------ on a server
+
+
+@pytest.fixture
+def lab(teacher: Path) -> Any:
+    from teacher_server import Lab, serve
+
+    lab = Lab(str(teacher))
+    server = serve(lab)
+    lab.url = f"teacher.url=http://127.0.0.1:{server.server_port}/v1"
+    yield lab
+    server.shutdown()
+
+
+LOSS = ("algorithm/mismatch=none", "algorithm/distillation=loss", "algorithm.distillation.divergence=forward")
+TOP = ("algorithm.distillation.top_k=6", "algorithm.distillation.task_coef=0")
+
+
+@pytest.mark.parametrize("more", [(), (*LOSS, *TOP)], ids=["reward", "loss"])
+def test_a_server_says_what_a_model_in_process_does(
+    more: tuple[str, ...], teacher: Path, lab: Any, tmp_path: Path
+) -> None:
+    lab.fail = [503, 429]  # is asked again
+    here, inside = run(tmp_path, "opd", "inside", f"teacher.path={teacher}", *more, "trainer.steps=2")
+    there, outside = run(tmp_path, "opd", "outside", lab.url, *more, "trainer.steps=2")
+    assert here.returncode == there.returncode == 0, here.stderr + there.stderr
+    for ours, theirs in zip(rows(inside), rows(outside), strict=True):
+        assert ours.keys() == theirs.keys()
+        for name, value in ours.items():
+            assert theirs[name] == pytest.approx(value, rel=1e-4, abs=1e-6), name
+
+
+def test_a_server_that_dies_costs_nothing(lab: Any, tmp_path: Path) -> None:
+    """In the third step it refuses: two are saved, and the run that goes on does what an undisturbed one
+    does."""
+    done, whole = run(tmp_path, "opd", "whole", lab.url)
+    assert done.returncode == 0, done.stderr
+    count = lab.asked // 4
+    lab.after = lab.asked + 2 * count + 4  # sixteen more may be on their way
+    done, out = run(tmp_path, "opd", "broken", lab.url, "teacher.wait_s=1")
+    assert done.returncode == 1 and "the teacher at http://127.0.0.1" in done.stderr, done.stderr
+    assert "Traceback" not in done.stderr, done.stderr
+    assert (out / "checkpoints" / "step_2").exists()
+    assert "when the teacher works again, continue with: rlvr train" in (out / "events.jsonl").read_text()
+    lab.after = sys.maxsize
+    done, out = run(tmp_path, "opd", "broken", lab.url, "teacher.wait_s=1")
+    assert done.returncode == 0, done.stderr
+    assert rows(out) == rows(whole)
+
+
+def test_a_server_with_other_tokens_is_refused(lab: Any, tmp_path: Path) -> None:
+    decode = lab.tokenizer.decode
+    lab.tokenizer.decode = lambda ids: decode(ids).replace("a", "b")
+    done, out = run(tmp_path, "opd", "refused", lab.url)
+    assert done.returncode == 2 and "stand for other text" in done.stderr, done.stderr
+    assert not (out / "checkpoints").exists()
