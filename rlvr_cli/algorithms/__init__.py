@@ -130,4 +130,5 @@ def options(axis: str) -> dict[str, type]:
     def name_of(value: Any) -> str | None:
         return str(value.name) if vars(value).get("_axis") == axis else None
 
-    return plugins.collect(f"option of {axis}", _OPTIONS[axis], name_of)
+    known = dict(sorted(_OPTIONS[axis].items()))  # whoever has imported one of them first
+    return plugins.collect(f"option of {axis}", known, name_of)

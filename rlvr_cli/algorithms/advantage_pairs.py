@@ -25,6 +25,12 @@ Match = tuple[int, int, float]
 """(better sample, worse sample, what the pair counts)"""
 
 
+def losses_of_pairs() -> dict[str, type[Any]]:
+    """Name -> option, of those of `preference.py` that compare two answers."""
+    known: dict[str, type[Any]] = dict(options(PREFERENCE))
+    return {name: cls for name, cls in known.items() if not cls.unpaired}
+
+
 class Pairing(Enum):
     best_worst = "best_worst"
     one = "one"
@@ -63,7 +69,7 @@ class OnlinePairs:
     needs_old_logprobs: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        known = {name: cls for name, cls in options(PREFERENCE).items() if not cls.unpaired}  # type: ignore[attr-defined]
+        known = losses_of_pairs()
         require(self.loss in known, "advantage.loss", self.loss, f"one of {', '.join(sorted(known))}")
         require(self.beta > 0, "advantage.beta", self.beta, "above 0")
         require(self.sft_coef >= 0, "advantage.sft_coef", self.sft_coef, "at least 0")
@@ -71,9 +77,13 @@ class OnlinePairs:
         require(
             sloped, "advantage.margin_coef", self.margin_coef, "0, or above 0 with advantage.loss=sigmoid"
         )
-        more: dict[str, Any] = {"margin_coef": self.margin_coef} if self.margin_coef else {}
-        self._loss = known[self.loss](beta=self.beta, **more)
+        self._loss = self._made()
         self._told: dict[str, float] = {}
+
+    def _made(self) -> Any:
+        """The loss of pairs."""
+        more: dict[str, Any] = {"margin_coef": self.margin_coef} if self.margin_coef else {}
+        return losses_of_pairs()[self.loss](beta=self.beta, **more)
 
     @property
     def needs_reference(self) -> bool:

@@ -44,6 +44,11 @@ class KTO:
         for key in ("desirable", "undesirable"):
             require(getattr(self, key) > 0, f"preference.{key}", getattr(self, key), "above 0")
 
+    @property
+    def measures_z(self) -> bool:
+        """Whether prompts with the answers of others are to be scored too."""
+        return self.kl
+
     def __call__(
         self, pi_B: Tensor, ref_B: Tensor, wanted_B: Tensor, z: float
     ) -> tuple[Tensor, dict[str, Tensor]]:

@@ -34,9 +34,13 @@ class ScaledCosine(Shaping):
     max_length: int | None = None
     """L; null: rollout.max_tokens."""
     correct_short: float = 1.0
+    """Term of a right response of no length."""
     correct_long: float = 0.5
+    """Term of a right response of L tokens."""
     wrong_short: float = -1.0
+    """Term of a wrong response of no length."""
     wrong_long: float = -0.5
+    """Term of a wrong response of L tokens."""
     factor: float = 1.0
     """On the term."""
 

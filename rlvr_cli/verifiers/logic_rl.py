@@ -27,7 +27,9 @@ class LogicRl:
     form: float = 1.0
     """For the form; without it its negative."""
     right: float = 2.0
+    """Everybody's role is the gold one."""
     wrong: float = -1.5
+    """Somebody's is not."""
     unreadable: float = -2.0
     """Somebody of the gold answer is not named, or the form is missing."""
     opened: bool = False

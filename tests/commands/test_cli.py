@@ -33,7 +33,7 @@ def rlvr(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str,
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        ("dpao", "there is no verb 'dpao'; did you mean 'dapo'?"),
+        ("dpao", "there is no verb 'dpao'; did you mean 'dpo'?"),
         ("--dry-run", "there is no verb '--dry-run'"),
         ("tiny_dapo", "'tiny_dapo' is a recipe; a verb comes first: rlvr train tiny_dapo"),
         ("mine.yaml", "'mine.yaml' is a recipe; a verb comes first"),

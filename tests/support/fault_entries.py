@@ -40,8 +40,8 @@ RUNS: dict[str, tuple[list[int], bool, list[str]]] = {
 def spoiling(steps: list[int], once: bool):
     left = list(steps)
 
-    def spoil(parts, groups, owners):
-        batches = make_batches(parts, groups, owners)
+    def spoil(parts, groups, owners, prompts):
+        batches = make_batches(parts, groups, owners, prompts)
         if parts.step in left:
             if once:
                 left.remove(parts.step)
