@@ -556,10 +556,11 @@ def test_a_run_that_fails_is_an_error_with_its_cause(tmp_path: Path) -> None:
 
 
 SCRIPT = """
-import subprocess, sys
+import signal, subprocess, sys
 from types import SimpleNamespace
 from rlvr_cli import open_run, train
 from rlvr_cli.launch import apart
+signal.signal(signal.SIGINT, signal.default_int_handler)  # which a shell's jobs in the background have not
 if sys.argv[3:]:
     from warm import Warm
     warm = Warm(sys.argv[3])
