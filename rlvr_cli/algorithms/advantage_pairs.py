@@ -43,9 +43,8 @@ class OnlinePairs:
     """Online DPO (2402.04792) and its kin: A = -dL/dS of a loss of preferences on pairs of a group's samples.
 
     Pairs are made of samples whose rewards differ; groups of equal rewards make none. Samples are
-    exchangeable,
-    so the first of equals is as good as any. TRL's OnlineDPO takes two samples a prompt and pairs equal ones
-    too. Samples that were cut off are never the better one: they are left out and counted
+    exchangeable, so the first of equals is as good as any. TRL's OnlineDPO takes two samples a prompt and
+    pairs equal ones too. Samples that were cut off are never the better one: they are left out and counted
     (`preference/truncated`).
     """
 

@@ -7,13 +7,12 @@ Every option maps the summed log-probabilities of P pairs to (loss_P, metrics):
     n_w, n_l      tokens of the answers
     margins       by how much the better answer is better, where the data say so; read by margin_coef alone
 
-all _P, float64, of which pi_w and pi_l carry the gradient. In formulas dw = pi_w - ref_w, dl = pi_l -
-ref_l and h = dw - dl, s is the logistic function. Metrics are detached _P tensors: `rewards/chosen` and
+all _P, float64, of which pi_w and pi_l carry the gradient. In formulas dw = pi_w - ref_w, dl = pi_l - ref_l
+and h = dw - dl, s is the logistic function. Metrics are detached _P tensors: `rewards/chosen` and
 `rewards/rejected` (beta dw, beta dl), and what an option adds. `preference_sums.py` puts the pairs of an
-update
-together; `preference_free.py` has the options without a reference, `preference_single.py` those of single
-answers. These are no axis of reinforcement learning: a recipe of preferences has one of them in the place of
-the twelve (`PREFERENCE` in `__init__.py`).
+update together; `preference_free.py` has the options without a reference, `preference_single.py` those of
+single answers. These are no axis of reinforcement learning: a recipe of preferences has one of them in the
+place of the twelve (`PREFERENCE` in `__init__.py`).
 """
 
 from __future__ import annotations

@@ -89,9 +89,8 @@ class SimPO:
 class ORPO:
     """ORPO (2403.07691): -mw - beta log s(log odds(w) - log odds(l)), log odds = m - log(1 - exp m).
 
-    Fine-tuning on the better answer and a penalty on the odds of the worse, in one stage from a base
-    model. The
-    NLL is of the answer, a mean over its tokens and then over pairs; TRL's runs over the prompt too.
+    Fine-tuning on the better answer and a penalty on the odds of the worse, in one stage from a base model.
+    The NLL is of the answer, a mean over its tokens and then over pairs; TRL's runs over the prompt too.
     """
 
     name: str = "orpo"

@@ -1,10 +1,9 @@
 """The loss of a whole update of preferences, and what it comes to at each token.
 
 Any function of the sequences' summed log-probabilities S has the gradient sum_B dL/dS_b grad(S_b). So an
-update
-differentiates L once by S alone, which takes a forward pass without a graph, and then makes one ordinary pass
-with the linear loss sum_N(dL/dS_b * new_N). That is exact for one update a step. No pair has to lie in one
-micro-batch, and what is shared by the update (KTO's z, the divisors) is the same on any split.
+update differentiates L once by S alone, which takes a forward pass without a graph, and then makes one
+ordinary pass with the linear loss sum_N(dL/dS_b * new_N). That is exact for one update a step. No pair has to
+lie in one micro-batch, and what is shared by the update (KTO's z, the divisors) is the same on any split.
 
 Pairs lie as rows 2j (chosen) and 2j + 1 (rejected) of _B.
 """

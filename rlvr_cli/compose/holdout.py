@@ -21,8 +21,7 @@ MADE = ("synthetic:", "reasoning_gym:", "verifiers:")
 
 def add_held_out(tree: Tree, file: str, sft: bool) -> None:
     """Put the held-out prompts of each source where they are measured, in place. UserError where something
-    else is
-    there already."""
+    else is there already."""
     sources = {name: s for name, s in _sections(tree, "data").items() if isinstance(s, dict)}
     holding = {name: s for name, s in sources.items() if s.get("holdout") is not None}
     if sft:

@@ -28,8 +28,7 @@ class Look:
 
 def look(recipe: AnyRecipe) -> Look:
     """Look at the model's files and every source of a recipe whose `model.path` is resolved. UserError for
-    what a run
-    would refuse as soon as it has loaded its libraries."""
+    what a run would refuse as soon as it has loaded its libraries."""
     found = Look(
         warnings=[f"{key} is set, and nothing reads it: {why}" for key, why in unread(recipe).items()]
     )

@@ -56,8 +56,8 @@ def look_at(
     """Look at the source that the recipe has as `key`. UserError for what a run would refuse.
 
     `verifiers` (none: the rows are examples of sft) by their keys; `names`: those that score every row,
-    whatever it
-    says itself; `tools`: what its prompts announce; `layout`: of rows that are neither problems nor examples.
+    whatever it says itself; `tools`: what its prompts announce; `layout`: of rows that are neither problems
+    nor examples.
     """
     found = SourceLook()
     _check_template(key, source)

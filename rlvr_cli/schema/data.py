@@ -70,8 +70,7 @@ class Source:
     """Keep only the first of rows with the same prompt."""
     holdout: float | None = None
     """Prompts that never train and become the bench of this source's name (of sft `eval.source`): below 1
-    their
-    share, from 1 on their number. Their text alone decides which; null: none."""
+    their share, from 1 on their number. Their text alone decides which; null: none."""
     held_out: bool = False
     """Of a bench: take the prompts that `holdout` keeps from training, in the place of the others."""
     difficulty: Difficulty | None = None

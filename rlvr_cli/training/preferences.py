@@ -1,9 +1,8 @@
 """Training on preferences, pairs or labelled answers: what is its own beside `offline.py`.
 
 A step is two passes. The first scores the answers without a graph, by the policy and by the reference, and
-gives
-the loss, its metrics and dL/dS for the summed log-probability S of each answer (`preference_sums.py`). The
-second is an ordinary update with the loss sum_N(dL/dS new_N), whose gradient is that of the loss itself.
+gives the loss, its metrics and dL/dS for the summed log-probability S of each answer (`preference_sums.py`).
+The second is an ordinary update with the loss sum_N(dL/dS new_N), whose gradient is that of the loss itself.
 """
 
 from __future__ import annotations
