@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from rlvr_cli.algorithms.preference import log_sigmoid
+from rlvr_cli.algorithms.preference_sums import slopes
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -20,7 +23,7 @@ def bradley_terry(
     chosen_P, rejected_P = scores_2P[0::2], scores_2P[1::2]
     gaps_P = chosen_P - rejected_P
     shares_P = weights_P / weights_P.sum()
-    loss_P = _softplus(margins_P - gaps_P) + centre * (chosen_P + rejected_P).square()
+    loss_P = -log_sigmoid(gaps_P - margins_P) + centre * (chosen_P + rejected_P).square()
     told = {"accuracies": gaps_P > 0, "margins": gaps_P, "chosen": chosen_P, "rejected": rejected_P}
     metrics = {f"rewards/{name}": float((shares_P * x_P.detach()).sum()) for name, x_P in told.items()}
     return (shares_P * loss_P).sum(), metrics
@@ -34,13 +37,4 @@ def token_weights(
     The loss compares two sequences, which may be in different micro-batches and on different ranks. A second
     pass with the loss sum(dL/ds * s) has its gradient, however that is cut.
     """
-    leaf_2P = scores_2P.double().detach().requires_grad_()
-    loss, told = bradley_terry(leaf_2P, margins_P, weights_P, centre)
-    loss.backward()
-    assert leaf_2P.grad is not None
-    return loss.detach(), leaf_2P.grad, told
-
-
-def _softplus(x: Tensor) -> Tensor:
-    """log(1 + e^x) = -log sigmoid(-x), without overflow."""
-    return x.clamp(min=0) + (-x.abs()).exp().log1p()
+    return slopes(lambda leaf_2P: bradley_terry(leaf_2P, margins_P, weights_P, centre), scores_2P)

@@ -70,11 +70,17 @@ def token_weights(
 ) -> tuple[Tensor, Tensor, dict[str, float]]:
     """(loss, dL/dS of each sequence at each of its tokens, metrics): sum_N(weights_N new_N) has L's
     gradient."""
-    sums_B = sums_B.detach().double().requires_grad_()
-    loss, metrics = objective(sums_B)
+    loss, slopes_B, metrics = slopes(objective, sums_B)
+    return loss, spread(slopes_B, lengths_B), metrics
+
+
+def slopes(objective: Objective, values_B: Tensor) -> tuple[Tensor, Tensor, dict[str, float]]:
+    """(L, dL/dv of each value, metrics), float64."""
+    values_B = values_B.detach().double().requires_grad_()
+    loss, metrics = objective(values_B)
     loss.backward()
-    assert sums_B.grad is not None
-    return loss.detach(), spread(sums_B.grad, lengths_B), metrics
+    assert values_B.grad is not None
+    return loss.detach(), values_B.grad, metrics
 
 
 def mean_nll(pi: Tensor, n: Tensor, weights: Tensor | None = None) -> Tensor:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 from hypothesis import given
@@ -75,3 +77,10 @@ def test_scores_are_defined_up_to_a_constant_until_they_are_centred(pair: list[f
 def test_scores_far_apart_do_not_overflow() -> None:
     found, slopes, _ = token_weights(double([-1e4, 1e4]), double([0.0]), double([1.0]), 0.0)
     assert float(found) == 2e4 and slopes.tolist() == [-1.0, 1.0]
+
+
+def test_equal_scores_are_pulled_apart_by_half() -> None:
+    """-log sigmoid has the slope -1/2 at 0, where a new head begins."""
+    zeros_2P, one_P = torch.zeros(2, dtype=torch.float64), torch.ones(1, dtype=torch.float64)
+    loss, slopes_2P, _ = token_weights(zeros_2P, 0 * one_P, one_P, 0.0)
+    assert float(loss) == pytest.approx(math.log(2)) and slopes_2P.tolist() == pytest.approx([-0.5, 0.5])
