@@ -20,6 +20,7 @@ from __future__ import annotations
 import pkgutil
 from dataclasses import fields, is_dataclass
 from difflib import get_close_matches
+from functools import cache
 from importlib import import_module
 from typing import Any
 
@@ -36,7 +37,7 @@ def name_of(value: Any) -> str | None:
     return name if isinstance(name, str) and name != Environment.name else None
 
 
-def _own(module_name: str) -> type | None:
+def _environment(module_name: str) -> type | None:
     """The environment of a module of this package; None for helpers."""
     module = import_module(f"{__name__}.{module_name}")
     return next((each for each in vars(module).values() if name_of(each) == module_name), None)
@@ -44,9 +45,14 @@ def _own(module_name: str) -> type | None:
 
 def known() -> dict[str, type]:
     """Name -> class of all environments, of this package and of plugins, sorted by name."""
-    own = {module.name: _own(module.name) for module in pkgutil.iter_modules(__path__)}
-    found = plugins.collect("environment", {n: v for n, v in own.items() if v is not None}, name_of)
-    return dict(sorted(found.items()))
+    return dict(sorted(plugins.collect("environment", _own(), name_of).items()))
+
+
+@cache
+def _own() -> dict[str, type]:
+    """Those of this package, looked through once."""
+    own = {module.name: _environment(module.name) for module in pkgutil.iter_modules(__path__)}
+    return {name: value for name, value in own.items() if value is not None}
 
 
 def find(name: str) -> type:

@@ -75,6 +75,7 @@ from __future__ import annotations
 import pkgutil
 from dataclasses import MISSING, fields, is_dataclass
 from difflib import get_close_matches
+from functools import cache
 from importlib import import_module
 from typing import Any
 
@@ -115,9 +116,14 @@ def name_in_plugin(value: Any) -> str | None:
 
 def known() -> dict[str, type]:
     """Name -> class of all verifiers, of this package and of plugins, sorted by name."""
+    return dict(sorted(plugins.collect("verifier", _own(), name_in_plugin).items()))
+
+
+@cache
+def _own() -> dict[str, type]:
+    """Those of this package, looked through once."""
     own = {module.name: _verifier(module.name) for module in pkgutil.iter_modules(__path__)}
-    found = plugins.collect("verifier", {n: v for n, v in own.items() if v is not None}, name_in_plugin)
-    return dict(sorted(found.items()))
+    return {name: value for name, value in own.items() if value is not None}
 
 
 def names() -> list[str]:
