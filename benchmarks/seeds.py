@@ -11,9 +11,13 @@ import sys
 from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from math import sqrt
 from pathlib import Path
+from statistics import mean, stdev
 
-QUIET = (*("tracker.wandb=disabled", "tracker.console=plain"),)
+from algorithms import STUDENT_95
+
+QUIET = ("tracker.wandb=disabled", "tracker.console=plain")
 SAMPLED = ("tracker.rollouts=false", "preflight.enabled=false")
 """Of runs that sample, besides."""
 Labels = Mapping[str, Sequence[str]]
@@ -34,6 +38,14 @@ def parser(doc: str | None, labels: Labels, *, model: str, out: str, steps: int)
     return made
 
 
+def interval(values: Sequence[float], digits: int = 3) -> str:
+    """Mean over seeds and half the width of its 95% interval."""
+    if len(values) < 2:
+        return f"{mean(values):.{digits}f}"
+    half = STUDENT_95[len(values)] * stdev(values) / sqrt(len(values))
+    return f"{mean(values):.{digits}f} ± {half:.{digits}f}"
+
+
 def folder_of(options: Namespace, label: str, seed: int) -> Path:
     return Path(options.out) / label.replace(", ", "_") / f"seed{seed}"
 
@@ -51,8 +63,8 @@ def train_all(options: Namespace, recipe: str, labels: Labels, more: Sequence[st
         out = folder_of(options, label, seed)
         if (out / "final").is_dir():
             return
-        command = [sys.executable, "-m", "rlvr_cli", "train", recipe, *labels[label], *options.overrides]
-        command += [f"model.path={options.model}", f"seed={seed}", f"out={out}"]
+        command = [sys.executable, "-m", "rlvr_cli", "train", recipe, f"model.path={options.model}"]
+        command += [*labels[label], *options.overrides, f"seed={seed}", f"out={out}"]
         command += [f"trainer.steps={options.steps}", *QUIET, *more]
         threads = max(1, (os.cpu_count() or 1) // options.jobs)
         environment = {**os.environ, "OMP_NUM_THREADS": f"{threads}"}

@@ -23,12 +23,10 @@ import subprocess
 import sys
 from argparse import Namespace
 from collections.abc import Iterator, Mapping, Sequence
-from math import sqrt
 from pathlib import Path
-from statistics import mean, stdev
+from statistics import mean
 
-from algorithms import STUDENT_95
-from seeds import SAMPLED, finished, folder_of, parser, train_all
+from seeds import SAMPLED, finished, folder_of, interval, parser, train_all
 
 from rlvr_cli.tracking import read_metrics, read_records
 
@@ -96,13 +94,6 @@ def tokens_of(run: Path) -> float:
     rows = list(read_metrics(run))
     sampled = [row["perf/total_response_tokens"] for row in rows if "perf/total_response_tokens" in row]
     return sampled[-1] if sampled else sum(row.get("train/tokens", 0.0) for row in rows)
-
-
-def interval(values: Sequence[float]) -> str:
-    """Mean over seeds and half the width of its 95% interval."""
-    if len(values) < 2:
-        return f"{mean(values):.3f}"
-    return f"{mean(values):.3f} ± {STUDENT_95[len(values)] * stdev(values) / sqrt(len(values)):.3f}"
 
 
 def table(start: Measured, results: Mapping[str, list[Measured]]) -> Iterator[str]:
