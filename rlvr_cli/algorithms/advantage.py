@@ -53,6 +53,8 @@ class AdvantageInputs:
     """Under the reference, where there is one."""
     state_values_N: Tensor | None = None
     """Value of the state before a token as sampled continuations measure it; NaN where they did not."""
+    places_N: Tensor | None = None
+    """Where in its response each token stands, from 0 on, where responses are the leaves of a tree."""
 
 
 def outcomes(inputs: AdvantageInputs) -> Tensor:

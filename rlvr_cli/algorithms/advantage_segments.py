@@ -49,14 +49,15 @@ class Segment:
         A = V(state after the segment) - V(state before it)
 
     Segments begin before every `interval`-th token with pi(token) < rho, where the policy decides
-    something, the first such token included. The loop measures V there as the mean reward of `samples`
-    continuations (Monte Carlo), so one response alone has a signal; the cost is up to samples *
-    segments further generations for each response. pi is the rollout engine's (the authors' code: the
-    trainer's). Tokens with pi >= rho get 0, and whitening leaves them out: use with
-    token_weights=low_probability of the same rho. A segment that adds nothing gets 0 before
-    whitening, a response without a token below rho 0 throughout. Whitening: all advantages equal gives 0 (as
-    in the code).
-    SPO-tree, which trains on the edges of a sampled tree, is not this option.
+    something, the first such token included (the paper's cutpoints); with `fixed` before every `interval`-th
+    token, whatever its probability, the first of the response included (its ablation). The loop measures V
+    there as the mean reward of `samples` continuations (Monte Carlo), so one response alone has a signal; the
+    cost is up to samples * segments further generations for each response. pi is the rollout engine's (the
+    authors' code: the trainer's). Tokens with pi >= rho get 0, and whitening leaves them out: use with
+    token_weights=low_probability of the same rho (rho=1: no mask but of tokens that were certain, which have
+    no gradient). A segment that adds nothing gets 0 before whitening, a response without a token below rho 0
+    throughout. Whitening: all advantages equal gives 0 (as in the code).
+    SPO-tree, which trains on the edges of a sampled tree, is `tree`.
 
     Where the authors' code differs: a truncated continuation scores 0 (here what its verifier and the shaping
     say); losses are averaged over the micro-batch (here the update); the k3 KL is summed over the tokens and
@@ -66,11 +67,13 @@ class Segment:
 
     name: str = "segment"
     interval: int = 5
-    """Tokens below rho in a segment."""
+    """Tokens below rho in a segment; with `fixed` tokens."""
     samples: int = 9
     """Continuations that measure the value of a state."""
     rho: float = 0.9
     """Tokens at least this probable neither begin a segment nor train."""
+    fixed: bool = False
+    """Segments of equally many tokens, in the place of equally many tokens below rho."""
     whiten: bool = True
     """Bring the advantages of the batch to mean 0 and variance 1 (ddof 1)."""
     needs_group: ClassVar[bool] = False
@@ -87,7 +90,7 @@ class Segment:
 
     def boundaries(self, logprobs_N: Tensor, lengths_B: Tensor) -> Tensor:
         """Tokens before which a segment begins, in terms of the sampling logprobs: bool _N."""
-        decides_N = self.decides(logprobs_N)
+        decides_N = logprobs_N.new_ones(len(logprobs_N)).bool() if self.fixed else self.decides(logprobs_N)
         per_B = segment_sum(decides_N.double(), lengths_B)
         rank_N = decides_N.cumsum(0) - 1 - spread(per_B.cumsum(0) - per_B, lengths_B)
         return decides_N & (rank_N % self.interval == 0)

@@ -25,6 +25,7 @@ def check(algorithm: Algorithm, *, group_size: int, max_tokens: int) -> None:
     _check_group(algorithm, group_size)
     _check_rewards(algorithm, max_tokens)
     _check_segments(algorithm)
+    _check_tree(algorithm, group_size, max_tokens)
     _check_pairs(algorithm)
     if algorithm.aggregation.name == "constant":
         length = algorithm.aggregation.length
@@ -153,4 +154,48 @@ def _check_segments(algorithm: Algorithm) -> None:
         raise ValueError(
             "algorithm.advantage=segment compares values of states, which a KL in the reward is no part of: "
             "choose kl=loss"
+        )
+
+
+SHARED = "and with advantage=tree several share their first tokens"
+
+
+def _check_tree(algorithm: Algorithm, group_size: int, max_tokens: int) -> None:
+    """Leaves share tokens: what weighs, divides or drops whole samples has no meaning there."""
+    if algorithm.advantage.name != "tree":
+        return
+    tree = replace(algorithm.advantage)  # a copy: lengths are filled in later
+    tree.resolve(max_tokens)
+    if group_size != tree.leaves:
+        raise ValueError(
+            f"batch.group_size is {group_size}, and a tree of algorithm.advantage.branching={tree.branching} "
+            f"has {tree.leaves} leaves: set batch.group_size={tree.leaves}"
+        )
+    if (inner := (len(tree.branching) - 1) * tree.tokens) >= max_tokens:
+        raise ValueError(
+            f"algorithm.advantage.tokens is {tree.tokens}: the levels before the last take {inner} tokens, "
+            f"and rollout.max_tokens={max_tokens} leaves none for it; set fewer tokens, or a larger limit"
+        )
+    for axis, name in {"aggregation": "token_mean", "reweight": "none", "distillation": "none"}.items():
+        if (chosen := getattr(algorithm, axis).name) != name:
+            raise ValueError(
+                f"algorithm.{axis}={chosen} weighs whole samples, {SHARED}: choose {axis}={name}"
+            )
+    level = getattr(algorithm.mismatch, "level", None)
+    if level is not None and level.value != "token":
+        raise ValueError(
+            f"algorithm.mismatch.level={level.value} weighs whole samples, {SHARED}: set it to token"
+        )
+    if algorithm.loss.name == "sequence_ratio":
+        raise ValueError(
+            f"algorithm.loss=sequence_ratio is the ratio of a whole response, {SHARED}: choose loss=clipped"
+        )
+    if algorithm.token_weights.drop_truncated:
+        raise ValueError(
+            f"algorithm.token_weights.drop_truncated drops whole samples, {SHARED}: set it to false"
+        )
+    if algorithm.kl.in_reward:
+        raise ValueError(
+            "algorithm.kl=reward rewards single tokens, which the values that advantage=tree compares know "
+            "nothing of: choose kl=loss"
         )

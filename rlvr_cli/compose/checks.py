@@ -17,6 +17,7 @@ from rlvr_cli.compose.environments import check_environments, refuse_environment
 from rlvr_cli.compose.holdout import benches_of, check_holdout
 from rlvr_cli.compose.placement import check_placement
 from rlvr_cli.compose.strict import Place
+from rlvr_cli.compose.trees import check_trees
 from rlvr_cli.compose.values import SHOWN, check_values
 from rlvr_cli.compose.verifiers_by import check_benches_route_nothing, check_verifiers_by
 from rlvr_cli.core.errors import hint
@@ -61,6 +62,7 @@ def check(recipe: Recipe | SFTRecipe | EvalRecipe, place: Place) -> None:
             _check_sandboxed(recipe)
             _check_critic(recipe)
             _check_pairs(recipe)
+            check_trees(recipe)
             check_ahead(recipe)
             check_engines(recipe)
             check_placement(recipe)

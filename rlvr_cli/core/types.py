@@ -128,6 +128,9 @@ class Completion:
     earlier: list[Completion] = field(default_factory=list)
     """Sequences of the same sample before this one, each with a prompt of its own, where a history was
     rewritten: every sampled token is in the sequence in which it was sampled."""
+    path: tuple[int, ...] = ()
+    """Of a leaf of a tree of responses (advantage=tree): which child each node on the way to it is. `tokens`
+    is then the whole response, `sampled` those that no leaf before it has, perhaps none. Empty: no tree."""
 
     @property
     def rows(self) -> list[Completion]:
@@ -138,6 +141,11 @@ class Completion:
     def length(self) -> int:
         """Sampled tokens, of all its sequences."""
         return sum(row.row_length for row in self.rows)
+
+    @property
+    def response_length(self) -> int:
+        """`length`, or of a leaf of a tree the tokens of its whole response."""
+        return len(self.tokens) if self.path else self.length
 
     @property
     def row_length(self) -> int:
@@ -186,6 +194,8 @@ class Group:
     """Per completion: float64 [T], value of the state before each token, NaN where not measured; or empty."""
     corrections: list[float] = field(default_factory=list)
     """Per completion: factor that reweighting put on its advantage, NaN where that is 0; empty without."""
+    path_values: list[list[float]] = field(default_factory=list)
+    """Per completion of a tree: values of the nodes on the way to it, root and leaf included; or empty."""
     audits: dict[int, Verdict] = field(default_factory=dict)
     """Sample -> verdict of `diagnosis.second_verifier`, for those it has judged."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Collection, Iterator, Mapping
 from concurrent.futures import Future
+from dataclasses import replace
 from typing import Any, Protocol
 
 from rlvr_cli.core.errors import Hopeless
@@ -149,11 +150,17 @@ def submitted(
 ) -> tuple[Group, dict[str, list[Future[Verdict]]]]:
     """A group, and the verdicts to come of each verifier."""
     group = Group(problem=problem, index=index, completions=completions)
-    texts = [c.text for c in completions]
-    return group, {
-        name: pool.submit_group(name, texts, problem.golds, problem.extra, group)
+    first: dict[Any, int] = {}  # a leaf of a tree that stands at several places is judged once
+    places = [first.setdefault(c.path or n, len(first)) for n, c in enumerate(completions)]
+    judged = group
+    if len(first) < len(completions):
+        judged = replace(group, completions=[completions[places.index(n)] for n in range(len(first))])
+    texts = [c.text for c in judged.completions]
+    found = {
+        name: pool.submit_group(name, texts, problem.golds, problem.extra, judged)
         for name in problem.verifiers
     }
+    return group, {name: [futures[n] for n in places] for name, futures in found.items()}
 
 
 def gates_of(verifiers: Mapping[str, Any]) -> list[str]:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
 from rlvr_cli.schema import (
     Context,
     EvalRecipe,
@@ -61,6 +64,7 @@ def _rl(recipe: Recipe) -> dict[str, str]:
         "tokens per step": f"at most {response_tokens:,} generated, {training_tokens:,} trained",
         **_servers(recipe),
         **_states(recipe),
+        **_tree(recipe),
         **_ahead(recipe),
         **_stages(recipe),
         **_renewals(recipe),
@@ -82,7 +86,10 @@ def _preflight(recipe: Recipe) -> dict[str, str]:
 def _tokens(recipe: Recipe) -> tuple[int, int]:
     """Tokens a step generates and trains at most."""
     samples, response = recipe.batch.prompts_per_step * recipe.batch.group_size, recipe.rollout.max_tokens
-    return samples * response, samples * (recipe.rollout.max_prompt_tokens + response)
+    sampled = samples * response
+    if (tree := _grown(recipe)) is not None:
+        sampled = recipe.batch.prompts_per_step * tree.most_tokens(response)
+    return sampled, samples * (recipe.rollout.max_prompt_tokens + response)
 
 
 def _servers(recipe: Recipe) -> dict[str, str]:
@@ -102,8 +109,28 @@ def _states(recipe: Recipe) -> dict[str, str]:
     rule = recipe.algorithm.advantage
     if not hasattr(rule, "boundaries"):
         return {}
-    per = f"every {rule.interval} tokens below a probability of {rule.rho:g}"
+    per = f"every {rule.interval} tokens" + ("" if rule.fixed else f" below a probability of {rule.rho:g}")
     return {"values of states": f"{rule.samples} continuations for {per}, generated besides"}
+
+
+def _grown(recipe: Recipe) -> Any:
+    """The advantage whose groups are trees, its lengths filled in; None: they are not."""
+    rule = recipe.algorithm.advantage
+    if not hasattr(rule, "branching"):
+        return None
+    rule = replace(rule)
+    rule.resolve(recipe.rollout.max_tokens)
+    return rule
+
+
+def _tree(recipe: Recipe) -> dict[str, str]:
+    """How the tree of a prompt grows."""
+    if (rule := _grown(recipe)) is None:
+        return {}
+    shape = " x ".join(map(str, rule.branching))
+    limits = [rule.limit(level, recipe.rollout.max_tokens) for level in range(len(rule.branching))]
+    grown = f"{shape} = {rule.leaves} leaves, segments of {', '.join(map(str, limits))} tokens"
+    return {"tree of a prompt": grown + (f", at most about {rule.budget:,} in all" if rule.budget else "")}
 
 
 def _ahead(recipe: Recipe) -> dict[str, str]:

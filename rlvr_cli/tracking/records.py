@@ -42,6 +42,21 @@ def _episode_row(completion: Completion) -> dict[str, Any]:
     return {} if completion.episode is None else row_of(completion.episode)
 
 
+def _leaf_row(group: Group, sample: int) -> dict[str, Any]:
+    """Of a leaf of a tree: its place, which of its tokens train with it (others do with leaves before it),
+    and the values of the nodes on the way to it, leaf included, whose differences are the advantages."""
+    completion = group.completions[sample]
+    if not completion.path:
+        return {}
+    own = completion.sampled.nonzero()[0].tolist()
+    values = group.path_values[sample] if group.path_values else []
+    return {
+        "path": list(completion.path),
+        "own": [own[0], own[-1] + 1] if own else [],
+        "values": [None if math.isnan(v) else v for v in values[: len(completion.path) + 1]],
+    }
+
+
 class RolloutRecords:
     """Writes `step_000012.rank0.jsonl` files into `folder`, the `rollouts/` of a run directory."""
 
@@ -130,7 +145,7 @@ class RolloutRecords:
         """What only some rows have: a second verifier's verdict, tokens."""
         audited = {"audit": _verdict_row(group.audits[sample])} if sample in group.audits else {}
         completion = group.completions[sample]
-        more = audited | self._versions(completion) | _episode_row(completion)
+        more = audited | self._versions(completion) | _episode_row(completion) | _leaf_row(group, sample)
         return more | (_token_row(group, completion) if self._tokens else {})
 
 

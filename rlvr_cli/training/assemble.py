@@ -56,10 +56,13 @@ def positions_needed(recipe: Recipe, model: Model) -> int:
 
 
 def resolved_stages(recipe: Recipe) -> list[Recipe]:
-    """The recipe in each of its stages, with the lengths that shaping left open."""
+    """The recipe in each of its stages, with the lengths that shaping and trees left open."""
     stages = stages_of(recipe)
     for stage in stages:
         stage.algorithm.shaping.resolve(stage.rollout.max_tokens)
+        if hasattr(stage.algorithm.advantage, "branching"):  # stages share their options: each gets its own
+            stage.algorithm = replace(stage.algorithm, advantage=replace(stage.algorithm.advantage))
+            stage.algorithm.advantage.resolve(stage.rollout.max_tokens)
     return stages
 
 

@@ -14,6 +14,7 @@ from rlvr_cli.core import distributed
 from rlvr_cli.core.types import Batch, Completion, Elsewhere, Group, elsewhere
 from rlvr_cli.engine.critic import Critic
 from rlvr_cli.tracking import Timer
+from rlvr_cli.training.leaves import places, row_of
 from rlvr_cli.training.parts import Parts
 from rlvr_cli.training.taught import take_opinion
 from rlvr_cli.training.teaching import Prompts, normalised
@@ -27,12 +28,12 @@ def sequences_of(groups: list[Group]) -> tuple[list[np.ndarray], list[np.ndarray
     trained: list[np.ndarray] = []
     for group in groups:
         for completion in (row for sample in group.completions for row in sample.rows):
-            prompt = completion.after(group.problem)
-            if isinstance(completion.tokens, Elsewhere):
-                sequences.append(elsewhere(len(prompt) + len(completion.tokens)))
+            prompt, tokens, mask = row_of(completion, group.problem)
+            if isinstance(tokens, Elsewhere):
+                sequences.append(elsewhere(len(prompt) + len(tokens)))
             else:
-                sequences.append(np.concatenate([prompt, completion.tokens]))
-            trained.append(np.concatenate([np.zeros(len(prompt), bool), completion.mask()]))
+                sequences.append(np.concatenate([prompt, tokens]))
+            trained.append(np.concatenate([np.zeros(len(prompt), bool), mask]))
     return sequences, trained
 
 
@@ -75,17 +76,16 @@ def make_batches(
         old_logprobs_N=old_N,
         ref_logprobs_N=ref_N,
         state_values_N=state_values(groups),
+        places_N=places(groups),
     )
-    correct_PG = torch.tensor([g.first_scores for g in groups], dtype=torch.float64)
-    estimated_N = algorithm.advantage(inputs)
-    advantages_N = algorithm.reweight(estimated_N, rewards_PG, correct_PG, lengths_B)
-    if advantages_N is not estimated_N:
-        note_corrections(groups, advantages_N / estimated_N, lengths_B)
+    advantages_N = reweighted(algorithm, groups, inputs, rewards_PG)
     advantages_N, taught = take_opinion(
         parts, groups, advantages_N, old_N, lengths_B, sequences, trained, owners, prompts
     )
     scored_B = ~rewards_PG.flatten().isnan() | (algorithm.distillation.task_coef == 0)
-    keep_N = keep_mask(algorithm.token_weights, scored_B, entropies_N, old_N, lengths_B, truncated_B)
+    skips = getattr(algorithm.advantage, "skips_zero", False)  # also where a leaf has no verdict of its own
+    keep_N = keep_mask(algorithm.token_weights, scored_B | skips, entropies_N, old_N, lengths_B, truncated_B)
+    keep_N &= (advantages_N != 0) | (not skips)
     note_advantages(groups, advantages_N, keep_N, lengths_B)
     tensors: dict[str, Any] = {"rollout_logprobs_N": rollout_N, "advantages_N": advantages_N.float()} | taught
     if parts.needs_old:
@@ -103,6 +103,16 @@ def make_batches(
         if batch.sequences:
             batches.append(finished(parts, batch, lengths_B, prompts))
     return batches
+
+
+def reweighted(algorithm: Any, groups: list[Group], inputs: AdvantageInputs, rewards_PG: Tensor) -> Tensor:
+    """Advantages with the factors that prompts or samples have; these are noted."""
+    correct_PG = torch.tensor([g.first_scores for g in groups], dtype=torch.float64)
+    estimated_N = algorithm.advantage(inputs)
+    advantages_N: Tensor = algorithm.reweight(estimated_N, rewards_PG, correct_PG, inputs.lengths_B)
+    if advantages_N is not estimated_N:
+        note_corrections(groups, advantages_N / estimated_N, inputs.lengths_B)
+    return advantages_N
 
 
 def finished(parts: Parts, batch: Batch, lengths_B: Tensor, prompts: Prompts | None) -> Batch:

@@ -15,6 +15,8 @@ from torch import Tensor
 from rlvr_cli.core import distributed, rng
 from rlvr_cli.core.types import Group
 from rlvr_cli.data.sampler import Sampler
+from rlvr_cli.rollout import Generator
+from rlvr_cli.rollout.trees import Trees
 from rlvr_cli.sampling.collect import collect, gates_of
 from rlvr_cli.schema import Recipe
 from rlvr_cli.training.own_scale import check_scale, on_scale
@@ -64,7 +66,7 @@ def sample_groups(parts: Parts, step: int) -> Rollouts:
         else:
             wanted = missing
         prompts = parts.sampler.take(wanted)
-        mine = collect_share(parts, prompts, recipe)
+        mine = collect_share(parts, prompts, recipe, growing(parts))
         leave_if_asked(parts.stop, parts.sampler, start)
         if out.refills == 0:
             out.unjudged = cause_of(mine)
@@ -117,13 +119,21 @@ def put_back(sampler: Sampler, start: tuple[Any, Any]) -> None:
     rng.load(start[1])  # which unseeded sampling draws from
 
 
-def collect_share(parts: Parts, prompts: list[tuple[int, Any]], recipe: Recipe) -> list[Group]:
-    """This rank's share of the prompts, sampled and verified as `recipe` says; none where it only helps with
-    that of another."""
+def growing(parts: Parts) -> Generator:
+    """What answers training's requests: the engine, or trees that it grows."""
+    shape = parts.recipe.algorithm.advantage
+    return Trees(parts.engine, shape) if hasattr(shape, "branching") else parts.engine
+
+
+def collect_share(
+    parts: Parts, prompts: list[tuple[int, Any]], recipe: Recipe, engine: Generator | None = None
+) -> list[Group]:
+    """This rank's share of the prompts, sampled (by `engine`, None: that of `parts`) and verified as `recipe`
+    says; none where it only helps with that of another."""
     number, engines = parts.engine.share
     with verification(parts, recipe) as settings:
         return collect(
-            parts.engine,
+            engine or parts.engine,
             parts.pool,
             prompts[number::engines],
             samples=recipe.batch.group_size,
@@ -156,7 +166,7 @@ def judge(groups: list[Group], algorithm: Any, step: int) -> list[bool]:
         return []
     correct_PG = torch.tensor([g.first_scores for g in groups], dtype=torch.float64)
     scores_PG = torch.tensor([g.scores for g in groups], dtype=torch.float64)
-    lengths_PG = torch.tensor([[c.length for c in g.completions] for g in groups])
+    lengths_PG = torch.tensor([[c.response_length for c in g.completions] for g in groups])
     truncated_PG = torch.tensor([[not c.finished for c in g.completions] for g in groups])
     shaping, scores_PG = on_scale(groups, algorithm.shaping, scores_PG)
     rewards_PG: Tensor = shaping(scores_PG, lengths_PG, truncated_PG, step)

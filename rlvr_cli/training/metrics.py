@@ -54,7 +54,7 @@ def judged_scores(group: Group) -> list[float]:
 
 def length_metrics(sampled: list[Group]) -> dict[str, float]:
     completions = [c for g in sampled for c in g.completions]
-    lengths = np.array([c.length for c in completions])
+    lengths = np.array([c.response_length for c in completions])
     return {
         "response_length/mean": float(lengths.mean()),
         "response_length/min": float(lengths.min()),
@@ -216,6 +216,7 @@ def speed_metrics(
         for g in sampled
         for c in g.completions
         for row in c.rows
+        if row.row_length
     )
     update = timing.get("timing_s/update", 0.0)
     out = {

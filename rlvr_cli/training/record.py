@@ -16,6 +16,7 @@ from rlvr_cli.training.dynamic_sampling import Rollouts
 from rlvr_cli.training.episode_metrics import episode_metrics
 from rlvr_cli.training.gap import second_opinion
 from rlvr_cli.training.kl_course import kl_metrics
+from rlvr_cli.training.leaves import note_values, tree_metrics
 from rlvr_cli.training.parts import Parts
 from rlvr_cli.training.staleness import staleness_metrics
 from rlvr_cli.training.taught import teacher_metrics
@@ -63,6 +64,7 @@ def record(
         | metrics.update_metrics(updates, rollouts.kept, lr)
         | metrics.critic_metrics(critic_updates, batches)
         | metrics.difficulty_metrics(rollouts.kept, parts.recipe.algorithm.reweight)
+        | tree_metrics(rollouts.sampled, rollouts.kept, parts.recipe.algorithm.advantage)
         | metrics.pair_metrics(rollouts.kept, parts.recipe.algorithm.advantage)
         | pace_metrics(parts.sampler)
         | {"actor/trained_token_fraction": kept_tokens / max(1, all_tokens)}
@@ -88,6 +90,7 @@ def write_rollouts(parts: Parts, rollouts: Rollouts, kept: set[int], batches: li
     if parts.records is None:
         return
     advantages = {g.index: g.advantages for g in rollouts.kept}
+    note_values(rollouts.mine, parts.recipe.algorithm.advantage)
     parts.records.write(
         parts.step,
         rollouts.mine,

@@ -46,7 +46,7 @@ SECTIONS = [
 VERIFIER_SECTIONS = ["Recipe", "Accepted forms", "Options", "Examples", "What is not covered"]
 METRIC = (
     r"(?:actor|critic|eval|group|logps|mismatch|perf"
-    r"|preference|reference|response_length|rewards?|reweight|timing_s|train)/[\w*]+"
+    r"|preference|reference|response_length|rewards?|reweight|timing_s|train|tree)/[\w*]+"
 )
 EXAMPLES = dict(MARKED.findall((ROOT / "docs" / "extending.md").read_text()))
 
