@@ -1,12 +1,14 @@
-"""How much age a policy gradient bears on the tiny task: `rlvr sft tiny_sft`, then this file.
+"""How much age each off-policy correction bears on the tiny task: `rlvr sft tiny_sft`, then this file.
 
-`recipes/tiny_dapo.yaml` with `rollout.max_staleness` of 0, 1, 2, 4 and 16, several seeds each, with and
-without a correction (`algorithm/mismatch=truncate`). Each step trains on groups exactly as old as is allowed
+`recipes/tiny_dapo.yaml` with `rollout.max_staleness` of 0, 2, 8 and 16, several seeds each, with every
+correction of docs/algorithms/off_policy.md. Each step trains on groups exactly as old as is allowed
 (`oldest.py`): no run is younger because a machine samples slowly. Nothing is filtered, so that a step costs
-the same whatever has become of the policy. All runs train the same number of steps. A run that is there
-already is not run again: an interrupted benchmark goes on, and `--seeds` can be raised.
+the same whatever has become of the policy. All runs train the same number of steps, of half the prompts
+and a quarter of the learning rate: with that rate itself two steps of age are too much for any correction. A
+run that is there already is not run again: an interrupted benchmark goes on, and `--seeds` can be raised.
+`--only` takes labels such as "tis, 8".
 
-Writes a table (Markdown) and a plot; accuracy is avg@4 on held-out additions after the last step.
+Writes tables (Markdown) and a plot; accuracy is avg@4 on held-out additions after the last step.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ from __future__ import annotations
 import json
 from argparse import Namespace
 from collections.abc import Iterator
+from dataclasses import dataclass
 from math import sqrt
 from pathlib import Path
 from statistics import mean, stdev
@@ -24,25 +27,56 @@ from seeds import SAMPLED, finished, parser, train_all
 from rlvr_cli.tracking import read_metrics
 from rlvr_cli.tracking.plots import COLOURS, STYLE
 
-CORRECTED, PLAIN = "algorithm/mismatch=truncate", "algorithm/mismatch=none"
 AGED = f"plugins=[{Path(__file__).with_name('oldest.py')}]"
-RUNS = {
-    "0": ["rollout.max_staleness=0", CORRECTED],
-    **{f"{k}": [f"rollout.max_staleness={k}", AGED, CORRECTED] for k in (1, 2, 4, 16)},
-    "16, uncorrected": ["rollout.max_staleness=16", AGED, PLAIN],
+LAGS = (0, 2, 8, 16)
+MISMATCH = "algorithm.mismatch."
+MASK, LONG = "algorithm/mismatch=mask", MISMATCH + "level=sequence"
+DECOUPLED = (MASK, MISMATCH + "low=0.0", MISMATCH + "high=5.0")
+CORRECTIONS = {
+    "none": ("algorithm/mismatch=none",),
+    "tis": ("algorithm/mismatch=truncate",),
+    "sequence tis": ("algorithm/mismatch=truncate", LONG),
+    "normalised tis": ("algorithm/mismatch=truncate", MISMATCH + "normalise=true"),
+    "icepop": (MASK,),
+    "mis": (MASK, LONG, MISMATCH + "high=2.0", MISMATCH + "weight=sequence"),
+    "k3": ("algorithm/mismatch=reject", MISMATCH + "weight=none"),
+    "decoupled": DECOUPLED,
+    "a3po": (*DECOUPLED, MISMATCH + "proximal=interpolated"),
+    "bypass": ("algorithm/mismatch=none", MISMATCH + "proximal=rollout"),
 }
-Curve = list[tuple[float, float]]
-"""(step, accuracy) of each evaluation."""
+RUNS = {
+    f"{name}, {lag}": [f"rollout.max_staleness={lag}", *([AGED] if lag else []), *settings]
+    for name, settings in CORRECTIONS.items()
+    for lag in LAGS
+}
+SETTINGS = ("trainer.lr=5e-5", "batch.prompts_per_step=16", "algorithm/filter=none", "eval.every=50")
+MEASURED = {"mismatch/k3": "k3", "mismatch/ess": "ESS", "mismatch/kept_fraction": "kept"}
+"""Metrics of the second table -> their heads: means over the steps that train on samples of that age."""
 
 
-def read(options: Namespace, label: str) -> tuple[list[Curve], list[float]]:
-    """Accuracy of the finished runs, and the mean age of what they trained on."""
-    curves, ages = [], []
+@dataclass(frozen=True)
+class Found:
+    """The finished runs of a label."""
+
+    accuracies: list[float]
+    ages: list[float]
+    measured: dict[str, float]
+
+
+def read(options: Namespace, label: str) -> Found:
+    """Accuracy after the last step, how old samples were, and what the corrections made of them."""
+    found = Found([], [], {})
+    rows_of: list[dict[str, float]] = []
     for out in finished(options, label):
         rows = list(read_metrics(out))
-        curves.append([(row["step"], row[ACCURACY]) for row in rows if ACCURACY in row])
-        ages.append(mean(row.get("staleness/mean", 0.0) for row in rows if "timing_s/step" in row))
-    return curves, ages
+        found.accuracies.append([row[ACCURACY] for row in rows if ACCURACY in row][-1])
+        steps = [row for row in rows if "timing_s/step" in row]
+        found.ages.append(mean(row.get("staleness/mean", 0.0) for row in steps))
+        rows_of += steps[len(steps) // 4 :]
+    for metric in MEASURED:
+        values = [row[metric] for row in rows_of if metric in row]
+        found.measured.update({metric: mean(values)} if values else {})
+    return found
 
 
 def interval(values: list[float]) -> tuple[float, float]:
@@ -52,47 +86,71 @@ def interval(values: list[float]) -> tuple[float, float]:
     return mean(values), STUDENT_95[len(values)] * stdev(values) / sqrt(len(values))
 
 
-def table(results: dict[str, tuple[list[Curve], list[float]]]) -> Iterator[str]:
-    yield "| max_staleness | seeds | mean age | accuracy, % | least | most |"
-    yield "|---|---|---|---|---|---|"
-    for label, (curves, ages) in results.items():
-        last = [100 * curve[-1][1] for curve in curves]
-        middle, half = interval(last)
-        yield (
-            f"| {label} | {len(curves)} | {mean(ages):.2f} | {middle:.1f} ± {half:.1f} "
-            f"| {min(last):.1f} | {max(last):.1f} |"
-        )
+def tables(results: dict[str, Found]) -> Iterator[str]:
+    yield "| accuracy, % | " + " | ".join(f"{lag} steps old" for lag in LAGS) + " |"
+    yield "|---" * (len(LAGS) + 1) + "|"
+    for name in CORRECTIONS:
+        cells = []
+        for lag in LAGS:
+            found = results.get(f"{name}, {lag}")
+            middle, half = interval([100 * x for x in found.accuracies]) if found else (float("nan"),) * 2
+            cells.append(f"{middle:.1f} ± {half:.1f}" if found else "-")
+        if any(cell != "-" for cell in cells):
+            yield f"| `{name}` | " + " | ".join(cells) + " |"
+    yield ""
+    yield "| correction, lag | seeds | mean age | " + " | ".join(MEASURED.values()) + " |"
+    yield "|---" * (len(MEASURED) + 3) + "|"
+    for label, found in results.items():
+        told = [f"{found.measured[m]:.3g}" if m in found.measured else "-" for m in MEASURED]
+        yield f"| {label} | {len(found.accuracies)} | {mean(found.ages):.2f} | " + " | ".join(told) + " |"
 
 
-def plot(results: dict[str, tuple[list[Curve], list[float]]], path: Path) -> None:
-    """Mean accuracy over the seeds by step."""
+def plot(results: dict[str, Found], path: Path) -> None:
+    """Accuracy at the end by age, a line for each correction."""
     import matplotlib
 
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
     with pyplot.rc_context(STYLE):
-        figure, axes = pyplot.subplots(figsize=(7, 4), layout="constrained")
-        for number, (label, (curves, _)) in enumerate(results.items()):
-            steps = [step for step, _ in curves[0]]
-            means = [100 * mean(curve[n][1] for curve in curves) for n in range(len(steps))]
-            axes.plot(steps, means, color=COLOURS[number % len(COLOURS)], label=label)
-        axes.set_xlabel("step")
+        figure, axes = pyplot.subplots(figsize=(7, 4.5), layout="constrained")
+        for number, name in enumerate(CORRECTIONS):
+            there = [lag for lag in LAGS if f"{name}, {lag}" in results]
+            ends = [interval([100 * x for x in results[f"{name}, {lag}"].accuracies]) for lag in there]
+            style = {
+                "color": COLOURS[number % len(COLOURS)],
+                "linestyle": ("-", "--")[number // len(COLOURS) % 2],
+            }
+            places = [LAGS.index(lag) + 0.03 * (number - len(CORRECTIONS) / 2) for lag in there]
+            if there:
+                axes.errorbar(
+                    places,
+                    [m for m, _ in ends],
+                    [h for _, h in ends],
+                    label=name,
+                    capsize=2,
+                    marker="o",
+                    **style,
+                )
+        axes.set_xticks(range(len(LAGS)), [f"{lag}" for lag in LAGS])
+        axes.set_xlabel("age of the samples, steps")
         axes.set_ylabel("accuracy (avg@4), %")
-        axes.legend(title="rollout.max_staleness")
+        axes.legend(title="algorithm.mismatch", fontsize="small")
         figure.savefig(path)
 
 
 def main() -> None:
-    made = parser(__doc__, RUNS, model="runs/tiny_sft", out="runs/staleness", steps=100)
+    made = parser(__doc__, RUNS, model="runs/tiny_sft", out="runs/staleness", steps=200)
+    made.set_defaults(seeds=3)
     options = made.parse_args()
-    train_all(options, "tiny_dapo", RUNS, [*SAMPLED, "eval.every=20", "algorithm/filter=none"])
-    results = {label: found for label in options.only if (found := read(options, label))[0]}
-    print("\n".join(table(results)))
+    options.overrides = [*SETTINGS, *options.overrides]
+    train_all(options, "tiny_dapo", RUNS, SAMPLED)
+    results = {label: found for label in options.only if (found := read(options, label)).accuracies}
+    print("\n".join(tables(results)))
     if options.plot:
         plot(results, options.plot)
     if options.json:
-        last = {label: [curve[-1][1] for curve in curves] for label, (curves, _) in results.items()}
+        last = {label: found.accuracies for label, found in results.items()}
         options.json.write_text(json.dumps(last, indent=1) + "\n")
 
 

@@ -61,6 +61,7 @@ NEEDED = {
     "advantage": ("needs_group", "needs_critic"),
     "reweight": ("needs_group", "observe"),
     "token_weights": ("needs_entropy", "needs_old_logprobs"),
+    "mismatch": ("proximal", "weighs", "recomputes", "needs_old_logprobs"),
     "kl": ("in_loss", "in_reward", "needs_reference"),
     "distillation": ("needs_teacher", "in_reward", "in_loss", "task_coef"),
     "reference": ("resets", "reset_optimizer", "patience"),

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
-from rlvr_cli.algorithms import Algorithm
+from rlvr_cli.algorithms import Algorithm, proximal
 
 
 def require(holds: bool, key: str, value: Any, rule: str) -> None:
@@ -27,6 +27,7 @@ def check(algorithm: Algorithm, *, group_size: int, max_tokens: int) -> None:
     _check_segments(algorithm)
     _check_tree(algorithm, group_size, max_tokens)
     _check_pairs(algorithm)
+    proximal.refuse(algorithm)
     if algorithm.aggregation.name == "constant":
         length = algorithm.aggregation.length
         require(
@@ -36,7 +37,8 @@ def check(algorithm: Algorithm, *, group_size: int, max_tokens: int) -> None:
 
 def doubts(algorithm: Algorithm, updates_per_step: int, max_staleness: int = 0) -> Iterator[str]:
     """What can be meant but seldom is, a line each."""
-    if max_staleness and algorithm.mismatch.name == "none":
+    yield from proximal.doubts(algorithm, max_staleness)
+    if max_staleness and algorithm.mismatch.name == "none" and algorithm.mismatch.recomputes:
         yield (
             f"rollout.max_staleness={max_staleness} with algorithm.mismatch=none: samples of older weights "
             "train as if they were of the present ones; set algorithm/mismatch=truncate"
@@ -62,7 +64,8 @@ LONG = 4096
 
 def rounding_doubt(algorithm: Algorithm, *, updates_per_step: int, max_tokens: int) -> Iterator[str]:
     """Where weights are bf16, trainer and engine differ by more than can be left alone in some runs."""
-    if algorithm.mismatch.name != "none" or (updates_per_step == 1 and max_tokens < LONG):
+    corrected = algorithm.mismatch.name != "none" or not algorithm.mismatch.recomputes
+    if corrected or (updates_per_step == 1 and max_tokens < LONG):
         return
     several = updates_per_step > 1
     why = f"{updates_per_step} updates a step" if several else f"responses of {max_tokens} tokens"

@@ -1,15 +1,15 @@
-"""Weights for the gap between the trainer and the engine that sampled: rho = exp(old - rollout).
+"""Weights for the gap between the trainer and the policy that sampled: rho = exp(old - rollout).
 
-Every option maps old_N, rollout_N (float log-probabilities of the sampled tokens) and lengths_B to weight_N.
-The weight is detached and multiplies the token's policy loss; the PPO ratio stays new / old ("decoupled
-PPO"). Where both engines agree every option is exactly 1. Rejected tokens weigh 0 but stay in the
-normaliser (as in AReaL), so that rejecting does not inflate the rest; in verl they leave the mask, which
-shrinks the denominator unless a global count is passed.
+The gap has two sources: engine and trainer round differently, and with `rollout.max_staleness` the sampling
+weights are older. Every option maps old_N, rollout_N (float log-probabilities of the sampled tokens) and
+lengths_B to weight_N. The weight is detached and multiplies the token's policy loss; which policy stands for
+`old`, and which one the PPO ratio is taken to, says `proximal` (proximal.py). Where both policies agree every
+option is exactly 1. Rejected tokens weigh 0 but stay in the normaliser (as in AReaL, TRL, slime, OpenRLHF),
+so that rejecting does not inflate the rest; in verl they leave the mask, which shrinks the denominator unless
+a global count is passed. Bounds are on rho itself, whatever statistic a source states them for.
 Log-ratios are clamped to +-20, per token and, for sequence products, again in total.
 
-Not here: verl's bypass mode, which sets old = rollout and needs no weight; prime-rl's default, DPPO-TV, which
-rejects tokens with A > 0 and p_new - p_rollout > 0.2, or A < 0 and p_new - p_rollout < -0.2; the loss
-of the others is -A exp(new - rollout), and 1e-3 (new - rollout)^2 is added.
+Rejection stands in mismatch_rejection.py.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 
 from rlvr_cli.algorithms import option
 from rlvr_cli.algorithms.check import require
+from rlvr_cli.algorithms.proximal import Correction, Proximal
 from rlvr_cli.algorithms.ratio import BOUND, finite, log_ratio
 from rlvr_cli.algorithms.segments import segment_mean, segment_sum, spread
 
@@ -43,38 +44,67 @@ def mismatch_weights(old_N: Tensor, rollout_N: Tensor, lengths_B: Tensor, level:
 
 
 def mismatch_metrics(old_N: Tensor, rollout_N: Tensor, weight_N: Tensor) -> dict[str, Tensor]:
-    """k1 = -d and k3 = exp(d) - 1 - d with d = old - rollout; their means estimate KL(rollout, trainer)."""
+    """Of d = old - rollout: k1 = -d and k3 = exp(d) - 1 - d, whose means estimate KL(rollout, trainer), and
+    rho = exp(d)."""
     d_N = (finite(old_N) - finite(rollout_N)).detach()
     bounded_N = d_N.clamp(-BOUND, BOUND)
     return {
         "mismatch_k1": -d_N,
         "mismatch_k3": bounded_N.expm1() - bounded_N,
         "mismatch_abs": d_N.abs(),
+        "mismatch_rho": bounded_N.exp(),
         "mismatch_weight": weight_N,
     }
 
 
+def correction_metrics(
+    correction: Correction, weight_N: Tensor, advantages_N: Tensor, trained_N: Tensor
+) -> dict[str, Tensor]:
+    """What a correction keeps, by the sign of A besides (NaN where A is not of it), and what it caps.
+
+    A rejection can drop exactly what was rewarded: of all tokens as many may be kept as ever.
+    """
+    kept_N = (weight_N != 0).to(weight_N.dtype)
+    found = {"mismatch_kept": kept_N}
+    for name, sign_N in (("positive", advantages_N > 0), ("negative", advantages_N < 0)):
+        found[f"mismatch_kept_{name}"] = kept_N.masked_fill(~(sign_N & trained_N), float("nan"))
+    cap, floor = getattr(correction, "cap", None), getattr(correction, "floor", 0.0)
+    if cap is not None:
+        found["mismatch_capped"] = ((weight_N >= cap) | ((weight_N <= floor) & (floor > 0))).to(
+            weight_N.dtype
+        )
+    return found
+
+
 @option("mismatch")
-class NoCorrection:
+class NoCorrection(Correction):
     """Weight 1 for every token: the objectives of GRPO (2402.03300) and DAPO (2503.14476) as written.
 
-    TRL corrects by default (sequence_mask with a maximum of 3).
+    Corrects nothing, and is biased wherever samples are not of the policy that is trained. With
+    proximal=rollout and a clipped loss it is verl's bypass_ppo_clip: the ratio new / rollout corrects, as far
+    as its clip lets it. TRL corrects by default (sequence_mask with a maximum of 3).
     """
 
     name: str = "none"
+
+    @property
+    def weighs(self) -> bool:
+        return False
 
     def __call__(self, old_N: Tensor, rollout_N: Tensor, lengths_B: Tensor) -> Tensor:
         return finite(old_N).detach().new_ones(len(old_N))
 
 
 @option("mismatch")
-class Truncate:
-    """Truncated importance sampling, TIS: min(rho, cap), of the token or of the sequence's product.
+class Truncate(Correction):
+    """Truncated importance sampling, TIS: clamp(rho, floor, cap), rho of the token, the sequence or its mean.
 
-    From F. Yao et al.'s note (fengyao.notion.site/off-policy-rl); verl's rollout_is, TRL's token_truncate and
-    sequence_truncate. A cap of inf (.inf in YAML) is plain importance sampling: unbiased with level=sequence,
-    of high variance. OpenRLHF's tis clamps from below as well (floor). verl's default cap is 2; verl can also
-    scale the weights of a batch to mean 1, which is not done here.
+    Corrects each action's probability (token) or that of the whole response (sequence). Biased where the cap
+    or the floor acts; token also in which states are visited, a bias that grows with length times distance;
+    geometric, a weight without an expectation of its own, everywhere. From F. Yao et al.'s note
+    (fengyao.notion.site/off-policy-rl); verl's rollout_is, TRL's token_truncate and sequence_truncate. A cap
+    of inf (.inf in YAML) is plain importance sampling: unbiased with level=sequence, of high variance.
+    OpenRLHF's tis clamps from below as well (floor). verl's default cap is 2.
     """
 
     name: str = "truncate"
@@ -83,47 +113,37 @@ class Truncate:
     floor: float = 0.0
     """Smallest weight."""
     level: Level = Level.token
-    """token or sequence."""
+    """Whose rho is the weight: token, sequence (product) or geometric (mean over the sequence)."""
+    normalise: bool = False
+    """Divide the weights by their mean over the update, after truncation: over tokens, or over sequences
+    where the level is one (verl's rollout_is_batch_normalize). Keeps the size of steps where most weights are
+    small; biased, as the mean depends on the samples."""
 
     def __post_init__(self) -> None:
         require(self.cap > 0, "mismatch.cap", self.cap, "positive")
         require(0 <= self.floor <= self.cap, "mismatch.floor", self.floor, f"in 0..cap ({self.cap})")
-        require(self.level is not Level.geometric, "mismatch.level", self.level.value, "token or sequence")
+        require(
+            not self.normalise or self.proximal is Proximal.old,
+            "mismatch.normalise",
+            self.normalise,
+            f"false with proximal={self.proximal.value}, whose weights move within an update: no mean of "
+            "them is the update's",
+        )
+
+    @property
+    def needs_old_logprobs(self) -> bool:
+        return self.normalise
 
     def __call__(self, old_N: Tensor, rollout_N: Tensor, lengths_B: Tensor) -> Tensor:
         return mismatch_weights(old_N, rollout_N, lengths_B, self.level).clamp(self.floor, self.cap)
 
-
-@option("mismatch")
-class Mask:
-    """Rejects what lies outside low <= rho <= high, rho of the token, the sequence or its geometric mean.
-
-        weight = (rho of the token, or 1)  if low <= rho at `level` <= high  else 0
-
-    level=token with [0.5, 5] is IcePop (Ring-1T, 2510.18855; verl, OpenRLHF, NeMo-RL); sequence is MIS
-    (verl's rollout_rs; TRL's sequence_mask, which weighs what it keeps by the product); geometric with
-    [0.999, 1.002] is seq-mask-TIS (NeMo-RL, OpenRLHF). In verl's k1 criterion the bounds are the reciprocals
-    of these. verl can also reject by KL, where k1, k2 or k3 of a token, or their sum, mean or maximum over
-    the sequence, is above a threshold; that is not done here.
-    """
-
-    name: str = "mask"
-    low: float = 0.5
-    """Below this rho is rejected."""
-    high: float = 5.0
-    """Above this rho is rejected."""
-    level: Level = Level.token
-    """Whose rho is compared: token, sequence (product) or geometric (mean over the sequence)."""
-    weighted: bool = True
-    """Kept tokens weigh their own rho rather than 1."""
-
-    def __post_init__(self) -> None:
-        require(0 <= self.low <= 1, "mismatch.low", self.low, "in [0, 1], or exact agreement is rejected")
-        require(self.high >= 1, "mismatch.high", self.high, "at least 1, or exact agreement is rejected")
-
-    def __call__(self, old_N: Tensor, rollout_N: Tensor, lengths_B: Tensor) -> Tensor:
-        compared_N = mismatch_weights(old_N, rollout_N, lengths_B, self.level)
-        keep_N = (self.low <= compared_N) & (compared_N <= self.high)
-        if not self.weighted:
-            return keep_N.to(compared_N.dtype)
-        return mismatch_weights(old_N, rollout_N, lengths_B, Level.token).masked_fill(~keep_N, 0)
+    def whole_update(self, old_N: Tensor, rollout_N: Tensor, lengths_B: Tensor, trained_N: Tensor) -> Tensor:
+        """1 / mean weight at every token, of all tokens of an update: no micro-batch could know it."""
+        weight_N = self(old_N, rollout_N, lengths_B)
+        if self.level is Level.token:
+            mean = weight_N[trained_N].double().mean()
+        else:  # a weight for each sequence, however long
+            trained_B = segment_sum(trained_N, lengths_B)
+            each_B = segment_sum(weight_N.double() * trained_N, lengths_B) / trained_B.clamp(min=1)
+            mean = each_B[trained_B > 0].mean()
+        return weight_N.new_full((len(weight_N),), 1.0) / mean.to(weight_N.dtype)

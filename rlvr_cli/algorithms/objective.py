@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 from rlvr_cli.algorithms.advantage_tokens import value_loss
 from rlvr_cli.algorithms.distillation import METRICS
 from rlvr_cli.algorithms.kl import Estimator, kl_estimate
-from rlvr_cli.algorithms.mismatch import mismatch_metrics
+from rlvr_cli.algorithms.mismatch import correction_metrics, mismatch_metrics
+from rlvr_cli.algorithms.proximal import corrected
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -31,19 +32,28 @@ def policy_loss(
     advantages_N: Tensor,
     weights_N: Tensor,
     lengths_B: Tensor,
+    ages_N: Tensor | None = None,
+    scale_N: Tensor | None = None,
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """sum_N((mismatch * policy loss + KL penalty - entropy bonus) * weights), a scalar, and metrics _N.
 
     Summing the results of all micro-batches gives the loss of the update, as weights_N already holds
     the normaliser; sequences must stay whole. old_N None: this update is on-policy, old = new.detach().
-    ref_N and entropy_N may be None where the algorithm does not need them. Metrics are per token: the
-    trainer averages them over the update, what the clips do over its kept tokens (weights_N > 0) only.
+    ages_N: steps since the weights that sampled each token; None: 0. scale_N: a factor on the mismatch's
+    weights that only the whole update knows. ref_N and entropy_N may be None where the algorithm does not
+    need them. Metrics are per token: the trainer averages them over the update, what the clips do over its
+    kept tokens (weights_N > 0) only.
     """
-    old_N = new_N.detach() if old_N is None else old_N.detach()
-    loss_N, metrics = algorithm.loss(new_N, old_N, advantages_N, lengths_B)
-    mismatch_N = algorithm.mismatch(old_N, rollout_N, lengths_B)
+    prox_N, weight_N = corrected(
+        algorithm, new_N=new_N, old_N=old_N, rollout_N=rollout_N, ages_N=ages_N, lengths_B=lengths_B
+    )
+    loss_N, metrics = algorithm.loss(new_N, prox_N, advantages_N, lengths_B)
+    mismatch_N = weight_N if scale_N is None else weight_N * scale_N
+    if algorithm.mismatch.name != "none":
+        metrics |= correction_metrics(algorithm.mismatch, weight_N, advantages_N, weights_N != 0)
+        metrics["mismatch_square"] = mismatch_N.square()
     loss_N = loss_N * mismatch_N
-    metrics |= mismatch_metrics(old_N, rollout_N, mismatch_N)
+    metrics |= mismatch_metrics(new_N.detach() if old_N is None else old_N, rollout_N, mismatch_N)
     if ref_N is not None:
         # Clamped, as in verl: unbounded, one token in 100,000 that the policy has given up makes the mean.
         metrics["ref_kl"] = kl_estimate(new_N.detach(), ref_N, Estimator.k3).clamp(max=MEASURED_KL)
@@ -70,6 +80,8 @@ def teacher_loss(
     teacher_N: Tensor | None,
     weights_N: Tensor,
     lengths_B: Tensor,
+    ages_N: Tensor | None = None,
+    scale_N: Tensor | None = None,
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """sum_N(mismatch * loss of the divergence * weights), to be added to the policy's, and metrics _N.
 
@@ -84,9 +96,10 @@ def teacher_loss(
         metrics = dict(zip(METRICS[: 2 if option.top_k is None else None], compared, strict=False))
         loss_N = option(compared[0], new_N, old_N)
         if rollout_N is not None:
-            loss_N = loss_N * algorithm.mismatch(
-                new_N.detach() if old_N is None else old_N, rollout_N, lengths_B
+            _, mismatch_N = corrected(
+                algorithm, new_N=new_N, old_N=old_N, rollout_N=rollout_N, ages_N=ages_N, lengths_B=lengths_B
             )
+            loss_N = loss_N * (mismatch_N if scale_N is None else mismatch_N * scale_N)
         loss = (loss_N * weights_N).sum()
     else:
         metrics = {}

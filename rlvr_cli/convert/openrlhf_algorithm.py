@@ -144,4 +144,4 @@ def _mismatch(draft: Draft) -> None:
     draft.put("algorithm.mismatch.level", "token" if how == "icepop" else "geometric", str(how))
     draft.put("algorithm.mismatch.low", float(low), "is_correction_threshold")
     draft.put("algorithm.mismatch.high", float(high), "is_correction_threshold")
-    draft.put("algorithm.mismatch.weighted", True, "what is kept weighs its own ratio")
+    draft.put("algorithm.mismatch.weight", "token", "what is kept weighs its own ratio")

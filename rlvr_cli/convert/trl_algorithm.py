@@ -119,7 +119,7 @@ def _mismatch(draft: Draft) -> None:
         bound = f"vllm_importance_sampling_clip_{side}"
         draft.put(f"algorithm.mismatch.{name}", given.get(bound) or 0.0, draft.origin(bound), bound)
     if option == "mask":
-        draft.put("algorithm.mismatch.weighted", True, "what is kept weighs its own ratio")
+        draft.put("algorithm.mismatch.weight", level, "what is kept weighs the ratio of that level")
 
 
 def _entropy(draft: Draft) -> None:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from rlvr_cli.convert import verl_correction
 from rlvr_cli.convert.draft import Draft
 from rlvr_cli.convert.given import Given
 from rlvr_cli.convert.verl_data import Scorers
 
 ACTOR = "actor_rollout_ref.actor."
-CORRECTION = "algorithm.rollout_correction."
 OVERLONG = "reward.reward_kwargs.overlong_buffer_cfg."
 ESTIMATORS = {
     **{"kl": "k1", "k1": "k1", "abs": "abs", "mse": "k2", "k2": "k2"},
@@ -27,8 +27,6 @@ AGGREGATIONS = {
     "seq-mean-token-sum": "seq_mean_token_sum",
     "seq-mean-token-sum-norm": "constant",
 }
-LEVELS = {"token_k1": "token", "seq_mean_k1": "geometric", "seq_sum_k1": "sequence"}
-OLD_LEVELS = ("token", "geometric", "sequence")
 
 
 def convert(draft: Draft, scorers: Scorers) -> None:
@@ -39,7 +37,7 @@ def convert(draft: Draft, scorers: Scorers) -> None:
     _advantage(draft)
     _loss(draft)
     _kl(draft)
-    _mismatch(draft)
+    verl_correction.convert(draft)
     key = ACTOR + "entropy_coeff"
     draft.choose("entropy", "bonus" if given.get(key) else "none", draft.origin(key), key)
     if given.get(key):
@@ -240,61 +238,3 @@ def _penalty(draft: Draft, coefficient: str, kind: str) -> None:
         "verl's bound of k3" if estimator == "k3" else "",
     )
     draft.put("algorithm.kl.clamp_log_ratio", 20.0, "verl")
-
-
-def _mismatch(draft: Draft) -> None:
-    given = draft.given
-    weigh, reject = CORRECTION + "rollout_is", CORRECTION + "rollout_rs"
-    level = given.get(weigh) if given.has(weigh) else None
-    criterion = given.get(reject) if given.has(reject) else None
-    if criterion:
-        _mask(draft, criterion, weighted=bool(level))
-    elif level in ("token", "sequence"):
-        bound = given.get(weigh + "_threshold")
-        low, high = _bounds(bound)
-        if low is None:
-            draft.choose("mismatch", "truncate", "rollout_is", weigh)
-            draft.put(
-                "algorithm.mismatch.cap", high, draft.origin(weigh + "_threshold"), weigh + "_threshold"
-            )
-        else:
-            draft.choose("mismatch", "mask", "rollout_is with two bounds", weigh, weigh + "_threshold")
-            draft.put("algorithm.mismatch.low", low)
-            draft.put("algorithm.mismatch.high", high)
-            draft.put("algorithm.mismatch.weighted", True)
-        draft.put("algorithm.mismatch.level", level, "rollout_is")
-    else:
-        draft.choose("mismatch", "none", "", weigh, reject)
-
-
-def _mask(draft: Draft, criterion: str, *, weighted: bool) -> None:
-    given = draft.given
-    weigh, reject = CORRECTION + "rollout_is", CORRECTION + "rollout_rs"
-    level = LEVELS.get(criterion, criterion if criterion in OLD_LEVELS else None)
-    if level is None:
-        given.lose(reject, "only criteria of k1 are there")
-        given.settle(f"algorithm/mismatch: {criterion} is not there; none is a guess")
-        draft.choose("mismatch", "none")
-        return
-    low, high = _bounds(given.get(reject + "_threshold") or 2.0)
-    low = 1 / high if low is None else low
-    comment = "rollout_rs_threshold"
-    if criterion in LEVELS:
-        low, high, comment = (
-            1 / high,
-            1 / low,
-            "rollout_rs_threshold; bounds of k1 are those of the reciprocal",
-        )
-    draft.choose("mismatch", "mask", f"rollout_rs {criterion}", reject, weigh)
-    draft.put("algorithm.mismatch.level", level, "rollout_rs")
-    draft.put("algorithm.mismatch.low", low, comment, reject + "_threshold")
-    draft.put("algorithm.mismatch.high", high, comment)
-    draft.put(
-        "algorithm.mismatch.weighted", weighted, "rollout_is is given too" if weighted else "no rollout_is"
-    )
-
-
-def _bounds(value: Any) -> tuple[float | None, float]:
-    """`2.0`, or `0.5_5.0`."""
-    low, _, high = str(value).rpartition("_")
-    return (float(low) if low else None), float(high)

@@ -218,6 +218,10 @@ class Batch:
     advantages_N: Tensor | None = None
     old_logprobs_N: Tensor | None = None
     """Trainer logprobs at the start of the step; None: the update is on-policy and takes its own."""
+    ages_N: Tensor | None = None
+    """Steps between the weights that sampled each token and those of the step's start, where that matters."""
+    mismatch_scale_N: Tensor | None = None
+    """Factor on the weights of `algorithm.mismatch`, which only the whole update knows."""
     ref_logprobs_N: Tensor | None = None
     teacher_logprobs_N: Tensor | None = None
     """Where the teacher's opinion is part of the advantages."""
@@ -247,6 +251,8 @@ class Batch:
             "rollout_logprobs": self.rollout_logprobs_N,
             "advantages": self.advantages_N,
             "old_logprobs": self.old_logprobs_N,
+            "ages": self.ages_N,
+            "mismatch_scale": self.mismatch_scale_N,
             "ref_logprobs": self.ref_logprobs_N,
             "teacher_logprobs": self.teacher_logprobs_N,
             "teacher_weights": self.teacher_weights_N,

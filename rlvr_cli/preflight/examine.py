@@ -28,9 +28,10 @@ from rlvr_cli.preflight.rehearsal import rehearse
 from rlvr_cli.preflight.table import lines_of
 from rlvr_cli.schema import Recipe, Unscored
 from rlvr_cli.training.assemble import assemble
-from rlvr_cli.training.batches import rollout_logprobs, sequences_of
+from rlvr_cli.training.batches import sequences_of
 from rlvr_cli.training.dynamic_sampling import collect_share, judge
 from rlvr_cli.training.parts import Parts
+from rlvr_cli.training.sampled import rollout_logprobs
 from rlvr_cli.training.shares import slim
 from rlvr_cli.training.stop import Interrupted
 from rlvr_cli.training.tracker import open_tracker

@@ -13,7 +13,7 @@ import numpy as np
 from rlvr_cli.core.episode_rows import as_text
 from rlvr_cli.core.types import Group, Reason
 from rlvr_cli.preflight.rehearsal import Rehearsal
-from rlvr_cli.training.batches import sampled_logprobs
+from rlvr_cli.training.sampled import sampled_logprobs
 
 UNREAD = (Reason.no_answer, Reason.malformed)
 """Reasons that say that no answer could be read, not that it was wrong."""

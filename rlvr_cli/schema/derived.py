@@ -39,7 +39,8 @@ def needs_old_logprobs(recipe: Recipe) -> bool:
     """Whether the policy at the start of a step scores its samples before the updates."""
     a = recipe.algorithm
     return (
-        recipe.batch.updates_per_step > 1
+        (recipe.batch.updates_per_step > 1 and a.mismatch.recomputes)
+        or a.mismatch.needs_old_logprobs
         or a.token_weights.needs_entropy
         or a.token_weights.needs_old_logprobs
         or a.kl.in_reward

@@ -10,12 +10,13 @@ import torch
 from torch import Tensor
 
 from rlvr_cli.algorithms.advantage import AdvantageInputs
-from rlvr_cli.core import distributed
-from rlvr_cli.core.types import Batch, Completion, Elsewhere, Group, elsewhere
+from rlvr_cli.core.types import Batch, Elsewhere, Group, elsewhere
 from rlvr_cli.engine.critic import Critic
 from rlvr_cli.tracking import Timer
+from rlvr_cli.training.corrections import scaled
 from rlvr_cli.training.leaves import places, row_of
 from rlvr_cli.training.parts import Parts
+from rlvr_cli.training.sampled import rollout_logprobs, token_ages
 from rlvr_cli.training.taught import take_opinion
 from rlvr_cli.training.teaching import Prompts, normalised
 from rlvr_cli.training.token_records import blank
@@ -65,7 +66,6 @@ def make_batches(
     rewards_PG = torch.tensor([g.rewards for g in groups], dtype=torch.float64)
     earned_N = turn_rewards(groups, lengths_B, parts.recipe.verifiers)
     truncated_B = torch.tensor([not c.finished for g in groups for c in g.completions])
-
     inputs = AdvantageInputs(
         rewards_PG=without_turns(rewards_PG, earned_N, lengths_B),
         lengths_B=lengths_B,
@@ -88,10 +88,9 @@ def make_batches(
     keep_N &= (advantages_N != 0) | (not skips)
     note_advantages(groups, advantages_N, keep_N, lengths_B)
     tensors: dict[str, Any] = {"rollout_logprobs_N": rollout_N, "advantages_N": advantages_N.float()} | taught
-    if parts.needs_old:
-        tensors["old_logprobs_N"] = old_N
-    if ref_N is not None:
-        tensors["ref_logprobs_N"] = ref_N
+    tensors |= token_ages(parts, groups, owners)
+    scored = {"old_logprobs_N": old_N, "ref_logprobs_N": ref_N}
+    tensors |= {name: x_N for name, x_N in scored.items() if x_N is not None}
     if values_N is not None:
         _, returns_N = algorithm.advantage.estimate(inputs)
         tensors |= {"values_N": values_N.float(), "returns_N": returns_N.float()}
@@ -118,6 +117,7 @@ def reweighted(algorithm: Any, groups: list[Group], inputs: AdvantageInputs, rew
 def finished(parts: Parts, batch: Batch, lengths_B: Tensor, prompts: Prompts | None) -> Batch:
     """An update's batch with its teacher's weights, without what has no part in it, and noted where asked."""
     algorithm = parts.recipe.algorithm
+    batch = scaled(batch, algorithm.mismatch)
     if algorithm.distillation.in_loss:
         batch = normalised(batch, algorithm.distillation, algorithm.aggregation, lengths_B, prompts)
     if only_advantages(parts):
@@ -145,26 +145,6 @@ def keep_mask(
 def added(x_N: Tensor | None, y_N: Tensor | None) -> Tensor | None:
     """The sum of what there is."""
     return y_N if x_N is None else x_N if y_N is None else x_N + y_N
-
-
-def rollout_logprobs(groups: list[Group], owners: list[int] | None) -> Tensor:
-    """The engine's logprobs of all sampled tokens, whole on every rank whoever has them. `owners`: of each
-    sequence."""
-    found = [row for g in groups for c in g.completions for row in c.rows]
-    if owners is None:
-        return torch.from_numpy(np.concatenate([sampled_logprobs(c) for c in found])).float()
-    here = distributed.rank()
-    own = [
-        sampled_logprobs(c) if r == here else np.zeros(c.row_length, np.float32)
-        for c, r in zip(found, owners, strict=True)
-    ]
-    return distributed.sum_over_ranks(torch.from_numpy(np.concatenate(own)).float())
-
-
-def sampled_logprobs(completion: Completion) -> np.ndarray:
-    """float32, one for each sampled token of a sequence."""
-    all_T, mask_T = completion.logprobs, completion.sampled
-    return all_T[mask_T] if len(mask_T) else all_T
 
 
 def score(

@@ -168,6 +168,8 @@ def objective(
         advantages_N=at["advantages"],
         weights_N=at["weights"],
         lengths_B=at["lengths"],
+        ages_N=at.get("ages"),
+        scale_N=at.get("mismatch_scale"),
     )
     if "teacher_weights" not in at:
         return loss, metrics
@@ -180,5 +182,7 @@ def objective(
         teacher_N=at.get("teacher_logprobs"),
         weights_N=at["teacher_weights"],
         lengths_B=at["lengths"],
+        ages_N=at.get("ages"),
+        scale_N=at.get("mismatch_scale"),
     )
     return loss + more, metrics | measured

@@ -140,13 +140,22 @@ NAMES = {
     "mismatch_k3": "mismatch/k3",
     "mismatch_abs": "mismatch/mean_abs",
     "mismatch_max": "mismatch/max",
+    "mismatch_rho": "mismatch/rho_mean",
+    "mismatch_rho_max": "mismatch/rho_max",
     "mismatch_weight": "mismatch/weight_mean",
+    "mismatch_ess": "mismatch/ess",
+    "mismatch_kept": "mismatch/kept_fraction",
+    "mismatch_kept_positive": "mismatch/kept_fraction_positive",
+    "mismatch_kept_negative": "mismatch/kept_fraction_negative",
+    "mismatch_capped": "mismatch/capped_fraction",
     "distillation_kl": "distillation/kl",
     "teacher_logprob": "distillation/teacher_logprob",
     "student_mass": "distillation/student_mass",
     "teacher_mass": "distillation/teacher_mass",
 }
 """Metrics of an update that are not called actor/<name>."""
+MAXIMA = {"mismatch_max", "mismatch_rho_max"}
+"""Those of which a step has the largest of its updates."""
 
 
 def update_metrics(updates: list[dict[str, float]], kept: list[Group], lr: float) -> dict[str, float]:
@@ -155,7 +164,7 @@ def update_metrics(updates: list[dict[str, float]], kept: list[Group], lr: float
     out = {}
     for name in names:
         values = [u[name] for u in updates if name in u]
-        out[NAMES.get(name, f"actor/{name}")] = max(values) if name == "mismatch_max" else mean(values)
+        out[NAMES.get(name, f"actor/{name}")] = max(values) if name in MAXIMA else mean(values)
     advantages = [a for g in kept for a in g.advantages if not math.isnan(a)]
     if advantages:
         out["actor/advantage_mean"] = float(np.mean(advantages))

@@ -14,7 +14,9 @@ from torch import Tensor
 
 from rlvr_cli.algorithms.kl import Estimator
 from rlvr_cli.algorithms.mismatch import Level
+from rlvr_cli.algorithms.mismatch_rejection import Weight
 from rlvr_cli.algorithms.objective import critic_loss, policy_loss
+from rlvr_cli.algorithms.proximal import Proximal
 from rlvr_cli.engine.pack import MicroBatch, collate, plan, prompts_of
 
 LOSSES: dict[str, Any] = {
@@ -28,7 +30,7 @@ MISMATCHES: dict[str, Any] = {
     "tis": make("mismatch", "truncate"),
     "sequence_tis": make("mismatch", "truncate", level=Level.sequence),
     "icepop": make("mismatch", "mask", low=0.9, high=1.1),
-    "seq_mask": make("mismatch", "mask", level=Level.geometric, low=0.9, high=1.2, weighted=False),
+    "seq_mask": make("mismatch", "mask", level=Level.geometric, low=0.9, high=1.2, weight=Weight.none),
 }
 
 
@@ -121,6 +123,15 @@ DEALT = {
     "cispo": {"loss": "clipped_weight", "mismatch": make("mismatch", "mask", level=Level.sequence)},
     "dr_grpo": {"aggregation": aggregation_of("constant"), "entropy": make("entropy", "bonus", coef=0.1)},
     "rloo": {"loss": "reinforce", "aggregation": "seq_mean_token_sum"},
+    "a3po": {"mismatch": make("mismatch", "mask", low=0.0, proximal=Proximal.interpolated)},
+    "bypass": {
+        "mismatch": make("mismatch", "truncate", level=Level.sequence, proximal=Proximal.rollout),
+        "loss": "reinforce",
+    },
+    "rejected": {
+        "mismatch": make("mismatch", "reject", limit=0.1, weight=Weight.sequence, cap=2.0, veto_low=0.1)
+    },
+    "normalised": {"mismatch": make("mismatch", "truncate", level=Level.sequence, normalise=True)},
 }
 VOCABULARY = 7
 
@@ -214,6 +225,10 @@ def test_ranks_micro_batches_padding_and_shared_prompts_change_nothing(
         torch.arange(len(rows)).repeat_interleave(lengths_B)
     ]
     tensors["weights_N"] = recipe.aggregation(keep_N, lengths_B).double()
+    tensors["ages_N"] = torch.randint(0, 5, (len(keep_N),), generator=generator).double()
+    if recipe.mismatch.needs_old_logprobs and keep_N.any():
+        streams_of = (tensors["old_N"], tensors["rollout_N"])
+        tensors["scale_N"] = recipe.mismatch.whole_update(*streams_of, lengths_B, keep_N)
     update = {
         # Prompts of equal length are equal: they may be shared.
         "sequences": [

@@ -15,7 +15,8 @@ from rlvr_cli.algorithms import AXES, PARTS, options
 from rlvr_cli.algorithms.advantage_tokens import Baseline
 from rlvr_cli.algorithms.check import check, check_reference, doubts, rounding_doubt
 from rlvr_cli.algorithms.kl import Estimator
-from rlvr_cli.algorithms.mismatch import Level
+from rlvr_cli.algorithms.mismatch_rejection import Weight
+from rlvr_cli.algorithms.proximal import Proximal
 from rlvr_cli.core.errors import UserError
 
 NAMES = {
@@ -110,6 +111,14 @@ REFUSED: list[tuple[str, str, dict[str, Any]]] = [
     ("mismatch", "truncate", {"floor": 3.0}),
     ("mismatch", "mask", {"low": 1.5}),
     ("mismatch", "mask", {"high": 0.5}),
+    ("mismatch", "mask", {"cap": 0.5}),
+    ("mismatch", "mask", {"cap": 2.0, "weight": Weight.none}),
+    ("mismatch", "mask", {"veto_low": 1.5}),
+    ("mismatch", "mask", {"veto_high": 0.5}),
+    ("mismatch", "reject", {"limit": -0.1}),
+    ("mismatch", "reject", {"limit": float("nan")}),
+    ("mismatch", "reject", {"veto_low": -1.0}),
+    ("mismatch", "truncate", {"normalise": True, "proximal": Proximal.rollout}),
     ("kl", "loss", {"coef": -1.0}),
     ("kl", "reward", {"clamp_value": 0.0}),
     ("reference", "reset", {"every": 0}),
@@ -132,13 +141,6 @@ def test_nonsense_is_refused(axis: str, name: str, values: dict[str, Any]) -> No
         make(axis, name, **values)
 
 
-def test_truncate_has_no_geometric_level() -> None:
-    with pytest.raises(
-        ValueError, match=r"algorithm\.mismatch\.level is geometric; it must be token or sequence"
-    ):
-        make("mismatch", "truncate", level=Level.geometric)
-
-
 @pytest.mark.parametrize(
     ("parts", "group_size", "message"),
     [
@@ -159,6 +161,26 @@ def test_truncate_has_no_geometric_level() -> None:
         ),
         ({"advantage": "segment", "filter": "difficulty_band"}, 8, r"filter=difficulty_band drops"),
         ({"advantage": "segment", "kl": "reward"}, 8, r"advantage=segment .*choose kl=loss"),
+        (
+            {"mismatch": make("mismatch", "truncate", proximal=Proximal.rollout)},
+            8,
+            r"^algorithm\.mismatch\.proximal=rollout with loss=clipped and mismatch=truncate.*=reinforce$",
+        ),
+        (
+            {"mismatch": make("mismatch", "mask", proximal=Proximal.rollout)},
+            8,
+            r"choose mismatch\.weight=none",
+        ),
+        (
+            {"mismatch": make("mismatch", "none", proximal=Proximal.rollout), "loss": "reinforce"},
+            8,
+            "is without effect: choose mismatch=truncate",
+        ),
+        (
+            {"mismatch": make("mismatch", "truncate", proximal=Proximal.interpolated), "loss": "reinforce"},
+            8,
+            "no ratio to a proximal policy: choose proximal=rollout",
+        ),
     ],
 )
 def test_impossible_combinations(parts: dict[str, Any], group_size: int, message: str) -> None:
@@ -213,6 +235,10 @@ def test_possible_combinations() -> None:
         ({"filter": "zero_signal"}, 2),
         ({"advantage": "segment", "kl": "loss"}, 1),
         ({"reference": "reset", "kl": "measured"}, 2),
+        ({"mismatch": make("mismatch", "none", proximal=Proximal.rollout)}, 2),
+        ({"mismatch": make("mismatch", "reject", weight=Weight.none, proximal=Proximal.rollout)}, 2),
+        ({"mismatch": make("mismatch", "truncate", proximal=Proximal.rollout), "loss": "reinforce"}, 2),
+        ({"mismatch": make("mismatch", "mask", proximal=Proximal.interpolated)}, 2),
     ):
         check(algorithm(**parts), group_size=group_size, max_tokens=64)
     check(algorithm(advantage="gae", gradient="layer_clip"), group_size=1, max_tokens=64)

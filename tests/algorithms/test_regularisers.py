@@ -10,6 +10,7 @@ from presets import preset
 
 from rlvr_cli.algorithms.kl import Estimator, kl_estimate
 from rlvr_cli.algorithms.mismatch import Level, mismatch_metrics, mismatch_weights
+from rlvr_cli.algorithms.mismatch_rejection import Weight
 from rlvr_cli.algorithms.objective import policy_loss
 
 RHO = flat([0.3, 0.9, 1.5, 6.0])
@@ -26,7 +27,7 @@ def test_mismatch_weights_of_tokens() -> None:
     assert corrected("truncate", cap=5.0, floor=0.5) == near([0.5, 0.9, 1.5, 5])
     assert corrected("truncate", cap=math.inf) == near(RHO.tolist())
     assert corrected("mask") == near([0, 0.9, 1.5, 0])
-    assert corrected("mask", weighted=False) == [0, 1, 1, 0]
+    assert corrected("mask", weight=Weight.none) == [0, 1, 1, 0]
     assert corrected("none") == [1, 1, 1, 1]
 
 
@@ -59,7 +60,10 @@ def test_mismatch_weights_on_f1() -> None:
 
 @pytest.mark.parametrize("level", list(Level))
 def test_agreement_is_an_exact_no_op(level: Level) -> None:
-    options = [make("mismatch", "mask", level=level), make("mismatch", "mask", level=level, weighted=False)]
+    options = [
+        make("mismatch", "mask", level=level),
+        make("mismatch", "mask", level=level, weight=Weight.none),
+    ]
     options += [make("mismatch", "mask", level=level, low=1.0, high=1.0), make("mismatch", "none")]
     if level is not Level.geometric:
         options.append(make("mismatch", "truncate", level=level))
@@ -109,7 +113,7 @@ def test_objective_metrics() -> None:
     )
     assert set(metrics) == {
         *("clip_ratio_low", "clip_ratio_high", "ppo_kl", "ratio", "ref_kl", "entropy"),
-        *("mismatch_k1", "mismatch_k3", "mismatch_abs", "mismatch_weight"),
+        *("mismatch_k1", "mismatch_k3", "mismatch_abs", "mismatch_rho", "mismatch_weight"),
     }
     assert all(value.shape == NEW.shape for value in metrics.values())
     assert float(metrics["ref_kl"].mean()) == near(0.034813)

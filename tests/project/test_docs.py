@@ -292,7 +292,7 @@ def test_the_settings_on_a_presets_page(name: str) -> None:
 
 def test_no_page_is_left_of_a_preset_that_is_gone() -> None:
     found = {page.stem for page in (ROOT / "docs" / "algorithms").glob("*.md")}
-    assert found == {*PRESET_PAGES, "entropy_and_kl"}
+    assert found == {*PRESET_PAGES, "entropy_and_kl", "off_policy"}
 
 
 def test_metrics_and_keys_on_the_pages_exist() -> None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from f1 import algorithm, make
 from small_parts import recipe
 
+from rlvr_cli.algorithms.proximal import Proximal
 from rlvr_cli.schema import Batch
 from rlvr_cli.schema.derived import needs_old_logprobs
 from rlvr_cli.schema.watching import Preflight
@@ -34,3 +36,16 @@ def test_a_kl_in_the_reward_needs_the_logprobs_before_the_update() -> None:
 )
 def test_a_preflight_is_done_from_200_steps_on(enabled: bool | None, steps: int, wanted: bool) -> None:
     assert Preflight(enabled=enabled).wanted(steps) is wanted
+
+
+def test_old_logprobs_follow_from_the_proximal_policy() -> None:
+    """Several updates need none where the clip is around what sampled; a mean weight needs them for one."""
+
+    def needed(updates: int, name: str, **values: Any) -> bool:
+        settings = Batch(prompts_per_step=4, group_size=2, updates_per_step=updates)
+        mismatch = make("mismatch", name, **values)
+        return needs_old_logprobs(recipe(batch=settings, algorithm=algorithm(mismatch=mismatch)))
+
+    assert not needed(4, "none", proximal=Proximal.rollout)
+    assert not needed(4, "mask", proximal=Proximal.interpolated)
+    assert needed(1, "truncate", normalise=True) and not needed(1, "truncate")

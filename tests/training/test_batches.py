@@ -9,8 +9,9 @@ import torch
 from f1 import algorithm, make
 from small_parts import Still, problem, recipe, small_parts, two_tokens
 
+from rlvr_cli.algorithms.proximal import Proximal
 from rlvr_cli.core.types import Completion, Group
-from rlvr_cli.schema import Batch
+from rlvr_cli.schema import Batch, Rollout
 from rlvr_cli.training.batches import keep_mask, make_batches
 
 
@@ -147,3 +148,38 @@ def test_sequences_that_another_term_sees_are_computed(axes: dict[str, Any]) -> 
     parts.reference = None  # its logprobs are not what is asked here
     [batch] = make_batches(parts, groups)
     assert batch.samples == [0, 1, 2, 3] and batch.idle_tokens == 0
+
+
+def aged(completion: Completion, *versions: int) -> Completion:
+    completion.versions = np.array(versions, np.int32)
+    return completion
+
+
+def test_ages_of_tokens_are_counted_from_the_steps_start() -> None:
+    """Step 5; the second response was begun in step 3 and went on in step 4."""
+    interpolated = make("mismatch", "mask", proximal=Proximal.interpolated)
+    of = recipe(algorithm=algorithm(mismatch=interpolated), rollout=Rollout(max_tokens=4, max_staleness=2))
+    parts = small_parts(of, trainer=Scores(), step=5)
+    [batch] = make_batches(parts, [group(aged(two_tokens(0), 5, 5), aged(two_tokens(1), 3, 4))])
+    assert batch.ages_N is not None and batch.ages_N.tolist() == [0, 0, 2, 1]
+    assert batch.old_logprobs_N is None, "nobody needs them"
+    parts = small_parts(recipe(algorithm=algorithm(mismatch=interpolated)))
+    [batch] = make_batches(parts, [group(two_tokens(0), two_tokens(1))])
+    assert batch.ages_N is None, "all of them are of the present weights"
+
+
+def test_weights_are_normalised_over_each_update() -> None:
+    """rho = exp(old + 1) of the tokens: e^.5, e^-.5, e^-1.5, e^-2.5, in the first update capped at 1.2."""
+    capped = make("mismatch", "truncate", cap=1.2, normalise=True)
+    settings = Batch(prompts_per_step=2, group_size=2, updates_per_step=2)
+    parts = small_parts(
+        recipe(algorithm=algorithm(mismatch=capped), batch=settings), trainer=Scores(), needs_old=True
+    )
+    groups = [group(two_tokens(0), two_tokens(1)), group(two_tokens(0), two_tokens(1))]
+    scales = []
+    for batch in make_batches(parts, groups):
+        assert batch.mismatch_scale_N is not None
+        scales.append(batch.mismatch_scale_N.tolist())
+    first = 4 / (1.2 + math.exp(-0.5) + math.exp(-1.5) + math.exp(-2.5))
+    second = 4 / sum(math.exp(-n - 0.5) for n in range(3, 7))
+    assert scales == [pytest.approx([first] * 4), pytest.approx([second] * 4)]
