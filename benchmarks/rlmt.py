@@ -5,8 +5,8 @@
     python benchmarks/rlmt.py
 
 `recipes/tiny_rlmt.yaml` with groups, a critic and pairs of the run's own samples, and its control that does
-not think; several seeds each, as many samples a step. The gold reward is what the pairs of the reward model were
-compared by; it has no say. A run that is there is not made again: an interrupted benchmark goes on, and
+not think; several seeds each, as many samples a step. The gold reward is what the pairs of the reward model
+were compared by; it has no say. A run that is there is not made again: an interrupted benchmark goes on, and
 `--seeds` can be raised.
 
 Writes a table (Markdown) and a plot.
