@@ -57,15 +57,15 @@ def finished(options: Namespace, label: str) -> Iterator[Path]:
 
 
 def train_all(options: Namespace, recipe: str, labels: Labels, more: Sequence[str]) -> None:
-    """All runs that are missing, seed by seed; `more`: settings of all of them."""
+    """All runs that are missing, seed by seed; `more`: settings of all of them, which win."""
 
     def train(label: str, seed: int) -> None:
         out = folder_of(options, label, seed)
         if (out / "final").is_dir():
             return
         command = [sys.executable, "-m", "rlvr_cli", "train", recipe, f"model.path={options.model}"]
-        command += [*labels[label], *options.overrides, f"seed={seed}", f"out={out}"]
-        command += [f"trainer.steps={options.steps}", *QUIET, *more]
+        command += [f"trainer.steps={options.steps}", *labels[label], *options.overrides]
+        command += [f"seed={seed}", f"out={out}", *QUIET, *more]
         threads = max(1, (os.cpu_count() or 1) // options.jobs)
         environment = {**os.environ, "OMP_NUM_THREADS": f"{threads}"}
         done = subprocess.run(command, env=environment, capture_output=True, text=True)

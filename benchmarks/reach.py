@@ -1,0 +1,91 @@
+"""How many sampled tokens it takes to come near a teacher: by its opinion of them, and by verdicts.
+
+    rlvr sft tiny_sft
+    rlvr sft tiny_sft name=tiny_teacher eval.stop_at=0.999 trainer.steps=800
+    python benchmarks/reach.py
+
+All runs start from `runs/tiny_sft` and learn two-digit sums, each with the batch and rate that did best of
+those tried (docs/benchmarks.md says which). Every few steps held-out sums are solved; the tokens of the first
+evaluation that reaches nine tenths of the teacher's share of right sums are what it took. A run that is
+there is not made again: an interrupted benchmark goes on, and `--seeds` can be raised.
+
+Writes a table (Markdown).
+"""
+
+from __future__ import annotations
+
+import json
+from argparse import Namespace
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from statistics import mean
+
+from seeds import SAMPLED, finished, interval, parser, train_all
+from signals import HERE, measure
+
+from rlvr_cli.tracking import read_metrics
+
+ACCURACY = "eval/addition/avg@4"
+SMALL = ("batch.group_size=1", "batch.prompts_per_step=32", "trainer.steps=150", "trainer.schedule=cosine")
+TAUGHT = {"gkd": ["algorithm=gkd", *SMALL, "trainer.lr=3e-4", "eval.every=10"]}
+VERIFIED = {
+    "ppo": ["algorithm=ppo", "batch.group_size=1", "batch.prompts_per_step=128", "eval.every=10"],
+    "grpo": ["algorithm=grpo", "algorithm/kl=none", "batch.prompts_per_step=16", "eval.every=10"],
+}
+SHARE = 0.9
+Curve = list[tuple[float, float]]
+"""(sampled response tokens so far, share right) of each evaluation."""
+
+
+def read(options: Namespace, label: str) -> list[Curve]:
+    """The finished runs of a label, by seed."""
+    found = []
+    for out in finished(options, label):
+        tokens, curve = 0.0, []
+        for row in read_metrics(out):
+            tokens = row.get("perf/total_response_tokens", tokens)
+            if ACCURACY in row:
+                curve.append((tokens, row[ACCURACY]))
+        found.append(curve)
+    return found
+
+
+def took(curve: Curve, goal: float) -> float | None:
+    """Tokens of the first evaluation at the goal; None where none is."""
+    return next((tokens for tokens, right in curve if right >= goal), None)
+
+
+def table(results: Mapping[str, Sequence[Curve]], goal: float) -> Iterator[str]:
+    yield f"| | seeds | reach {goal:.3f} | tokens until then | least | most | right at last |"
+    yield "|---|---|---|---|---|---|---|"
+    for label, curves in results.items():
+        needed = [tokens / 1e3 for curve in curves if (tokens := took(curve, goal)) is not None]
+        cells = (
+            [f"{interval(needed, 0)} k", f"{min(needed):.0f} k", f"{max(needed):.0f} k"]
+            if needed
+            else [""] * 3
+        )
+        last = mean(curve[-1][1] for curve in curves)
+        yield f"| {label} | {len(curves)} | {len(needed)} | {' | '.join(cells)} | {last:.3f} |"
+
+
+def main() -> None:
+    made = parser(__doc__, {**TAUGHT, **VERIFIED}, model="runs/tiny_sft", out="runs/reach", steps=240)
+    made.add_argument("--teacher", default="runs/tiny_teacher", help="model folder or run directory")
+    options = made.parse_args()
+    teacher = measure(Path(options.teacher), Path(options.out) / "teacher_eval")["right"]
+    print(f"The teacher has {teacher:.3f} right.", flush=True)
+    every = [*SAMPLED, *HERE]
+    wanted = options.only
+    options.only = [label for label in wanted if label in TAUGHT]
+    train_all(options, "tiny_distill", TAUGHT, [*every, f"teacher.path={options.teacher}"])
+    options.only = [label for label in wanted if label in VERIFIED]
+    train_all(options, "tiny_dapo", VERIFIED, every)
+    results = {label: curves for label in wanted if (curves := read(options, label))}
+    print("\n".join(table(results, SHARE * teacher)))
+    if options.json:
+        options.json.write_text(json.dumps({"teacher": teacher, **results}, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
