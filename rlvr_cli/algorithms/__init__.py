@@ -52,6 +52,8 @@ AXES = (
 PREFERENCE = "preference"
 """What a recipe of preferences has in the place of the twelve: its loss. No axis, since nothing is
 sampled, and nothing that the others compute has a meaning there."""
+DISTILLATION = "distillation"
+"""All that a recipe of distillation on data has of the axes: the teacher's."""
 PARTS = (*AXES, PREFERENCE)
 
 _OPTIONS: dict[str, dict[str, type]] = {part: {} for part in PARTS}

@@ -15,7 +15,7 @@ teacher's logits. How the states are reached, the policy's sampling, is differen
 `discount` is above 0: the gradient of the sequence's reverse KL has a term for it, which is usually small.
 
 Options have `needs_teacher`, `in_reward` and `in_loss`; `task_coef` is the factor on the verifier's
-advantages.
+advantages, and on data (`training/kd.py`) on the cross-entropy of the right tokens.
 """
 
 from __future__ import annotations
@@ -142,7 +142,7 @@ class DistillationLoss:
     coef: float = 1.0
     """Factor on the divergence."""
     task_coef: float = 1.0
-    """Factor on the verifier's advantages; 0: the teacher alone."""
+    """Factor on the verifier's advantages, on data on the cross-entropy; 0: the teacher alone."""
     divergence: Kind = Kind.reverse
     """forward, reverse or jensen_shannon."""
     beta: float = 0.5

@@ -57,7 +57,7 @@ def add(parser: argparse.ArgumentParser) -> None:
 def plan(options: argparse.Namespace, path: str | None, overrides: list[str]) -> int:
     """Print the plan of a recipe; 0 where it fits, else 1."""
     from rlvr_cli import compose
-    from rlvr_cli.schema import Recipe
+    from rlvr_cli.schema import DistillationRecipe, Recipe
 
     check(options)
     recipe: Any = compose.load(path, overrides)
@@ -65,7 +65,7 @@ def plan(options: argparse.Namespace, path: str | None, overrides: list[str]) ->
     if isinstance(recipe, Recipe) and recipe.critic.path is not None:
         critic = found(recipe.critic.path, "critic.path", ("critic", "final"))
         recipe = replace(recipe, critic=replace(recipe.critic, path=critic))
-    if isinstance(recipe, Recipe) and recipe.teacher.path is not None:
+    if isinstance(recipe, Recipe | DistillationRecipe) and recipe.teacher.path is not None:
         teacher = found(recipe.teacher.path, "teacher.path")
         recipe = replace(recipe, teacher=replace(recipe.teacher, path=teacher))
     measured = None

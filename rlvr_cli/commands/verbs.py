@@ -38,6 +38,8 @@ Reinforcement learning from verifiable rewards.
 
 supervised fine-tuning:
 {sft}
+the same with a teacher beside it:
+{taught}
 preferences:
 {preferences}
 reinforcement learning (a recipe's algorithm decides its verb):
@@ -77,6 +79,7 @@ def overview() -> str:
     lines = [f"  {verb:<16}{summary}" for verb, summary in VERBS.items()]
     return OVERVIEW.format(
         sft=lines[0],
+        taught=_wrapped(shipped_recipes.distillation_presets()),
         preferences=f"{lines[1]}\n{_wrapped(shipped_recipes.preference_presets())}",
         presets=_wrapped(shipped_recipes.presets()),
         others="\n".join(lines[2:]),

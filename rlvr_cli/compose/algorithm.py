@@ -14,14 +14,20 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from rlvr_cli import algorithms
-from rlvr_cli.algorithms import PARTS, PREFERENCE
+from rlvr_cli.algorithms import AXES, DISTILLATION, PARTS, PREFERENCE
 from rlvr_cli.compose import files, find_plugins, presets
 from rlvr_cli.compose.overrides import CommandLine
 from rlvr_cli.core.errors import UserError
-from rlvr_cli.schema import PreferenceRecipe, Recipe, RewardModelRecipe, SFTRecipe
+from rlvr_cli.schema import DistillationRecipe, PreferenceRecipe, Recipe, RewardModelRecipe, SFTRecipe
 
 WITHOUT_PRESET: dict[str, type[SFTRecipe]] = {"sft": SFTRecipe, "reward_model": RewardModelRecipe}
 """Kinds of training that have no parts to choose -> their schema."""
+PARTS_OF: dict[type, tuple[str, ...]] = {
+    Recipe: AXES,
+    PreferenceRecipe: (PREFERENCE,),
+    DistillationRecipe: (DISTILLATION,),
+}
+"""Root of a recipe -> the parts of its algorithm."""
 
 Tree = dict[str, Any]
 Layer = tuple[Tree, dict[str, str]]
@@ -41,7 +47,10 @@ def root(tree: Tree) -> type[Recipe] | type[SFTRecipe]:
     section = tree["algorithm"]
     if section["name"] in WITHOUT_PRESET:
         return WITHOUT_PRESET[section["name"]]
-    return PreferenceRecipe if PREFERENCE in section else Recipe
+    parts = set(section) & set(PARTS)
+    if parts == {DISTILLATION}:
+        return DistillationRecipe
+    return PreferenceRecipe if PREFERENCE in parts else Recipe
 
 
 def compose(recipe: Path | None, command: CommandLine) -> Tree:

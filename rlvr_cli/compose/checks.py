@@ -11,7 +11,7 @@ from rlvr_cli.algorithms.check import check_reference
 from rlvr_cli.compose.ahead import check_ahead
 from rlvr_cli.compose.control import check_controller, check_second_verifier
 from rlvr_cli.compose.difficulty import check_difficulty
-from rlvr_cli.compose.distillation import check_distillation, check_unheard
+from rlvr_cli.compose.distillation import check_distillation, check_on_data, check_unheard
 from rlvr_cli.compose.engines import check_engines
 from rlvr_cli.compose.environments import check_environments, refuse_environments
 from rlvr_cli.compose.holdout import benches_of, check_holdout
@@ -21,7 +21,17 @@ from rlvr_cli.compose.trees import check_trees
 from rlvr_cli.compose.values import SHOWN, check_values
 from rlvr_cli.compose.verifiers_by import check_benches_route_nothing, check_verifiers_by
 from rlvr_cli.core.errors import hint
-from rlvr_cli.schema import Bench, Critic, EvalRecipe, Precision, Recipe, Rollout, SFTRecipe, Source
+from rlvr_cli.schema import (
+    Bench,
+    Critic,
+    DistillationRecipe,
+    EvalRecipe,
+    Precision,
+    Recipe,
+    Rollout,
+    SFTRecipe,
+    Source,
+)
 from rlvr_cli.schema.score_names import score_names
 from rlvr_cli.schema.stages import stages_of
 
@@ -72,6 +82,8 @@ def check(recipe: Recipe | SFTRecipe | EvalRecipe, place: Place) -> None:
             check_controller(recipe)
         else:
             refuse_environments(recipe.data, f"{recipe.algorithm.name} samples nothing")
+            if isinstance(recipe, DistillationRecipe):
+                check_on_data(recipe)
     except ValueError as error:
         raise place.complain(error) from error
 

@@ -18,12 +18,12 @@ from omegaconf.errors import (
 )
 
 from rlvr_cli import algorithms, environments, verifiers
+from rlvr_cli.compose.algorithm import PARTS_OF
 from rlvr_cli.compose.interpolations import check_interpolations
 from rlvr_cli.compose.plugin_places import Places
 from rlvr_cli.core.errors import UserError, hint
 from rlvr_cli.environments.tool_use.entries import Entry
 from rlvr_cli.schema import Bench, Recipe, SFTRecipe, Source, Stage, VerifyRecipe, foreign_names
-from rlvr_cli.schema.preferences import PreferenceRecipe
 
 T = TypeVar("T")
 Tree = dict[str, Any]
@@ -98,9 +98,7 @@ def _schema(root: type, tree: Tree, place: Place) -> DictConfig:
     schema = OmegaConf.structured(root)
     if root is Recipe:
         schema.algorithm = OmegaConf.structured(algorithms.Algorithm)
-    parts = (
-        algorithms.AXES if root is Recipe else (algorithms.PREFERENCE,) if root is PreferenceRecipe else ()
-    )
+    parts = PARTS_OF.get(root, ())
     for part, section in _sections(tree, "algorithm").items():
         if part in parts:
             known = algorithms.options(part)

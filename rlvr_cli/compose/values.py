@@ -75,6 +75,8 @@ RULES: dict[type, dict[str, tuple[str, Any]]] = {
     schema.PreferenceRecipe: {"seed": least(0)},
     schema.RewardModeling: {"max_length": least(2), "max_grad_norm": least(0), "centre": least(0)},
     schema.RewardModelRecipe: {"seed": least(0)},
+    schema.Distilling: {"max_length": least(2), "max_grad_norm": least(0)},
+    schema.DistillationRecipe: {"seed": least(0)},
     schema.Recipe: {"seed": least(0)},
     schema.SFTRecipe: {"seed": least(0)},
     schema.EvalRecipe: {"seed": least(0), "ranks": least(1)},

@@ -25,21 +25,28 @@ def options(group: str) -> list[str]:
 
 def presets() -> list[str]:
     """Algorithms that train from rewards; each is a verb of the command line."""
-    return [name for name in options("algorithm") if not _of_preferences(name)]
+    return [name for name in options("algorithm") if len(_parts(name)) > 1]
 
 
 def preference_presets() -> list[str]:
     """Algorithms that train from preferences, verbs too."""
-    return [name for name in options("algorithm") if _of_preferences(name)]
+    return [name for name in options("algorithm") if _parts(name) == ["preference"]]
+
+
+def distillation_presets() -> list[str]:
+    """Algorithms that train from examples and a teacher, verbs too."""
+    return [name for name in options("algorithm") if _parts(name) == ["distillation"]]
 
 
 def all_presets() -> list[str]:
-    return [*presets(), *preference_presets()]
+    return [*presets(), *preference_presets(), *distillation_presets()]
 
 
-def _of_preferences(name: str) -> bool:
+def _parts(name: str) -> list[str]:
+    """The parts of an algorithm that a preset names."""
     lines = (CONF / "algorithm" / f"{name}.yaml").read_text().splitlines()
-    return any(line.startswith("  - preference:") for line in lines)
+    entries = [line.removeprefix("  - ") for line in lines if line.startswith("  - ")]
+    return [part for part, colon, _ in (entry.partition(":") for entry in entries) if colon]
 
 
 def groups() -> list[str]:

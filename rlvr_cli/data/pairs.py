@@ -10,9 +10,9 @@ rows of which an answer with its prompt is longer than `max_length`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Set
+from collections.abc import Callable, Iterator, Set
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -25,6 +25,8 @@ from rlvr_cli.data.sources import Report, select
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
+
+Made = TypeVar("Made")
 
 
 @dataclass(slots=True, kw_only=True)
@@ -74,14 +76,14 @@ def pairs(
     UserError where the source has labelled answers in the place of pairs, and where nothing is left.
     """
     report, kept = Report(name=name), []
-    for row, found in _rows(name, source, tokenizer, max_length, seed, apart, report):
+    for row, found in _examples(source, tokenizer, max_length, seed, apart, report):
         demand_pairs(row, name, source.path)
         chosen, rejected = found
         kept.append(
             Pair(chosen=chosen, rejected=rejected, id=row["id"], margin=row["margin"], weight=row["weight"])
         )
     report.tokens = sum(len(p.chosen.tokens) + len(p.rejected.tokens) for p in kept)
-    return _some(kept, report, source, max_length)
+    return some(kept, report, source, max_length)
 
 
 def judged(
@@ -94,18 +96,17 @@ def judged(
 ) -> tuple[list[Judged], Report]:
     """All labelled answers of a source, two of each pair, as `pairs` loads pairs."""
     report, kept = Report(name=name), []
-    for row, found in _rows(name, source, tokenizer, max_length, seed, apart, report):
+    for row, found in _examples(source, tokenizer, max_length, seed, apart, report):
         wanted = [True, False] if len(found) == 2 else [row["label"]]
         kept += [
             Judged(example=made, desirable=good, id=row["id"], weight=row["weight"])
             for made, good in zip(found, wanted, strict=True)
         ]
     report.tokens = sum(len(each.example.tokens) for each in kept)
-    return _some(kept, report, source, max_length)
+    return some(kept, report, source, max_length)
 
 
-def _rows(
-    name: str,
+def _examples(
     source: schema.Source,
     tokenizer: PreTrainedTokenizerBase,
     max_length: int,
@@ -113,28 +114,48 @@ def _rows(
     apart: Set[int],
     report: Report,
 ) -> Iterator[tuple[dict[str, Any], list[Example]]]:
-    """(row, its one or two examples) of every row that can be trained on; the others counted."""
+    """(row, its one or two examples) of every row that can be trained on."""
+
+    def make(row: dict[str, Any], side: str) -> tuple[Example, np.ndarray]:
+        whole = {"id": row["id"], "prompt": row["prompt"], "completion": row[side]}
+        made = example(whole, source, tokenizer)
+        return made, made.tokens
+
+    return usable(source, make, max_length, seed, apart, report)
+
+
+def usable(
+    source: schema.Source,
+    make: Callable[[dict[str, Any], str], tuple[Made, np.ndarray]],
+    max_length: int,
+    seed: int,
+    apart: Set[int],
+    report: Report,
+) -> Iterator[tuple[dict[str, Any], list[Made]]]:
+    """(row, what is made of its one or two answers) of every row that can be trained on; others are counted.
+
+    `make` gets a row and the column of an answer, and gives with what it makes the token ids of prompt and
+    answer.
+    """
     for row in select(source, seed, PREFERENCES, report, apart=apart):
         if row["fault"] is not None:
             report.leave_out(row["fault"])
             continue
         sides = ("completion",) if "completion" in row else ("chosen", "rejected")
-        found = [
-            example({"id": row["id"], "prompt": row["prompt"], "completion": row[side]}, source, tokenizer)
-            for side in sides
-        ]
-        if max(len(made.tokens) for made in found) > max_length:
+        found = [make(row, side) for side in sides]
+        if max(len(ids) for _, ids in found) > max_length:
             report.too_long += 1
-        elif len(found) == 2 and np.array_equal(found[0].tokens, found[1].tokens):
+        elif len(found) == 2 and np.array_equal(found[0][1], found[1][1]):
             report.leave_out(EQUAL)  # the same to this tokenizer
         else:
             report.kept += 1
-            yield row, found
+            yield row, [made for made, _ in found]
 
 
-def _some(
-    kept: list[Any], report: Report, source: schema.Source, max_length: int
-) -> tuple[list[Any], Report]:
+def some(
+    kept: list[Made], report: Report, source: schema.Source, max_length: int
+) -> tuple[list[Made], Report]:
+    """What there is; UserError, with what became of all rows, where that is nothing."""
     if not kept:
         raise UserError(
             f"{report.name}: nothing of '{source.path}' can be trained on: of {report.rows} rows "

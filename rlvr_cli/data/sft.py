@@ -33,6 +33,8 @@ class Example:
     """int32 [T]"""
     mask: np.ndarray
     """bool [T]: True where the token is to be predicted: completions and the EOS that ends them."""
+    source: str = ""
+    """Key of the recipe's `data`."""
 
 
 class ExampleSampler(Sampler[Example]):
@@ -55,6 +57,7 @@ def examples(
         if len(made.tokens) > max_length:
             report.too_long += 1
             continue
+        made.source = name
         kept.append(made)
     report.kept, report.tokens = len(kept), sum(len(made.tokens) for made in kept)
     if not kept:

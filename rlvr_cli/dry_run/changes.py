@@ -9,12 +9,20 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from rlvr_cli.algorithms import AXES, PREFERENCE, options
+from rlvr_cli.algorithms import AXES, DISTILLATION, PREFERENCE, options
 from rlvr_cli.compose import AnyRecipe, algorithm, escaped
 from rlvr_cli.compose.overrides import CommandLine
 from rlvr_cli.core.defaults import default_of
 from rlvr_cli.core.errors import UserError
-from rlvr_cli.schema import Preference, PreferenceRecipe, Recipe, RewardModelRecipe, SFTRecipe
+from rlvr_cli.schema import (
+    DistillationRecipe,
+    Distilling,
+    Preference,
+    PreferenceRecipe,
+    Recipe,
+    RewardModelRecipe,
+    SFTRecipe,
+)
 
 Tree = dict[str, Any]
 
@@ -24,7 +32,10 @@ def text_of(recipe: AnyRecipe) -> str:
     tree = changes(recipe)
     if isinstance(recipe, PreferenceRecipe):
         if (known := preference_preset(recipe.algorithm.name)) is not None:
-            tree = _of_preferences(recipe.algorithm, known, tree)
+            tree = _of_part(PREFERENCE, recipe.algorithm, known, tree)
+    elif isinstance(recipe, DistillationRecipe):
+        if (given := distillation_preset(recipe.algorithm.name)) is not None:
+            tree = _of_part(DISTILLATION, recipe.algorithm, given, tree)
     elif isinstance(recipe, SFTRecipe):
         kind = "reward_model" if isinstance(recipe, RewardModelRecipe) else "sft"
         tree = {"defaults": [{"algorithm": kind}, "_self_"]} | tree
@@ -45,15 +56,15 @@ def text_of(recipe: AnyRecipe) -> str:
     return OmegaConf.to_yaml(OmegaConf.create(escaped(tree)))
 
 
-def _of_preferences(section: Any, preset: Any, tree: Tree) -> Tree:
-    """What a recipe of preferences changes against its preset."""
-    own, chosen = section.preference, preset.preference.name
-    swaps = [] if own.name == chosen else [{"override algorithm/preference": own.name}]
-    usual = preset.preference if own.name == chosen else type(own)
-    left: Tree = {"preference": below} if (below := _changes(own, usual)) else {}
+def _of_part(part: str, section: Any, preset: Any, tree: Tree) -> Tree:
+    """What a recipe whose algorithm has one part changes against its preset."""
+    own, known = getattr(section, part), getattr(preset, part)
+    swaps = [] if own.name == known.name else [{f"override algorithm/{part}": own.name}]
+    usual = known if own.name == known.name else type(own)
+    left: Tree = {part: below} if (below := _changes(own, usual)) else {}
     for field in fields(section):
         value = getattr(section, field.name)
-        if field.name not in ("name", "preference") and value != getattr(preset, field.name):
+        if field.name not in ("name", part) and value != getattr(preset, field.name):
             left[field.name] = value
     others = {key: value for key, value in tree.items() if key != "algorithm"}
     defaults = [{"algorithm": section.name}, *swaps, "_self_"]
@@ -62,15 +73,24 @@ def _of_preferences(section: Any, preset: Any, tree: Tree) -> Tree:
 
 def preference_preset(name: str) -> Any:
     """A preset of preferences as the object it becomes; None where there is none of that name."""
+    return _preset_of_part(PREFERENCE, Preference, name)
+
+
+def distillation_preset(name: str) -> Any:
+    """The same of distillation on data."""
+    return _preset_of_part(DISTILLATION, Distilling, name)
+
+
+def _preset_of_part(part: str, of: type, name: str) -> Any:
     try:
         tree = algorithm.compose(None, CommandLine(preset=name))
     except UserError:
         return None
-    known, section = options(PREFERENCE), tree.get(PREFERENCE, {})
+    known, section = options(part), tree.get(part, {})
     if section.get("name") not in known:
         return None
-    schema = OmegaConf.structured(Preference)
-    schema.preference = OmegaConf.structured(known[section["name"]])
+    schema = OmegaConf.structured(of)
+    schema[part] = OmegaConf.structured(known[section["name"]])
     return OmegaConf.to_object(OmegaConf.merge(schema, tree))
 
 

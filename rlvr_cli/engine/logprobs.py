@@ -136,7 +136,7 @@ class Scorer(nn.Module):
             input_ids.flatten()[:1] if empty else targets_n,
             temperature,
             entropy_gradient,
-            None if empty else compare,
+            compare,
         )
         return scores
 

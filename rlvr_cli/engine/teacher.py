@@ -87,7 +87,9 @@ def taught(trainer: Trainer, lesson: Known | States, rule: Rule, vocabulary: int
         limit = min(limit, lesson.head().vocabulary)
 
     def of(tokens_n: Tensor) -> Compare:
-        rows_n = lesson.rows_N[tokens_n].to(distributed.device())
+        # Of an empty share one placeholder is compared, which nobody has heard.
+        rows_n = lesson.rows_N[tokens_n] if len(tokens_n) else lesson.rows_N.new_full((1,), -1)
+        rows_n = rows_n.to(distributed.device())
 
         def compare(logits_cV: Tensor, targets_c: Tensor, places_c: Tensor) -> tuple[Tensor, ...]:
             rows_c = rows_n[places_c]

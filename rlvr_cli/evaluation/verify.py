@@ -20,7 +20,7 @@ from rlvr_cli.data.layouts import ANSWERS, PROMPTS, did_you_mean, find, lookup, 
 from rlvr_cli.data.readers import read
 from rlvr_cli.data.sources import Report, without_gold
 from rlvr_cli.data.sources import rows as problems_of
-from rlvr_cli.evaluation.verify_groups import group_of, grouped, submit
+from rlvr_cli.evaluation.verify_groups import compares, group_of, grouped, submit
 from rlvr_cli.sampling.user_functions import introduced, print_into
 from rlvr_cli.schema import VerifyRecipe
 from rlvr_cli.tracking.verdicts import print_comparison, print_self_test, print_verdicts
@@ -70,7 +70,7 @@ def run_cases(recipe: VerifyRecipe, terminal: TextIO, out: str | None) -> int:
 
 def _submitted(pool: Pool, name: str, recipe: VerifyRecipe, cases: list[Case]) -> list[Future[Verdict]]:
     verifier, source = recipe.verifiers[name], recipe.source
-    if wants_rows(verifier):
+    if wants_rows(verifier) or compares(verifier):
         return submit(pool, name, verifier, cases, "" if source is None else source.path)
     return [
         pool.submit(name, case["response"], [case["answer"], *case["alternatives"]], case["extra"])
@@ -85,7 +85,7 @@ def _introduce(recipe: VerifyRecipe, pool: Pool, cases: list[Case], terminal: Te
     for line in introduced(recipe.verifiers, first, pool, recipe.verification):
         print(line, file=terminal)
     for name, verifier in recipe.verifiers.items():
-        if wants_rows(verifier) and verifier.together:
+        if compares(verifier):
             print(f"{name}: {len(cases)} rows in {len(grouped(cases))} groups", file=terminal)
 
 

@@ -1,4 +1,5 @@
-"""Rows of a file of responses as groups, for verifiers that are asked about whole rows (`python`)."""
+"""Rows of a file of responses as groups, for verifiers that are asked about whole rows (`python`) or compare
+the responses to a problem (`pairwise`, `majority`)."""
 
 from __future__ import annotations
 
@@ -7,8 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from rlvr_cli.core.errors import UserError
 from rlvr_cli.core.types import Completion, Group, Problem, Verdict
 from rlvr_cli.verifiers.pool import Pool
+from rlvr_cli.verifiers.several_golds import wants_rows
 
 Case = dict[str, Any]
 
@@ -28,6 +31,13 @@ def grouped(cases: list[Case]) -> list[list[int]]:
             key = repr((prompt, case["raw"].gold))
         found.setdefault(key, []).append(place)
     return list(found.values())
+
+
+def compares(verifier: Any) -> bool:
+    """Whether it judges the responses to a problem together."""
+    if wants_rows(verifier):
+        return bool(verifier.together)
+    return hasattr(verifier, "verify_group") or bool(getattr(verifier, "whole_groups", False))
 
 
 def group_of(cases: list[Case], source: str) -> Group:
@@ -53,8 +63,16 @@ def group_of(cases: list[Case], source: str) -> Group:
 
 
 def submit(pool: Pool, name: str, verifier: Any, cases: list[Case], source: str) -> list[Future[Verdict]]:
-    """The verdicts on all rows: problem by problem where the function judges so, else row by row."""
-    parts = grouped(cases) if verifier.together else [[place] for place in range(len(cases))]
+    """The verdicts on all rows: problem by problem where the verifier judges so, else row by row.
+
+    UserError where it compares and has nothing to compare.
+    """
+    parts = grouped(cases) if compares(verifier) else [[place] for place in range(len(cases))]
+    if getattr(verifier, "whole_groups", False) and all(len(places) == 1 for places in parts):
+        raise UserError(
+            f"'{name}' compares the responses to one problem, and each of these {len(cases)} rows is the "
+            "only one of its problem; rows of a problem have the same `id`, or the same prompt and answer"
+        )
     futures: dict[int, Future[Verdict]] = {}
     for places in parts:
         group = group_of([cases[place] for place in places], source)

@@ -20,6 +20,7 @@ from rlvr_cli.launch.directory_lock import lock
 from rlvr_cli.launch.external_ranks import joined_ranks, on_its_gpu
 from rlvr_cli.launch.supervise import run_to_end, supervise
 from rlvr_cli.schema import (
+    DistillationRecipe,
     EvalRecipe,
     PreferenceRecipe,
     ProfileRecipe,
@@ -33,6 +34,7 @@ ENTRIES: dict[type, str] = {
     SFTRecipe: "rlvr_cli.training.sft:sft",
     PreferenceRecipe: "rlvr_cli.training.preferences:preferences",
     RewardModelRecipe: "rlvr_cli.training.reward_model:reward_model",
+    DistillationRecipe: "rlvr_cli.training.kd:kd",
     EvalRecipe: "rlvr_cli.evaluation.evaluate:evaluate",
     ProfileRecipe: "rlvr_cli.evaluation.profile:profile",
 }
@@ -120,7 +122,7 @@ def resolve(recipe: compose.AnyRecipe) -> tuple[compose.AnyRecipe, Path]:
     if isinstance(recipe, Recipe) and recipe.critic.path is not None:
         found = resolve_model(recipe.critic.path, "critic.path", ("critic", "final"))
         recipe = replace(recipe, critic=replace(recipe.critic, path=found))
-    if isinstance(recipe, Recipe) and recipe.teacher.path is not None:
+    if isinstance(recipe, Recipe | DistillationRecipe) and recipe.teacher.path is not None:
         found = resolve_model(recipe.teacher.path, "teacher.path")
         recipe = replace(recipe, teacher=replace(recipe.teacher, path=found))
     if not isinstance(recipe, SFTRecipe) and not (isinstance(recipe, EvalRecipe) and recipe.server.url):

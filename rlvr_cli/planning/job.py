@@ -14,6 +14,7 @@ from rlvr_cli.engine.pack import REPEATED, WORTH_SHARING
 from rlvr_cli.planning.gpus import NETWORK, SEQUENCES, Device
 from rlvr_cli.planning.shapes import Shape, plain, shape_of
 from rlvr_cli.schema import (
+    DistillationRecipe,
     Model,
     Placement,
     Precision,
@@ -82,12 +83,15 @@ class Job:
     @cached_property
     def teacher(self) -> Shape | None:
         """A teacher with weights of its own in this process."""
-        settings = None if self.sft else self.rl.teacher
-        if settings is None or not self.rl.algorithm.distillation.needs_teacher or settings.url is not None:
+        recipe = self.recipe
+        if not isinstance(recipe, Recipe | DistillationRecipe):
+            return None
+        settings, model = recipe.teacher, recipe.model
+        if not recipe.algorithm.distillation.needs_teacher or settings.url is not None:
             return None
         if settings.path is not None:
-            return self.shapes(replace(plain(self.rl.model), path=settings.path), False)
-        adapted = self.rl.model.lora.rank > 0
+            return self.shapes(replace(plain(model), path=settings.path), False)
+        adapted = model.lora.rank > 0
         own = settings.policy is TeacherPolicy.ema or (settings.policy is TeacherPolicy.start and not adapted)
         return self.plain if own else None
 

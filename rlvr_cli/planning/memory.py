@@ -69,13 +69,21 @@ def libraries(job: Job) -> list[Item]:
 
 
 def judges(job: Job) -> list[Item]:
-    """Reward models, each in a process of its own on the rank's GPU: weights in bf16 and a CUDA context."""
+    """Reward models, each in a process of its own on the rank's GPU: weights in bf16 and a CUDA context.
+
+    Weights that are offloaded are on the GPU while others are sampled, and in the host's memory always.
+    """
     if job.sft or not job.device.gpu:
         return []
-    return [
-        always(f"reward model {key}", CONTEXT + 2 * shape.parameters, outside=True)
-        for key, shape in job.judges.items()
-    ]
+    items = []
+    for key, shape in job.judges.items():
+        name, size = f"reward model {key}", 2 * shape.parameters
+        if job.rl.verifiers[key].offload:
+            there = during(PHASES, CONTEXT) | {"rollout": CONTEXT + size}
+            items += [Item(name, there, outside=True), always(f"{name}, offloaded", size, host=True)]
+        else:
+            items.append(always(name, CONTEXT + size, outside=True))
+    return items
 
 
 def checkpoint(job: Job) -> Item:

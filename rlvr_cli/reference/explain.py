@@ -26,6 +26,7 @@ KINDS = {
     "sft": "sft",
     "preference": "preferences",
     "reward_model": "reward_model",
+    "distillation": "distillation on data",
     "eval": "rlvr eval",
     "verify": "rlvr verify",
 }

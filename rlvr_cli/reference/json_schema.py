@@ -29,6 +29,8 @@ from rlvr_cli.reference.keys import (
 )
 from rlvr_cli.schema import (
     Bench,
+    DistillationRecipe,
+    Distilling,
     EvalRecipe,
     Preference,
     PreferenceRecipe,
@@ -46,6 +48,7 @@ ROOTS: dict[str, type] = {
     "sft": SFTRecipe,
     "preference": PreferenceRecipe,
     "reward_model": RewardModelRecipe,
+    "distillation": DistillationRecipe,
     "eval": EvalRecipe,
 }
 
@@ -61,8 +64,10 @@ def schema() -> Schema:
         {"anyOf": [_names_algorithm({"const": name}), _resolved({"const": name})]}
         for name in ("sft", "reward_model")
     )
-    compared: Schema = {"enum": shipped_recipes.preference_presets()}
-    compared = {"anyOf": [_names_algorithm(compared), _resolved(compared)]}
+    compared, taught = (
+        {"anyOf": [_names_algorithm({"enum": names}), _resolved({"enum": names})]}
+        for names in (shipped_recipes.preference_presets(), shipped_recipes.distillation_presets())
+    )
     rl = {"anyOf": [_names_algorithm({}), _resolved({})]}
     kinds = {name: {"$ref": f"#/$defs/{name}"} for name in ROOTS}
     return {
@@ -74,7 +79,11 @@ def schema() -> Schema:
         "else": {
             "if": scored,
             "then": kinds["reward_model"],
-            "else": {"if": compared, "then": kinds["preference"], "else": _else(rl, kinds)},
+            "else": {
+                "if": compared,
+                "then": kinds["preference"],
+                "else": {"if": taught, "then": kinds["distillation"], "else": _else(rl, kinds)},
+            },
         },
         "$defs": {"defaults": _defaults(), **{name: _root(name) for name in ROOTS}, **_named()},
     }
@@ -82,14 +91,13 @@ def schema() -> Schema:
 
 def _else(rl: Schema, kinds: dict[str, Schema]) -> Schema:
     """Shipped presets are of one kind; one of a plugin's may be of either."""
-    others = set(shipped_recipes.options("algorithm")) - set(shipped_recipes.preference_presets())
-    shipped: Schema = {"enum": sorted(others)}
+    shipped: Schema = {"enum": sorted(shipped_recipes.presets())}
     return {
         "if": {"anyOf": [_names_algorithm(shipped), _resolved(shipped)]},
         "then": kinds["rl"],
         "else": {
             "if": rl,
-            "then": {"anyOf": [kinds["rl"], kinds["preference"]]},
+            "then": {"anyOf": [kinds["rl"], kinds["preference"], kinds["distillation"]]},
             "else": {"anyOf": [*kinds.values()]},
         },
     }
@@ -177,6 +185,8 @@ def _special(cls: type, name: str) -> Schema | None:
         }
     if cls is Preference and name == "preference":
         return {"$ref": "#/$defs/algorithm.preference"}
+    if cls is Distilling and name == "distillation":
+        return {"$ref": "#/$defs/algorithm.distillation"}
     if name in picked() and cls is Recipe:
         return {"type": "object", "additionalProperties": {"$ref": f"#/$defs/{name.removesuffix('s')}"}}
     if cls is Bench and name == "verifier":

@@ -15,6 +15,7 @@ from rlvr_cli.compose.values import RULES
 from rlvr_cli.core.defaults import default_of
 from rlvr_cli.reference.docstrings import meanings
 from rlvr_cli.schema import (
+    DistillationRecipe,
     EvalRecipe,
     PreferenceRecipe,
     Recipe,
@@ -28,6 +29,7 @@ ROOTS: dict[str, type] = {
     "sft": SFTRecipe,
     "preference": PreferenceRecipe,
     "reward_model": RewardModelRecipe,
+    "distillation": DistillationRecipe,
     "eval": EvalRecipe,
     "verify": VerifyRecipe,
 }

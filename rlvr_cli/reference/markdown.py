@@ -22,6 +22,7 @@ KINDS = {
     "sft": "sft",
     "preference": "preferences",
     "reward_model": "reward_model",
+    "distillation": "distillation on data",
     "eval": "eval",
     "verify": "verify",
 }

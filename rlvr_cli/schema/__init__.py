@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from rlvr_cli.schema.data import Chat, Hygiene, Source, VerifiersBy
 from rlvr_cli.schema.difficulty import Difficulty, DifficultyWeight, Unprofiled
+from rlvr_cli.schema.distilling import DistillationRecipe, Distilling
 from rlvr_cli.schema.evaluation import Bench, Eval
 from rlvr_cli.schema.model import Lora, Model, Precision, TinyModel
 from rlvr_cli.schema.overlap import OnUpdate, Overlap, TooOld
@@ -71,6 +72,8 @@ __all__ = [
     "Diagnosis",
     "Difficulty",
     "DifficultyWeight",
+    "DistillationRecipe",
+    "Distilling",
     "Eval",
     "EvalRecipe",
     "Faults",

@@ -7,6 +7,7 @@ from typing import Any
 
 from rlvr_cli.schema import (
     Context,
+    DistillationRecipe,
     EvalRecipe,
     Placement,
     PreferenceRecipe,
@@ -177,13 +178,14 @@ def _critic(recipe: Recipe) -> dict[str, str]:
     return {"critic": f"learning rate {lr:g}" + (f"; trained alone for {alone:,} steps" if alone else "")}
 
 
-def _teacher(recipe: Recipe) -> dict[str, str]:
+def _teacher(recipe: Recipe | DistillationRecipe) -> dict[str, str]:
     option, teacher = recipe.algorithm.distillation, recipe.teacher
     if not option.needs_teacher:
         return {}
     who = teacher.path or teacher.url or f"the policy ({teacher.policy.value})"  # type: ignore[union-attr]
     knows = "" if teacher.context is Context.none else f", with a {teacher.context.value} in its prompt"
-    alone = "; the verifiers teach nothing" if option.task_coef == 0 else ""
+    task = "verifiers teach" if isinstance(recipe, Recipe) else "right tokens teach"
+    alone = f"; the {task} nothing" if option.task_coef == 0 else ""
     return {"teacher": f"{who}{knows}, as {option.name}{alone}"}
 
 
@@ -197,7 +199,7 @@ def _sft(recipe: SFTRecipe) -> dict[str, str]:
         "updates": f"{steps:,}",
         f"{what} trained on": f"{steps * examples:,}, repeats included",
         "tokens per update": f"at most {each * examples * recipe.algorithm.max_length:,}",
-    }
+    } | (_teacher(recipe) if isinstance(recipe, DistillationRecipe) else {})
 
 
 def _learning_rate(trainer: Trainer) -> str:

@@ -81,7 +81,7 @@ def assemble(recipe: Recipe, tracker: Tracker | NullTracker) -> Parts:
     check_even(recipe.rollout, model)
     environments = Environments.of(recipe.environments, recipe.eval.benches, tokenizer, out)
     sampler = load_problems(recipe, tokenizer, tracker, environments)
-    on_server = check_teacher(recipe, model, tokenizer, room, sampler, tracker.event)
+    on_server = check_teacher(recipe, model, tokenizer, room, tracker.event, sampler)
     stages = resolved_stages(recipe)
     trainer = Trainer(
         model,

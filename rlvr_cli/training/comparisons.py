@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 
 from rlvr_cli import schema
-from rlvr_cli.core.errors import UserError
-from rlvr_cli.data.pair_layouts import EQUAL, PREFERENCES, demand_pairs
+from rlvr_cli.data.pair_layouts import demand_pairs
+from rlvr_cli.data.pairs import some, usable
 from rlvr_cli.data.sampler import Sampler
-from rlvr_cli.data.sources import Report, select
+from rlvr_cli.data.sources import Report
 from rlvr_cli.verifiers.reward_model import conversation
 
 PLAIN_TEMPLATE = (
@@ -49,28 +49,18 @@ def comparisons(
 
     UserError where there is none, and where the source has labelled answers in the place of pairs.
     """
-    report, kept = Report(name=name), []
-    for row in select(source, seed, PREFERENCES, report, apart=apart):
+
+    def make(row: dict[str, Any], side: str) -> tuple[np.ndarray, np.ndarray]:
         demand_pairs(row, name, source.path)
-        if row["fault"] is not None:
-            report.leave_out(row["fault"])
-            continue
-        chosen, rejected = (tokens_of(row["prompt"], row[side], tokenizer) for side in ("chosen", "rejected"))
-        if max(len(chosen), len(rejected)) > max_length:
-            report.too_long += 1
-        elif np.array_equal(chosen, rejected):
-            report.leave_out(EQUAL)  # the same to this tokenizer
-        else:
-            margin, weight = row["margin"] or 0.0, row["weight"]
-            kept.append(Comparison(chosen=chosen, rejected=rejected, margin=margin, weight=weight))
-    report.kept, report.tokens = len(kept), sum(len(c.chosen) + len(c.rejected) for c in kept)
-    if not kept:
-        others = "".join(f", {count} {what}" for what, count in report.others.items())
-        raise UserError(
-            f"{name}: of the {report.rows} pairs of '{source.path}' none can be trained on: "
-            f"{report.too_long} are longer than algorithm.max_length={max_length}{others}"
-        )
-    return kept, report
+        made = tokens_of(row["prompt"], row[side], tokenizer)
+        return made, made
+
+    report, kept = Report(name=name), []
+    for row, (chosen, rejected) in usable(source, make, max_length, seed, apart, report):
+        margin, weight = row["margin"] or 0.0, row["weight"]
+        kept.append(Comparison(chosen=chosen, rejected=rejected, margin=margin, weight=weight))
+    report.tokens = sum(len(c.chosen) + len(c.rejected) for c in kept)
+    return some(kept, report, source, max_length)
 
 
 def tokens_of(prompt: Any, answer: Any, tokenizer: Any) -> np.ndarray:

@@ -20,7 +20,7 @@ from rlvr_cli.training.diagnose import diagnose
 from rlvr_cli.training.parts import Parts
 from rlvr_cli.training.resets import observe_validation
 from rlvr_cli.training.resume import save
-from rlvr_cli.training.unjudged import NoVerdict
+from rlvr_cli.training.stop import NoVerdict
 from rlvr_cli.training.weight_sync import trainer_awake
 
 

@@ -33,11 +33,11 @@ from rlvr_cli.training.resume import save
 from rlvr_cli.training.sample_ahead import sample_ahead
 from rlvr_cli.training.silent_teacher import taken_back
 from rlvr_cli.training.stage_changes import enter_stage
-from rlvr_cli.training.stop import Interrupted
+from rlvr_cli.training.stop import Interrupted, NoVerdict
 from rlvr_cli.training.taught import ask_first, beside, follow
 from rlvr_cli.training.token_records import noted
 from rlvr_cli.training.tracker import open_tracker
-from rlvr_cli.training.unjudged import NoVerdict, keep_and_tell
+from rlvr_cli.training.unjudged import keep_and_tell
 from rlvr_cli.training.weight_sync import sync
 
 

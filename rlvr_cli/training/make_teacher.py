@@ -15,14 +15,16 @@ from rlvr_cli.data.sampler import Sampler
 from rlvr_cli.engine.model import context_length, load_tokenizer
 from rlvr_cli.engine.teacher import Average, Teacher
 from rlvr_cli.engine.trainer import Trainer
-from rlvr_cli.schema import Model, Recipe, TeacherPolicy
+from rlvr_cli.schema import DistillationRecipe, Model, Recipe, TeacherPolicy
 from rlvr_cli.training.contexts import check_demonstrations
 from rlvr_cli.training.teacher_server import ServerTeacher
 from rlvr_cli.training.teaching import Lessons
 
+Taught = Recipe | DistillationRecipe
+
 
 def make_lessons(
-    recipe: Recipe, model: Model, tokenizer: Any, trainer: Trainer, on_server: ServerTeacher | None
+    recipe: Taught, model: Model, tokenizer: Any, trainer: Trainer, on_server: ServerTeacher | None
 ) -> Lessons | None:
     """The recipe's teacher; None without. All ranks must call it. `on_server`: what `check_teacher`
     returned."""
@@ -43,7 +45,7 @@ def make_lessons(
     return Lessons(teacher, option, vocabulary=len(tokenizer), room=context_length(own) or sys.maxsize)
 
 
-def teacher_model(recipe: Recipe, model: Model) -> Model:
+def teacher_model(recipe: Taught, model: Model) -> Model:
     """The policy's settings with the teacher's path."""
     settings = recipe.teacher
     assert settings.path is not None
@@ -58,25 +60,26 @@ def teacher_model(recipe: Recipe, model: Model) -> Model:
 
 
 def check_teacher(
-    recipe: Recipe,
+    recipe: Taught,
     model: Model,
     tokenizer: Any,
     room: int,
-    sampler: Sampler[Problem],
     event: Callable[[str, str], None],
+    sampler: Sampler[Problem] | None = None,
 ) -> ServerTeacher | None:
     """UserError where the teacher reads other tokens, or fewer than the `room` of a sequence; one on a
     server."""
     settings, option = recipe.teacher, recipe.algorithm.distillation
     if not option.needs_teacher:
         return None
-    check_demonstrations(recipe, sampler)
+    if isinstance(recipe, Recipe) and sampler is not None:
+        check_demonstrations(recipe, sampler)
     if settings.url is not None:
         waits = partial(event, "waiting")
         server = ServerTeacher(settings, option.top_k if option.in_loss else None, waits)
         if distributed.rank() == 0:
             server.check(tokenizer)
-        _check_room(f"teacher.url: '{server.model}'", server.room, room)
+        _check_room(recipe, f"teacher.url: '{server.model}'", server.room, room)
         return server
     if settings.path is None:
         return None
@@ -91,16 +94,17 @@ def check_teacher(
             f"{said}; choose a "
             "teacher with the policy's tokenizer"
         )
-    _check_room(f"teacher.path: '{settings.path}'", context_length(theirs), room)
+    _check_room(recipe, f"teacher.path: '{settings.path}'", context_length(theirs), room)
     return None
 
 
-def _check_room(who: str, most: int | None, room: int) -> None:
-    if most is not None and room > most:
-        raise UserError(
-            f"{who} reads {most} tokens at most, and prompt and response together may have {room}; lower "
-            "rollout.max_tokens or rollout.max_prompt_tokens"
-        )
+def _check_room(recipe: Taught, who: str, most: int | None, room: int) -> None:
+    if most is None or room <= most:
+        return
+    what, keys = "prompt and response together", "rollout.max_tokens or rollout.max_prompt_tokens"
+    if isinstance(recipe, DistillationRecipe):
+        what, keys = "an example", "algorithm.max_length"
+    raise UserError(f"{who} reads {most} tokens at most, and {what} may have {room}; lower {keys}")
 
 
 def differing(ours: Mapping[str, int], theirs: Mapping[str, int]) -> str | None:

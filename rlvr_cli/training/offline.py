@@ -1,4 +1,5 @@
-"""Training on what is there already, on one page: examples (`sft.py`) or preferences (`preferences.py`)."""
+"""Training on what is there already, on one page: examples (`sft.py`, with a teacher `kd.py`) or preferences
+(`preferences.py`)."""
 
 from __future__ import annotations
 
@@ -7,6 +8,8 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol, TextIO
+
+from torch import Tensor
 
 from rlvr_cli.checkpoints.checkpoint import Checkpoints
 from rlvr_cli.checkpoints.recipe_changes import completed, differences
@@ -25,7 +28,8 @@ from rlvr_cli.tracking import Timer, Tracker
 from rlvr_cli.tracking.journal import jsonable
 from rlvr_cli.tracking.null_tracker import NullTracker
 from rlvr_cli.training.stop import Interrupted, Stop, deadline
-from rlvr_cli.training.tracker import open_tracker, tell_resume, tell_stop
+from rlvr_cli.training.teacher_server import NoTeacher
+from rlvr_cli.training.tracker import open_tracker, tell_resume, tell_silence, tell_stop
 
 
 class Task(Protocol):
@@ -88,6 +92,10 @@ def train(recipe: SFTRecipe, terminal: TextIO, kind: Literal["sft", "preference"
             tracker.close("interrupted")
             stop.saved()
             return False
+        except NoTeacher as error:
+            run.save(last=True)
+            tell_silence(tracker, run.step, error, out)
+            raise
         finally:
             checkpoints.close()
         run.save(last=True)
@@ -151,6 +159,14 @@ class Progress:
         self.tracker.resume_at(step)
         tell_resume(self.tracker, step, damaged, changed)
         self.checkpoints.load_rng(step, self.recipe.seed)
+
+
+def linear(scores_n: Tensor, *rest: Any) -> tuple[Tensor, dict[str, Tensor]]:
+    """sum_n(dL/dx x_n) of a model's first score x, whose slopes are the batch's weights.
+
+    Its value means nothing, its gradient is that of L.
+    """
+    return (scores_n * rest[-1]["weights"]).sum(), {}
 
 
 def trainer_of(recipe: SFTRecipe, model: Model) -> Trainer:

@@ -27,7 +27,7 @@ from rlvr_cli.schema import Model, PreferenceRecipe
 from rlvr_cli.tracking import Timer, Tracker
 from rlvr_cli.tracking.null_tracker import NullTracker
 from rlvr_cli.training.careful_update import careful_update
-from rlvr_cli.training.offline import Progress, train, trainer_of
+from rlvr_cli.training.offline import Progress, linear, train, trainer_of
 from rlvr_cli.training.sft import step_metrics
 
 MEASURED = {
@@ -161,13 +161,6 @@ class Preferences:
             return single(self.option, sums_B, **extra, **shared)
 
         return loss, new_B[:count]
-
-
-def linear(
-    logprobs_n: Tensor, entropies_n: Tensor, hits_n: Tensor, at: dict[str, Tensor]
-) -> tuple[Tensor, dict[str, Tensor]]:
-    """sum_n(dL/dS new_n): its value means nothing, its gradient is the loss's."""
-    return (logprobs_n * at["weights"]).sum(), {}
 
 
 def sums_of(logprobs_N: Tensor, trained: list[np.ndarray]) -> Tensor:

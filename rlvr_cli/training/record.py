@@ -19,9 +19,10 @@ from rlvr_cli.training.kl_course import kl_metrics
 from rlvr_cli.training.leaves import note_values, tree_metrics
 from rlvr_cli.training.parts import Parts
 from rlvr_cli.training.staleness import staleness_metrics
+from rlvr_cli.training.stop import NoVerdict
 from rlvr_cli.training.taught import teacher_metrics
 from rlvr_cli.training.token_records import token_notes
-from rlvr_cli.training.unjudged import NoVerdict, tell_missing
+from rlvr_cli.training.unjudged import tell_missing
 
 MAX_EMPTY_STEPS = 3
 

@@ -30,7 +30,7 @@ from rlvr_cli.training.comparisons import (
     comparisons,
     prepare_tokenizer,
 )
-from rlvr_cli.training.offline import Progress, train
+from rlvr_cli.training.offline import Progress, linear, train
 from rlvr_cli.training.sft import step_metrics
 
 
@@ -125,8 +125,3 @@ class Comparisons:
             margins_P=torch.tensor(margins, dtype=torch.float64),
             weights_P=torch.tensor([pair.weight for pair in pairs], dtype=torch.float64),
         )
-
-
-def linear(scores_n: Tensor, at: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
-    """sum(dL/ds * s): the gradient of the loss that `weights` are the slopes of."""
-    return (scores_n * at["weights"]).sum(), {}

@@ -12,6 +12,7 @@ from types import FrameType
 import torch
 
 from rlvr_cli.core import distributed
+from rlvr_cli.core.errors import Hopeless
 
 REMEMBERED = 20
 """Steps the slowest of which is taken as the length of the next."""
@@ -23,6 +24,13 @@ UNKNOWN_SAVE_S = 60.0
 
 class Interrupted(Exception):
     """Somebody asked the run to stop; what is unfinished of this step is to be forgotten."""
+
+
+class NoVerdict(Hopeless):
+    """Verifiers are silent, and why."""
+
+    who = "verifier"
+    """Whom the run waits for."""
 
 
 def deadline(must_save_by: float | None, environ: Mapping[str, str]) -> float | None:

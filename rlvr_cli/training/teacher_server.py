@@ -30,7 +30,7 @@ from rlvr_cli.core.errors import UserError, told
 from rlvr_cli.core.heartbeat import heart
 from rlvr_cli.engine.teacher import Known
 from rlvr_cli.schema import Teacher
-from rlvr_cli.training.unjudged import NoVerdict
+from rlvr_cli.training.stop import NoVerdict
 from rlvr_cli.verifiers.outage import LOOK_S, Outage
 
 BUSY = (408, 425, 429, 500, 502, 503, 504)

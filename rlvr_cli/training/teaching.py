@@ -79,10 +79,16 @@ class Lessons:
     def beside(self, trainer: Trainer, batch: Batch, timer: Timer) -> Iterator[None]:
         """Within the block updates with `batch` compare the policy with the teacher. All ranks must call
         it."""
-        lesson = self._ready.pop(id(batch), None) or self._lesson(batch, timer)
+        lesson = self._ready.pop(id(batch), None) or self.lesson(batch, timer)
         if lesson is None:
             yield
             return
+        with self.compared(trainer, lesson):
+            yield
+
+    @contextmanager
+    def compared(self, trainer: Trainer, lesson: Known | States) -> Iterator[None]:
+        """Within the block each forward pass of the policy at the lesson's tokens is compared with it."""
         with self.teacher.at_hand(), taught(trainer, lesson, self.option, self.vocabulary):
             yield
 
@@ -90,10 +96,10 @@ class Lessons:
         """Ask a teacher that may fail about all updates of a step before the first of them is made."""
         self._ready = {}
         if self.teacher.may_fail:
-            lessons = {id(batch): self._lesson(batch, timer) for batch in batches}
+            lessons = {id(batch): self.lesson(batch, timer) for batch in batches}
             self._ready = {key: lesson for key, lesson in lessons.items() if lesson is not None}
 
-    def _lesson(self, batch: Batch, timer: Timer) -> Known | States | None:
+    def lesson(self, batch: Batch, timer: Timer) -> Known | States | None:
         """What the teacher makes of an update's tokens; None where it has no say. All ranks must call it."""
         rows: list[int] = []
         if self.option.in_loss and batch.teacher_weights_N is not None:

@@ -11,7 +11,7 @@ from rlvr_cli.schema import Recipe, SFTRecipe
 from rlvr_cli.schema.derived import derive
 from rlvr_cli.tracking import Tracker, write_environment
 from rlvr_cli.tracking.null_tracker import NullTracker
-from rlvr_cli.training.stop import Stop
+from rlvr_cli.training.stop import NoVerdict, Stop
 
 
 def open_tracker(
@@ -43,6 +43,15 @@ def tell_resume(tracker: Tracker | NullTracker, step: int, damaged: list[str], c
     if changed:
         tracker.event("recipe", f"changed after step {step}: {', '.join(changed)}", changes=changed)
     tracker.event("resume", f"continuing after step {step}")
+
+
+def tell_silence(tracker: Tracker | NullTracker, step: int, error: NoVerdict, out: Path) -> None:
+    """Say why a run stops for whom it has waited for, and how to go on."""
+    tracker.event(
+        "stop",
+        f"stopped after step {step}: {error}; when the {error.who} works again, continue with: "
+        f"rlvr train {out}/recipe.yaml",
+    )
 
 
 def tell_stop(tracker: Tracker | NullTracker, step: int, stop: Stop, out: Path) -> None:

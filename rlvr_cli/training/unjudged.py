@@ -6,19 +6,13 @@ from collections import Counter
 
 from rlvr_cli.core import distributed
 from rlvr_cli.core.causes import causes, commonest
-from rlvr_cli.core.errors import Hopeless
 from rlvr_cli.core.types import Group
 from rlvr_cli.evaluation.bench import WORTH_A_WARNING
 from rlvr_cli.training.ending import tell_why
 from rlvr_cli.training.parts import Parts
 from rlvr_cli.training.resume import save
-
-
-class NoVerdict(Hopeless):
-    """Verifiers are silent, and why."""
-
-    who = "verifier"
-    """Whom the run waits for."""
+from rlvr_cli.training.stop import NoVerdict
+from rlvr_cli.training.tracker import tell_silence
 
 
 def cause_of(mine: list[Group]) -> str | None:
@@ -54,8 +48,4 @@ def keep_and_tell(parts: Parts, error: NoVerdict) -> None:
     """Before the run ends with `error`: a checkpoint of what is finished, to go on from."""
     save(parts, last=True)
     tell_why(parts)
-    parts.tracker.event(
-        "stop",
-        f"stopped after step {parts.step}: {error}; when the {error.who} works again, continue with: "
-        f"rlvr train {parts.out}/recipe.yaml",
-    )
+    tell_silence(parts.tracker, parts.step, error, parts.out)

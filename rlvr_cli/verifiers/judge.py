@@ -8,7 +8,7 @@ from typing import Any
 
 from rlvr_cli.core.types import Reason, Verdict
 from rlvr_cli.verifiers.chat_server import ChatServer, question
-from rlvr_cli.verifiers.shown import Extract, Shown
+from rlvr_cli.verifiers.shown import Answer, Extract, Shown
 
 TEMPLATE = """\
 Judge whether the response answers the question correctly. The reference answer is right.
@@ -58,7 +58,7 @@ class Judge(ChatServer, Shown):
     def verify(self, response: str, answer: str, extra: dict[str, Any]) -> Verdict:
         shown = self.answer_in(response)
         more = self.extract_metrics(shown)
-        text = answer_to_judge(self, response)
+        text = told_of(self, shown)
         if isinstance(text, Verdict):
             return replace(text, more=more)
         values = {"question": question(extra), "answer": answer, "response": text[-self.max_chars :]}
@@ -79,10 +79,9 @@ class Judge(ChatServer, Shown):
         return Verdict(score=score, reason=reason, extracted=found[-1], detail=said[-300:])
 
 
-def answer_to_judge(verifier: Shown, response: str) -> str | Verdict:
-    """The answer in a response, or why there is nothing to ask a judge about: an answer that is not there, a
-    thought that is not closed."""
-    shown = verifier.answer_in(response)
+def told_of(verifier: Shown, shown: Answer) -> str | Verdict:
+    """What a judge is shown, or why there is nothing to ask about: an answer that is not there, a thought
+    that is not closed."""
     if verifier.strict and not shown.found:
         return Verdict(score=0.0, reason=Reason.no_answer, detail=f"{shown.text}: a delimiter is missing")
     if verifier.extract is Extract.after_think and "<think>" in shown.text:

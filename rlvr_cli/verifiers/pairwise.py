@@ -1,5 +1,8 @@
 """A language model compares the responses to a problem two by two: the score is the share of comparisons won.
 
+With `reference` each response is compared with a fixed answer of its row, and with no other (AlpacaFarm's
+win rate, 2305.14387).
+
 Each pair is shown in both orders, which cancels what a judge adds to the first place (Zheng et al. 2023,
 2306.05685).
 """
@@ -10,14 +13,14 @@ import re
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar
+from typing import Any
 
 from rlvr_cli.core.types import Reason, Verdict
 from rlvr_cli.schema import Verification
 from rlvr_cli.verifiers.chat_server import ChatServer, Late, NoAnswer, NotUnderstood, fill, question
-from rlvr_cli.verifiers.judge import answer_to_judge, check_pattern
+from rlvr_cli.verifiers.judge import check_pattern, told_of
 from rlvr_cli.verifiers.several_golds import Reads
-from rlvr_cli.verifiers.shown import Extract, Shown
+from rlvr_cli.verifiers.shown import Answer, Extract, Shown
 
 TEMPLATE = """\
 Which of two responses answers the question better?
@@ -49,6 +52,9 @@ class Pairwise(ChatServer, Shown):
     """The judge's prompt; {question}, {first} and {second} are put in."""
     pattern: str = r"Winner:\s*(\w+)"
     """Regular expression with one group: its last match is A, B or tie."""
+    reference: str | None = None
+    """Column with an answer that each response is compared with, in the place of the others of its group;
+    `answer` is the gold answer."""
     opponents: int | None = None
     """Responses of the group, counted on from each one in a circle, that it is compared with; null: all."""
     correct_from: float = 0.5
@@ -57,7 +63,11 @@ class Pairwise(ChatServer, Shown):
     """Seconds for all comparisons of a group."""
     extract: Extract = Extract.after_think
     """What the judge is shown of a response."""
-    whole_groups: ClassVar[bool] = True
+
+    @property
+    def whole_groups(self) -> bool:
+        """Whether it is shown all responses to a problem at once."""
+        return self.reference is None
 
     def __post_init__(self) -> None:
         self.check_server()
@@ -68,20 +78,53 @@ class Pairwise(ChatServer, Shown):
         check_pattern(self.pattern)
         if self.opponents is not None and self.opponents < 1:
             raise ValueError(f"opponents is {self.opponents}; it must be at least 1, or null for all")
+        if self.opponents is not None and self.reference is not None:
+            raise ValueError(
+                f"opponents are responses of the group, and reference='{self.reference}' compares with a "
+                "fixed answer; leave one out"
+            )
         if self.group_s <= 0:
             raise ValueError(f"group_s is {self.group_s}; it must be above 0")
 
     def limits(self, config: Verification) -> Verification:
         self.demand_key()
+        if self.reference is not None:  # two orders, and one that finds out who has caused a refusal
+            return replace(config, workers=self.concurrency, timeout_s=3 * self.timeout_s + 5)
         return replace(config, workers=1, timeout_s=self.group_s + 5)
 
+    def check_gold(self, answer: str, extra: dict[str, Any]) -> str | None:
+        if self.reference is None or self._fixed(answer, extra):
+            return None
+        return f"the row has no text in '{self.reference}' to compare with"
+
     def verify(self, response: str, answer: str, extra: dict[str, Any]) -> Verdict:
-        return self.verify_together([response], answer, extra)[0]
+        if self.reference is None:
+            return self.verify_together([response], answer, extra)[0]
+        shown = self.answer_in(response)
+        said, fixed = told_of(self, shown), self._fixed(answer, extra)
+        if isinstance(said, Verdict):
+            return self._verdict(shown, said, [], 0, 0)
+        text = said[-self.max_chars :]
+        try:
+            forth, back = (self._better(*pair, extra) for pair in ((text, fixed), (fixed, text)))
+        except NoAnswer as error:
+            failed = self.failure(error, lambda: self._better("-", fixed, extra))
+            return replace(failed, more=self.extract_metrics(shown))
+        known = [one for one in (forth, back) if one is not None]
+        points = [0.5 if forth is None else forth, 0.5 if back is None else 1 - back]
+        disagree = len(known) == 2 and forth != 1 - known[1]
+        return self._verdict(shown, said, points, int(disagree), 2 - len(known))
+
+    def _fixed(self, answer: str, extra: dict[str, Any]) -> str:
+        """The reference of a row; "" where it has none."""
+        found = answer if self.reference == "answer" else extra.get(str(self.reference))
+        return found.strip()[-self.max_chars :] if isinstance(found, str) else ""
 
     def verify_together(self, responses: list[str], answer: str, extra: dict[str, Any]) -> list[Verdict]:
         """One verdict each; a response without an answer loses to those with one, and no judge is asked."""
-        shown = [answer_to_judge(self, response) for response in responses]
-        texts = {n: text[-self.max_chars :] for n, text in enumerate(shown) if isinstance(text, str)}
+        shown = [self.answer_in(response) for response in responses]
+        said = [told_of(self, each) for each in shown]
+        texts = {n: text[-self.max_chars :] for n, text in enumerate(said) if isinstance(text, str)}
         points: list[list[float]] = [[] for _ in responses]
         wanted = list(pairs(len(responses), self.opponents))
         asked = [(i, j) for i, j in wanted if i in texts and j in texts]
@@ -102,16 +145,16 @@ class Pairwise(ChatServer, Shown):
             points[i] += [forth, 1 - back]
             points[j] += [1 - forth, back]
         return [
-            self._verdict(responses[n], shown[n], points[n], disagree[n], undecided[n])
+            self._verdict(shown[n], said[n], points[n], disagree[n], undecided[n])
             for n in range(len(responses))
         ]
 
     def _verdict(
-        self, response: str, shown: str | Verdict, points: list[float], disagree: int, undecided: int
+        self, shown: Answer, said: str | Verdict, points: list[float], disagree: int, undecided: int
     ) -> Verdict:
-        more = self.extract_metrics(self.answer_in(response))
-        if isinstance(shown, Verdict):
-            return replace(shown, more=more)
+        more = self.extract_metrics(shown)
+        if isinstance(said, Verdict):
+            return replace(said, more=more)
         if not points:
             return Verdict(
                 score=0.0, reason=Reason.no_say, detail="there is no other response to compare it with"
@@ -153,11 +196,15 @@ class Pairwise(ChatServer, Shown):
         self, order: tuple[int, int], texts: dict[int, str], extra: dict[str, Any]
     ) -> float | Late | NotUnderstood | None:
         first, second = (texts[n] for n in order)
-        values = {"question": question(extra), "first": first, "second": second}
         try:
-            said = self.reply(fill(self.template, values), self.deadline())
+            return self._better(first, second, extra)
         except (Late, NotUnderstood) as error:
             return error
+
+    def _better(self, first: str, second: str, extra: dict[str, Any]) -> float | None:
+        """The score of the first, None where the judge names no winner. NoAnswer where it says nothing."""
+        values = {"question": question(extra), "first": first, "second": second}
+        said = self.reply(fill(self.template, values), self.deadline())
         found = re.findall(self.pattern, said, re.IGNORECASE)
         return WINS.get(found[-1].lower()) if found else None
 

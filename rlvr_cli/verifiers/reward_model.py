@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from enum import Enum
 from functools import cache
@@ -20,9 +21,11 @@ from rlvr_cli.core.errors import UserError
 from rlvr_cli.core.model_paths import resolve_model
 from rlvr_cli.core.types import Reason, Verdict
 from rlvr_cli.schema import Verification
+from rlvr_cli.verifiers.offloaded import Offloaded
 from rlvr_cli.verifiers.several_golds import Reads
 from rlvr_cli.verifiers.shown import Shown
 
+Loaded = tuple[Any, Any, Offloaded | None]
 NEVER = 1 << 60
 """Verdicts after which the worker is replaced: loading a model again helps nobody."""
 
@@ -60,6 +63,9 @@ class RewardModel(Shown):
     """Most conversations in one forward pass."""
     device: str = "auto"
     """auto: the rank's GPU, or the CPU where there is none; or a name that torch knows, e.g. cpu."""
+    offload: bool = False
+    """The weights wait in CPU memory and are on the GPU for each batch only, so that trainer and engine have
+    their room between. One transfer a batch: make `batch` large."""
     threads: int = 1
     """Threads on the CPU."""
     timeout_s: float = 120.0
@@ -78,6 +84,11 @@ class RewardModel(Shown):
             raise ValueError(
                 "a gate multiplies and takes values from 0 to 1; set scale=sigmoid or gate=false"
             )
+        if self.offload and self.device == "cpu":
+            raise ValueError(
+                "offload moves the weights to the CPU between batches, and device=cpu keeps them there; "
+                "leave one out"
+            )
         self.check_extract()
 
     def limits(self, config: Verification) -> Verification:
@@ -93,19 +104,23 @@ class RewardModel(Shown):
         )
 
     def warm(self) -> None:
-        _load(self.path, self.label, self.device, self.threads)
+        self._load()
+
+    def _load(self) -> Loaded:
+        return _load(self.path, self.label, self.device, self.threads, self.offload)
 
     def verify(self, response: str, answer: str, extra: dict[str, Any]) -> Verdict:
         return self.verify_batch([(response, answer, extra)])[0]
 
     def verify_batch(self, items: list[tuple[str, str, dict[str, Any]]]) -> list[Verdict]:
-        tokenizer, model = _load(self.path, self.label, self.device, self.threads)
+        tokenizer, model, place = self._load()
         answers = [self.answer_in(response) for response, _, _ in items]
         texts = [
             conversation(tokenizer, answer.text, extra)
             for answer, (_, _, extra) in zip(answers, items, strict=True)
         ]
-        outputs = _outputs(tokenizer, model, texts, self.max_tokens, self.label)
+        with nullcontext() if place is None else place.there():
+            outputs = _outputs(tokenizer, model, texts, self.max_tokens, self.label)
         mean, std = stored_statistics(vars(model.config)) if self.normalise else (0.0, 1.0)
         return [
             replace(self._verdict((output - mean) / std, output), more=self.extract_metrics(answer))
@@ -165,8 +180,8 @@ def _logistic(x: float) -> float:
 
 
 @cache
-def _load(path: str, label: int, device: str, threads: int) -> tuple[Any, Any]:
-    """(tokenizer, model) of the worker."""
+def _load(path: str, label: int, device: str, threads: int, offload: bool) -> Loaded:
+    """Of the worker: (tokenizer, model, where its weights are; None: on the device)."""
     import torch
     from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
@@ -193,7 +208,9 @@ def _load(path: str, label: int, device: str, threads: int) -> tuple[Any, Any]:
     model.config.pad_token_id = usable[0] if usable else None
     if usable:
         tokenizer.pad_token = tokenizer.convert_ids_to_tokens(usable[0])
-    return tokenizer, model.to(device).eval()
+    if offload:
+        return tokenizer, model.eval(), Offloaded(model, device)
+    return tokenizer, model.to(device).eval(), None
 
 
 def _outputs(tokenizer: Any, model: Any, texts: list[str], max_tokens: int, label: int) -> list[float]:

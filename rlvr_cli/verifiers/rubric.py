@@ -16,7 +16,7 @@ from typing import Any
 
 from rlvr_cli.core.types import Reason, Verdict
 from rlvr_cli.verifiers.chat_server import ChatServer, NoAnswer, fill, question
-from rlvr_cli.verifiers.judge import answer_to_judge
+from rlvr_cli.verifiers.judge import told_of
 from rlvr_cli.verifiers.several_golds import Reads
 from rlvr_cli.verifiers.shown import Extract, Shown
 
@@ -89,8 +89,8 @@ class Rubric(ChatServer, Shown):
 
     def verify(self, response: str, answer: str, extra: dict[str, Any]) -> Verdict:
         wanted = criteria(extra, self.column)
-        more = self.extract_metrics(self.answer_in(response))
-        text = answer_to_judge(self, response)
+        shown = self.answer_in(response)
+        more, text = self.extract_metrics(shown), told_of(self, shown)
         if isinstance(text, Verdict):
             return replace(text, more=more)
         parts = [wanted] if self.ask is Ask.all else [[each] for each in wanted]

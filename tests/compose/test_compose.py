@@ -17,6 +17,7 @@ from rlvr_cli import algorithms, compose, environments, verifiers
 from rlvr_cli.core import shipped_recipes
 from rlvr_cli.core.errors import UserError
 from rlvr_cli.schema import (
+    DistillationRecipe,
     EvalRecipe,
     PreferenceRecipe,
     Recipe,
@@ -462,6 +463,7 @@ def test_every_key_is_in_the_golden_list() -> None:
 def golden() -> list[str]:
     lines = keys(Recipe, "rl.") + keys(SFTRecipe, "sft.") + keys(EvalRecipe, "eval.")
     lines += keys(PreferenceRecipe, "preference.") + keys(RewardModelRecipe, "reward_model.")
+    lines += keys(DistillationRecipe, "distillation.")
     for axis in algorithms.PARTS:
         for name, option in sorted(algorithms.options(axis).items()):
             lines += keys(option, f"algorithm.{axis}={name}.")

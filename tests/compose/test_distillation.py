@@ -5,7 +5,8 @@ import pytest
 from rlvr_cli import compose
 from rlvr_cli.core.errors import UserError
 from rlvr_cli.core.shipped_recipes import default_recipe
-from rlvr_cli.schema import TeacherPolicy
+from rlvr_cli.schema import DistillationRecipe, TeacherPolicy
+from rlvr_cli.schema.derived import derive
 
 REWARD, LOSS = "algorithm/distillation=reward", "algorithm/distillation=loss"
 SERVER = "teacher.url=http://localhost:1/v1"
@@ -61,6 +62,48 @@ def test_what_is_refused(overrides: list[str], said: str) -> None:
 )
 def test_what_is_not(overrides: list[str]) -> None:
     assert compose.load("smoke", overrides, "train").algorithm.distillation.needs_teacher
+
+
+DATA = ["algorithm=kd", "teacher.path=a"]
+
+
+@pytest.mark.parametrize(
+    ("overrides", "said"),
+    [
+        (["algorithm=kd"], "needs a teacher; set teacher.path, teacher.policy or teacher.url, or train with"),
+        ([*DATA, REWARD], "algorithm.distillation=reward: kd compares distributions on data"),
+        ([*DATA, "algorithm/distillation=none"], "or `rlvr sft` without a teacher"),
+        ([*DATA, "algorithm.distillation.ratio_cap=2"], "algorithm.distillation.ratio_cap is 2"),
+        (["algorithm=kd", "teacher.policy=ema"], "teacher.policy=ema follows a policy"),
+        (["algorithm=kd", "teacher.policy=live"], "set teacher.path, teacher.url or teacher.policy=start"),
+        ([*DATA, "teacher.context=demonstration"], "teacher.context=demonstration is for the policy's own"),
+        ([*DATA, "trainer.sequence_parallel=2"], "kd compares whole rows"),
+        ([*DATA, "data.train.teacher_weight=0"], "teaches nothing; train with `rlvr sft`"),
+        ([*DATA, "eval.source.teacher_weight=2"], "no teacher is asked here"),
+        (["algorithm=kd", SERVER], "algorithm.distillation.top_k is null"),
+        (
+            ["algorithm=kd", SERVER, "algorithm.distillation={divergence: reverse, top_k: 4}"],
+            "divergence=reverse compares the policy's",
+        ),
+        (["teacher.path=a"], "unknown key 'teacher"),
+    ],
+)
+def test_what_is_refused_on_data(overrides: list[str], said: str) -> None:
+    with pytest.raises(UserError) as error:
+        compose.load("tiny_sft", overrides, "train")
+    assert said in str(error.value) and "\n" not in str(error.value)
+
+
+def test_on_data_a_recipe_of_fine_tuning_becomes_one_with_a_teacher() -> None:
+    recipe = compose.load("tiny_sft", [*DATA, "data.train.teacher_weight=0.5"], "kd")
+    assert isinstance(recipe, DistillationRecipe) and recipe.algorithm.max_length == 128
+    option = recipe.algorithm.distillation
+    assert (option.coef, option.task_coef, option.divergence.value) == (0.5, 0.5, "forward")
+    assert "a, as loss" in derive(recipe)["teacher"]
+    alone = compose.load("tiny_sft", [*DATA, "algorithm.distillation.task_coef=0"], "kd")
+    assert "the right tokens teach nothing" in derive(alone)["teacher"]
+    compose.load("tiny_sft", ["algorithm=kd", SERVER, "algorithm.distillation.top_k=8"], "kd")
+    compose.load("tiny_sft", ["algorithm=kd", "teacher.policy=start"], "kd")
 
 
 @pytest.mark.parametrize("verb", ["opd", "gkd", "sdft", "sdpo"])

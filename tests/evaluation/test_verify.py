@@ -11,8 +11,11 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from model_servers import Server, server
 
 from rlvr_cli.commands.main import main
+
+__all__ = ["server"]  # a fixture, which pytest finds by its name
 
 CASES: list[dict[str, Any]] = [
     {"id": "a", "response": r"\boxed{1/2}", "answer": "0.5"},
@@ -149,6 +152,31 @@ def test_self_test_and_its_floor(capsys: pytest.CaptureFixture[str]) -> None:
 def test_a_bench_brings_its_verifier(capsys: pytest.CaptureFixture[str]) -> None:
     code, out, _ = rlvr(capsys, "addition", "--self-test", "source.limit=5")
     assert code == 0 and "self-test of math" in out and "right answers refused    0 of " in out
+
+
+@pytest.mark.slow
+def test_responses_to_a_problem_are_compared(server: Server, capsys: pytest.CaptureFixture[str]) -> None:
+    """Rows of one id, wherever they stand; against a column of the row each is judged alone."""
+    server.says = lambda prompt: (
+        200,
+        f"Winner: {'A' if prompt > '|'.join(prompt.split('|')[::-1]) else 'B'}",
+        {},
+    )
+    rows = [("p", "3"), ("q", "5"), ("p", "1"), ("q", "4")]
+    Path("groups.jsonl").write_text(
+        "".join(json.dumps({"id": name, "response": text, "best": "2"}) + "\n" for name, text in rows)
+    )
+    settings = [f"base_url={server.url}", "model=m", 'template="{first}|{second}"', "retries=0"]
+    given = ["--verifier", "pairwise", *(word for each in settings for word in ("--option", each))]
+    code, out, err = rlvr(capsys, "groups.jsonl", *given, "--out", "v.jsonl")
+    assert code == 0 and "pairwise: 4 rows in 2 groups" in out, err
+    assert [(row["id"], row["score"]) for row in lines("v.jsonl")] == [("p", 1), ("q", 1), ("p", 0), ("q", 0)]
+    code, out, err = rlvr(capsys, "groups.jsonl", *given, "--option", "reference=best", "--out", "v.jsonl")
+    assert code == 0 and [row["score"] for row in lines("v.jsonl")] == [1, 1, 0, 1], err
+    code, out, err = rlvr(capsys, "cases.jsonl", *given)
+    assert code == 2 and err.count("\n") == 1 and "the only one of its problem; rows of a problem have" in err
+    code, out, err = rlvr(capsys, "cases.jsonl", *given, "--option", "reference=best")
+    assert code == 2 and "the row has no text in 'best' to compare with" in err
 
 
 @pytest.mark.parametrize(

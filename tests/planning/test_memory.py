@@ -201,12 +201,17 @@ def test_a_reward_model_on_the_ranks_gpu_is_counted() -> None:
     assert memory_of(judged).allocated == pytest.approx(memory_of(PLAIN()).allocated)
     away = replace(PLAIN(), recipe=with_judge("cpu"))
     assert memory_of(away).total("update") == memory_of(PLAIN()).total("update")
+    waits = memory_of(replace(PLAIN(), recipe=with_judge("auto", "verifiers.judge.offload=true")))
+    assert waits.total("update") - memory_of(PLAIN()).total("update") == pytest.approx(1.5 * GIB)
+    assert waits.total("rollout") == memory_of(judged).total("rollout")
+    assert waits.host_peak - memory_of(PLAIN()).host_peak == pytest.approx(2 * values)
 
 
-def with_judge(device: str) -> Any:
+def with_judge(device: str, *more: str) -> Any:
     """The recipe with a reward model besides its verifier."""
     path = "+verifier@verifiers.judge=reward_model"
-    return job(path, "verifiers.judge.path=Qwen/Qwen2.5-0.5B", f"verifiers.judge.device={device}").recipe
+    given = ("verifiers.judge.path=Qwen/Qwen2.5-0.5B", f"verifiers.judge.device={device}")
+    return job(path, *given, *more).recipe
 
 
 def test_liger_is_said_not_to_be_counted(capsys: pytest.CaptureFixture[str]) -> None:

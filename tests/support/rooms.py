@@ -61,7 +61,11 @@ NO_TORCH = (
     "gym",
 )
 """Rooms whose modules load without torch, with all that they import on the way, and import none later."""
-LAZY_TORCH = ("rlvr_cli.verifiers.reward_model", "rlvr_cli.environments.generators")
+LAZY_TORCH = (
+    "rlvr_cli.verifiers.reward_model",
+    "rlvr_cli.verifiers.offloaded",
+    "rlvr_cli.environments.generators",
+)
 """May import it inside functions: they run in a worker of their own."""
 TOP = LAYERS[-1][0]
 

@@ -114,6 +114,104 @@ def test_other_tokens_are_refused_before_anything_trains(teacher: Path, tmp_path
         assert not (out / "checkpoints").exists() and done.stderr.count("error") == 1
 
 
+# ------------------------------------------------------------------ on data
+
+ON_DATA = """
+defaults:
+  - algorithm: kd
+  - model: tiny
+  - data@data.train: addition
+  - data@eval.source: addition
+  - trainer: zero0
+  - _self_
+name: on_data
+model: {tiny: {hidden_size: 64, layers: 2, heads: 2, kv_heads: 1, max_positions: 160}}
+data: {train: {limit: 64}}
+batch: {examples_per_step: 12, tokens_per_microbatch: 150}
+algorithm: {max_length: 64, distillation: {top_k: 6}}
+trainer: {steps: 4, lr: 1e-3, precision: fp32}
+eval: {source: {split: eval}, limit: 1, every: 2}
+tracker: {wandb: disabled}
+"""
+
+
+def on_data(folder: Path, out: str, *overrides: str) -> tuple[Any, Path]:
+    recipe = folder / "on_data.yaml"
+    recipe.write_text(ON_DATA)
+    return rlvr("kd", str(recipe), f"out={folder / out}", *overrides), folder / out
+
+
+def all_rows(out: Path) -> list[dict[str, float]]:
+    return [comparable(json.loads(line)) for line in (out / "metrics.jsonl").read_text().splitlines()]
+
+
+@pytest.fixture(scope="module")
+def undisturbed(teacher: Path, tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, float]]:
+    done, out = on_data(tmp_path_factory.mktemp("on_data"), "whole", f"teacher.path={teacher}")
+    assert done.returncode == 0, done.stderr
+    found = all_rows(out)
+    assert sum("eval/distillation_kl" in row for row in found) == 2
+    first = next(row for row in found if "train/loss" in row)
+    assert first["train/loss"] == pytest.approx(
+        (first["train/cross_entropy"] + first["distillation/kl"]) / 2, rel=1e-5
+    )
+    return found
+
+
+def alike(found: list[dict[str, float]], wanted: list[dict[str, float]], **near: float) -> None:
+    for ours, theirs in zip(wanted, found, strict=True):
+        assert ours.keys() == theirs.keys()
+        for name, value in ours.items():
+            assert theirs[name] == pytest.approx(value, **near), name
+
+
+def test_on_data_a_student_approaches_its_teacher(teacher: Path, tmp_path: Path) -> None:
+    """By the teacher alone: held-out, the divergence halves, and the data's own loss falls with it."""
+    alone = ("algorithm.distillation.task_coef=0", "algorithm.distillation.top_k=null", "eval.limit=32")
+    fast = ("trainer.steps=30", "trainer.lr=3e-3", "eval.every=1", "batch.tokens_per_microbatch=4000")
+    done, out = on_data(tmp_path, "alone", f"teacher.path={teacher}", *alone, *fast)
+    assert done.returncode == 0, done.stderr
+    found = [row for row in all_rows(out) if "eval/distillation_kl" in row]
+    first, last = found[0], found[-1]
+    assert 0 < last["eval/distillation_kl"] < 0.5 * first["eval/distillation_kl"]
+    assert last["eval/teacher_loss"] == first["eval/teacher_loss"] < last["eval/loss"] < first["eval/loss"]
+
+
+def test_on_data_two_steps_and_two_more_are_four(
+    teacher: Path, undisturbed: list[dict[str, float]], tmp_path: Path
+) -> None:
+    for steps in (2, 4):
+        done, out = on_data(tmp_path, "parts", f"teacher.path={teacher}", f"trainer.steps={steps}")
+        assert done.returncode == 0, done.stderr
+    assert all_rows(out) == undisturbed
+
+
+def test_on_data_two_ranks_with_zero_3_do_what_one_does(
+    teacher: Path, undisturbed: list[dict[str, float]], tmp_path: Path
+) -> None:
+    """One held-out example for two ranks: the other has nothing to compare."""
+    ranks = ("trainer.ranks=2", "trainer.zero_stage=3")
+    done, out = on_data(tmp_path, "two", f"teacher.path={teacher}", *ranks)
+    assert done.returncode == 0, done.stderr
+    alike(all_rows(out), undisturbed, rel=2e-3, abs=2e-5)
+
+
+def test_on_data_a_server_says_the_same_and_may_die(
+    lab: Any, undisturbed: list[dict[str, float]], tmp_path: Path
+) -> None:
+    """Silent in the third step: two are saved, the next start gets the same examples."""
+    lab.after = lab.asked + 2 + 2 * 12 + 4  # the probe, what is held out, two steps and a part
+    given = (lab.url, "teacher.wait_s=1", "teacher.connections=2")
+    done, out = on_data(tmp_path, "server", *given)
+    assert done.returncode == 1 and "the teacher at http://127.0.0.1" in done.stderr, done.stderr
+    assert "Traceback" not in done.stderr and (out / "checkpoints" / "step_2").exists()
+    assert "when the teacher works again, continue with: rlvr train" in (out / "events.jsonl").read_text()
+    lab.after = sys.maxsize
+    done, out = on_data(tmp_path, "server", *given)
+    assert done.returncode == 0, done.stderr
+    alike(all_rows(out), undisturbed, rel=1e-4, abs=1e-6)
+
+
 # ------------------------------------------------------------------ on a server
 
 

@@ -146,6 +146,36 @@ def test_reward_model_options_count(reward_model: Path, tmp_path: Path) -> None:
         Pool({"rm": RewardModel(path="./nowhere")}, Verification())
 
 
+def test_offloaded_weights_are_on_the_device_for_the_scoring_alone(reward_model: Path) -> None:
+    """Each forward pass sees other storages than those at home, with the same numbers; after a batch, also
+    one that fails, the model is at home again, bit for bit."""
+    judge = RewardModel(path=str(reward_model), offload=True)
+    items = [(text, "", {"prompt": "a:"}) for text in ("cdj", "b", "hh")]
+    _, model, place = judge._load()
+    assert place is not None
+    tensors = [*model.parameters(), *model.buffers()]
+    homes, values = [x.data_ptr() for x in tensors], [x.clone() for x in tensors]
+    passes = 0
+
+    def look(*_: Any) -> None:
+        nonlocal passes
+        passes += 1
+        assert all(x.data_ptr() != home for x, home in zip(tensors, homes, strict=True))
+        assert all(bool((x == value).all()) for x, value in zip(tensors, values, strict=True))
+
+    hook = model.register_forward_pre_hook(look)
+    plain = RewardModel(path=str(reward_model)).verify_batch(items)
+    assert judge.verify_batch(items) == plain and passes == 1
+    with pytest.raises(RuntimeError, match="in the middle"), place.there():
+        look()
+        raise RuntimeError("in the middle")
+    hook.remove()
+    assert [x.data_ptr() for x in tensors] == homes
+    assert all(bool((x == value).all()) for x, value in zip(tensors, values, strict=True))
+    with pytest.raises(ValueError, match="device=cpu keeps them there"):
+        RewardModel(path="p", offload=True, device="cpu")
+
+
 def test_conversation_by_chat_template(reward_model: Path) -> None:
     from transformers import AutoTokenizer
 

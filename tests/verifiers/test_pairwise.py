@@ -93,6 +93,38 @@ def test_a_judge_that_refuses_everything_is_no_verdict_and_one_that_is_down_is_w
         Pairwise(base_url="http://127.0.0.1:9/v1", model="m", retries=0).verify_together(["1", "2"], "", {})
 
 
+def test_against_a_reference_a_response_is_alone(server: Server) -> None:
+    """Both orders against the row's own answer: 1 above it, 0 below, one half where the orders disagree."""
+    server.says = larger
+    judge = pairwise(server, reference="best")
+    found = [
+        judge.verify(text, "", {"prompt": "q", "best": " 2 "}) for text in ("3", "<think>5</think>1", "2")
+    ]
+    assert [(v.score, v.reason) for v in found] == [
+        (1.0, Reason.correct), (0.0, Reason.wrong), (0.5, Reason.correct)
+    ]  # fmt: skip
+    assert [b["messages"][0]["content"] for b in server.bodies[:2]] == ["q|3|2", "q|2|3"]
+    assert not judge.whole_groups and pairwise(server).whole_groups
+    assert pairwise(server, reference="answer").verify("3", "4", {}).score == 0.0
+    server.answers, server.says = [(200, "Winner: A", {})], None
+    even = judge.verify("3", "", {"best": "2"})
+    assert (even.score, even.more["order_disagreement"]) == (0.5, 1.0)
+    server.answers = [(200, "Winner: A", {}), (200, "who knows", {})]
+    assert (unsure := judge.verify("3", "", {"best": "2"})).score == 0.75
+    assert unsure.more == {"order_disagreement": 0.0, "undecided_fraction": 0.5} | unsure.more
+
+
+def test_a_reference_that_is_not_there_and_a_response_that_a_judge_refuses(server: Server) -> None:
+    judge = pairwise(server, reference="best")
+    assert judge.check_gold("", {"best": "2"}) is None and pairwise(server).check_gold("", {}) is None
+    assert judge.check_gold("4", {}) == "the row has no text in 'best' to compare with"
+    assert judge.verify("<think>9", "", {"best": "2"}).reason is Reason.no_answer and not server.bodies
+    server.says = lambda prompt: (413, "too long", {}) if "9999" in prompt else (200, "Winner: A", {})
+    assert judge.verify("9999", "", {"best": "2"}).reason is Reason.refused
+    server.says = lambda prompt: (400, "no such setting", {})
+    assert judge.verify("3", "", {"best": "2"}).reason is Reason.crash
+
+
 @pytest.mark.slow
 def test_a_worker_gets_the_whole_group_and_requests_run_side_by_side(server: Server) -> None:
     server.says, server.delay_s = larger, 0.1
@@ -111,6 +143,7 @@ def test_a_worker_gets_the_whole_group_and_requests_run_side_by_side(server: Ser
         ({"opponents": 0}, "opponents is 0"),
         ({"pattern": "Winner"}, "has 0 groups"),
         ({"group_s": 0}, "group_s is 0"),
+        ({"opponents": 2, "reference": "best"}, "compares with a fixed answer; leave one out"),
     ],
 )
 def test_impossible_options(settings: dict[str, Any], message: str) -> None:

@@ -117,7 +117,9 @@ def _kind(recipe: dict[str, Any], rows: Rows) -> str:
     if recipe:
         algorithm = recipe.get("algorithm") or {}
         compares = "preference" in algorithm or algorithm.get("name") == "reward_model"
-        named = "sft" if algorithm.get("name") == "sft" else "preference" if compares else "rl"
+        taught = "distillation" in algorithm and "advantage" not in algorithm
+        copies = taught or algorithm.get("name") == "sft"
+        named = "sft" if copies else "preference" if compares else "rl"
         return "eval" if "benches" in recipe else named
     names = {name for row in rows for name in row}
     if "reward/mean" in names:
