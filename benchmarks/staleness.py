@@ -3,10 +3,11 @@
 `recipes/tiny_dapo.yaml` with `rollout.max_staleness` of 0, 2, 8 and 16, several seeds each, with every
 correction of docs/algorithms/off_policy.md. Each step trains on groups exactly as old as is allowed
 (`oldest.py`): no run is younger because a machine samples slowly. Nothing is filtered, so that a step costs
-the same whatever has become of the policy. All runs train the same number of steps, of half the prompts
-and a quarter of the learning rate: with that rate itself two steps of age are too much for any correction. A
-run that is there already is not run again: an interrupted benchmark goes on, and `--seeds` can be raised.
-`--only` takes labels such as "tis, 8".
+the same whatever has become of the policy. All runs train the same number of steps, of half the prompts and
+a quarter of the learning rate: with that rate itself two steps of age are too much for any correction. At age
+0 all corrections are exactly 1 but for rounding, and one run stands for all. A run that is there already is
+not run again: an interrupted benchmark goes on, and `--seeds` can be raised. `--only` takes labels such as
+"tis, 8".
 
 Writes tables (Markdown) and a plot; accuracy is avg@4 on held-out additions after the last step.
 """
@@ -36,7 +37,6 @@ CORRECTIONS = {
     "none": ("algorithm/mismatch=none",),
     "tis": ("algorithm/mismatch=truncate",),
     "sequence tis": ("algorithm/mismatch=truncate", LONG),
-    "normalised tis": ("algorithm/mismatch=truncate", MISMATCH + "normalise=true"),
     "icepop": (MASK,),
     "mis": (MASK, LONG, MISMATCH + "high=2.0", MISMATCH + "weight=sequence"),
     "k3": ("algorithm/mismatch=reject", MISMATCH + "weight=none"),
@@ -44,12 +44,16 @@ CORRECTIONS = {
     "a3po": (*DECOUPLED, MISMATCH + "proximal=interpolated"),
     "bypass": ("algorithm/mismatch=none", MISMATCH + "proximal=rollout"),
 }
-RUNS = {
-    f"{name}, {lag}": [f"rollout.max_staleness={lag}", *([AGED] if lag else []), *settings]
+YOUNG = "none, 0"
+RUNS = {YOUNG: ["rollout.max_staleness=0", *CORRECTIONS["none"]]} | {
+    f"{name}, {lag}": [f"rollout.max_staleness={lag}", AGED, *settings]
+    for lag in LAGS[1:]
     for name, settings in CORRECTIONS.items()
-    for lag in LAGS
 }
-SETTINGS = ("trainer.lr=5e-5", "batch.prompts_per_step=16", "algorithm/filter=none", "eval.every=50")
+SETTINGS = (
+    *("trainer.lr=5e-5", "batch.prompts_per_step=16", "algorithm/filter=none"),
+    *("eval.every=1000", "eval.at_start=false", "checkpoint.every=1000"),
+)
 MEASURED = {"mismatch/k3": "k3", "mismatch/ess": "ESS", "mismatch/kept_fraction": "kept"}
 """Metrics of the second table -> their heads: means over the steps that train on samples of that age."""
 
@@ -92,7 +96,7 @@ def tables(results: dict[str, Found]) -> Iterator[str]:
     for name in CORRECTIONS:
         cells = []
         for lag in LAGS:
-            found = results.get(f"{name}, {lag}")
+            found = results.get(f"{name}, {lag}" if lag else YOUNG)
             middle, half = interval([100 * x for x in found.accuracies]) if found else (float("nan"),) * 2
             cells.append(f"{middle:.1f} ± {half:.1f}" if found else "-")
         if any(cell != "-" for cell in cells):
@@ -115,23 +119,21 @@ def plot(results: dict[str, Found], path: Path) -> None:
     with pyplot.rc_context(STYLE):
         figure, axes = pyplot.subplots(figsize=(7, 4.5), layout="constrained")
         for number, name in enumerate(CORRECTIONS):
-            there = [lag for lag in LAGS if f"{name}, {lag}" in results]
-            ends = [interval([100 * x for x in results[f"{name}, {lag}"].accuracies]) for lag in there]
-            style = {
-                "color": COLOURS[number % len(COLOURS)],
-                "linestyle": ("-", "--")[number // len(COLOURS) % 2],
-            }
-            places = [LAGS.index(lag) + 0.03 * (number - len(CORRECTIONS) / 2) for lag in there]
-            if there:
-                axes.errorbar(
-                    places,
-                    [m for m, _ in ends],
-                    [h for _, h in ends],
-                    label=name,
-                    capsize=2,
-                    marker="o",
-                    **style,
-                )
+            labels = {lag: f"{name}, {lag}" if lag else YOUNG for lag in LAGS}
+            there = [lag for lag, label in labels.items() if label in results]
+            if there in ([], [0]):
+                continue
+            ends = [interval([100 * x for x in results[labels[lag]].accuracies]) for lag in there]
+            axes.errorbar(
+                [LAGS.index(lag) + 0.03 * (number - len(CORRECTIONS) / 2) for lag in there],
+                [middle for middle, _ in ends],
+                [half for _, half in ends],
+                label=name,
+                capsize=2,
+                marker="o",
+                color=COLOURS[number % len(COLOURS)],
+                linestyle=("-", "--")[number // len(COLOURS) % 2],
+            )
         axes.set_xticks(range(len(LAGS)), [f"{lag}" for lag in LAGS])
         axes.set_xlabel("age of the samples, steps")
         axes.set_ylabel("accuracy (avg@4), %")
@@ -140,7 +142,7 @@ def plot(results: dict[str, Found], path: Path) -> None:
 
 
 def main() -> None:
-    made = parser(__doc__, RUNS, model="runs/tiny_sft", out="runs/staleness", steps=200)
+    made = parser(__doc__, RUNS, model="runs/tiny_sft", out="runs/staleness", steps=100)
     made.set_defaults(seeds=3)
     options = made.parse_args()
     options.overrides = [*SETTINGS, *options.overrides]
