@@ -15,8 +15,10 @@ from rlvr_cli.compose.distillation import check_distillation, check_on_data, che
 from rlvr_cli.compose.engines import check_engines
 from rlvr_cli.compose.environments import check_environments, refuse_environments
 from rlvr_cli.compose.holdout import benches_of, check_holdout
+from rlvr_cli.compose.labels import check_labels
 from rlvr_cli.compose.placement import check_placement
 from rlvr_cli.compose.strict import Place
+from rlvr_cli.compose.tracked import check_tracked
 from rlvr_cli.compose.trees import check_trees
 from rlvr_cli.compose.values import SHOWN, check_values
 from rlvr_cli.compose.verifiers_by import check_benches_route_nothing, check_verifiers_by
@@ -45,11 +47,13 @@ def check(recipe: Recipe | SFTRecipe | EvalRecipe, place: Place) -> None:
         check_values(recipe)
         _check_names(recipe)
         check_difficulty(recipe)
+        check_labels(recipe)
         check_unheard(recipe)
         check_holdout(recipe, getattr(recipe, "data", {}), benches_of(recipe))
         if isinstance(recipe, EvalRecipe):
             _check_benches(recipe.benches, "benches")
             check_benches_route_nothing(recipe.benches, "benches")
+            check_tracked(recipe.benches, "benches")
             _check_overruled(recipe.rollout)
             check_ahead(recipe)
             check_engines(recipe)
@@ -66,6 +70,7 @@ def check(recipe: Recipe | SFTRecipe | EvalRecipe, place: Place) -> None:
             _check_verifiers(recipe.data, recipe.verifiers)
             _check_benches(recipe.eval.benches, "eval.benches")
             check_benches_route_nothing(recipe.eval.benches, "eval.benches")
+            check_tracked(recipe.eval.benches, "eval.benches")
             _check_best(recipe)
             _check_stages(recipe)
             _check_watched(recipe)

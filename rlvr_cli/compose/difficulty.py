@@ -12,14 +12,14 @@ def check_difficulty(recipe: Recipe | SFTRecipe | EvalRecipe) -> None:
             if source.difficulty is not None:
                 _check_values(f"data.{name}.difficulty", source.difficulty)
                 _check_use(f"data.{name}.difficulty", source.difficulty)
-    for key, source in _others(recipe).items():
+    for key, source in sources_taken_whole(recipe).items():
         if source.difficulty is not None:
             raise ValueError(
                 f"{key}.difficulty chooses problems to train on by reinforcement learning; leave it out here"
             )
 
 
-def _others(recipe: Recipe | SFTRecipe | EvalRecipe) -> dict[str, Source]:
+def sources_taken_whole(recipe: Recipe | SFTRecipe | EvalRecipe) -> dict[str, Source]:
     """Sources of fine-tuning and evaluation, which are taken whole."""
     if isinstance(recipe, SFTRecipe):
         found = {f"data.{name}": source for name, source in recipe.data.items()}

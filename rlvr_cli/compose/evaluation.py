@@ -179,7 +179,7 @@ def _stored(results: dict[str, Path], same_verifier: bool) -> Tree:
     for bench, file in results.items():
         result = read_result(file)
         verifier = stored_code.verifier_of(result, file) if same_verifier else result["verifier"]
-        parts = {"source": result["source"], "verifier": verifier}
+        parts = {"source": result["source"], "verifier": verifier, "tracked": result.get("tracked", {})}
         found["benches"][bench] = result["protocol"] | parts
         found["rescore"][bench] = str(file)
         found["model"] = {"path": result.get("model") or result.get("run") or "unknown"}

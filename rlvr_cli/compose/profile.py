@@ -110,6 +110,6 @@ def beside(recipe: Recipe) -> Path:
 
 
 def _limited(source: Source, limit: int | None) -> Source:
-    """All that may be trained on, whatever is chosen of it by an earlier profile."""
+    """All that may be trained on, by its own golds, whatever an earlier profile chooses or labels."""
     most = source.limit if limit is None else min(limit, source.limit or limit)
-    return replace(source, difficulty=None, limit=most)
+    return replace(source, difficulty=None, labels=None, limit=most)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 import shlex
 from collections.abc import Callable, Iterator
@@ -20,6 +19,7 @@ from omegaconf.errors import (
 from rlvr_cli import algorithms, environments, verifiers
 from rlvr_cli.compose.algorithm import PARTS_OF
 from rlvr_cli.compose.interpolations import check_interpolations
+from rlvr_cli.compose.near_keys import elsewhere, nearest
 from rlvr_cli.compose.plugin_places import Places
 from rlvr_cli.core.errors import UserError, hint
 from rlvr_cli.environments.tool_use.entries import Entry
@@ -123,14 +123,20 @@ def _schema(root: type, tree: Tree, place: Place) -> DictConfig:
     benches, holder = tree.get("benches"), schema
     if root is Recipe:
         benches, holder = _sections(tree, "eval").get("benches"), schema.eval
+    prefix = "eval.benches" if root is Recipe else "benches"
     for key, section in (benches if isinstance(benches, dict) and "benches" in holder else {}).items():
-        holder.benches[key] = OmegaConf.structured(Bench)
-        if isinstance(section, dict) and "verifier" in section:
-            path = f"{'eval.' if root is Recipe else ''}benches.{key}.verifier"
-            holder.benches[key].verifier = _verifier(section["verifier"], path, place)
-        if isinstance(section, dict) and section.get("environment") is not None:
-            path = f"{'eval.' if root is Recipe else ''}benches.{key}.environment"
-            holder.benches[key].environment = _environment(section["environment"], path, place)
+        holder.benches[key] = _bench(section if isinstance(section, dict) else {}, f"{prefix}.{key}", place)
+    return schema
+
+
+def _bench(section: Tree, key: str, place: Place) -> DictConfig:
+    schema = OmegaConf.structured(Bench)
+    if "verifier" in section:
+        schema.verifier = _verifier(section["verifier"], f"{key}.verifier", place)
+    for name, each in _sections(section, "tracked").items():
+        schema.tracked[name] = _verifier(each, f"{key}.tracked.{name}", place)
+    if section.get("environment") is not None:
+        schema.environment = _environment(section["environment"], f"{key}.environment", place)
     return schema
 
 
@@ -209,9 +215,9 @@ def _explain(error: OmegaConfBaseException, schema: DictConfig, place: Place, tr
     key = error.full_key or str(error.key or "")
     if isinstance(error, ConfigKeyError | ConfigTypeError) and "not in '" in str(error):
         whole = _first_below(key, tree)
-        if not (elsewhere := _elsewhere(key, schema)) and (theirs := foreign_names.said(whole, schema)):
+        if not (other := elsewhere(key, schema)) and (theirs := foreign_names.said(whole, schema)):
             return f"{place.of(key)}: unknown key '{whole}'{theirs}"
-        return f"{place.of(key)}: unknown key '{key}'{elsewhere or _nearest(key, schema)}"
+        return f"{place.of(key)}: unknown key '{key}'{other or nearest(key, schema)}"
     message = str(error.msg or error).splitlines()[0]
     if isinstance(error, InterpolationToMissingValueError):  # out: runs/${name} without a name
         return f"{place.file}: required keys are not set: {message.rpartition(' ')[2]}"
@@ -254,44 +260,3 @@ def _first_below(key: str, tree: Tree) -> str:
         part, node = next(iter(node.items()))
         key = f"{key}.{part}"
     return key
-
-
-def _elsewhere(key: str, schema: DictConfig) -> str:
-    """Said of `algorithm.kl.coef` where kl=none: the chosen option has no such key, but others do."""
-    top, axis, field = ([*key.split("."), "", ""])[:3]
-    if top != "algorithm" or axis not in algorithms.PARTS or key.count(".") != 2:
-        return ""
-    having = [name for name, cls in algorithms.options(axis).items() if field in OmegaConf.structured(cls)]
-    if not having:
-        return ""
-    chosen = schema.algorithm[axis].name
-    return f": algorithm.{axis}={chosen} has none; choose algorithm/{axis}={' or '.join(having)}"
-
-
-def _nearest(key: str, schema: DictConfig) -> str:
-    """The known key that was probably meant: by its last part, in the same section if there is one."""
-    known = _paths(schema)
-    section, _, last = key.rpartition(".")
-    siblings = {path.rpartition(".")[2]: path for path in known if path.rpartition(".")[0] == section}
-    near = difflib.get_close_matches(last, siblings, n=1)
-    if near:
-        return f"; did you mean '{siblings[near[0]]}'?"
-    top = section.split(".")[0]
-    for pool in ([path for path in known if path.split(".")[0] == top], known):
-        same = [path for path in pool if path.rpartition(".")[2] == last]
-        near = same[:1] or difflib.get_close_matches(key, pool, n=1, cutoff=0.75)
-        if near:
-            return f"; did you mean '{near[0]}'?"
-    return f"; keys there: {', '.join(siblings)}" if siblings else ""
-
-
-def _paths(node: DictConfig, prefix: str = "") -> list[str]:
-    """Dotted keys of every section and value."""
-    found = []
-    for key in node:
-        path = f"{prefix}{key!s}"
-        found.append(path)
-        child = node._get_node(key)
-        if isinstance(child, DictConfig) and not (child._is_none() or child._is_missing()):
-            found += _paths(child, f"{path}.")
-    return found

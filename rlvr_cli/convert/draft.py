@@ -65,6 +65,12 @@ class Draft:
         self.put("trainer.schedule", SCHEDULES.get(kind, standard), self.origin(name), name)
         return kind
 
+    def adaptive_kl(self, target: str, horizon: str, *taken: str) -> None:
+        """The coefficient of the KL follows Ziegler's controller, which is the same everywhere."""
+        self.put("algorithm.kl.schedule", "adaptive", self.origin(target), *taken)
+        self.copy("algorithm.kl.target_kl", target)
+        self.copy("algorithm.kl.horizon", horizon)
+
     def origin(self, name: str) -> str:
         """`rollout.n`, or where the script does not set it `verl's default of rollout.n`."""
         short = short_name(name)

@@ -122,6 +122,8 @@ def _kl(draft: Draft) -> None:
     draft.copy("algorithm.kl.estimator", "algo.kl.estimator")
     draft.put("algorithm.kl.clamp_value", None, "OpenRLHF has none")
     draft.put("algorithm.kl.clamp_log_ratio", 10.0, "OpenRLHF")
+    if given.get("algo.kl.target"):
+        draft.adaptive_kl("algo.kl.target", "algo.kl.horizon", "algo.kl.target")
 
 
 def _mismatch(draft: Draft) -> None:

@@ -4,17 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from rlvr_cli.convert import verl_correction
+from rlvr_cli.convert import verl_correction, verl_kl
 from rlvr_cli.convert.draft import Draft
 from rlvr_cli.convert.given import Given
 from rlvr_cli.convert.verl_data import Scorers
 
 ACTOR = "actor_rollout_ref.actor."
 OVERLONG = "reward.reward_kwargs.overlong_buffer_cfg."
-ESTIMATORS = {
-    **{"kl": "k1", "k1": "k1", "abs": "abs", "mse": "k2", "k2": "k2"},
-    **{"low_var_kl": "k3", "k3": "k3"},
-}
 PRESETS = {
     "gae": "ppo",
     "rloo": "rloo",
@@ -36,7 +32,7 @@ def convert(draft: Draft, scorers: Scorers) -> None:
     _filter(draft)
     _advantage(draft)
     _loss(draft)
-    _kl(draft)
+    verl_kl.convert(draft)
     verl_correction.convert(draft)
     key = ACTOR + "entropy_coeff"
     draft.choose("entropy", "bonus" if given.get(key) else "none", draft.origin(key), key)
@@ -199,42 +195,3 @@ def _loss(draft: Draft) -> None:
             "loss_scale_factor, or max_response_length",
             ACTOR + "loss_scale_factor",
         )
-
-
-def _kl(draft: Draft) -> None:
-    given = draft.given
-    in_loss, coefficient = ACTOR + "use_kl_loss", ACTOR + "kl_loss_coef"
-    in_reward, reward = "algorithm.use_kl_in_reward", "algorithm.kl_ctrl.kl_coef"
-    if given.get(in_loss) and given.get(coefficient):
-        draft.choose("kl", "loss", "use_kl_loss", in_loss)
-        _penalty(draft, coefficient, ACTOR + "kl_loss_type")
-        if given.get(in_reward) and given.get(reward):
-            given.lose(in_reward, "the KL is in the loss or in the reward, not in both")
-            given.settle(
-                "algorithm/kl: verl has it in the loss and in the reward here; only the loss is kept"
-            )
-        else:
-            given.take(in_reward)
-    elif given.get(in_reward) and given.get(reward):
-        draft.choose("kl", "reward", "use_kl_in_reward", in_reward, in_loss)
-        _penalty(draft, reward, "algorithm.kl_penalty")
-    else:
-        draft.choose("kl", "none", "neither in the loss nor in the reward", in_loss, in_reward)
-
-
-def _penalty(draft: Draft, coefficient: str, kind: str) -> None:
-    given = draft.given
-    draft.copy("algorithm.kl.coef", coefficient)
-    said = str(given.get(kind))
-    estimator = "k2" if said.endswith("+") else ESTIMATORS.get(said)
-    if estimator is None:
-        given.lose(kind, "there is no such estimator; k3 stands in its place")
-        given.settle(f"algorithm.kl.estimator: {said} is not there; k3 is a guess")
-    comment = f"{draft.origin(kind)} {said}" + ("; its gradient" if said.endswith("+") else "")
-    draft.put("algorithm.kl.estimator", estimator or "k3", comment, kind)
-    draft.put(
-        "algorithm.kl.clamp_value",
-        10.0 if estimator == "k3" else None,
-        "verl's bound of k3" if estimator == "k3" else "",
-    )
-    draft.put("algorithm.kl.clamp_log_ratio", 20.0, "verl")

@@ -59,11 +59,17 @@ class Problem:
     """Name of the recipe's environment that takes part in it; None: one answer to it."""
     raw: Raw | None = None
     """None where no verifier asks for it."""
+    label: str | None = None
+    """What its first verifier takes for the gold answer in the place of its golds; None: these."""
 
     @property
     def golds(self) -> list[str]:
         """All gold answers, of which any counts."""
         return [self.answer, *self.alternatives]
+
+    def golds_of(self, verifier: str) -> list[str]:
+        """Those that the verifier of this name judges by."""
+        return self.golds if self.label is None or verifier != self.verifiers[0] else [self.label]
 
 
 @dataclass(slots=True, frozen=True)

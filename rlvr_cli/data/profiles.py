@@ -31,7 +31,7 @@ class Profile:
 
     head: dict[str, Any]
     rows: list[Row]
-    """{source, id, key, samples, judged, correct, pass@1, ..., score, tokens, truncated, reasons, ...}"""
+    """{source, id, key, samples, judged, correct, pass@1, ..., tokens, truncated, reasons, label, ...}"""
 
     def counts(self, source: str) -> dict[str, tuple[int, int]]:
         """Problem's key -> (right samples, samples with a verdict); where two sources have a problem, those
@@ -41,6 +41,12 @@ class Profile:
             if row["judged"]:
                 found[row["key"]] = (row["correct"], row["judged"])
         return found
+
+    def labels(self, source: str) -> dict[str, tuple[str | None, bool]]:
+        """Problem's key -> (majority label, whether it is right); where two sources have a problem, that of
+        `source`. KeyError where rows have none: an earlier version has made them."""
+        ours = sorted(self.rows, key=lambda row: row["source"] == source)
+        return {row["key"]: (row["label"], row["label_right"]) for row in ours}
 
 
 def key_of(problem: Problem) -> str:

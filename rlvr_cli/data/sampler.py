@@ -34,13 +34,16 @@ class Sampler(Generic[T]):
         weights: Mapping[str, float],
         seed: int,
         paces: Mapping[str, Pace] | None = None,
+        labels: Mapping[str, str] | None = None,
     ) -> None:
+        """`labels`: source -> identity of what its items are judged by, where that is not their own."""
         for name, found in items.items():
             if not found:
                 raise UserError(f"data.{name} has nothing to draw from")
         self.items = dict(items)
         self.seed = seed
         self.paces = dict(paces or {})
+        self.labels = dict(labels or {})
         self.drawn = dict.fromkeys(items, 0)
         self.turns = dict.fromkeys(items, 0)
         """Turns that items of each source have had, taken or not; without a pace the items drawn."""
@@ -115,11 +118,12 @@ class Sampler(Generic[T]):
         now = self._identity()
         if before["seed"] != self.seed:
             return set()
-        paced = before.get("difficulty", {}), now.get("difficulty", {})
+
+        def same(kind: str, name: str) -> bool:
+            return bool(before.get(kind, {}).get(name) == now.get(kind, {}).get(name))
+
         return {
-            name
-            for name, found in self.items.items()
-            if before["sizes"].get(name) == len(found) and paced[0].get(name) == paced[1].get(name)
+            name for name in self.items if all(same(kind, name) for kind in ("sizes", "difficulty", "labels"))
         }
 
     def _load_paces(self, state: Mapping[str, Any], kept: set[str]) -> None:
@@ -135,6 +139,8 @@ class Sampler(Generic[T]):
         found: dict[str, Any] = {"seed": self.seed, "sizes": sizes, "shares": dict(self.share)}
         if self.paces:
             found["difficulty"] = {name: pace.identity for name, pace in self.paces.items()}
+        if self.labels:
+            found["labels"] = dict(self.labels)
         return found
 
     def _next(self, index: int) -> T:

@@ -37,9 +37,17 @@ class Evaluation:
     """One per problem, in the order of its source."""
 
 
-def verifier_key(bench: str) -> str:
-    """Name under which the pool knows a bench's own verifier."""
-    return f"eval.{bench}"
+def verifier_key(bench: str, tracked: str | None = None) -> str:
+    """Name under which the pool knows a bench's own verifier, or one that it tracks."""
+    return f"eval.{bench}" if tracked is None else f"eval.{bench}.tracked.{tracked}"
+
+
+def judges_of(benches: Mapping[str, Bench]) -> dict[str, Any]:
+    """All verifiers of the benches, for the pool."""
+    found = {verifier_key(name): bench.verifier for name, bench in benches.items()}
+    for name, bench in benches.items():
+        found |= {verifier_key(name, key): each for key, each in bench.tracked.items()}
+    return found
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -221,8 +229,9 @@ def judge(
         done += 1
         advance(done, len(share))
 
+    weights = {verifier_key(name): 1.0} | {verifier_key(name, key): 0.0 for key in bench.tracked}
     for _, problem in share:
-        problem.verifiers = [verifier_key(name)]
+        problem.verifiers = list(weights)
     return collect(
         engine,
         pool,
@@ -230,7 +239,7 @@ def judge(
         samples=1 if bench.temperature == 0 else bench.k,
         sampling=Sampling.of(bench, logprobs=False),
         seed=bench.seed,
-        weights={verifier_key(name): 1.0},
+        weights=weights,
         unscored=Unscored.zero,
         timer=timer,
         stopped=stopped,
@@ -241,8 +250,10 @@ def judge(
 
 def row(group: Group) -> dict[str, Any]:
     """What is kept of a problem: everything a metric or a reader needs."""
-    [key] = group.problem.verifiers
+    key, *tracked = group.problem.verifiers
     verdicts = [v[key] for v in group.verdicts]
+    said = {each.rpartition(".")[2]: [v[each] for v in group.verdicts] for each in tracked}
+    scores = {each: [v.score if v.scored else None for v in found] for each, found in said.items()}
     return {
         "index": group.index,
         "id": group.problem.id,
@@ -258,5 +269,6 @@ def row(group: Group) -> dict[str, Any]:
         **({"disputed": [v.disputed for v in verdicts]} if any(v.disputed for v in verdicts) else {}),
         **({"measures": [v.measures for v in verdicts]} if any(v.measures for v in verdicts) else {}),
         **({"more": [v.more for v in verdicts]} if any(v.more for v in verdicts) else {}),
+        **({"tracked": scores} if scores else {}),
         **fields(group.completions),
     }

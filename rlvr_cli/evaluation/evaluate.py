@@ -22,6 +22,7 @@ from rlvr_cli.evaluation.bench import (
     disputed_rows,
     gathered,
     judge,
+    judges_of,
     missing,
     positions,
     prompt_limit,
@@ -45,7 +46,7 @@ from rlvr_cli.tracking import Timer, Tracker, print_results, versions
 from rlvr_cli.tracking.null_tracker import NullTracker
 from rlvr_cli.verifiers.pool import Pool
 
-UNSAMPLED = ("verifier", "note", "pass_at", "majority")
+UNSAMPLED = ("verifier", "tracked", "note", "pass_at", "majority")
 """Parts of a bench that its samples do not depend on."""
 
 
@@ -75,7 +76,7 @@ def evaluate(recipe: EvalRecipe, terminal: TextIO) -> None:
     assert recipe.out is not None  # the launcher has filled it in
     out = Path(recipe.out)
     process_group.initialise()
-    judges = {verifier_key(n): b.verifier for n, b in recipe.benches.items()}
+    judges = judges_of(recipe.benches)
     verification = roomy(recipe.verification, list(judges.values()))
     print_into(judges, out, f"rank{distributed.rank()}")
     with open_eval_tracker(recipe, out, terminal) as tracker, Pool(judges, verification) as pool:
@@ -191,7 +192,7 @@ def _introduce(
     recipe: EvalRecipe, asked: dict[str, Questions], pool: Pool, tracker: Tracker | NullTracker
 ) -> None:
     """Functions of the user, each with the first problem of its bench."""
-    judges = {verifier_key(name): bench.verifier for name, bench in recipe.benches.items()}
+    judges = judges_of(recipe.benches)
     first: dict[str, Group] = {}
     for name, each in asked.items():
         problem = replace(each.problems[0], verifiers=[verifier_key(name)])

@@ -26,10 +26,14 @@ from rlvr_cli.schema.score_names import powers
 from rlvr_cli.tracking import versions
 from rlvr_cli.tracking.journal import to_line
 
+SECTIONS = ("source", "verifier", "tracked", "environment")
+"""Of a bench, which stand beside its protocol in a result file."""
+
 
 def write_result(folder: Path, name: str, bench: Bench, result: Evaluation, **context: Any) -> Path:
     """`eval/<bench>.json`: numbers, protocol, the user's code that judged, versions and every sample."""
-    protocol = {k: v for k, v in vars(bench).items() if k not in ("source", "verifier", "environment")}
+    protocol = {k: v for k, v in vars(bench).items() if k not in SECTIONS}
+    tracked = {key: _settings(each) for key, each in bench.tracked.items()}
     played = None if bench.environment is None else _container(bench.environment)
     content = {
         "bench": name,
@@ -41,6 +45,7 @@ def write_result(folder: Path, name: str, bench: Bench, result: Evaluation, **co
         "protocol": protocol,
         "source": _container(bench.source),
         "verifier": _settings(bench.verifier),
+        **({"tracked": tracked} if tracked else {}),
         **({"environment": played} if played is not None else {}),
         "code": code_behind.of_verifier(bench.verifier),
         "versions": {"rlvr": __version__} | versions(),

@@ -7,7 +7,6 @@ command goes on. Samples are those of training: same prompts, engine settings an
 from __future__ import annotations
 
 import json
-from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from dataclasses import asdict, dataclass
@@ -28,14 +27,13 @@ from rlvr_cli.data.sources import held_out
 from rlvr_cli.engine import process_group
 from rlvr_cli.engine.model import context_length, load_tokenizer
 from rlvr_cli.evaluation.evaluate import open_eval_tracker
+from rlvr_cli.evaluation.profile_rows import row_of
 from rlvr_cli.evaluation.profile_table import lines_of
-from rlvr_cli.evaluation.scores import pass_at_k
 from rlvr_cli.evaluation.stored_samples import Partial, fingerprint, weights_of
 from rlvr_cli.rollout import Engine, Request, Sampling
 from rlvr_cli.sampling.collect import gates_of, request_seed, score
 from rlvr_cli.sampling.start_model import TINY, local_model, start_engine, start_server
 from rlvr_cli.schema import Model, ProfileRecipe, Unscored
-from rlvr_cli.schema.score_names import powers
 from rlvr_cli.tracking import Tracker, versions
 from rlvr_cli.tracking.null_tracker import NullTracker
 from rlvr_cli.verifiers.outage import result
@@ -44,7 +42,7 @@ from rlvr_cli.verifiers.several_golds import fault_of
 
 PARTS = "rows"
 """Beginning of the names of the files that hold finished problems until all are."""
-UNMEASURED = ("limit", "weight", "difficulty")
+UNMEASURED = ("limit", "weight", "difficulty", "labels")
 """Keys of a source that choose problems and change nothing about one."""
 
 
@@ -274,27 +272,3 @@ def scored(
     weights = {name: verifier.weight for name, verifier in recipe.verifiers.items()}
     score(group, weights, Unscored.drop, gates_of(recipe.verifiers))  # counted, whatever training does
     return group
-
-
-def row_of(group: Group, key: str) -> Row:
-    """What is kept of a problem."""
-    right = [value == 1 for value in group.correct if value == value]
-    values = [value for value in group.first_scores if value == value]
-    lengths = [len(completion.tokens) for completion in group.completions]
-    judged, samples = len(right), len(lengths)
-    first = group.problem.verifiers[0]
-    return {
-        "source": group.problem.source,
-        "id": group.problem.id,
-        "key": key,
-        "samples": samples,
-        "judged": judged,
-        "correct": sum(right),
-        **{f"pass@{j}": pass_at_k(judged, sum(right), j) if j <= judged else None for j in powers(samples)},
-        "score": sum(values) / judged if judged else None,
-        "score_varies": len(set(values)) > 1,
-        "tokens": sum(lengths) / samples,
-        "longest": max(lengths),
-        "truncated": sum(not completion.finished for completion in group.completions) / samples,
-        "reasons": dict(Counter(verdicts[first].reason.value for verdicts in group.verdicts)),
-    }

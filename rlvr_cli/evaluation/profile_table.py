@@ -29,6 +29,9 @@ def lines_of(rows: list[Row], recipe: ProfileRecipe) -> dict[str, str]:
         sources = dict.fromkeys(row["source"] for row in judged)
         for name in sources if len(sources) > 1 else ():
             lines[f"data.{name}"] = _source([row for row in judged if row["source"] == name])
+    if labels := [row for row in rows if row.get("label") is not None]:
+        right = sum(row["label_right"] for row in labels) / len(labels)
+        lines["majority labels"] = f"{len(labels)} problems have one, {right:.1%} of them right"
     reasons = Counter[str]()
     for row in rows:
         reasons.update(row["reasons"])

@@ -176,7 +176,7 @@ def summarise(
     if k > 1:
         summary |= {f"gpass@{k}_{tau}": g_passed(rows, k, tau) for tau in TAUS}
     found = {name: value for name, value in summary.items() if value is not None}
-    return found | measured(rows) | health(rows)
+    return found | tracked(rows) | measured(rows) | health(rows)
 
 
 def played(rows: list[Row]) -> dict[str, float]:
@@ -218,6 +218,27 @@ def measured(rows: list[Row]) -> dict[str, float]:
                 total[0] += got
                 total[1] += of
     return {name: got / of for name, (got, of) in points.items()}
+
+
+def tracked(rows: list[Row]) -> dict[str, float]:
+    """Of each verifier that a bench tracks: its mean score over the samples it has a verdict on, and how many
+    of those with half a score or more, and of the others, are right (Spurious Rewards, 2506.10947: accuracy
+    with and without code)."""
+    found: dict[str, float] = {}
+    for name in sorted({name for row in rows for name in row.get("tracked", {})}):
+        pairs = [
+            (score, right)
+            for row in rows
+            for score, right in zip(row["tracked"][name], row["correct"], strict=True)
+            if score is not None
+        ]
+        if pairs:
+            found[f"tracked/{name}"] = sum(score for score, _ in pairs) / len(pairs)
+        for kind, among in (("right_with", True), ("right_without", False)):
+            judged = [right for score, right in pairs if right is not None and (score >= 0.5) is among]
+            if judged:
+                found[f"tracked/{name}/{kind}"] = sum(judged) / len(judged)
+    return found
 
 
 def health(rows: list[Row]) -> dict[str, float]:

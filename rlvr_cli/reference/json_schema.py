@@ -191,6 +191,8 @@ def _special(cls: type, name: str) -> Schema | None:
         return {"type": "object", "additionalProperties": {"$ref": f"#/$defs/{name.removesuffix('s')}"}}
     if cls is Bench and name == "verifier":
         return {"$ref": "#/$defs/verifier"}
+    if cls is Bench and name == "tracked":
+        return {"type": "object", "additionalProperties": {"$ref": "#/$defs/verifier"}}
     if cls is Bench and name == "environment":
         return {"anyOf": [{"$ref": "#/$defs/environment"}, {"type": "null"}]}
     if cls is Stage and name == "shaping":

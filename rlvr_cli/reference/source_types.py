@@ -192,6 +192,8 @@ class Scope:
             return Types(self.source.options("shaping"))
         if owner.startswith("rlvr_cli.schema.recipes.") and name == "verifiers":
             return Types(element=Types(self.source.verifiers))
+        if owner == BENCH and name == "tracked":
+            return Types(element=Types(self.source.verifiers))
         if owner == RECIPE and name == "environments":
             return Types(element=Types(self.source.environments))
         picked = {"verifier": self.source.verifiers, "environment": self.source.environments}

@@ -157,7 +157,7 @@ def submitted(
         judged = replace(group, completions=[completions[places.index(n)] for n in range(len(first))])
     texts = [c.text for c in judged.completions]
     found = {
-        name: pool.submit_group(name, texts, problem.golds, problem.extra, judged)
+        name: pool.submit_group(name, texts, problem.golds_of(name), problem.extra, judged)
         for name in problem.verifiers
     }
     return group, {name: [futures[n] for n in places] for name, futures in found.items()}

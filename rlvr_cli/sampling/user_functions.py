@@ -25,11 +25,11 @@ def print_into(verifiers: Mapping[str, Any], folder: Path, who: str) -> None:
             verifier.prints = str(folder.absolute() / f"{name}.{who}.prints.txt")
 
 
-def surroundings(tokenizer: Any, steps: int = 0) -> Surroundings:
+def surroundings(tokenizer: Any, steps: int = 0, seed: int = 0) -> Surroundings:
     """Of a run of so many steps."""
     if tokenizer is None:
-        return Surroundings(steps=steps)
-    return Surroundings(decode=partial(tokenizer.decode, skip_special_tokens=False), steps=steps)
+        return Surroundings(steps=steps, seed=seed)
+    return Surroundings(decode=partial(tokenizer.decode, skip_special_tokens=False), steps=steps, seed=seed)
 
 
 def introduced(

@@ -9,6 +9,7 @@ from typing import Any
 from omegaconf import MISSING
 
 from rlvr_cli.schema.difficulty import Difficulty
+from rlvr_cli.schema.labels import Labels
 
 
 class Chat(Enum):
@@ -75,6 +76,8 @@ class Source:
     """Of a bench: take the prompts that `holdout` keeps from training, in the place of the others."""
     difficulty: Difficulty | None = None
     """Which problems come, and how often, by how often they are solved; null: all, equally often."""
+    labels: Labels | None = None
+    """Majority labels in the place of gold answers, for the first verifier alone; null: the data's own."""
     options: dict[str, Any] = field(default_factory=dict)
     """Parameters of a synthetic family, e.g. {digits: 3}, or of a layout."""
 

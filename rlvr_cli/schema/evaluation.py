@@ -17,6 +17,9 @@ class Bench:
     source: Source = MISSING
     verifier: Any = MISSING
     """One entry like those of `verifiers`."""
+    tracked: dict[str, Any] = field(default_factory=dict)
+    """Verifiers of responses alone (contains, language, length, ...) that judge every sample too, as metrics:
+    name -> an entry like those of `verifiers`. No score is changed."""
     environment: Any = None
     """One entry like those of `environments`; null: one answer to each problem."""
     k: int = 1

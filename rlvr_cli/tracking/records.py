@@ -121,6 +121,7 @@ class RolloutRecords:
                 "response": completion.text,
                 "answer": group.problem.answer,
                 **({"alternatives": group.problem.alternatives} if group.problem.alternatives else {}),
+                **({"label": group.problem.label} if group.problem.label is not None else {}),
                 "finished": completion.finished,
                 "length": completion.length,
                 "verdicts": {name: _verdict_row(verdict) for name, verdict in verdicts.items()},

@@ -19,7 +19,7 @@ from rlvr_cli.engine.layers import LayerRule
 from rlvr_cli.engine.model import context_length, eos_ids, load_tokenizer
 from rlvr_cli.engine.reference import Reference
 from rlvr_cli.engine.trainer import Trainer
-from rlvr_cli.evaluation.bench import verifier_key, with_stops
+from rlvr_cli.evaluation.bench import judges_of, with_stops
 from rlvr_cli.rollout import Sampling
 from rlvr_cli.sampling.environments import Environments
 from rlvr_cli.sampling.start_model import check_even, local_model, start_engine
@@ -136,10 +136,10 @@ def assemble(recipe: Recipe, tracker: Tracker | NullTracker) -> Parts:
 
 def make_pool(recipe: Recipe, tokenizer: Any, sampler: Sampler, tracker: Tracker | NullTracker) -> Pool:
     """The verifiers of the run and of its benches; the user's own functions are introduced."""
-    judges = {verifier_key(name): bench.verifier for name, bench in recipe.eval.benches.items()}
-    verifiers = recipe.verifiers | judges
+    verifiers = recipe.verifiers | judges_of(recipe.eval.benches)
     print_into(verifiers, Path(recipe.out) / "logs", f"rank{distributed.rank()}")
-    pool = Pool(verifiers, recipe.verification, around=surroundings(tokenizer, recipe.trainer.steps))
+    around = surroundings(tokenizer, recipe.trainer.steps, recipe.seed)
+    pool = Pool(verifiers, recipe.verification, around=around)
     if distributed.rank() == 0:
         first = first_asked(sampler.items, recipe.batch.group_size)
         for line in introduced(verifiers, first, pool, recipe.verification):

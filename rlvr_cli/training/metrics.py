@@ -113,11 +113,16 @@ def verifier_metrics(mine: list[Group]) -> dict[str, float]:
     return {name: total / count for name, (total, count) in sorted(merged.items())}
 
 
+def targets(group: Group) -> list[str]:
+    """The golds of the verifier that decides what is correct."""
+    return group.problem.golds_of(next(iter(group.verdicts[0]), ""))
+
+
 def answer_metrics(mine: list[Group]) -> dict[str, float]:
     """Share of the commonest extracted answer over all samples, and of the commonest gold answer over all
     problems (all ranks must call it). Absent where verifiers extract nothing."""
     said = [next(iter(verdicts.values())).extracted for group in mine for verdicts in group.verdicts]
-    gold = [answer for group in mine for answer in group.problem.golds]
+    gold = [answer for group in mine for answer in targets(group)]
     # Checksums, because gold answers may be long programs.
     counts = [
         Counter(crc32(a.encode("utf-8", "surrogatepass")) for a in x if a is not None) for x in (said, gold)

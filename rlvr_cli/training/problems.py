@@ -23,6 +23,7 @@ from rlvr_cli.schema import Recipe
 from rlvr_cli.tracking import Tracker
 from rlvr_cli.tracking.null_tracker import NullTracker
 from rlvr_cli.training.difficulty import paced
+from rlvr_cli.training.labels import relabelled
 from rlvr_cli.verifiers.pool import Pool
 from rlvr_cli.verifiers.selftest import SelfTest, self_test
 from rlvr_cli.verifiers.several_golds import fault_of, wants_rows
@@ -82,8 +83,10 @@ def load_problems(
         conclude(recipe, checker, reports, notes, tracker)
     if recipe.verification.self_test_floor is not None and distributed.rank() == 0:
         test_verifiers(recipe, by_source, refused, tracker)
+    by_source, labels = relabelled(recipe, by_source, tracker)
     kept, paces = paced(recipe, by_source, tracker)
-    return Sampler(kept, {n: s.weight for n, s in recipe.data.items()}, seed=recipe.seed, paces=paces)
+    weights = {name: source.weight for name, source in recipe.data.items()}
+    return Sampler(kept, weights, seed=recipe.seed, paces=paces, labels=labels)
 
 
 def kept_of(

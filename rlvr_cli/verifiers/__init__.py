@@ -61,6 +61,10 @@ spelling or of mistake -> responses, told apart in the report. A verifier withou
     of_sample(completion) -> Verdict                    in the parent, in the place of `verify`: what became
                                                         of an episode and not its text (environment.py)
 
+    of_group(group, seed) -> list[Verdict]              in the parent, in the place of `verify_group` where
+                                                        there is a run, whose seed this is: what depends on
+                                                        the group's place in it and on no text (random.py)
+
     code_paths: ClassVar[tuple[str, ...]]               fields that hold a path of the user's code: looked for
                                                         beside the recipe, recorded with a run, never changed
                                                         within it

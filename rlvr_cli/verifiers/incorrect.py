@@ -1,7 +1,8 @@
 """Control: rewards wrong answers to mathematical problems. Gains under it are not learned from being right.
 
 The opposite of `math` where there is an answer; what has none is worth 0 to both. Spurious Rewards
-(2506.10947) instead rewards one wrong label per problem, the first model's majority where that is wrong.
+(2506.10947) instead rewards one wrong label per problem, the first model's majority where that is wrong:
+`math` with `data.<name>.labels` and `keep: wrong`.
 """
 
 from __future__ import annotations

@@ -140,6 +140,8 @@ class Pool:
         if hasattr(chosen, "of_sample"):
             assert group is not None
             return [_done(chosen.of_sample(completion)) for completion in group.completions]
+        if hasattr(chosen, "of_group") and group is not None:
+            return [_done(verdict) for verdict in chosen.of_group(group, self.around.seed)]
         if getattr(chosen, "wants_rows", False):
             items = chosen.items(responses, answer, extra, group, self.around)
             return [future for item in items for future in self._ask(verifier, *item)]

@@ -41,6 +41,22 @@ def test_what_may_be_differentiated() -> None:
     assert estimates[Estimator.k3] == near([0.3030, -0.3082, -0.0283, 0.0335])
 
 
+def test_a_baseline_leaves_the_mean_and_need_not_lower_the_variance() -> None:
+    """vOPD subtracts the mean reward, -KL: here the variance over the logits rises. It is no option."""
+    p = STUDENT.softmax(-1)
+    reward = make("distillation", "reward")(p.log(), TEACHER, torch.ones(4, dtype=torch.long))
+    score = torch.eye(4, dtype=torch.float64) - p
+    kl = float((p * (p.log() - TEACHER)).sum())
+    means, variances = [], []
+    for baseline in (0.0, kl):
+        samples = -(reward + baseline)[:, None] * score
+        mean = (p[:, None] * samples).sum(0)
+        means.append(mean.tolist())
+        variances.append(float((p[:, None] * samples**2).sum() - (mean**2).sum()))
+    assert means[0] == near(REVERSE) and means[1] == near(REVERSE)
+    assert variances == near([0.1193, 0.1747])
+
+
 @pytest.mark.parametrize(
     ("discount", "wanted"),
     [(0.0, [-0.2, 0.7, -0.6, 0.0]), (1.0, [-0.1, 0.1, -0.6, 0.0]), (0.9, [-0.0560, 0.1600, -0.6, 0.0])],

@@ -328,6 +328,23 @@ def test_kto_of_an_update() -> None:
     assert "rewards/chosen" in one_sided and "rewards/rejected" not in one_sided
 
 
+@pytest.mark.parametrize("fields", [{}, {"undesirable": 1.5, "beta": 0.5}])
+def test_the_gradient_of_kto_against_finite_differences(fields: dict[str, Any]) -> None:
+    """Of each answer's sum, with the zero of the update held: it is a statistic, not a part of the loss."""
+    ref_B, step = t(*[0.1, -0.2, 0.3, 0.0, -0.1, 0.2]), 1e-6
+
+    def loss(x_B: Tensor) -> tuple[Tensor, dict[str, float]]:
+        return single(KTO(**fields), x_B, ref_B, LENGTHS, WANTED, t(1, 2, 0.5, 1, 1, 1), 0.05)
+
+    _, weights_N, _ = token_weights(loss, D, LENGTHS)
+    for b, weights_n in enumerate(weights_N.split(LENGTHS.tolist())):
+        moved = torch.zeros(6, dtype=torch.float64)
+        moved[b] = step
+        slope = float(loss(D + moved)[0] - loss(D - moved)[0]) / (2 * step)
+        assert weights_n.tolist() == pytest.approx([slope] * len(weights_n), rel=1e-4, abs=1e-8)
+        assert (slope < 0) == bool(WANTED[b])  # what is wanted rises
+
+
 @pytest.mark.parametrize(
     ("name", "fields", "message"),
     [

@@ -93,3 +93,23 @@ def test_a_profile_samples_as_its_recipe_would(tmp_path: Path) -> None:
     ):
         with pytest.raises(UserError, match=said):
             load_profile(**options)  # type: ignore[arg-type]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (["data.train.labels={file: ''}"], r"data.train.labels.file is empty"),
+        (["data.train.labels={keep: wrong}"], "data.train.labels.file"),
+        (["data.train.labels={file: l, keep: right}"], "keep"),
+        (
+            ["data.train.labels={file: l}", "verifier@verifiers.math=random"],
+            r"data.train.labels are gold answers, and verifiers.math \(random\) reads none",
+        ),
+        (["eval.benches.addition.source.labels={file: l}"], "are gold answers for reinforcement learning"),
+    ],
+)
+def test_labels_that_nobody_reads_are_refused_in_one_line(given: list[str], said: str) -> None:
+    with pytest.raises(UserError, match=said) as caught:
+        compose.load("tiny_dapo", given)
+    assert "\n" not in str(caught.value)

@@ -334,6 +334,7 @@ OPENRLHF += "--rollout.batch_size 128 --train.batch_size 128 "
 MORE: dict[str, list[str]] = {
     "verl": [
         VERL + "algorithm.adv_estimator=gae algorithm.use_kl_in_reward=True data.seed=3 reward.num_workers=2 "
+        "algorithm.kl_ctrl.type=adaptive "
         "actor_rollout_ref.model.lora_rank=8 actor_rollout_ref.actor.loss_agg_mode=seq-mean-token-sum-norm "
         "trainer.total_training_steps=9 algorithm.rollout_correction.rollout_is=token "
         "reward.custom_reward_function.path=reward_function.py "
@@ -349,7 +350,7 @@ MORE: dict[str, list[str]] = {
         "--ds.adam_offload --eval.dataset e --actor.lr_scheduler cosine_with_min_lr --train.colocate_all "
         "--algo.kl.init_coef 0.01 --reward.model_name_or_path r --logger.tensorboard_dir t "
         "--critic.model_name_or_path c --critic.freezing_steps 2 --data.prompt_probs 1.0",
-        OPENRLHF + "--reward.stop_properly_penalty_coef 0.5",
+        OPENRLHF + "--reward.stop_properly_penalty_coef 0.5 --algo.kl.target 0.05",
     ],
     "trl": [
         "beta: 0.1\nsync_ref_model: true\nref_model_mixup_alpha: 1.0\nuse_peft: true\n"
@@ -394,6 +395,38 @@ def test_every_derived_key_is_asked_for(framework: str, monkeypatch: pytest.Monk
         if not any(each == key or (key.endswith("*") and each.startswith(key[:-1])) for each in asked)
     ]
     assert not missing, missing
+
+
+def test_an_adaptive_coefficient_of_the_kl_is_the_same_controller_here() -> None:
+    """Ziegler's: b (1 + clip(KL / target - 1, -0.2, 0.2) n / horizon), in both for the KL in the reward."""
+
+    def kl(made: Converted) -> dict[str, Any]:
+        return {path[2]: value for path, (value, _) in made.draft.values.items() if path[1:2] == ("kl",)}
+
+    base = VERL + "actor_rollout_ref.model.path=m algorithm.adv_estimator=grpo actor_rollout_ref.rollout.n=8 "
+    adaptive = (
+        "algorithm.kl_ctrl.type=adaptive algorithm.kl_ctrl.target_kl=0.05 algorithm.kl_ctrl.kl_coef=2e-3"
+    )
+    made = convert("verl", f"{base} algorithm.use_kl_in_reward=True {adaptive}", rows=10_000)
+    found = recipe_of(made).algorithm.kl
+    assert (found.name, found.coef, found.schedule.value) == ("reward", 0.002, "adaptive")
+    assert (found.target_kl, found.horizon) == (0.05, 10_000)  # verl's default horizon
+    assert not any("kl_ctrl" in line for line in made.lists.lost + made.lists.unknown + made.lists.idle)
+    fixed = "algorithm.use_kl_in_reward=True algorithm.kl_ctrl.horizon=50"
+    plain = convert("verl", f"{base} {fixed}", rows=10_000)
+    assert "schedule" not in kl(plain)
+    assert any(line.startswith("algorithm.kl_ctrl.horizon=50: no effect") for line in plain.lists.idle)
+    in_loss = convert("verl", f"{base} actor_rollout_ref.actor.use_kl_loss=True {adaptive}", rows=10_000)
+    assert "schedule" not in kl(in_loss)  # verl asks the controller for rewards alone
+    words = "--algo.kl.init_coef 0.01 --algo.kl.target 6 --algo.kl.horizon 5000"
+    found = kl(convert("openrlhf", OPENRLHF + words, rows=10_000))
+    assert (found["coef"], found["schedule"], found["target_kl"], found["horizon"]) == (
+        0.01,
+        "adaptive",
+        6,
+        5000,
+    )
+    assert "schedule" not in kl(convert("openrlhf", OPENRLHF + "--algo.kl.init_coef 0.01", rows=10_000))
 
 
 def test_the_seed_of_verls_data_is_the_runs() -> None:

@@ -26,7 +26,7 @@ from rlvr_cli import compose
 from rlvr_cli.commands.main import main
 from rlvr_cli.core import distributed
 from rlvr_cli.core.errors import UserError
-from rlvr_cli.core.result_files import read_result
+from rlvr_cli.core.result_files import differences, read_result
 from rlvr_cli.core.types import Completion, Group, Problem, Reason, Verdict
 from rlvr_cli.engine.model import load_tokenizer
 from rlvr_cli.engine.tiny import make_tiny
@@ -35,6 +35,7 @@ from rlvr_cli.evaluation.bench import (
     Evaluation,
     disputed_rows,
     gathered,
+    judges_of,
     positions,
     questions,
     run_bench,
@@ -59,7 +60,9 @@ from rlvr_cli.schema import (
 )
 from rlvr_cli.tracking import Timer
 from rlvr_cli.tracking.null_tracker import NullTracker
+from rlvr_cli.verifiers.contains import Contains
 from rlvr_cli.verifiers.ifeval import Ifeval, Level
+from rlvr_cli.verifiers.language import Language
 from rlvr_cli.verifiers.math import Math
 from rlvr_cli.verifiers.pool import Pool
 from rlvr_cli.verifiers.user_code.case import Surroundings
@@ -138,7 +141,7 @@ RESPONSES = [
 
 
 def measure(bench: Bench, engine, tokenizer, partial: Partial | None = None):
-    with Pool({verifier_key("sums"): bench.verifier}, Verification(workers=1)) as pool:
+    with Pool(judges_of({"sums": bench}), Verification(workers=1)) as pool:
         asked = questions("sums", bench, tokenizer, 40)
         return run_bench("sums", bench, engine, pool, asked, timer=Timer(), partial=partial)
 
@@ -163,6 +166,33 @@ def test_scripted_answers_give_hand_computed_scores(bench, tokenizer, tmp_path):
         tmp_path / "b", "sums", bench, measure(bench, Scripted(RESPONSES, tokenizer), tokenizer), model="m"
     )
     assert one.read_bytes() == again.read_bytes()
+
+
+def test_tracked_verifiers_are_metrics_and_change_no_score(bench, tokenizer, tmp_path):
+    """Of five samples that say Python three are right, and of seven others three."""
+    said = [
+        [
+            sample("python \\boxed{0}"),
+            sample("\\boxed{5}"),
+            sample("Python \\boxed{5}"),
+            sample("\\boxed{0}"),
+        ],
+        [sample("none", finished=False), sample("PYTHON"), sample("none"), sample("none")],
+        [sample("```python\n```\\boxed{4}")] * 2 + [sample("\\boxed{4}")] * 2,
+    ]
+    plain = measure(bench, Scripted(said, tokenizer), tokenizer)
+    tracking = replace(bench, tracked={"code": Contains(), "latin": Language(script="latin")})
+    result = measure(tracking, Scripted(said, tokenizer), tokenizer)
+    assert result.rows[0]["tracked"]["code"] == [1.0, 0.0, 1.0, 0.0]
+    own = {key: value for key, value in result.summary.items() if key.startswith("tracked/code")}
+    assert own == pytest.approx(
+        {"tracked/code": 5 / 12, "tracked/code/right_with": 3 / 5, "tracked/code/right_without": 3 / 7}
+    )
+    assert {k: v for k, v in result.summary.items() if not k.startswith("tracked/")} == plain.summary
+    stored = json.loads(write_result(tmp_path, "sums", tracking, result).read_text())
+    assert stored["tracked"]["code"]["name"] == "contains" and "tracked" not in stored["protocol"]
+    plain_file = write_result(tmp_path / "plain", "sums", bench, plain)
+    assert differences(read_result(tmp_path / "sums.json"), read_result(plain_file)) == []
 
 
 class Late(Math):

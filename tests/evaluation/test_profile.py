@@ -18,6 +18,7 @@ from rlvr_cli.data.profiles import read_profile
 from rlvr_cli.evaluation import profile as profiling
 from rlvr_cli.rollout.hf import HFEngine
 from rlvr_cli.schema import ProfileRecipe
+from rlvr_cli.tracking.records import read_records
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("own_environment")]
 
@@ -112,3 +113,46 @@ def test_the_command_leaves_the_profile_and_nothing_else(tmp_path: Path, tiny_pa
     assert done.returncode == 0, done.stderr
     assert sorted(path.name for path in tmp_path.iterdir()) == ["my.yaml", "p.parquet"]
     assert len(read_profile(target).rows) == 5 and "5 problems x 2 samples" in done.stdout
+
+
+LABELLED = """
+defaults:
+  - grpo_small
+  - verifier@verifiers.math: math
+  - verifier@verifiers.truth: math
+  - _self_
+data: {train: {verifiers: [math, truth]}}
+verifiers: {math: {extraction: last_number}, truth: {extraction: last_number, weight: 0}}
+trainer: {steps: 1}
+"""
+
+
+def test_the_labels_that_a_start_model_votes_for_are_what_its_rewards_go_by(
+    tmp_path: Path, tiny_path: Path
+) -> None:
+    """Spurious Rewards' two controls by one override each: `math` is paid by the label, `truth` judges by the
+    data's own answers."""
+    (tmp_path / "grpo_small.yaml").write_text(RECIPE)
+    (tmp_path / "my.yaml").write_text(LABELLED)
+    digits = [{"prompt": f"{n}", "answer": f"{n}"} for n in range(10)]
+    (tmp_path / "data.jsonl").write_text("".join(json.dumps(row) + "\n" for row in digits))
+    given = [str(tmp_path / "my.yaml"), f"model.path={tiny_path}", f"data.train.path={tmp_path}/data.jsonl"]
+    labels = tmp_path / "labels.jsonl"
+    done = rlvr("profile", *given, "-k", "8", "-o", str(labels))
+    assert done.returncode == 0, done.stderr
+    assert "majority labels" in done.stdout
+    wrong = [r for r in read_profile(labels).rows if r["label"] is not None and not r["label_right"]]
+    assert len(wrong) > 3
+    chosen = f"data.train.labels={{file: {labels}, keep: wrong}}"
+    done = rlvr("train", *given, chosen, f"out={tmp_path}/run")
+    assert done.returncode == 0, done.stderr
+    assert f"train: {len(wrong)} of 10 problems by majority label, {len(wrong)} wrong" in done.stdout
+    rows = list(read_records(tmp_path / "run"))
+    by_id = {row["id"]: row["label"] for row in wrong}
+    assert {row["label"] for row in rows} == {by_id[row["problem"]] for row in rows}
+    said = [row for row in rows if row["verdicts"]["math"]["extracted"] is not None]
+    assert any(row["correct"] for row in said)
+    for row in said:
+        value = float(row["verdicts"]["math"]["extracted"])
+        assert row["correct"] == (value == float(row["label"])), row
+        assert (row["verdicts"]["truth"]["reason"] == "correct") == (value == float(row["answer"])), row

@@ -20,6 +20,7 @@ from places import ROOT
 
 from rlvr_cli import algorithms, compose, environments, verifiers
 from rlvr_cli.algorithms.advantage import AdvantageInputs
+from rlvr_cli.algorithms.preference_sums import paired, token_weights
 from rlvr_cli.commands.main import main
 from rlvr_cli.commands.verbs import verbs
 from rlvr_cli.compose import find_plugins
@@ -28,7 +29,7 @@ from rlvr_cli.core import shipped_recipes
 from rlvr_cli.core.types import Reason
 from rlvr_cli.data import synthetic
 from rlvr_cli.environments.environment import Task, Turn
-from rlvr_cli.schema import EvalRecipe, Recipe
+from rlvr_cli.schema import EvalRecipe, PreferenceRecipe, Recipe
 
 PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
 PRESET_PAGES = {name: ROOT / "docs" / "algorithms" / f"{name}.md" for name in shipped_recipes.all_presets()}
@@ -94,6 +95,51 @@ def test_option(package: None) -> None:
     assert option()(inputs).tolist() == pytest.approx([2 / 3] * 2 + [0.0] * 4 + [-1 / 3] * 4)
     with pytest.raises(ValueError, match=r"algorithm\.advantage\.power"):
         option(power=-1.0)
+
+
+def test_preference(package: None) -> None:
+    assert "held_up" in EXAMPLES["preference"]
+    option = algorithms.options("preference")["held_up"]
+    pair = [torch.tensor([x], dtype=torch.float64) for x in (-1.6, -2.5, -1.3, -2.9, 2, 4)]  # dw -0.3, dl 0.4
+    assert float(option(lam=5.0)(*pair)[0]) == pytest.approx(0.8092, abs=1e-4)
+    plain = algorithms.options("preference")["sigmoid"]()(*pair)[0]
+    assert float(plain) == pytest.approx(0.7288, abs=1e-4)
+    assert float(option(lam=0.0)(*pair)[0]) == pytest.approx(float(plain))
+
+    def loss(sums_B: torch.Tensor) -> Any:
+        ref_B, lengths_B = torch.tensor([-1.3, -2.9], dtype=torch.float64), torch.tensor([2, 4])
+        return paired(option(lam=5.0), sums_B, ref_B, lengths_B, torch.ones(1, dtype=torch.float64))
+
+    at_B = torch.tensor([-1.6, -2.5], dtype=torch.float64)
+    _, weights_N, told = token_weights(loss, at_B, torch.tensor([2, 4]))
+    step = torch.tensor([1e-6, 0.0], dtype=torch.float64)
+    slope = float(loss(at_B + step)[0] - loss(at_B - step)[0]) / 2e-6
+    assert weights_N[:2].tolist() == pytest.approx([slope] * 2, rel=1e-6)
+    assert told["rewards/chosen"] == pytest.approx(-0.03)
+    with pytest.raises(ValueError, match=r"algorithm\.preference\.lam"):
+        option(lam=-1.0)
+
+
+@pytest.mark.slow
+def test_a_preference_of_a_plugin_in_a_recipe(package: None) -> None:
+    made = compose.load("tiny_dpo", ["algorithm/preference=held_up", "algorithm.preference.lam=5"])
+    assert isinstance(made, PreferenceRecipe)
+    assert (made.algorithm.preference.name, made.algorithm.preference.lam) == ("held_up", 5.0)
+    given = ["algorithm=gkd", "algorithm/distillation=total_variation", "teacher.path=runs/other"]
+    taught = compose.load("tiny_dapo", given)
+    assert isinstance(taught, Recipe) and taught.algorithm.distillation.name == "total_variation"
+
+
+def test_divergence(package: None) -> None:
+    assert "total_variation" in EXAMPLES["divergence"]
+    option = algorithms.options("distillation")["total_variation"]()
+    student = torch.tensor([[0.5, 0.3, 0.2]], dtype=torch.float64).log().requires_grad_()
+    teacher = torch.tensor([[0.2, 0.3, 0.5]], dtype=torch.float64).log()
+    apart, spoken, *_ = option.compare(student, teacher, torch.tensor([0]))
+    assert apart.tolist() == pytest.approx([0.3]) and spoken.exp().tolist() == pytest.approx([0.2])
+    apart.sum().backward()
+    assert student.grad.tolist()[0] == pytest.approx([0.25, 0.0, -0.1])  # half the probability, by its sign
+    assert float(option.compare(teacher, teacher, torch.tensor([0]))[0].detach()) == 0
 
 
 @pytest.mark.slow

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
+import numpy as np
 import pytest
 
-from rlvr_cli.core.types import Reason
+from rlvr_cli.core.types import Completion, Group, Problem, Reason
 from rlvr_cli.schema import Verification
 from rlvr_cli.verifiers.extract import Extraction
 from rlvr_cli.verifiers.incorrect import Incorrect
@@ -12,6 +15,7 @@ from rlvr_cli.verifiers.majority import Majority
 from rlvr_cli.verifiers.match import Match
 from rlvr_cli.verifiers.pool import Pool
 from rlvr_cli.verifiers.random import Random
+from rlvr_cli.verifiers.user_code.case import Surroundings
 
 
 def scores(*answers: str) -> list[float]:
@@ -85,6 +89,43 @@ def test_random_draws_for_every_sample_by_itself() -> None:
     assert 0.45 < sum(drawn) / len(drawn) < 0.55
     assert drawn == [v.score for v in Random(p=0.5).verify_group(["\\boxed{7}"] * 2000, "7", {})]
     assert drawn[:8] != [v.score for v in Random(p=0.5).verify_group(["\\boxed{7}"] * 8, "8", {})]
+
+
+def group(index: int, *texts: str, source: str = "train") -> Group:
+    problem = Problem(id="1", prompt="", tokens=[1], answer="7", source=source, verifiers=["noise"])
+    nothing = np.zeros(0, np.int32), np.zeros(0, np.float32)
+    samples = [Completion(tokens=nothing[0], logprobs=nothing[1], text=text, finished=True) for text in texts]
+    return Group(problem=problem, index=index, completions=samples)
+
+
+def test_in_a_run_random_draws_by_place_and_not_by_text() -> None:
+    """A policy that only says a or b has the same group again and again: its reward must not be fixed."""
+
+    def drawn(index: int, *texts: str, seed: int = 0, source: str = "train") -> list[float]:
+        with_seed = group(index, *texts, source=source)
+        return [verdict.score for verdict in Random(p=0.5).of_group(with_seed, seed)]
+
+    same = [drawn(index, "a", "b") for index in range(4000)]
+    a, b = (sum(each) / len(same) for each in zip(*same, strict=True))
+    both = sum(x * y for x, y in same) / len(same)
+    # Four standard deviations of a coin over 4000 draws are 0.032.
+    assert abs(a - 0.5) < 0.032 and abs(b - 0.5) < 0.032 and abs(both - 0.25) < 0.032
+    after = sum(one[0] * two[0] for one, two in pairwise(same)) / (len(same) - 1)
+    assert abs(after - 0.25) < 0.032  # and one group says nothing of the next
+    assert drawn(5, "a", "b") == drawn(5, "c", "d")  # resumed: the same place draws the same
+    eight = tuple("abcdefgh")
+    assert len({tuple(drawn(3, *eight, seed=seed)) for seed in range(4)}) > 1
+    assert drawn(3, *eight) != drawn(3, *eight, source="other")
+
+
+def test_the_pool_asks_random_by_place() -> None:
+    noise, pool_seed = Random(p=0.5), 3
+    with Pool({"noise": noise}, Verification(workers=1), around=Surroundings(seed=pool_seed)) as pool:
+        found = group(9, *"aaaaaaaa")
+        texts = [each.text for each in found.completions]
+        drawn = [future.result(60).score for future in pool.submit_group("noise", texts, "7", {}, found)]
+    assert drawn == [verdict.score for verdict in noise.of_group(found, pool_seed)]
+    assert drawn != [verdict.score for verdict in noise.of_group(found, 0)]
 
 
 def test_match_refuses_what_it_would_ignore() -> None:

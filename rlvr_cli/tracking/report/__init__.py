@@ -48,7 +48,7 @@ def report(
     found = [] if groups is None else measures(runs, groups)
     said = [*notes, *([] if groups is None else doubts(runs, groups))]
     contents: dict[Path, bytes] = {}
-    contents[page] = build(runs, int(megabytes * 1e6), steps, groups, found, said).encode("utf-8")
+    contents[page] = build(runs, int(megabytes * 1e6), steps, groups, found, said, against).encode("utf-8")
     if png is not None:
         contents[png] = picture(runs, groups)
     if table is not None:

@@ -46,10 +46,7 @@ def interval(measure: Measure, each: Estimate | None) -> str:
 
 def verdict(measure: Measure, names: Sequence[str]) -> Iterator[str]:
     """What the intervals are over, and whether one group is best."""
-    over = "runs alone" if measure.problems is None else f"runs and {measure.problems} problems"
-    if all(each is None or each.runs == 1 for each in measure.means):
-        over = "nothing: one run each" if measure.problems is None else f"{measure.problems} problems alone"
-    yield f"{'percent; ' if measure.share else 'last tenth of the steps; '}intervals over {over}"
+    yield scope(measure)
     yield from measure.notes
     lead = measure.lead
     if lead is None or not measure.pairs:
@@ -65,7 +62,15 @@ def verdict(measure: Measure, names: Sequence[str]) -> Iterator[str]:
     many = f", p adjusted for {len(measure.pairs)} comparisons (Holm)" if len(measure.pairs) > 1 else ""
     yield f"differences from it, paired by problem{many}:" if measure.share else f"differences from it{many}:"
     mine = [pair for pair in measure.pairs if lead in (pair.a, pair.b)]
-    yield from (f"  {line}" for line in aligned([_difference(measure, pair, lead, names) for pair in mine]))
+    yield from (f"  {line}" for line in aligned([difference(measure, pair, lead, names) for pair in mine]))
+
+
+def scope(measure: Measure) -> str:
+    """What the numbers are, and what their intervals are over."""
+    over = "runs alone" if measure.problems is None else f"runs and {measure.problems} problems"
+    if all(each is None or each.runs == 1 for each in measure.means):
+        over = "nothing: one run each" if measure.problems is None else f"{measure.problems} problems alone"
+    return f"{'percent; ' if measure.share else 'last tenth of the steps; '}intervals over {over}"
 
 
 def over_control(measure: Measure, control: int, groups: Sequence[Group]) -> Iterator[str]:
@@ -78,10 +83,10 @@ def over_control(measure: Measure, control: int, groups: Sequence[Group]) -> Ite
         return
     many = f", p adjusted for {len(measure.pairs)} comparisons (Holm)" if len(measure.pairs) > 1 else ""
     yield f"effect over the control {names[control]}{many}:"
-    yield from (f"  {line}" for line in aligned([_difference(measure, p, control, names) for p in mine]))
+    yield from (f"  {line}" for line in aligned([difference(measure, p, control, names) for p in mine]))
 
 
-def _difference(measure: Measure, pair: Pair, lead: int, names: Sequence[str]) -> list[str]:
+def difference(measure: Measure, pair: Pair, lead: int, names: Sequence[str]) -> list[str]:
     """Of another group from the lead."""
     sign, other = (1, pair.b) if pair.a == lead else (-1, pair.a)
     found = pair.found

@@ -83,12 +83,12 @@ def _of_bench(runs: Sequence[Run], groups: Sequence[Group], bench: str) -> Measu
     if not known:
         return None
     name = next(name for run in runs for each, name in plots.benches(run.rows).items() if each == bench)
-    differing = next((found for each in known if (found := _differing(known[0], each))), [])
-    if differing:
-        note = f"{bench}: the results differ in {', '.join(differing)}, and are not compared"
+    unlike = next((found for each in known if (found := differing(known[0], each))), [])
+    if unlike:
+        note = f"{bench}: the results differ in {', '.join(unlike)}, and are not compared"
         return _nothing(name, len(groups), [note])
-    shares = [None if result is None else _shares(result) for result in results]
-    tables = [each for each in shares if each is not None]
+    known_shares = [None if result is None else shares(result) for result in results]
+    tables = [each for each in known_shares if each is not None]
     common = [key for key in tables[0] if all(key in each for each in tables)]
     largest = max(len(result["problems"]) for result in known)
     notes = []
@@ -104,7 +104,7 @@ def _of_bench(runs: Sequence[Run], groups: Sequence[Group], bench: str) -> Measu
         )
     if not common:
         return _nothing(name, len(groups), notes)
-    rows = [None if each is None else [each[key] for key in common] for each in shares]
+    rows = [None if each is None else [each[key] for key in common] for each in known_shares]
     measure = _measure(name, rows, groups, problems=len(common))
     measure.notes = notes
     return measure
@@ -115,12 +115,12 @@ def _path(run: Run, bench: str) -> Path | None:
     return path if path.is_file() else None
 
 
-def _differing(a: dict[str, Any], b: dict[str, Any]) -> list[str]:
+def differing(a: dict[str, Any], b: dict[str, Any]) -> list[str]:
     """Of how the results were made; which problems have verdicts may differ."""
     return [each for each in differences(a, b) if not each.startswith("problems (")]
 
 
-def _shares(result: dict[str, Any]) -> dict[str, float]:
+def shares(result: dict[str, Any]) -> dict[str, float]:
     found = ((row["id"], share_right(row)) for row in result["problems"])
     return {key: share for key, share in found if share is not None}
 

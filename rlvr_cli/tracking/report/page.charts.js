@@ -54,7 +54,7 @@ function span(values) {
 
 function scales(series, frame = FULL) {
   const [x0, x1] = span(series.flatMap((s) => s.steps));
-  const values = series.flatMap((s) => [...s.values, ...(s.low || []), ...(s.high || [])]);
+  const values = series.flatMap((s) => [...s.values, ...(s.low || []), ...(s.high || []), ...(s.effect ? [0] : [])]);
   let [low, high] = span(values);
   const log = view.log && low > 0;
   if (log) [low, high] = [Math.log10(low), Math.log10(high)];
@@ -133,6 +133,7 @@ function shortMark(event, s, scale) {
 function drawn(s, scale, several) {
   const stroke = { fill: "none", stroke: s.colour, "stroke-dasharray": s.dashed ? "6 3" : null };
   if (s.band) return drawnBand(s, scale);
+  if (s.effect) return drawnEffect(s, scale);
   if (s.interval) {
     const whiskers = s.steps.map((step, i) => s.values[i] === null || s.low[i] === null ? "" :
       `M${scale.x(step)} ${scale.y(s.low[i])}V${scale.y(s.high[i])}`).join("");

@@ -158,7 +158,7 @@ async function main() {
   Object.assign(lines, { looks: data.looks, groups: data.groups, names: (data.groups || data.runs).map((each) => each.name) });
   pageLegend();
   view.marks = data.runs.map((run) => run.events);
-  for (const draw of [overview, groupTables, curves, evaluations, times, events, recipes, metrics]) draw(data);
+  for (const draw of [overview, groupTables, effects, curves, evaluations, times, events, recipes, metrics]) draw(data);
   await rollouts(data);
 }
 main().catch((error) => {

@@ -8,8 +8,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from rlvr_cli.tracking.report.effects import courses as courses_of
+from rlvr_cli.tracking.report.effects import plain
 from rlvr_cli.tracking.report.gather import EVENTS, POINTS, Run, columns, differences, phases
-from rlvr_cli.tracking.report.group_summary import interval, shown, verdict
+from rlvr_cli.tracking.report.group_summary import difference, interval, over_control, scope, shown, verdict
 from rlvr_cli.tracking.report.groups import Group
 from rlvr_cli.tracking.report.looks import LOOKS
 from rlvr_cli.tracking.report.measures import Measure
@@ -20,6 +22,7 @@ SCRIPTS = (
     "page.js",
     "page.charts.js",
     "page.lines.js",
+    "page.effects.js",
     "page.episodes.js",
     "page.rollouts.js",
     "page.main.js",
@@ -33,8 +36,11 @@ def build(
     groups: Sequence[Group] | None = None,
     measures: Sequence[Measure] = (),
     notes: Sequence[str] = (),
+    control: int | None = None,
 ) -> str:
     """The HTML of a report with at most `budget` bytes of rollouts, an equal share for each run.
+
+    `control`: place of the group that the others are compared with.
 
     Everything a run brings (model text above all) is in base64 blocks that the script unpacks and shows as
     text nodes; only the title is written as HTML, and escaped.
@@ -62,6 +68,7 @@ def build(
         "notes": list(notes),
         "groups": None if groups is None else [{"name": each.name, "runs": each.runs} for each in groups],
         "measures": [_measured(each, groups or []) for each in measures],
+        "effects": None if control is None else _effects(runs, groups or [], measures, control),
     }
     page = (HERE / "page.html").read_text(encoding="utf-8")
     parts = {
@@ -99,6 +106,31 @@ def _measured(measure: Measure, groups: Sequence[Group]) -> dict[str, Any]:
         ],
         "said": list(verdict(measure, names)),
     }
+
+
+def _effects(
+    runs: Sequence[Run], groups: Sequence[Group], measures: Sequence[Measure], control: int
+) -> dict[str, Any]:
+    """Of every other group over the control: at the end as text, over the run as numbers."""
+    names = [group.name for group in groups]
+    found = []
+    for measure in measures:
+        pairs = [pair for pair in measure.pairs if control in (pair.a, pair.b)]
+        others = [pair.a if pair.b == control else pair.b for pair in pairs]
+        rows = [difference(measure, pair, control, names)[1:4] for pair in pairs]
+        many = f"; p adjusted for {len(measure.pairs)} comparisons (Holm)" if len(measure.pairs) > 1 else ""
+        found.append(
+            {
+                "metric": measure.metric,
+                "rows": [
+                    [other, *row[:2], row[2].removeprefix("p ")]
+                    for other, row in zip(others, rows, strict=True)
+                ],
+                "said": [scope(measure) + many] if rows else list(over_control(measure, control, groups)),
+            }
+        )
+    courses = {name: plain(each) for name, each in courses_of(runs, groups, measures, control).items()}
+    return {"control": control, "measures": found, "courses": courses}
 
 
 def _described(run: Run) -> dict[str, Any]:

@@ -25,6 +25,8 @@ class Surroundings:
     """Finished training steps."""
     steps: int = 0
     """Of the whole run."""
+    seed: int = 0
+    """Of the run."""
 
 
 @dataclass(slots=True, kw_only=True)
