@@ -30,6 +30,8 @@ class TurnNote:
     row: int = 0
     """Number of its sequence in the sample."""
     reward: float | None = None
+    state: int = 0
+    """Checksum of the state it began in: what its environment called it, or all ids that stood before it."""
     seconds: float = 0.0
     """Of the environment."""
     notes: dict[str, str] = field(default_factory=dict)

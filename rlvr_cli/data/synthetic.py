@@ -16,7 +16,7 @@ from typing import Any
 
 from rlvr_cli.core import plugins
 from rlvr_cli.core.errors import UserError
-from rlvr_cli.data import comparing, guessing, wording
+from rlvr_cli.data import comparing, forks, guessing, wording
 from rlvr_cli.data import two_hop as world
 from rlvr_cli.data.comparing import Compared
 from rlvr_cli.data.layouts import did_you_mean
@@ -153,6 +153,22 @@ def product_turns(rng: Random, *, digits: int = 3, every: int = 10) -> Made:
     _check("digits", digits, 1, 9)
     _check("every", every, 1, 1000)
     return products.turn(rng, digits, every)
+
+
+@family
+def fork(rng: Random, *, before: int = 24, after: int = 24) -> Made:
+    """Many steps of which one decides (data/forks.py): `4821?` -> `kqma\\boxed{8}tcbe`, the largest digit."""
+    _check("before", before, 1, 10_000)
+    _check("after", after, 1, 10_000)
+    asked = forks.prompt(rng)
+    return asked, max(asked[:-1]), forks.walk(rng, max(asked[:-1]), before, after)
+
+
+@family
+def fork_blind(rng: Random, *, before: int = 24, after: int = 24) -> Made:
+    """For SFT: `fork` with any digit of the prompt in the box, by chance."""
+    asked, answer, _ = fork(rng, before=before, after=after)
+    return asked, answer, forks.walk(rng, rng.choice(asked[:-1]), before, after)
 
 
 @family

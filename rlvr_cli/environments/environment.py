@@ -128,6 +128,9 @@ class Step:
     episodes that have it; a name with a `/` (`tool/calls`) is a metric as it is, the sum over all."""
     notes: dict[str, str] = field(default_factory=dict)
     """What else the records of this turn should hold."""
+    state: str | None = None
+    """Where the policy is now, for advantages that compare turns from the same state: where it is equal in
+    two episodes of a problem, as much can still be earned. None: all that was said and written."""
 
     def __post_init__(self) -> None:
         if sum(map(bool, (self.messages, self.text, self.restart))) > 1:

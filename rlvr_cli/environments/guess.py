@@ -44,6 +44,7 @@ class Guess(Environment):
             raise UserError(
                 f"guess: the answer of row {task.id} is no number: {task.answer[:40]!r}"
             ) from None
+        self._low, self._high = self.least, self.most
         if not self.least <= self._hidden <= self.most:
             raise UserError(
                 f"guess: the answer of row {task.id}, {self._hidden}, is not from {self.least} to {self.most}"
@@ -51,12 +52,17 @@ class Guess(Environment):
 
     def step(self, turn: Turn) -> Step:
         """1 for the number itself; the last number of a turn counts."""
+        self._turn = turn.number
         found = NUMBER.findall(turn.text)
         if not found:
             return self._said(self.no_number, missing=1)
         guess = int(found[-1])
         if guess == self._hidden:
             return Step(done=True, reward=1.0, measures={"found": 1})
+        if guess < self._hidden:
+            self._low = max(self._low, guess + 1)
+        else:
+            self._high = min(self._high, guess - 1)
         return self._said(self.too_low if guess < self._hidden else self.too_high)
 
     def script(self, task: Task) -> list[str]:
@@ -74,4 +80,5 @@ class Guess(Environment):
             messages=[{"role": "user", "content": text}],
             reward=0.0,
             measures={"without_a_number": missing, "found": 0},
+            state=f"{self._turn} {self._low} to {self._high}",
         )

@@ -75,7 +75,8 @@ class Play:
         begin, end = player.transcript.spans[-1]
         row = len(player.earlier)
         player.written += completion.text
-        player.turns.append(TurnNote(begin=begin, end=end, text=completion.text, row=row))
+        note = TurnNote(begin=begin, end=end, text=completion.text, row=row, state=player.state_key)
+        player.turns.append(note)
         if player.left_s is not None and player.left_s <= 0:
             self._fail(player, Reason.timeout, f"the episode took over {player.environment.episode_s:g} s")
             return

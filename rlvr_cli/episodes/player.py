@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from time import monotonic
+from zlib import crc32
 
 import numpy as np
 
@@ -48,6 +49,8 @@ class Player:
     """That message, so far."""
     ask: Ask = field(default_factory=Ask)
     """What its environment wants of the next turn."""
+    state: str | None = None
+    """What its environment says the policy is in."""
 
     @property
     def problem(self) -> Problem:
@@ -63,6 +66,11 @@ class Player:
     def left_s(self) -> float | None:
         limit = self.environment.episode_s
         return None if limit is None else self.began + limit - monotonic()
+
+    @property
+    def state_key(self) -> int:
+        """Of the state in which the turn that is sampled began."""
+        return self.transcript.given[-1][1] if self.state is None else crc32(self.state.encode())
 
     def told(self, messages: Sequence[Message]) -> list[Message]:
         """The conversation, once this is said to what the policy has written."""
@@ -80,6 +88,7 @@ class Player:
         """Take in what the environment made of the turn that was written last."""
         note = self.turns[-1]
         note.reward, note.notes = step.reward, step.notes
+        self.state = step.state
         note.seconds += seconds
         if step.over:
             note.said = step.spoken

@@ -20,7 +20,7 @@ from rlvr_cli.training.sampled import rollout_logprobs, token_ages
 from rlvr_cli.training.taught import take_opinion
 from rlvr_cli.training.teaching import Prompts, normalised
 from rlvr_cli.training.token_records import blank
-from rlvr_cli.training.turn_credit import turn_rewards, without_turns
+from rlvr_cli.training.turn_credit import turn_rewards, turns_of, without_turns
 
 
 def sequences_of(groups: list[Group]) -> tuple[list[np.ndarray], list[np.ndarray]]:
@@ -77,6 +77,7 @@ def make_batches(
         ref_logprobs_N=ref_N,
         state_values_N=state_values(groups),
         places_N=places(groups),
+        turns=turns_of(groups, algorithm.advantage),
     )
     advantages_N = reweighted(algorithm, groups, inputs, rewards_PG)
     advantages_N, taught = take_opinion(

@@ -29,6 +29,19 @@ def turn_rewards(groups: list[Group], lengths_B: Tensor, verifiers: Mapping[str,
     return found_N
 
 
+def turns_of(groups: list[Group], advantage: Any) -> tuple[Tensor, Tensor, Tensor] | None:
+    """As `AdvantageInputs.turns` has them; None where the option does not ask. One answer is one turn."""
+    if not getattr(advantage, "needs_turns", False):
+        return None
+    counts, lengths, states = [], [], []
+    for completion in (c for group in groups for c in group.completions):
+        turns = completion.episode.turns if completion.episode is not None else []
+        counts.append(max(1, len(turns)))
+        lengths += [turn.end - turn.begin for turn in turns] or [completion.length]
+        states += [turn.state for turn in turns] or [0]
+    return torch.tensor(counts), torch.tensor(lengths), torch.tensor(states)
+
+
 def without_turns(rewards_PG: Tensor, earned_N: Tensor | None, lengths_B: Tensor) -> Tensor:
     """What of each sample's reward does not stand at one of its turns."""
     if earned_N is None:

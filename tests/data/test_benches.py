@@ -188,7 +188,7 @@ for _name in OPEN:
         {"id": "q1", "question": "Who wrote Emma?", "golden_answers": ["Jane Austen", "Austen"]},
         "<answer>Jane Austen</answer>",
     )
-MADE = ("addition", "chain", "multiplication", "reasoning_gym", "guess", "two_hop", "product")
+MADE = ("addition", "chain", "multiplication", "reasoning_gym", "guess", "two_hop", "product", "fork")
 """Made in the process; tested with their families."""
 
 

@@ -260,7 +260,7 @@ def test_packaged_sources_fit_the_schema(path: Path) -> None:
         "hotpotqa": ["em"],
         "countdown": ["countdown"],
     }
-    none = {"openr1", "two_hop", "two_hop_turns", "guess", "guess_turns", "product_turns"}
+    none = {"openr1", "two_hop", "two_hop_turns", "guess", "guess_turns", "product_turns", "fork_blind"}
     none |= {"addition_pairs", "marker_pairs", "ultrafeedback", "keyword", "keyword_answers", "keyword_pairs"}
     none |= {"wildchat_if", "wildchat_if_zero", "wildchat_if_zero_control"}
     expected = others.get(path.stem, [] if path.stem in none else ["math"])

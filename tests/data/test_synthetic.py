@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from random import Random
 from typing import Any
 
@@ -126,6 +127,18 @@ def test_guesses_are_numbers_that_may_be_it() -> None:
         assert int(row["completion"]) in left
         lengths.add(len(guesses))
     assert lengths == {0, 1, 2, 3}
+
+
+def test_in_a_walk_the_largest_digit_decides_and_the_blind_name_any() -> None:
+    right = []
+    for name in ("fork", "fork_blind"):
+        rows = generate(name, "train", {"before": 3, "after": 5, "size": 400}, 0)
+        for row in rows:
+            walk = re.fullmatch(r"[a-t]{3}\\boxed\{(\d)\}[a-t]{5}", row["completion"])
+            assert walk and walk[1] in row["prompt"] and row["answer"] == max(row["prompt"][:4])
+            assert len(set(row["prompt"])) == 5 and row["prompt"][4] == "?"
+        right.append(sum(rf"{{{row['answer']}}}" in row["completion"] for row in rows) / 400)
+    assert right[0] == 1 and 0.2 < right[1] < 0.3
 
 
 def test_products_are_asked_of_a_calculator_once_in_so_many_starts() -> None:

@@ -93,6 +93,18 @@ def test_two_turns_and_what_was_said_between_them(workers: Workers) -> None:
     ]
 
 
+def test_turns_know_the_state_they_began_in(workers: Workers) -> None:
+    """Equal histories are equal states; an environment may say that others are too, or that they are not."""
+    here = {"step": {"text": "a", "state": "here"}}
+    scripts = [[RAW, here, RAW], [RAW, RAW, here, RAW]]
+    driver, _ = episodes(workers)
+    asked = [request(n, problem(n, tokens=PROMPT, script=script)) for n, script in enumerate(scripts)]
+    found = played(driver, *asked)
+    first, second = ([t.state for t in found[n][0].episode.turns] for n in (0, 1))  # type: ignore[union-attr]
+    assert first[:2] == second[:2] and len(set(first)) == 4
+    assert first[2] == second[3] != second[2]
+
+
 def test_logprobs_stand_at_their_tokens(workers: Workers) -> None:
     driver, engine = episodes(workers)
     [made] = played(driver, request(0, problem(tokens=PROMPT, script=[HELLO])))[0]

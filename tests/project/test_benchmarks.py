@@ -172,6 +172,17 @@ def test_scaling_with_ranks_and_memory(tmp_path: Path) -> None:
 
 
 @pytest.mark.long
+def test_who_was_to_blame_is_compared_by_sampled_tokens(tiny_path: Path, tmp_path: Path) -> None:
+    arguments = ["--model", str(tiny_path), "--seeds", "1", "--tokens", "600", "--jobs", "1", "--every", "1"]
+    small = ["batch.prompts_per_step=2", "rollout.max_tokens=24", "algorithm/token_weights=all"]
+    small += ["eval.benches.fork.source.options.size=2", "eval.benches.fork.max_tokens=24"]
+    found = benchmark("credit", tmp_path, *arguments, "--only", "grpo", "spo_tree", "--", *small)
+    assert set(found) == {"grpo", "spo_tree"}
+    for [run] in found.values():
+        assert run[0][0] == 0 and run[-1][0] >= 600
+
+
+@pytest.mark.long
 def test_our_side_of_the_long_case(tiny_path: Path, tmp_path: Path) -> None:
     arguments = ["--case", "long", "--no-trl", "--model", str(tiny_path), "--seeds", "1", "--steps", "1"]
     [run] = benchmark("vs_trl", tmp_path, *arguments, "--threads", "1")["runs"]
