@@ -184,10 +184,14 @@ def _check_tree(algorithm: Algorithm, group_size: int, max_tokens: int) -> None:
             raise ValueError(
                 f"algorithm.{axis}={chosen} weighs whole samples, {SHARED}: choose {axis}={name}"
             )
-    level = getattr(algorithm.mismatch, "level", None)
-    if level is not None and level.value != "token":
+    by = {key: getattr(algorithm.mismatch, key, None) for key in ("level", "over", "weight")}
+    whole = [key for key, unit in by.items() if unit is not None and unit.value not in ("token", "none")]
+    if getattr(algorithm.mismatch, "veto_low", 0) or getattr(algorithm.mismatch, "veto_high", None):
+        whole.append("veto_low or veto_high")
+    if whole:
         raise ValueError(
-            f"algorithm.mismatch.level={level.value} weighs whole samples, {SHARED}: set it to token"
+            f"algorithm.mismatch.{whole[0]} judges whole samples, {SHARED}: choose mismatch=truncate with "
+            "level=token"
         )
     if algorithm.loss.name == "sequence_ratio":
         raise ValueError(

@@ -15,6 +15,7 @@ from rlvr_cli.algorithms import AXES, PARTS, options
 from rlvr_cli.algorithms.advantage_tokens import Baseline
 from rlvr_cli.algorithms.check import check, check_reference, doubts, rounding_doubt
 from rlvr_cli.algorithms.kl import Estimator
+from rlvr_cli.algorithms.mismatch import Level
 from rlvr_cli.algorithms.mismatch_rejection import Weight
 from rlvr_cli.algorithms.proximal import Proximal
 from rlvr_cli.core.errors import UserError
@@ -94,6 +95,14 @@ REFUSED: list[tuple[str, str, dict[str, Any]]] = [
     ("advantage", "segment", {"interval": 0}),
     ("advantage", "segment", {"samples": 0}),
     ("advantage", "segment", {"rho": 1.5}),
+    ("advantage", "tree", {"branching": []}),
+    ("advantage", "tree", {"branching": [2, 0]}),
+    ("advantage", "tree", {"branching": [1, 1]}),
+    ("advantage", "tree", {"tokens": 0}),
+    ("advantage", "tree", {"budget": 0}),
+    ("advantage", "step_groups", {"omega": -1.0}),
+    ("advantage", "step_groups", {"gamma": 0.0}),
+    ("advantage", "step_groups", {"eps": -1.0}),
     ("reweight", "history_difficulty", {"scale": 0.0}),
     ("reweight", "history_difficulty", {"window": 0}),
     ("reweight", "history_difficulty", {"window": 1, "hard": False}),
@@ -161,6 +170,31 @@ def test_nonsense_is_refused(axis: str, name: str, values: dict[str, Any]) -> No
         ),
         ({"advantage": "segment", "filter": "difficulty_band"}, 8, r"filter=difficulty_band drops"),
         ({"advantage": "segment", "kl": "reward"}, 8, r"advantage=segment .*choose kl=loss"),
+        ({"advantage": "tree"}, 4, r"has 8 leaves: set batch\.group_size=8"),
+        (
+            {"advantage": make("advantage", "tree", tokens=32)},
+            8,
+            r"take 64 tokens, .*max_tokens=64 leaves none",
+        ),
+        ({"advantage": "tree", "aggregation": "seq_mean_token_mean"}, 8, r"choose aggregation=token_mean"),
+        ({"advantage": "tree", "reweight": "history_difficulty"}, 8, r"choose reweight=none"),
+        (
+            {"advantage": "tree", "loss": "sequence_ratio"},
+            8,
+            r"ratio of a whole response, .*choose loss=clipped",
+        ),
+        (
+            {"advantage": "tree", "mismatch": make("mismatch", "truncate", level=Level.sequence)},
+            8,
+            r"mismatch\.level judges whole samples, .*level=token",
+        ),
+        ({"advantage": "tree", "mismatch": "reject"}, 8, r"mismatch\.over judges whole samples"),
+        (
+            {"advantage": "tree", "token_weights": make("token_weights", "all", drop_truncated=True)},
+            8,
+            r"drop_truncated drops whole samples, .*set it to false",
+        ),
+        ({"advantage": "tree", "kl": "reward"}, 8, r"kl=reward rewards single tokens, .*choose kl=loss"),
         (
             {"mismatch": make("mismatch", "truncate", proximal=Proximal.rollout)},
             8,
