@@ -7,11 +7,12 @@ Below, o_i are the kept tokens of sequence i, B the sequences that have some. Th
 over the whole update, so that any split of it over micro-batches and ranks sums to the same loss. Dividing
 by a micro-batch's own token count instead would silently turn token_mean into a mean of means (TRL's bnpo).
 Dropped tokens weigh 0. A sequence without a kept token leaves the count B as well (as in verl and OpenRLHF).
+Options that are `by_prompt` are told besides which sequences have the same prompt (prompts_B, equal numbers).
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from rlvr_cli.algorithms import option
 from rlvr_cli.algorithms.check import require
@@ -29,6 +30,13 @@ def kept_per_sequence(keep_N: Tensor, lengths_B: Tensor) -> Tensor:
 def sequence_count(keep_N: Tensor, lengths_B: Tensor) -> Tensor:
     """Sequences with a kept token, at least 1: a scalar."""
     return (kept_per_sequence(keep_N, lengths_B) > 0).sum().clamp(min=1)
+
+
+def weigh(option: Any, keep_N: Tensor, lengths_B: Tensor, prompts_B: Tensor) -> Tensor:
+    """w_N of an option, told what it asks for."""
+    told = (prompts_B,) if getattr(option, "by_prompt", False) else ()
+    weights_N: Tensor = option(keep_N, lengths_B, *told)
+    return weights_N
 
 
 @option("aggregation")
@@ -104,3 +112,23 @@ class Constant:
         if self.length is None:
             raise ValueError("algorithm.aggregation.length is null; it must be positive")
         return keep_N.float() / (sequence_count(keep_N, lengths_B) * self.length)
+
+
+@option("aggregation")
+class PromptMean:
+    """1 / P * sum_p(sum over the prompt's tokens(loss) / T_p): Magistral (2506.10910), ScaleRL (2510.13786).
+
+    T_p are the kept tokens of all the prompt's responses, P the prompts that have some: DAPO's token mean
+    within a prompt, GRPO's equal weight between prompts. A filtered group leaves P, a masked response T_p.
+    Corrects for prompts with long answers ruling the batch; within a prompt long responses weigh more.
+    """
+
+    name: str = "prompt_mean"
+    by_prompt: ClassVar[bool] = True
+
+    def __call__(self, keep_N: Tensor, lengths_B: Tensor, prompts_B: Tensor) -> Tensor:
+        kept_B = kept_per_sequence(keep_N, lengths_B)
+        numbers_P, place_B = prompts_B.unique(return_inverse=True)
+        kept_P = kept_B.new_zeros(len(numbers_P)).index_add(0, place_B, kept_B)
+        prompts = (kept_P > 0).sum().clamp(min=1)
+        return (keep_N / (spread(kept_P[place_B].clamp(min=1), lengths_B) * prompts)).float()

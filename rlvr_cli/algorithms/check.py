@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from rlvr_cli.algorithms import Algorithm, proximal
+from rlvr_cli.algorithms.check_loss import check_loss, has_ratio_to_sampler
 
 
 def require(holds: bool, key: str, value: Any, rule: str) -> None:
@@ -28,6 +29,7 @@ def check(algorithm: Algorithm, *, group_size: int, max_tokens: int) -> None:
     _check_tree(algorithm, group_size, max_tokens)
     _check_pairs(algorithm)
     proximal.refuse(algorithm)
+    check_loss(algorithm, group_size)
     if algorithm.aggregation.name == "constant":
         length = algorithm.aggregation.length
         require(
@@ -38,7 +40,7 @@ def check(algorithm: Algorithm, *, group_size: int, max_tokens: int) -> None:
 def doubts(algorithm: Algorithm, updates_per_step: int, max_staleness: int = 0) -> Iterator[str]:
     """What can be meant but seldom is, a line each."""
     yield from proximal.doubts(algorithm, max_staleness)
-    if max_staleness and algorithm.mismatch.name == "none" and algorithm.mismatch.recomputes:
+    if max_staleness and not _corrected(algorithm):
         yield (
             f"rollout.max_staleness={max_staleness} with algorithm.mismatch=none: samples of older weights "
             "train as if they were of the present ones; set algorithm/mismatch=truncate"
@@ -47,6 +49,11 @@ def doubts(algorithm: Algorithm, updates_per_step: int, max_staleness: int = 0) 
         yield (
             "algorithm.loss=reinforce knows no ratio: all updates of a step but the first are off-policy and "
             "uncorrected; set batch.updates_per_step=1 or algorithm/loss=clipped"
+        )
+    if algorithm.loss.name == "kl_cov" and updates_per_step == 1:
+        yield (
+            "algorithm.loss=kl_cov holds tokens where the step began, and in the first update all are there: "
+            "with batch.updates_per_step=1 it does nothing"
         )
     if not algorithm.kl.in_loss and not algorithm.kl.in_reward:
         return
@@ -58,14 +65,19 @@ def doubts(algorithm: Algorithm, updates_per_step: int, max_staleness: int = 0) 
         )
 
 
+def _corrected(algorithm: Algorithm) -> bool:
+    """Whether something accounts for samples of another policy than the one of the step's start."""
+    mismatch = algorithm.mismatch
+    return mismatch.name != "none" or not mismatch.recomputes or has_ratio_to_sampler(algorithm)
+
+
 LONG = 4096
 """Tokens of a response over which what two ways of rounding differ by adds up."""
 
 
 def rounding_doubt(algorithm: Algorithm, *, updates_per_step: int, max_tokens: int) -> Iterator[str]:
     """Where weights are bf16, trainer and engine differ by more than can be left alone in some runs."""
-    corrected = algorithm.mismatch.name != "none" or not algorithm.mismatch.recomputes
-    if corrected or (updates_per_step == 1 and max_tokens < LONG):
+    if _corrected(algorithm) or (updates_per_step == 1 and max_tokens < LONG):
         return
     several = updates_per_step > 1
     why = f"{updates_per_step} updates a step" if several else f"responses of {max_tokens} tokens"

@@ -5,6 +5,10 @@ Every option maps new_N (which carries the gradient), old_N, advantages_N (float
 `clip_ratio_low` / `clip_ratio_high` tokens held back by the clip, `ppo_kl` = old - new (its mean
 estimates KL(old, new)), `ratio` what multiplies the advantage (of `reinforce`, where nothing does, w),
 `dual_clip` (where that is set) tokens whose loss it caps.
+An option may have besides: `needs_rollout`, and it is told rollout_N; `choose(advantages_N, old_N, keep_N,
+seed)`, which picks tokens of a whole update (bool _N), and it is told them as chosen_N;
+`needs_old_logprobs`, for these also where a step has one update; `beyond_advantages`: tokens whose advantage
+is 0 have a gradient too; `whole_response`: it needs one advantage for all tokens of a response.
 Log-ratios are clamped to +-20 before exp (see `ratio.py`).
 """
 
@@ -54,7 +58,9 @@ class Clipped:
 
     Equal bounds: PPO and GRPO; high > low: DAPO's clip-higher (2503.14476). For A < 0 and w >> 1 the
     gradient is unbounded unless dual_clip c > 1 caps the loss at c |A| (1912.09729): verl's default is 3,
-    DAPO's scripts use 10, the papers have none. At w = 1 the gradient is the plain policy gradient.
+    DAPO's scripts use 10, the papers have none. INTELLECT-2's two-sided clip (2505.07291; TRL's `delta`) is
+    the same with c = 4, as long as c is at least 1 + high. At w = 1 the gradient is the plain policy
+    gradient.
     """
 
     name: str = "clipped"

@@ -34,20 +34,26 @@ def policy_loss(
     lengths_B: Tensor,
     ages_N: Tensor | None = None,
     scale_N: Tensor | None = None,
+    chosen_N: Tensor | None = None,
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """sum_N((mismatch * policy loss + KL penalty - entropy bonus) * weights), a scalar, and metrics _N.
 
     Summing the results of all micro-batches gives the loss of the update, as weights_N already holds
     the normaliser; sequences must stay whole. old_N None: this update is on-policy, old = new.detach().
     ages_N: steps since the weights that sampled each token; None: 0. scale_N: a factor on the mismatch's
-    weights that only the whole update knows. ref_N and entropy_N may be None where the algorithm does not
-    need them. Metrics are per token: the trainer averages them over the update, what the clips do over its
-    kept tokens (weights_N > 0) only.
+    weights that only the whole update knows. chosen_N: the tokens the loss treats apart. ref_N, entropy_N and
+    chosen_N may be None where the algorithm does not need them. Metrics are per token: the trainer averages
+    them over the update, what the clips do over its kept tokens (weights_N > 0) only.
     """
     prox_N, weight_N = corrected(
         algorithm, new_N=new_N, old_N=old_N, rollout_N=rollout_N, ages_N=ages_N, lengths_B=lengths_B
     )
-    loss_N, metrics = algorithm.loss(new_N, prox_N, advantages_N, lengths_B)
+    told: dict[str, Tensor | None] = {}
+    if getattr(algorithm.loss, "needs_rollout", False):
+        told["rollout_N"] = rollout_N
+    if hasattr(algorithm.loss, "choose"):
+        told["chosen_N"] = chosen_N
+    loss_N, metrics = algorithm.loss(new_N, prox_N, advantages_N, lengths_B, **told)
     mismatch_N = weight_N if scale_N is None else weight_N * scale_N
     if algorithm.mismatch.name != "none":
         metrics |= correction_metrics(algorithm.mismatch, weight_N, advantages_N, weights_N != 0)

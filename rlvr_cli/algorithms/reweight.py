@@ -1,4 +1,7 @@
-"""A positive factor on the advantage. Signs never flip; a group's advantages need no longer sum to 0."""
+"""A positive factor on the advantage. Signs never flip; a group's advantages need no longer sum to 0.
+
+Options with `needs_old_logprobs` take old_N besides, the policy's log-probabilities at the start of the step.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from rlvr_cli.algorithms import option
 from rlvr_cli.algorithms.check import require
+from rlvr_cli.algorithms.ratio import finite
 from rlvr_cli.algorithms.segments import spread
 
 if TYPE_CHECKING:
@@ -25,6 +29,41 @@ class NoReweight:
         self, advantages_N: Tensor, rewards_PG: Tensor, correct_PG: Tensor, lengths_B: Tensor
     ) -> Tensor:
         return advantages_N
+
+    def observe(self, mean_correct: float) -> None:
+        """Nothing to remember."""
+
+
+@option("reweight")
+class TokenProbability:
+    """Advantage reweighting, AR (2505.12929): A (alpha p_old + 1 - alpha), p_old the token's probability.
+
+    Corrects for rare tokens making most of a gradient: a token's score has a norm of about 1 - p. Biased: a
+    factor that depends on the action is no baseline and moves the fixed point where A has both signs at a
+    state. The authors have alpha .3 together with Lopti, .2 alone. The opposite of training uncertain tokens
+    alone (`top_entropy`, `low_probability`).
+    """
+
+    name: str = "token_probability"
+    alpha: float = 0.2
+    """What the rarest token loses; 0: nothing."""
+    needs_group: ClassVar[bool] = False
+    needs_old_logprobs: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        require(0 <= self.alpha < 1, "reweight.alpha", self.alpha, "in [0, 1)")
+
+    def __call__(
+        self,
+        advantages_N: Tensor,
+        rewards_PG: Tensor,
+        correct_PG: Tensor,
+        lengths_B: Tensor,
+        old_N: Tensor | None = None,
+    ) -> Tensor:
+        if old_N is None:
+            raise ValueError("algorithm.reweight=token_probability needs old_N")
+        return advantages_N * (self.alpha * finite(old_N).exp() + 1 - self.alpha).to(advantages_N.dtype)
 
     def observe(self, mean_correct: float) -> None:
         """Nothing to remember."""

@@ -6,8 +6,23 @@ from rlvr_cli.convert.draft import Draft
 
 AGGREGATIONS = {
     **{"dapo": "token_mean", "cispo": "token_mean"},
-    **{"grpo": "seq_mean_token_mean", "dr_grpo": "constant"},
+    **{"grpo": "seq_mean_token_mean", "dr_grpo": "constant", "luspo": "seq_mean_token_sum"},
+    **{"sapo": "seq_mean_token_mean", "vespo": "token_mean"},
 }
+OWN = {
+    "sapo": (
+        "soft_gate",
+        {"tau_positive": "sapo_temperature_pos", "tau_negative": "sapo_temperature_neg"},
+    ),
+    "vespo": (
+        "sequence_bell",
+        {
+            **{"k_positive": "vespo_k_pos", "lambda_positive": "vespo_lambda_pos"},
+            **{"k_negative": "vespo_k_neg", "lambda_negative": "vespo_lambda_neg"},
+        },
+    ),
+}
+"""loss_type -> our loss, and our keys of it -> theirs."""
 MODES = {
     "token_truncate": ("truncate", "token"),
     "sequence_truncate": ("truncate", "sequence"),
@@ -52,39 +67,66 @@ def _advantage(draft: Draft) -> None:
 
 def _loss(draft: Draft) -> None:
     given = draft.given
-    kind, low, high = given.get("loss_type"), given.get("epsilon"), given.get("epsilon_high")
+    kind, by_sequence = given.get("loss_type"), given.get("importance_sampling_level") == "sequence"
     if kind not in AGGREGATIONS:
         given.lose("loss_type", "token_mean stands in its place")
         given.settle(f"algorithm/loss: {kind} is not there; clipped with token_mean is a guess")
-    by_sequence = given.get("importance_sampling_level") == "sequence"
     given.take("importance_sampling_level")
-    name = "epsilon_high" if high is not None else "epsilon"
-    if kind == "cispo":
-        draft.choose("loss", "clipped_weight", "loss_type cispo", "loss_type")
-        draft.put("algorithm.loss.clip_ratio_low", None, "TRL's cispo has none")
-        cap = high if high is not None else low
-        draft.put("algorithm.loss.clip_ratio_high", cap - 1, f"{cap} - 1: {name} is the cap itself", name)
+    if kind in OWN:
+        option, names = OWN[kind]
+        draft.choose("loss", option, f"loss_type {kind}", "loss_type")
+        for ours, theirs in names.items():
+            draft.copy(f"algorithm.loss.{ours}", theirs)
+    elif kind == "cispo":
+        _cispo(draft)
     else:
-        draft.choose(
-            "loss", "sequence_ratio" if by_sequence else "clipped", draft.origin("importance_sampling_level")
-        )
-        draft.put("algorithm.loss.clip_ratio_low", low, draft.origin("epsilon"), "epsilon")
-        draft.put("algorithm.loss.clip_ratio_high", low if high is None else high, draft.origin(name), name)
-        if not by_sequence:
-            draft.put(
-                "algorithm.loss.dual_clip",
-                given.get("delta"),
-                "delta" if given.has("delta") else "no delta",
-                "delta",
-            )
+        _clipped(draft, by_sequence)
+    if draft.options["loss"][0] != "off_policy_mask":
+        given.lose("off_policy_mask_threshold", "such a mask goes with the loss clipped alone")
+    _aggregation(draft, kind, by_sequence and kind not in ("sapo", "vespo", "luspo"))
+
+
+def _cispo(draft: Draft) -> None:
+    given = draft.given
+    name = "epsilon" if given.get("epsilon_high") is None else "epsilon_high"
+    cap = given.get(name)
+    draft.choose("loss", "clipped_weight", "loss_type cispo", "loss_type")
+    draft.put("algorithm.loss.clip_ratio_low", None, "TRL's cispo has none")
+    draft.put("algorithm.loss.clip_ratio_high", cap - 1, f"{cap} - 1: {name} is the cap itself", name)
+
+
+def _clipped(draft: Draft, by_sequence: bool) -> None:
+    given, delta = draft.given, draft.given.get("delta")
+    name = "epsilon" if given.get("epsilon_high") is None else "epsilon_high"
+    low, high, threshold = given.get("epsilon"), given.get(name), given.get("off_policy_mask_threshold")
+    masked = threshold is not None and not by_sequence
+    option = "sequence_ratio" if by_sequence else "off_policy_mask" if masked else "clipped"
+    draft.choose("loss", option, draft.origin("importance_sampling_level"))
+    draft.put("algorithm.loss.clip_ratio_low", low, draft.origin("epsilon"), "epsilon")
+    draft.put("algorithm.loss.clip_ratio_high", high, draft.origin(name), name)
+    if masked:
+        key = "off_policy_mask_threshold"
+        draft.put("algorithm.loss.delta", threshold, key, key)
+        draft.put("algorithm.loss.anchor", "rollout", "against the sampler's logprobs")
+    if by_sequence:
+        return
+    if delta is not None and delta < 1 + high:
+        given.lose("delta", f"below 1 + {high:g} it clips positive advantages too; there is no such clip")
+        delta = None
+    told = "no delta" if delta is None else "delta"
+    draft.put("algorithm.loss.dual_clip", delta, told, *([] if delta is None else ["delta"]))
+
+
+def _aggregation(draft: Draft, kind: str, by_sequence: bool) -> None:
     aggregation = "seq_mean_token_mean" if by_sequence else AGGREGATIONS.get(kind, "token_mean")
     if by_sequence and kind != "grpo":
-        given.settle(
+        draft.given.settle(
             f"algorithm/aggregation: sequence_ratio goes with the mean of sequences; TRL has loss_type {kind}"
         )
     draft.choose("aggregation", aggregation, draft.origin("loss_type") + f" {kind}", "loss_type")
     if aggregation == "constant":
-        draft.put("algorithm.aggregation.length", given.get("max_completion_length"), "max_completion_length")
+        limit = draft.given.get("max_completion_length")
+        draft.put("algorithm.aggregation.length", limit, "max_completion_length")
 
 
 def _kl(draft: Draft) -> None:

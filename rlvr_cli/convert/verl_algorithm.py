@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from rlvr_cli.convert import verl_correction, verl_kl
+from rlvr_cli.convert import verl_correction, verl_kl, verl_loss
 from rlvr_cli.convert.draft import Draft
 from rlvr_cli.convert.given import Given
 from rlvr_cli.convert.verl_data import Scorers
@@ -17,12 +15,6 @@ PRESETS = {
     "reinforce_plus_plus": "reinforce_pp",
     "reinforce_plus_plus_baseline": "reinforce_pp_baseline",
 }
-AGGREGATIONS = {
-    "token-mean": "token_mean",
-    "seq-mean-token-mean": "seq_mean_token_mean",
-    "seq-mean-token-sum": "seq_mean_token_sum",
-    "seq-mean-token-sum-norm": "constant",
-}
 
 
 def convert(draft: Draft, scorers: Scorers) -> None:
@@ -31,7 +23,7 @@ def convert(draft: Draft, scorers: Scorers) -> None:
     _shaping(draft, scorers)
     _filter(draft)
     _advantage(draft)
-    _loss(draft)
+    verl_loss.convert(draft)
     verl_kl.convert(draft)
     verl_correction.convert(draft)
     key = ACTOR + "entropy_coeff"
@@ -48,8 +40,8 @@ def _preset(given: Given) -> str:
     if given.get("algorithm.filter_groups.enable"):
         return "dapo"
     mode = given.get(ACTOR + "policy_loss.loss_mode")
-    if mode in ("gspo", "cispo"):
-        return str(mode)
+    if mode in verl_loss.PRESETS:
+        return verl_loss.PRESETS[mode]
     return "grpo" if given.get("algorithm.norm_adv_by_std_in_grpo") else "dr_grpo"
 
 
@@ -118,6 +110,10 @@ def _advantage(draft: Draft) -> None:
     if estimator == "gae":
         draft.choose("advantage", "gae", origin, key)
         _critic(draft)
+    elif estimator == "grpo_passk":
+        draft.choose("advantage", "best_margin", origin, key)
+        draft.copy("algorithm.advantage.normalise", "algorithm.norm_adv_by_std_in_grpo")
+        draft.put("algorithm.advantage.eps", 1e-6, "verl")
     elif estimator == "rloo":
         draft.choose("advantage", "leave_one_out", origin, key)
     elif estimator in ("reinforce_plus_plus", "reinforce_plus_plus_baseline"):
@@ -153,45 +149,3 @@ def _critic(draft: Draft) -> None:
     ):
         if given.has(theirs) and given.get(theirs) not in (None, -1):
             draft.copy(ours, theirs)
-
-
-def _loss(draft: Draft) -> None:
-    given, key = draft.given, ACTOR + "policy_loss.loss_mode"
-    mode = given.get(key)
-    losses = {"vanilla": "clipped", "gspo": "sequence_ratio", "cispo": "clipped_weight", "gpg": "reinforce"}
-    loss = losses.get(mode, "clipped")
-    if mode not in losses:
-        given.lose(key, "there is no such loss; clipped stands in its place")
-        given.settle(f"algorithm/loss: {mode} is not there; clipped is a guess")
-    draft.choose("loss", loss, draft.origin(key) + f" {mode}", key)
-    if loss != "reinforce":
-        for side in ("low", "high"):
-            own = ACTOR + f"clip_ratio_{side}"
-            name = own if given.has(own) and given.get(own) is not None else ACTOR + "clip_ratio"
-            bound: Any = given.get(name)
-            comment = draft.origin(name)
-            if loss == "clipped_weight" and side == "low" and bound >= 1:
-                bound, comment = None, f"1 - {bound} is below 0: no bound"
-            draft.put(f"algorithm.loss.clip_ratio_{side}", bound, comment, name)
-    if loss == "clipped":
-        draft.put(
-            "algorithm.loss.dual_clip",
-            given.get(ACTOR + "clip_ratio_c"),
-            draft.origin(ACTOR + "clip_ratio_c"),
-            ACTOR + "clip_ratio_c",
-        )
-    mode_key = ACTOR + "loss_agg_mode"
-    how = "seq-mean-token-mean" if loss == "sequence_ratio" else given.get(mode_key)
-    if how not in AGGREGATIONS:
-        given.lose(mode_key, "there is no such aggregation; token_mean stands in its place")
-        given.settle(f"algorithm/aggregation: {how} is not there; token_mean is a guess")
-    comment = "of gspo, whatever loss_agg_mode says" if loss == "sequence_ratio" else draft.origin(mode_key)
-    draft.choose("aggregation", AGGREGATIONS.get(how, "token_mean"), comment, mode_key)
-    if how == "seq-mean-token-sum-norm":
-        factor = given.get(ACTOR + "loss_scale_factor") or given.get("data.max_response_length")
-        draft.put(
-            "algorithm.aggregation.length",
-            factor,
-            "loss_scale_factor, or max_response_length",
-            ACTOR + "loss_scale_factor",
-        )

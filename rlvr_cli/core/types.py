@@ -237,6 +237,8 @@ class Batch:
     teacher_prompts: list[np.ndarray | None] | None = None
     """What the teacher reads in the place of each sequence's prompt; None: the sequence has no teacher.
     Without the list it reads what the policy reads."""
+    chosen_N: Tensor | None = None
+    """bool: the tokens that the loss treats apart, where it picks some of a whole update."""
     values_N: Tensor | None = None
     """The critic's values at the start of the step."""
     returns_N: Tensor | None = None
@@ -262,6 +264,7 @@ class Batch:
             "ref_logprobs": self.ref_logprobs_N,
             "teacher_logprobs": self.teacher_logprobs_N,
             "teacher_weights": self.teacher_weights_N,
+            "chosen": self.chosen_N,
             "values": self.values_N,
             "returns": self.returns_N,
         }

@@ -11,6 +11,8 @@ OF_TRAINED = {
     "clip_ratio_low",
     "clip_ratio_high",
     "dual_clip",
+    "chosen",
+    "off_policy",
     "ratio",
     "mismatch_weight",
     "mismatch_square",

@@ -45,7 +45,7 @@ def needs_old_logprobs(recipe: Recipe) -> bool:
         or a.token_weights.needs_entropy
         or a.token_weights.needs_old_logprobs
         or a.kl.in_reward
-        or getattr(a.advantage, "needs_old_logprobs", False)
+        or any(getattr(part, "needs_old_logprobs", False) for part in (a.advantage, a.reweight, a.loss))
         or a.distillation.in_reward
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ from rlvr_cli.training.taught import take_opinion
 from rlvr_cli.training.teaching import Prompts, normalised
 from rlvr_cli.training.token_records import blank
 from rlvr_cli.training.turn_credit import turn_rewards, turns_of, without_turns
+from rlvr_cli.training.whole_update import Aggregation, aggregated, with_choice
 
 
 def sequences_of(groups: list[Group]) -> tuple[list[np.ndarray], list[np.ndarray]]:
@@ -96,12 +98,11 @@ def make_batches(
         _, returns_N = algorithm.advantage.estimate(inputs)
         tensors |= {"values_N": values_N.float(), "returns_N": returns_N.float()}
     batches = []
-    for members in updates_of(groups, parts.recipe.batch.updates_per_step):
-        batch = cut(
-            members, rows_B, sequences, trained, keep_N, lengths_B, algorithm.aggregation, tensors, owners
-        )
+    aggregation = partial(aggregated, algorithm.aggregation, lengths_B, len(groups[0].completions))
+    for number, members in enumerate(updates_of(groups, parts.recipe.batch.updates_per_step)):
+        batch = cut(members, rows_B, sequences, trained, keep_N, lengths_B, aggregation, tensors, owners)
         if batch.sequences:
-            batches.append(finished(parts, batch, lengths_B, prompts))
+            batches.append(finished(parts, batch, number, aggregation, prompts))
     return batches
 
 
@@ -109,18 +110,24 @@ def reweighted(algorithm: Any, groups: list[Group], inputs: AdvantageInputs, rew
     """Advantages with the factors that prompts or samples have; these are noted."""
     correct_PG = torch.tensor([g.first_scores for g in groups], dtype=torch.float64)
     estimated_N = algorithm.advantage(inputs)
-    advantages_N: Tensor = algorithm.reweight(estimated_N, rewards_PG, correct_PG, inputs.lengths_B)
-    if advantages_N is not estimated_N:
+    told = (inputs.old_logprobs_N,) if getattr(algorithm.reweight, "needs_old_logprobs", False) else ()
+    advantages_N: Tensor = algorithm.reweight(estimated_N, rewards_PG, correct_PG, inputs.lengths_B, *told)
+    if advantages_N is not estimated_N and not told:  # a factor for each sample, not for each token
         note_corrections(groups, advantages_N / estimated_N, inputs.lengths_B)
     return advantages_N
 
 
-def finished(parts: Parts, batch: Batch, lengths_B: Tensor, prompts: Prompts | None) -> Batch:
-    """An update's batch with its teacher's weights, without what has no part in it, and noted where asked."""
+def finished(
+    parts: Parts, batch: Batch, number: int, aggregation: Aggregation, prompts: Prompts | None
+) -> Batch:
+    """The batch of a step's update with what its loss chooses and its teacher's weights, without what has no
+    part in it, and noted where asked."""
     algorithm = parts.recipe.algorithm
     batch = scaled(batch, algorithm.mismatch)
+    if hasattr(algorithm.loss, "choose"):
+        batch = with_choice(batch, algorithm.loss, f"{parts.recipe.seed}/{parts.step}/{number}")
     if algorithm.distillation.in_loss:
-        batch = normalised(batch, algorithm.distillation, algorithm.aggregation, lengths_B, prompts)
+        batch = normalised(batch, algorithm.distillation, aggregation, prompts)
     if only_advantages(parts):
         batch = without_idle(batch)
     if notes_tokens(parts):
@@ -191,7 +198,7 @@ def cut(
     trained: list[np.ndarray],
     keep_N: Tensor,
     lengths_B: Tensor,
-    aggregation: Any,
+    aggregation: Aggregation,
     tensors: dict[str, Any],
     owners: list[int] | None,
 ) -> Batch:
@@ -211,7 +218,7 @@ def cut(
     return Batch(
         sequences=[sequences[r] for _, r in rows],
         trained=[trained[r] for _, r in rows],
-        weights_N=aggregation(keep_N[at], lengths_B[members]).float(),
+        weights_N=aggregation(keep_N[at], members),
         samples=[b for b, _ in rows],
         owners=None if owners is None else [owners[r] for _, r in rows],
         **{name: x[at] for name, x in tensors.items()},
@@ -228,6 +235,7 @@ def only_advantages(parts: Parts) -> bool:
     kl, entropy = parts.recipe.algorithm.kl, parts.recipe.algorithm.entropy
     seen = kl.needs_reference or entropy.needs_entropy or parts.critic is not None
     seen = seen or parts.recipe.algorithm.distillation.in_loss
+    seen = seen or getattr(parts.recipe.algorithm.loss, "beyond_advantages", False)
     return not seen and not notes_tokens(parts)
 
 

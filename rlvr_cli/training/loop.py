@@ -170,6 +170,7 @@ def objective(
         lengths_B=at["lengths"],
         ages_N=at.get("ages"),
         scale_N=at.get("mismatch_scale"),
+        chosen_N=at.get("chosen"),
     )
     if "teacher_weights" not in at:
         return loss, metrics

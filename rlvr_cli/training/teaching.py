@@ -15,6 +15,7 @@ from rlvr_cli.core.types import Batch, Elsewhere, Group, elsewhere
 from rlvr_cli.engine.teacher import Known, States, taught
 from rlvr_cli.engine.trainer import Trainer
 from rlvr_cli.tracking import Timer
+from rlvr_cli.training.whole_update import Aggregation
 
 Prompts = Sequence[np.ndarray | None]
 """What the teacher reads in the place of the prompt; None: there is no teacher for it."""
@@ -181,9 +182,7 @@ def with_opinion(
     return advantages_N + teacher_weights_N * option(old_N, teacher_logprobs_N, lengths_B)
 
 
-def normalised(
-    batch: Batch, option: Any, aggregation: Any, lengths_B: Tensor, prompts: Prompts | None
-) -> Batch:
+def normalised(batch: Batch, option: Any, aggregation: Aggregation, prompts: Prompts | None) -> Batch:
     """The batch with `teacher_weights_N` times coef, divided as the aggregation divides, over tokens that
     have both a loss and a teacher."""
     assert batch.teacher_weights_N is not None
@@ -191,7 +190,7 @@ def normalised(
     keep_N = (batch.weights_N != 0) & (batch.teacher_weights_N != 0)
     share_N = torch.zeros_like(batch.weights_N)
     if bool(keep_N.any()):
-        share_N = aggregation(keep_N, lengths_B[members]).float()
+        share_N = aggregation(keep_N, members)
     return replace(
         batch,
         teacher_weights_N=option.coef * share_N * batch.teacher_weights_N,

@@ -13,7 +13,7 @@ from rlvr_cli.core.types import Batch, Group
 from rlvr_cli.engine.interface import Objective
 
 KINDS = ("trainer_logprobs", "entropies", "clipped")
-CLIPPED = ("clip_ratio_low", "clip_ratio_high", "dual_clip")
+CLIPPED = ("clip_ratio_low", "clip_ratio_high", "dual_clip", "off_policy")
 """Metrics of losses that say which tokens have no gradient, or a bounded one."""
 
 

@@ -132,6 +132,9 @@ DEALT = {
         "mismatch": make("mismatch", "reject", limit=0.1, weight=Weight.sequence, cap=2.0, veto_low=0.1)
     },
     "normalised": {"mismatch": make("mismatch", "truncate", level=Level.sequence, normalise=True)},
+    "gmpo": {"loss": "geometric_clip", "aggregation": "seq_mean_token_mean"},
+    "dppo": {"loss": make("loss", "divergence_mask", square_coef=0.1)},
+    "kl_cov": {"loss": make("loss", "kl_cov", fraction=0.2)},
 }
 VOCABULARY = 7
 
@@ -229,6 +232,8 @@ def test_ranks_micro_batches_padding_and_shared_prompts_change_nothing(
     if recipe.mismatch.needs_old_logprobs and keep_N.any():
         streams_of = (tensors["old_N"], tensors["rollout_N"])
         tensors["scale_N"] = recipe.mismatch.whole_update(*streams_of, lengths_B, keep_N)
+    if hasattr(recipe.loss, "choose"):
+        tensors["chosen_N"] = recipe.loss.choose(tensors["advantages_N"], tensors["old_N"], keep_N, "0/0/0")
     update = {
         # Prompts of equal length are equal: they may be shared.
         "sequences": [

@@ -344,6 +344,10 @@ MORE: dict[str, list[str]] = {
         "reward_model.model.path=r reward.reward_manager.name=dapo "
         "reward.reward_kwargs.overlong_buffer_cfg.enable=True "
         "reward.reward_kwargs.overlong_buffer_cfg.len=64",
+        *(
+            VERL + f"actor_rollout_ref.actor.policy_loss.loss_mode={mode}"
+            for mode in ("sapo", "clip_cov", "kl_cov", "dro")
+        ),
     ],
     "openrlhf": [
         OPENRLHF + "--algo.advantage.estimator gae --reward.overlong_buffer_len 64 --ds.lora.rank 8 "
@@ -357,6 +361,8 @@ MORE: dict[str, list[str]] = {
         "use_adaptive_entropy: true\neval_strategy: steps\nreward_funcs: [accuracy_reward]\n"
         "dataset_name: d\nlr_scheduler_kwargs: {min_lr: 1.0e-7}\ntop_entropy_quantile: 0.5\n",
         "entropy_coef: 0.01\nuse_vllm: true\nwarmup_steps: 3\n",
+        "loss_type: sapo\n",
+        "loss_type: vespo\n",
     ],
 }
 """Scripts that reach what none of `scripts/` does."""
@@ -526,3 +532,99 @@ def test_a_script_too_large_or_no_text_is_refused() -> None:
     for name, said in (("large.sh", "no launch script"), ("binary.sh", "is no text")):
         with pytest.raises(UserError, match=said):
             converting.convert("verl", [Path(name)], {}, rows=None, processes=None)
+
+
+TRL = "model_name_or_path: m\nreward_funcs: [accuracy_reward]\ndataset_name: d\nlearning_rate: 1.0e-6\n"
+GROUPS = "actor_rollout_ref.model.path=m actor_rollout_ref.rollout.n=8"
+MODE = "actor_rollout_ref.actor.policy_loss."
+CLIP = "actor_rollout_ref.actor.clip_ratio_"
+
+
+@pytest.mark.parametrize(
+    ("more", "loss", "values", "aggregation"),
+    [
+        (
+            f"{MODE}loss_mode=dppo_tv {CLIP}low=0.15 {CLIP}high=0.16 {CLIP}c=20",
+            "divergence_mask",
+            {"kind": "tv", "delta_low": 0.15, "delta_high": 0.16, "cap": 20.0, "anchor": "old"},
+            "token_mean",
+        ),
+        (
+            f"{MODE}loss_mode=dppo_kl {CLIP}low=0.05 {CLIP}high=0.05",
+            "divergence_mask",
+            {"kind": "kl", "delta_low": 0.05, "cap": 3.0},
+            "token_mean",
+        ),
+        (
+            f"{MODE}loss_mode=sapo actor_rollout_ref.actor.tau_neg=1.1",
+            "soft_gate",
+            {"tau_positive": 1.0, "tau_negative": 1.1},
+            "seq_mean_token_mean",
+        ),
+        (
+            f"{MODE}loss_mode=geo_mean {CLIP}low=0.4 {CLIP}high=0.3",
+            "geometric_clip",
+            {"log_clip_low": 0.4, "log_clip_high": 0.3},
+            "seq_mean_token_mean",
+        ),
+        (
+            f"{MODE}loss_mode=clip_cov {CLIP}low=1 {CLIP}high=1 {CLIP}c=10 {MODE}clip_cov_ub=7",
+            "clip_cov",
+            {"clip_ratio_low": 1, "dual_clip": 10, "fraction": 2e-4, "cov_low": 1.0, "cov_high": 7},
+            "token_mean",
+        ),
+        (
+            f"{MODE}loss_mode=kl_cov {MODE}ppo_kl_coef=1",
+            "kl_cov",
+            {"fraction": 2e-4, "coef": 1},
+            "token_mean",
+        ),
+        (f"{MODE}loss_mode=dro {MODE}dro_beta=0.2", "squared_ratio", {"beta": 0.2}, "token_mean"),
+    ],
+)
+def test_verls_losses(more: str, loss: str, values: dict[str, Any], aggregation: str) -> None:
+    made = convert("verl", VERL + f"{GROUPS} algorithm.adv_estimator=grpo {more}", rows=10_000)
+    algorithm = recipe_of(made).algorithm
+    assert (algorithm.loss.name, algorithm.aggregation.name) == (loss, aggregation)
+    got = {key: getattr(algorithm.loss, key) for key in values}
+    assert {key: getattr(value, "value", value) for key, value in got.items()} == values
+    assert not [line for line in made.lists.lost if "policy_loss" in line or "tau" in line]
+
+
+def test_verls_grpo_passk_is_the_best_ones_lead() -> None:
+    text = VERL + f"{GROUPS} algorithm.adv_estimator=grpo_passk algorithm.norm_adv_by_std_in_grpo=False"
+    advantage = recipe_of(convert("verl", text, rows=10_000)).algorithm.advantage
+    assert (advantage.name, advantage.normalise) == ("best_margin", False)
+
+
+@pytest.mark.parametrize(
+    ("text", "loss", "values", "aggregation"),
+    [
+        ("loss_type: sapo\n", "soft_gate", {"tau_negative": 1.05}, "seq_mean_token_mean"),
+        ("loss_type: vespo\nvespo_k_pos: 1.5\n", "sequence_bell", {"k_positive": 1.5}, "token_mean"),
+        (
+            "loss_type: luspo\nimportance_sampling_level: sequence\nepsilon: 0.002\n",
+            "sequence_ratio",
+            {"clip_ratio_low": 0.002},
+            "seq_mean_token_sum",
+        ),
+        (
+            "loss_type: grpo\noff_policy_mask_threshold: 0.5\ndelta: 4.0\n",
+            "off_policy_mask",
+            {"delta": 0.5, "dual_clip": 4.0},
+            "seq_mean_token_mean",
+        ),
+    ],
+)
+def test_trls_losses(text: str, loss: str, values: dict[str, Any], aggregation: str) -> None:
+    made = convert("trl", TRL + text, rows=10_000, suffix=".yaml")
+    algorithm = recipe_of(made).algorithm
+    assert (algorithm.loss.name, algorithm.aggregation.name) == (loss, aggregation)
+    assert {key: getattr(algorithm.loss, key) for key in values} == values
+    assert not [line for line in made.lists.lost if line.split("=")[0] in text]
+
+
+def test_a_two_sided_clip_that_reaches_positives_is_not_carried_over() -> None:
+    made = convert("trl", TRL + "delta: 1.1\n", rows=10_000, suffix=".yaml")
+    assert recipe_of(made).algorithm.loss.dual_clip is None
+    assert any(line.startswith("delta=1.1: below 1 + 0.2") for line in made.lists.lost)

@@ -1,5 +1,7 @@
 """What the teacher reads beside the policy, and what its divergence is divided by."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
@@ -13,6 +15,7 @@ from rlvr_cli.engine.tiny import tiny_tokenizer
 from rlvr_cli.schema import Context, Source, Teacher, TeacherPolicy
 from rlvr_cli.training.contexts import context_of, demonstration, prompt_of, sibling
 from rlvr_cli.training.teaching import heard, normalised, teacher_weights, view
+from rlvr_cli.training.whole_update import aggregated
 
 SIBLING = Teacher(policy=TeacherPolicy.ema, context=Context.sibling)
 
@@ -116,9 +119,8 @@ def test_samples_without_a_teacher_are_filtered_not_zeros_in_the_mean(name: str,
     lengths = torch.tensor([2, 4, 3, 1])
     batch, option = batch_of(lengths.tolist()), make("distillation", "loss", coef=2.0)
     batch.teacher_weights_N = torch.tensor([1.0, 1.0, 0.0, 0.0]).repeat_interleave(lengths)
-    found = normalised(
-        batch, option, algorithm(aggregation=name).aggregation, lengths, None
-    ).teacher_weights_N
+    aggregation = partial(aggregated, algorithm(aggregation=name).aggregation, lengths, 4)
+    found = normalised(batch, option, aggregation, None).teacher_weights_N
     divergence = torch.tensor([0.4, 0.2, 9.0, 9.0]).repeat_interleave(lengths)
     assert found is not None and float((divergence * found).sum()) == pytest.approx(2 * wanted, abs=1e-4)
     rows, places = heard(batch.trained, batch.teacher_weights_N)

@@ -1,0 +1,29 @@
+"""What is computed over a whole update before it is dealt out: weights of the sum, tokens treated apart."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from rlvr_cli.algorithms.aggregation import weigh
+from rlvr_cli.core.types import Batch
+
+Aggregation = Callable[[Tensor, list[int]], Tensor]
+"""(keep_N of some samples' tokens, these samples) -> float32 weights of the tokens."""
+
+
+def aggregated(option: Any, lengths_B: Tensor, group_size: int, keep_N: Tensor, members: list[int]) -> Tensor:
+    """The aggregation's weights over the tokens of `members`; a prompt's samples lie together in _B."""
+    at = torch.tensor(members, dtype=torch.long)
+    return weigh(option, keep_N, lengths_B[at], at // group_size).float()
+
+
+def with_choice(batch: Batch, loss: Any, seed: str) -> Batch:
+    """The batch with the tokens that its loss treats apart: the same on every rank, and after a resume."""
+    assert batch.old_logprobs_N is not None and batch.advantages_N is not None  # `needs_old_logprobs`
+    keep_N = batch.weights_N != 0
+    return replace(batch, chosen_N=loss.choose(batch.advantages_N, batch.old_logprobs_N, keep_N, seed))
