@@ -72,9 +72,9 @@ def train(recipe: Recipe | SFTRecipe | Run | str | Path | None = None, overrides
     """
     from rlvr_cli import compose
     from rlvr_cli.launch.apart import launch_apart
-    from rlvr_cli.schema import EvalRecipe
+    from rlvr_cli.schema import EvalRecipe, ExperienceRecipe
 
-    if isinstance(recipe, EvalRecipe):
+    if isinstance(recipe, EvalRecipe) and not isinstance(recipe, ExperienceRecipe):
         raise UserError("this is an evaluation recipe: call evaluate(recipe=...)")
     with _named(recipe) as path:
         typed = compose.load(path, override_texts(overrides))
@@ -89,6 +89,7 @@ def evaluate(
     k: int | None = None,
     data: str | Path | None = None,
     verifier: str | None = None,
+    experiences: str | Path | None = None,
     server: str | None = None,
     contamination: float | None = None,
     rescore: Run | str | Path | None = None,
@@ -112,6 +113,7 @@ def evaluate(
         data=_text_of(data),
         verifier=verifier,
         source=_text_of(rescore),
+        experiences=_text_of(experiences),
         server=server,
         contamination=contamination,
     )

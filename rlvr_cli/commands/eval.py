@@ -22,6 +22,7 @@ examples:
   rlvr eval --model runs/tiny_dapo --bench ./my_bench.yaml
   rlvr eval --model runs/mine --data test.jsonl k=4 limit=100
   rlvr eval --model Qwen/Qwen2.5-7B --bench gsm8k --server http://localhost:8000/v1
+  rlvr eval --model Qwen/Qwen2.5-7B --bench aime25 --experiences runs/experience/experiences.json
   rlvr eval --from runs/tiny_dapo --verifier match
   rlvr eval compare runs/tiny_sft/eval/addition.json runs/tiny_dapo/eval/addition.json
 """
@@ -46,6 +47,7 @@ def add(parser: argparse.ArgumentParser) -> None:
         "--data": ("PATH", "problems to take in place of the benchmark's own: a file, or a folder of them"),
         "--verifier": ("NAME", "another verifier than the benchmark's own"),
         "--from": ("PATH", "judge the samples of a result file or run anew; nothing is generated"),
+        "--experiences": ("FILE", "let the model read a library of rlvr experience before each problem"),
         "--server": ("URL", "sample from an OpenAI-compatible server, e.g. http://localhost:8000/v1"),
     }
     for option, (value, text) in options.items():
@@ -74,6 +76,7 @@ def load(options: argparse.Namespace, recipe: str | None, overrides: list[str]) 
         settings["contamination"] = options.contamination
     if options.source is not None:
         given = {"--data": options.data, "--model": options.model, "-k": options.k, "a recipe": recipe}
+        given |= {"--experiences": options.experiences}
         for name, value in (given | {"--server": options.server}).items():
             if value is not None:
                 raise UserError(f"--from takes the samples that are there; {name} has no place beside it")
@@ -89,6 +92,7 @@ def load(options: argparse.Namespace, recipe: str | None, overrides: list[str]) 
         k=options.k,
         data=data,
         verifier=options.verifier,
+        experiences=options.experiences,
         rescore=options.source,
         settings=settings,
         own=own,

@@ -57,10 +57,14 @@ def add(parser: argparse.ArgumentParser) -> None:
 def plan(options: argparse.Namespace, path: str | None, overrides: list[str]) -> int:
     """Print the plan of a recipe; 0 where it fits, else 1."""
     from rlvr_cli import compose
-    from rlvr_cli.schema import DistillationRecipe, Recipe
+    from rlvr_cli.schema import DistillationRecipe, ExperienceRecipe, Recipe
 
     check(options)
     recipe: Any = compose.load(path, overrides)
+    if isinstance(recipe, ExperienceRecipe):
+        raise UserError(
+            f"{path} trains nothing, and needs no more than its engine; its calls: rlvr experience --dry-run"
+        )
     recipe = replace(recipe, model=replace(recipe.model, path=found(recipe.model.path, "model.path")))
     if isinstance(recipe, Recipe) and recipe.critic.path is not None:
         critic = found(recipe.critic.path, "critic.path", ("critic", "final"))

@@ -47,7 +47,7 @@ def preflight(options: argparse.Namespace, path: str | None, overrides: list[str
     recipe = compose.load(path, overrides)
     if not isinstance(recipe, Recipe):
         raise UserError(
-            f"{path} is a recipe of sft, which samples nothing; preflight takes one with verifiers"
+            f"{path} is a recipe of {recipe.algorithm.name}; preflight takes one of reinforcement learning"
         )
     if joined_ranks(os.environ) is not None:
         raise UserError(

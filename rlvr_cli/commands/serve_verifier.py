@@ -85,10 +85,10 @@ def _verifiers(options: argparse.Namespace, recipe: str | None, overrides: list[
         made = load_verify([options.verifier], options.option, None, overrides)
         return made.verifiers, made.verification
     from rlvr_cli import compose
-    from rlvr_cli.schema import Recipe
+    from rlvr_cli.schema import ExperienceRecipe, Recipe
 
     typed = compose.load(recipe, overrides)
-    if not isinstance(typed, Recipe):
+    if not isinstance(typed, Recipe | ExperienceRecipe):
         raise UserError(f"{recipe} is a recipe of sft, which has no verifiers")
     return typed.verifiers, typed.verification
 

@@ -18,6 +18,7 @@ VERBS = {
     "rollout-server": "start a vLLM server that a run elsewhere samples from",
     "plan": "predict memory and time of a recipe, and what to change where it does not fit",
     "preflight": "sample from the start model and say whether a recipe can learn, without training",
+    "experience": "learn a library of experiences that a frozen model reads before each problem",
     "profile": "sample every problem k times: pass rates, to choose problems by difficulty",
     "why": "say what is wrong with a run, with evidence, samples and the key to change",
     "report": "put runs on one page: curves, results, events, rollouts",

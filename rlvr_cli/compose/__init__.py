@@ -24,14 +24,16 @@ from rlvr_cli.compose.strict import Place, build
 from rlvr_cli.core import shipped_recipes
 from rlvr_cli.core.errors import UserError
 from rlvr_cli.core.files import write_atomically
-from rlvr_cli.schema import EvalRecipe, ProfileRecipe, Recipe, SFTRecipe
+from rlvr_cli.schema import EvalRecipe, ExperienceRecipe, ProfileRecipe, Recipe, SFTRecipe
 
 AnyRecipe = Recipe | SFTRecipe | EvalRecipe
 Tree = dict[str, Any]
 
 
-def load(path_or_name: str | None, overrides: list[str], verb: str | None = None) -> Recipe | SFTRecipe:
-    """A training recipe; without a path the default of the verb. `verb` must fit its algorithm."""
+def load(
+    path_or_name: str | None, overrides: list[str], verb: str | None = None
+) -> Recipe | SFTRecipe | ExperienceRecipe:
+    """A recipe with an algorithm; without a path the default of the verb. `verb` must fit its algorithm."""
     if path_or_name is None:
         path_or_name, first = shipped_recipes.default_recipe(verb or "train")
         overrides = first + overrides
@@ -47,7 +49,8 @@ def load(path_or_name: str | None, overrides: list[str], verb: str | None = None
         raise UserError(f"{path_or_name} is a recipe of {kind}: run `rlvr {fitting} {path_or_name}`")
     _take_the_only_verifier(tree)
     root = algorithm.root(tree)
-    add_held_out(tree, recipe.name, root is not Recipe)
+    if root is not ExperienceRecipe:  # what it holds out is for rlvr eval
+        add_held_out(tree, recipe.name, root is not Recipe)
     place = Place(recipe.name, command.keys(), places)
     typed = build(root, tree, place)
     check(typed, place)

@@ -18,10 +18,21 @@ from rlvr_cli.algorithms import AXES, DISTILLATION, PARTS, PREFERENCE
 from rlvr_cli.compose import files, find_plugins, presets
 from rlvr_cli.compose.overrides import CommandLine
 from rlvr_cli.core.errors import UserError
-from rlvr_cli.schema import DistillationRecipe, PreferenceRecipe, Recipe, RewardModelRecipe, SFTRecipe
+from rlvr_cli.schema import (
+    DistillationRecipe,
+    ExperienceRecipe,
+    PreferenceRecipe,
+    Recipe,
+    RewardModelRecipe,
+    SFTRecipe,
+)
 
-WITHOUT_PRESET: dict[str, type[SFTRecipe]] = {"sft": SFTRecipe, "reward_model": RewardModelRecipe}
-"""Kinds of training that have no parts to choose -> their schema."""
+WITHOUT_PRESET: dict[str, type[SFTRecipe] | type[ExperienceRecipe]] = {
+    "sft": SFTRecipe,
+    "reward_model": RewardModelRecipe,
+    "experience": ExperienceRecipe,
+}
+"""Kinds of recipes that have no parts to choose -> their schema."""
 PARTS_OF: dict[type, tuple[str, ...]] = {
     Recipe: AXES,
     PreferenceRecipe: (PREFERENCE,),
@@ -42,8 +53,8 @@ def kind(tree: Tree, file: str) -> str:
     return str(section["name"])
 
 
-def root(tree: Tree) -> type[Recipe] | type[SFTRecipe]:
-    """The schema of a training recipe whose algorithm is named."""
+def root(tree: Tree) -> type[Recipe] | type[SFTRecipe] | type[ExperienceRecipe]:
+    """The schema of a recipe whose algorithm is named."""
     section = tree["algorithm"]
     if section["name"] in WITHOUT_PRESET:
         return WITHOUT_PRESET[section["name"]]

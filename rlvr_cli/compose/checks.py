@@ -14,6 +14,7 @@ from rlvr_cli.compose.difficulty import check_difficulty
 from rlvr_cli.compose.distillation import check_distillation, check_on_data, check_unheard
 from rlvr_cli.compose.engines import check_engines
 from rlvr_cli.compose.environments import check_environments, refuse_environments
+from rlvr_cli.compose.experience import check_experience
 from rlvr_cli.compose.holdout import benches_of, check_holdout
 from rlvr_cli.compose.labels import check_labels
 from rlvr_cli.compose.placement import check_placement
@@ -28,6 +29,7 @@ from rlvr_cli.schema import (
     Critic,
     DistillationRecipe,
     EvalRecipe,
+    ExperienceRecipe,
     Precision,
     Recipe,
     Rollout,
@@ -54,7 +56,11 @@ def check(recipe: Recipe | SFTRecipe | EvalRecipe, place: Place) -> None:
             _check_benches(recipe.benches, "benches")
             check_benches_route_nothing(recipe.benches, "benches")
             check_tracked(recipe.benches, "benches")
-            _check_overruled(recipe.rollout)
+            if isinstance(recipe, ExperienceRecipe):
+                check_experience(recipe)
+                _check_verifiers(recipe.data, recipe.verifiers)
+            else:
+                _check_overruled(recipe.rollout)
             check_ahead(recipe)
             check_engines(recipe)
             check_placement(recipe)

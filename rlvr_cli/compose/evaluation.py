@@ -35,6 +35,7 @@ def load_eval(
     k: int | None = None,
     data: str | None = None,
     verifier: str | None = None,
+    experiences: str | None = None,
     rescore: str | None = None,
     settings: Tree | None = None,
     own: dict[str, Tree] | None = None,
@@ -71,8 +72,7 @@ def load_eval(
     if model is not None:
         tree.setdefault("model", {})["path"] = model
     judge = _verifier(verifier) if verifier is not None else None
-    for name, bench in tree.get("benches", {}).items():
-        _adjust(name, bench, k, data, judge)
+    _adjust_all(tree.get("benches", {}), k, data, judge, experiences)
     for key, value in (settings or {}).items():
         tree = tree | {key: tree.get(key, {}) | value if isinstance(value, dict) else value}
     tree = apply(command.values, tree)  # once more: --data has replaced the source they may speak of
@@ -193,6 +193,15 @@ def _verifier(name: str) -> Tree:
         raise UserError(f"--verifier: there is no verifier '{name}'{hint(name, known)}")
     tree: Tree = files.compose(None, parse([f"+verifier@verifier={name}"]))["verifier"]
     return tree
+
+
+def _adjust_all(
+    benches: dict[str, Tree], k: int | None, data: str | None, verifier: Tree | None, experiences: str | None
+) -> None:
+    for name, bench in benches.items():
+        _adjust(name, bench, k, data, verifier)
+        if experiences is not None:
+            bench["experiences"] = experiences
 
 
 def _adjust(name: str, bench: Tree, k: int | None, data: str | None, verifier: Tree | None) -> None:

@@ -44,7 +44,7 @@ def load_profile(
     ours = [text for text in overrides if OURS.match(text)]
     recipe = load(path_or_name, [text for text in overrides if text not in ours])
     if not isinstance(recipe, Recipe):
-        raise UserError(f"{path_or_name} is a recipe of sft, which samples nothing; take one with verifiers")
+        raise UserError(f"{path_or_name} is a recipe of {recipe.algorithm.name}; take one of an RL algorithm")
     for name, source in recipe.data.items():
         if source.environment is not None:
             raise UserError(

@@ -80,6 +80,7 @@ RULES: dict[type, dict[str, tuple[str, Any]]] = {
     schema.Recipe: {"seed": least(0)},
     schema.SFTRecipe: {"seed": least(0)},
     schema.EvalRecipe: {"seed": least(0), "ranks": least(1)},
+    schema.ExperienceRecipe: {"seed": least(0), "ranks": least(1)},
 }
 """Section -> key -> what its value (of a list, each one) must be; null is not looked at."""
 

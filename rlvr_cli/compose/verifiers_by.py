@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from rlvr_cli.core.errors import hint
-from rlvr_cli.schema import Bench, Recipe, SFTRecipe, Source
+from rlvr_cli.schema import Bench, ExperienceRecipe, Recipe, SFTRecipe, Source
 
 
-def check_verifiers_by(recipe: Recipe | SFTRecipe) -> None:
+def check_verifiers_by(recipe: Recipe | SFTRecipe | ExperienceRecipe) -> None:
     """ValueError that names the key."""
     for key, source in recipe.data.items():
         by = source.verifiers_by

@@ -13,6 +13,7 @@ KEYS = {"bench", "summary", "protocol", "source", "verifier", "problems"}
 IGNORED = (
     *("note", "seed", "pass_at", "majority", "problems", "limit", "verifiers", "weight", "path"),
     *("holdout", "held_out"),
+    "experiences",  # where the library lies; what it holds is compared
 )
 """Parts of the protocol that may differ: they say nothing of how a problem is asked or judged."""
 
@@ -89,6 +90,10 @@ def differences(a: dict[str, Any], b: dict[str, Any]) -> list[str]:
             mine, other = one.get(key), two.get(key)
             if key not in IGNORED and mine != other:
                 found.append(f"{part}.{key} ({_short(mine)}, {_short(other)})")
+    read = [(result.get("experiences") or {}).get("sha256") for result in (a, b)]
+    if read[0] != read[1]:
+        said = ("none" if each is None else f"sha256 {each[:8]}" for each in read)
+        found.append(f"experiences ({', '.join(said)})")
     codes = [{row["key"]: row["sha256"][:8] for row in result.get("code", [])} for result in (a, b)]
     found += [
         f"code.{key} (sha256 {codes[0].get(key)}, {codes[1].get(key)})"

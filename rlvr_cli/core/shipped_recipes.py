@@ -108,8 +108,8 @@ def default_recipe(verb: str) -> tuple[str, list[str]]:
     """Recipe and overrides of a verb that was given none."""
     if verb == "reward_model":
         return "tiny_reward_model", []
-    if verb == "sft":
-        return "tiny_sft", []
+    if verb in ("sft", "experience"):
+        return f"tiny_{verb}", []
     if verb == "train":
         return "tiny_dapo", []
     if f"tiny_{verb}" in recipes():

@@ -131,6 +131,8 @@ class Completion:
     empty: the problem's tokens. Whole on every rank."""
     episode: Episode | None = None
     """None: one answer to one prompt."""
+    prompt_length: int | None = None
+    """Tokens of the prompt, as the server says that has sampled; None: it does not, or there is none."""
     earlier: list[Completion] = field(default_factory=list)
     """Sequences of the same sample before this one, each with a prompt of its own, where a history was
     rewritten: every sampled token is in the sequence in which it was sampled."""

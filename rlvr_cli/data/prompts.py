@@ -16,6 +16,8 @@ from rlvr_cli.data.sources import Report, select
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
+    from rlvr_cli.data.experiences import Library
+
 Messages = list[dict[str, str]]
 
 
@@ -24,22 +26,32 @@ def render(
     source: schema.Source,
     tokenizer: PreTrainedTokenizerBase,
     tools: Sequence[dict[str, Any]] = (),
+    library: Library | None = None,
 ) -> tuple[str, list[int]]:
-    """The prompt as the model sees it, and its token ids. `tools`: what it announces, in OpenAI's form."""
+    """The prompt as the model sees it, and its token ids. `tools`: what it announces, in OpenAI's form;
+    `library`: experiences to read before the problem."""
     shots: Shots = row.get("shots", [])
     if uses_chat(row["prompt"], source, tokenizer):
-        messages = before_last_user(conversation(row["prompt"], source), shots, source)
+        messages = as_messages(row, source, library)
         text = apply_chat(messages, source, tokenizer, generation=True, tools=tools)
         # The chat template writes the BOS token itself where the model wants one.
         return text, encode(text, tokenizer)
     worked = "".join(f"{wrap(question, source)}\n{answer}\n\n" for question, answer in shots)
-    text = worked + wrap(row["prompt"], source) + ("\n" if shots else "")
+    text = worked + _read_before(library, wrap(row["prompt"], source)) + ("\n" if shots else "")
     return text, encode_plain(text, tokenizer)
 
 
-def as_messages(row: dict[str, Any], source: schema.Source) -> Messages:
+def as_messages(row: dict[str, Any], source: schema.Source, library: Library | None = None) -> Messages:
     """The prompt for a server with a chat template of its own; worked examples are turns before it."""
-    return before_last_user(conversation(row["prompt"], source), row.get("shots", []), source)
+    messages = conversation(row["prompt"], source)
+    if library is not None:
+        last = max(i for i, message in enumerate(messages) if message["role"] == "user")
+        messages[last] = messages[last] | {"content": library.around(messages[last]["content"])}
+    return before_last_user(messages, row.get("shots", []), source)
+
+
+def _read_before(library: Library | None, problem: str) -> str:
+    return problem if library is None else library.around(problem)
 
 
 def shown(messages: Messages) -> str:
@@ -63,6 +75,7 @@ def problems(
     raw: bool = False,
     environment: str | None = None,
     tools: Sequence[dict[str, Any]] = (),
+    library: Library | None = None,
 ) -> tuple[list[Problem], Report]:
     """All problems of a source that have a usable gold and a prompt that fits; what became of the others.
 
@@ -70,7 +83,8 @@ def problems(
     answer, extra} as the file has it; `ask` says why the verifiers of
     a row cannot use a gold, without it any text is one; `refused` is told of each (row, gold, why). `apart`:
     prompts that other sources hold out (`sources.held_out`). `raw`: problems have the columns as they are.
-    `environment`: the name of what takes part in them, which announces `tools`.
+    `environment`: the name of what takes part in them, which announces `tools`. `library`: experiences that
+    each prompt begins with.
     """
     report, kept = Report(name=name), []
     shots_of = examples(name, source, seed)
@@ -87,8 +101,10 @@ def problems(
         if look is not None:
             look(row)
         row["shots"] = shots_of(row)
-        messages = as_messages(row, source) if tokenizer is None or environment is not None else []
-        text, tokens = (shown(messages), []) if tokenizer is None else render(row, source, tokenizer, tools)
+        asked = tokenizer is None or environment is not None
+        messages = as_messages(row, source, library) if asked else []
+        made: tuple[str, list[int]] = (shown(messages), [])
+        text, tokens = made if tokenizer is None else render(row, source, tokenizer, tools, library)
         if len(tokens) > max_prompt_tokens:
             report.too_long += 1
             continue

@@ -17,6 +17,7 @@ from rlvr_cli.core.errors import UserError
 from rlvr_cli.schema import (
     DistillationRecipe,
     Distilling,
+    ExperienceRecipe,
     Preference,
     PreferenceRecipe,
     Recipe,
@@ -39,6 +40,8 @@ def text_of(recipe: AnyRecipe) -> str:
     elif isinstance(recipe, SFTRecipe):
         kind = "reward_model" if isinstance(recipe, RewardModelRecipe) else "sft"
         tree = {"defaults": [{"algorithm": kind}, "_self_"]} | tree
+    elif isinstance(recipe, ExperienceRecipe):
+        tree = {"defaults": [{"algorithm": "experience"}, "_self_"]} | tree
     if isinstance(recipe, Recipe) and (preset := _preset(recipe.algorithm.name)) is not None:
         section = tree.get("algorithm", {})
         chosen = {axis: section[axis]["name"] for axis in AXES if "name" in section.get(axis, {})}
@@ -126,7 +129,7 @@ def _changes(node: Any, like: Any) -> Tree:
     for field in fields(node):
         value = getattr(node, field.name)
         usual = default_of(field, required=None) if like is type(node) else getattr(like, field.name)
-        if field.name == "algorithm" and not isinstance(node, SFTRecipe):
+        if field.name == "algorithm" and not isinstance(node, SFTRecipe | ExperienceRecipe):
             continue
         if is_dataclass(value) and not isinstance(value, type):
             same = type(usual) is type(value)

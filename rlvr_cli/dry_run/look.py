@@ -9,6 +9,7 @@ from typing import Any
 
 from rlvr_cli.compose import AnyRecipe
 from rlvr_cli.core.errors import UserError
+from rlvr_cli.data.experiences import read_library
 from rlvr_cli.data.pair_layouts import PREFERENCES, demand_preference
 from rlvr_cli.dry_run import tokenizer as files
 from rlvr_cli.dry_run.environments import announced, environment_at
@@ -72,6 +73,8 @@ def _sources(recipe: Any) -> Iterator[tuple[str, Source, int, dict[str, Any] | N
     for name, bench in benches.items():
         if bench.source.held_out and isinstance(recipe, Recipe):
             continue  # its rows are those of a source that has been looked at
+        if bench.experiences is not None:
+            read_library(bench.experiences)  # it is there, and whole
         own = {name: bench.verifier}
         yield f"{prefix}benches.{name}.source", bench.source, bench.seed, own, [name]
 

@@ -10,6 +10,7 @@ from typing import Any
 from rlvr_cli.core import distributed
 from rlvr_cli.core.causes import causes, commonest
 from rlvr_cli.core.types import Group, Problem, Reason
+from rlvr_cli.data.experiences import read_library
 from rlvr_cli.data.prompts import guesses_read, problems
 from rlvr_cli.data.sources import without_gold
 from rlvr_cli.evaluation.scores import MOST_MISSING, share_missing, summarise
@@ -35,6 +36,8 @@ class Evaluation:
     summary: dict[str, float]
     rows: list[dict[str, Any]]
     """One per problem, in the order of its source."""
+    experiences: dict[str, Any] | None = None
+    """What the model read before each problem: `Library.identity`; None: nothing."""
 
 
 def verifier_key(bench: str, tracked: str | None = None) -> str:
@@ -63,6 +66,8 @@ class Questions:
     """The first of them, and why."""
     guesses: str | None = None
     """What is wrong with how their responses are read, if anything."""
+    experiences: dict[str, Any] | None = None
+    """The library that their prompts begin with: `Library.identity`."""
 
     def warnings(self, name: str) -> Iterator[str]:
         """What is to be known of the bench `name` before its score, apart from its length limit."""
@@ -94,6 +99,7 @@ def questions(
         return fault_of(own, [name], gold, extra)
 
     raw = wants_rows(bench.verifier)
+    library = None if bench.experiences is None else read_library(bench.experiences)
     environment = environments.of_benches.get(name) if environments is not None else None
     tools = environments.tools[environment] if environments is not None and environment is not None else ()
     found, report = problems(
@@ -107,6 +113,7 @@ def questions(
         raw=raw,
         environment=environment,
         tools=tools,
+        library=library,
     )
     return Questions(
         problems=found,
@@ -114,6 +121,7 @@ def questions(
         no_gold=report.no_gold,
         no_gold_rows=report.no_gold_rows,
         guesses=guesses_read(found, bench.verifier, f"benches.{name}.verifier"),
+        experiences=None if library is None else library.identity(),
     )
 
 
@@ -196,7 +204,7 @@ def run_bench(
     summary = scored(bench, rows) | {"left_out": float(asked.left_out)}
     if asked.no_gold:
         summary["no_gold"] = float(asked.no_gold)
-    return Evaluation(summary=summary, rows=rows)
+    return Evaluation(summary=summary, rows=rows, experiences=asked.experiences)
 
 
 def gathered(groups: list[Group]) -> list[dict[str, Any]]:

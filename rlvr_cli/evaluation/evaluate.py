@@ -247,7 +247,7 @@ def rescored(recipe: EvalRecipe, pool: Pool, tracker: Tracker | NullTracker) -> 
         }
         yield Measured(
             name=name,
-            result=Evaluation(summary=summary, rows=rows),
+            result=Evaluation(summary=summary, rows=rows, experiences=earlier.get("experiences")),
             context=kept | {"rescored_from": path},
             timing=timer.take(),
         )

@@ -47,6 +47,7 @@ def write_result(folder: Path, name: str, bench: Bench, result: Evaluation, **co
         "verifier": _settings(bench.verifier),
         **({"tracked": tracked} if tracked else {}),
         **({"environment": played} if played is not None else {}),
+        **({"experiences": result.experiences} if result.experiences is not None else {}),
         "code": code_behind.of_verifier(bench.verifier),
         "versions": {"rlvr": __version__} | versions(),
         **context,

@@ -17,7 +17,7 @@ from rlvr_cli.core.files import write_atomically
 from rlvr_cli.launch import directory_lock
 from rlvr_cli.launch.directory_lock import writable
 from rlvr_cli.launch.started_code import code_of
-from rlvr_cli.schema import EvalRecipe, ProfileRecipe, Recipe, Resume, SFTRecipe
+from rlvr_cli.schema import EvalRecipe, ExperienceRecipe, ProfileRecipe, Recipe, Resume, SFTRecipe
 
 
 def prepare(recipe: compose.AnyRecipe, out: Path) -> str:
@@ -27,6 +27,8 @@ def prepare(recipe: compose.AnyRecipe, out: Path) -> str:
         _record_beside_results(out, codes)
         compose.save(recipe, before)
         doing = "profiling" if isinstance(recipe, ProfileRecipe) else "evaluating"
+        if isinstance(recipe, ExperienceRecipe):
+            doing = "learning experiences for"
         return f"{doing} {recipe.model.path}"
     manifest.recover(out / "checkpoints")
     steps = manifest.steps(out / "checkpoints")

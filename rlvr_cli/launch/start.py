@@ -22,6 +22,7 @@ from rlvr_cli.launch.supervise import run_to_end, supervise
 from rlvr_cli.schema import (
     DistillationRecipe,
     EvalRecipe,
+    ExperienceRecipe,
     PreferenceRecipe,
     ProfileRecipe,
     Recipe,
@@ -37,6 +38,7 @@ ENTRIES: dict[type, str] = {
     DistillationRecipe: "rlvr_cli.training.kd:kd",
     EvalRecipe: "rlvr_cli.evaluation.evaluate:evaluate",
     ProfileRecipe: "rlvr_cli.evaluation.profile:profile",
+    ExperienceRecipe: "rlvr_cli.experience.learn:learn",
 }
 
 

@@ -28,6 +28,7 @@ KINDS = {
     "reward_model": "reward_model",
     "distillation": "distillation on data",
     "eval": "rlvr eval",
+    "experience": "rlvr experience",
     "verify": "rlvr verify",
 }
 

@@ -32,6 +32,7 @@ from rlvr_cli.schema import (
     DistillationRecipe,
     Distilling,
     EvalRecipe,
+    ExperienceRecipe,
     Preference,
     PreferenceRecipe,
     Recipe,
@@ -50,6 +51,7 @@ ROOTS: dict[str, type] = {
     "reward_model": RewardModelRecipe,
     "distillation": DistillationRecipe,
     "eval": EvalRecipe,
+    "experience": ExperienceRecipe,
 }
 
 
@@ -60,9 +62,9 @@ def text() -> str:
 
 def schema() -> Schema:
     """Which kind of recipe it is, its defaults list says or a resolved recipe's algorithm; else any fits."""
-    sft, scored = (
+    sft, scored, experience = (
         {"anyOf": [_names_algorithm({"const": name}), _resolved({"const": name})]}
-        for name in ("sft", "reward_model")
+        for name in ("sft", "reward_model", "experience")
     )
     compared, taught = (
         {"anyOf": [_names_algorithm({"enum": names}), _resolved({"enum": names})]}
@@ -82,7 +84,11 @@ def schema() -> Schema:
             "else": {
                 "if": compared,
                 "then": kinds["preference"],
-                "else": {"if": taught, "then": kinds["distillation"], "else": _else(rl, kinds)},
+                "else": {
+                    "if": taught,
+                    "then": kinds["distillation"],
+                    "else": {"if": experience, "then": kinds["experience"], "else": _else(rl, kinds)},
+                },
             },
         },
         "$defs": {"defaults": _defaults(), **{name: _root(name) for name in ROOTS}, **_named()},
@@ -165,6 +171,8 @@ def _section(cls: type) -> Schema:
     hints, said = get_type_hints(cls), meanings(cls)
     properties: dict[str, Schema] = {}
     for field in fields(cls):
+        if field.name in getattr(cls, "OF_EVAL", ()):
+            continue  # inherited, and refused
         found = _special(cls, field.name) or value_schema(hints[field.name])
         meaning = said.get(field.name) or SHARED.get(field.name, "")
         key = _rules().get((cls, field.name))
@@ -187,7 +195,7 @@ def _special(cls: type, name: str) -> Schema | None:
         return {"$ref": "#/$defs/algorithm.preference"}
     if cls is Distilling and name == "distillation":
         return {"$ref": "#/$defs/algorithm.distillation"}
-    if name in picked() and cls is Recipe:
+    if name in picked() and cls in (Recipe, ExperienceRecipe):
         return {"type": "object", "additionalProperties": {"$ref": f"#/$defs/{name.removesuffix('s')}"}}
     if cls is Bench and name == "verifier":
         return {"$ref": "#/$defs/verifier"}
@@ -231,7 +239,7 @@ def _defaults() -> Schema:
     """The defaults list: recipes to build on, and entries of groups."""
     properties: dict[str, Schema] = {}
     names = {group: shipped_recipes.options(group) for group in shipped_recipes.groups()}
-    names["algorithm"] = [*names["algorithm"], "sft", "reward_model"]
+    names["algorithm"] = [*names["algorithm"], "sft", "reward_model", "experience"]
     for axis in algorithms.PARTS:
         names[f"algorithm/{axis}"] = sorted(algorithms.options(axis))
     for group, known in names.items():

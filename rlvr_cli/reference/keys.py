@@ -17,6 +17,7 @@ from rlvr_cli.reference.docstrings import meanings
 from rlvr_cli.schema import (
     DistillationRecipe,
     EvalRecipe,
+    ExperienceRecipe,
     PreferenceRecipe,
     Recipe,
     RewardModelRecipe,
@@ -31,6 +32,7 @@ ROOTS: dict[str, type] = {
     "reward_model": RewardModelRecipe,
     "distillation": DistillationRecipe,
     "eval": EvalRecipe,
+    "experience": ExperienceRecipe,
     "verify": VerifyRecipe,
 }
 """Kind of recipe -> its schema."""
@@ -115,6 +117,8 @@ def all_keys() -> tuple[Key, ...]:
 def _walk(cls: type, node: Any, prefix: str, recipe: str, of: str = "") -> Iterator[Key]:
     hints, said = get_type_hints(cls), meanings(cls)
     for field in fields(cls):
+        if field.name in getattr(cls, "OF_EVAL", ()):
+            continue  # inherited, and refused
         value = vars(node)[field.name] if node is not None else default_of(field, required="???")
         path, hint = f"{prefix}{field.name}", hints[field.name]
         section, named = section_of(hint)

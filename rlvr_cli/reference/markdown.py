@@ -24,6 +24,7 @@ KINDS = {
     "reward_model": "reward_model",
     "distillation": "distillation on data",
     "eval": "eval",
+    "experience": "experience",
     "verify": "verify",
 }
 

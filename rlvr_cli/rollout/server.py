@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from typing import Any
 
 import httpx
@@ -65,20 +65,42 @@ class ServerEngine(OnOneRank):
         if enough is not never or more is not nothing_more or any(request.begun for request in requests):
             raise NotImplementedError("a server evaluates, and ends what it begins")
         got: dict[int, list[Any]] = {request.key: [None] * request.samples for request in requests}
+        wanted = ((request, number) for request in requests for number in range(request.samples))
+        for request, number, sample in self.samples(wanted, sampling):
+            got[request.key][number] = sample
+            if all(each is not None for each in got[request.key]):
+                yield request.key, got.pop(request.key)
+
+    def samples(
+        self, wanted: Iterable[tuple[Request, int]], sampling: Sampling
+    ) -> Iterator[tuple[Request, int, Completion]]:
+        """One sample for each (request, its number), as they come; `connections` are under way at once, and
+        `wanted` is asked for the next when there is a place for it.
+
+        Where one fails for good no further begins. What is under way is paid for: it is yielded before the
+        failure is raised.
+        """
+        left, failure = iter(wanted), None
+        running: dict[Future[Completion], tuple[Request, int]] = {}
         pool = ThreadPoolExecutor(self.connections)
         try:
-            futures: dict[Future[Completion], tuple[int, int]] = {
-                pool.submit(self._sample, request, number, sampling): (request.key, number)
-                for request in requests
-                for number in range(request.samples)
-            }
-            for future in as_completed(futures):
-                key, number = futures[future]
-                got[key][number] = future.result()
-                if all(sample is not None for sample in got[key]):
-                    yield key, got.pop(key)
+            while True:
+                while failure is None and len(running) < self.connections:
+                    if (pair := next(left, None)) is None:
+                        break
+                    running[pool.submit(self._sample, *pair, sampling)] = pair
+                if not running:
+                    break
+                for future in wait(running, return_when=FIRST_COMPLETED).done:
+                    request, number = running.pop(future)
+                    if (error := future.exception()) is None:
+                        yield request, number, future.result()
+                    else:
+                        failure = failure or error
         finally:  # also when the caller stops early
             pool.shutdown(wait=True, cancel_futures=True)
+        if failure is not None:
+            raise failure
 
     def _sample(self, request: Request, number: int, sampling: Sampling) -> Completion:
         body: dict[str, Any] = {
@@ -97,13 +119,15 @@ class ServerEngine(OnOneRank):
             text, reason = self.text_of(choice), choice.get("finish_reason")
         except (KeyError, IndexError, TypeError, AttributeError):
             raise UserError(f"server.url: {self.url} gives no completion: {answer!r:.200}") from None
-        used = (answer.get("usage") or {}).get("completion_tokens")
+        usage = answer.get("usage") or {}
+        used, asked = usage.get("completion_tokens"), usage.get("prompt_tokens")
         length = int(used) if used is not None else self._count(text)
         return Completion(
             tokens=np.zeros(length, np.int32),  # their number is all that is known for sure
             logprobs=np.zeros(0, np.float32),
             text=self.text.trimmed(text) if self.tokenizer is not None else text,
             finished=reason != "length",
+            prompt_length=None if asked is None else int(asked),
         )
 
     def body(self, request: Request, number: int, sampling: Sampling) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from rlvr_cli.schema.data import Chat, Hygiene, Source, VerifiersBy
 from rlvr_cli.schema.difficulty import Difficulty, DifficultyWeight, Unprofiled
 from rlvr_cli.schema.distilling import DistillationRecipe, Distilling
 from rlvr_cli.schema.evaluation import Bench, Eval
+from rlvr_cli.schema.experience import Editor, Experience, ExperienceBatch, ExperienceRecipe, LibraryForm
 from rlvr_cli.schema.labels import Labels, LabelsKept
 from rlvr_cli.schema.model import Lora, Model, Precision, TinyModel
 from rlvr_cli.schema.overlap import OnUpdate, Overlap, TooOld
@@ -75,13 +76,18 @@ __all__ = [
     "DifficultyWeight",
     "DistillationRecipe",
     "Distilling",
+    "Editor",
     "Eval",
     "EvalRecipe",
+    "Experience",
+    "ExperienceBatch",
+    "ExperienceRecipe",
     "Faults",
     "Hygiene",
     "Kernels",
     "Labels",
     "LabelsKept",
+    "LibraryForm",
     "Lora",
     "Model",
     "NonFinite",

@@ -9,6 +9,8 @@ from rlvr_cli.schema import (
     Context,
     DistillationRecipe,
     EvalRecipe,
+    ExperienceRecipe,
+    LibraryForm,
     Placement,
     PreferenceRecipe,
     Recipe,
@@ -21,6 +23,8 @@ from rlvr_cli.schema.stages import describe, stages_of
 
 def derive(recipe: Recipe | SFTRecipe | EvalRecipe) -> dict[str, str]:
     """What is derived -> how it comes about, in the order of interest."""
+    if isinstance(recipe, ExperienceRecipe):
+        return _experience(recipe)
     if isinstance(recipe, EvalRecipe):
         return {
             f"bench {name}": f"{bench.k} samples a problem, up to {bench.max_tokens:,} tokens each"
@@ -34,6 +38,26 @@ def derive(recipe: Recipe | SFTRecipe | EvalRecipe) -> dict[str, str]:
         | ({"each micro-batch": f"on {shared} ranks together"} if shared > 1 else {})
         | {"ranks": str(ranks) if ranks else "one per GPU, or 1 without", "run directory": recipe.out}
     )
+
+
+def _experience(recipe: ExperienceRecipe) -> dict[str, str]:
+    batch, algorithm = recipe.batch, recipe.algorithm
+    rollouts = batch.prompts_per_step * batch.group_size
+    of_group = 1 if algorithm.form is LibraryForm.merge else 2
+    edits = rollouts + of_group * batch.prompts_per_step + 1
+    calls = algorithm.steps * (rollouts + edits)
+    limits = [
+        f"{limit:,} {what}"
+        for limit, what in ((algorithm.call_budget, "calls"), (algorithm.token_budget, "tokens"))
+        if limit is not None
+    ]
+    return {
+        "rollouts per step": f"{batch.prompts_per_step} problems x {batch.group_size} = {rollouts:,}",
+        "edits per step": f"at most {edits:,} calls where no answer has to be asked for again",
+        "calls": f"at most {calls:,} in {algorithm.steps} steps; groups that agree need no edits",
+        "budget": ", ".join(limits) or "none",
+        "run directory": recipe.out,
+    }
 
 
 def needs_old_logprobs(recipe: Recipe) -> bool:

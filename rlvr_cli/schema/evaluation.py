@@ -36,6 +36,9 @@ class Bench:
     """Strings that end a response besides the end-of-sequence token."""
     seed: int = 0
     """Of the samples, and of what a layout shuffles."""
+    experiences: str | None = None
+    """Library of `rlvr experience` that the model reads before each problem: its file, or the run that
+    learned it; null: none."""
     pass_at: list[int] = field(default_factory=list)
     """The j of the pass@j to report; empty: powers of two up to k, and k."""
     majority: bool = True

@@ -16,7 +16,7 @@ from rlvr_cli.core.errors import UserError
 from rlvr_cli.core.lock_owner import in_use
 from rlvr_cli.core.sweep_files import INDEX
 from rlvr_cli.launch import directory_lock, run_directory, start
-from rlvr_cli.schema import Recipe, Resume, SFTRecipe
+from rlvr_cli.schema import ExperienceRecipe, Recipe, Resume, SFTRecipe
 from rlvr_cli.sweep import names
 from rlvr_cli.sweep.index import Entry, Index, read
 
@@ -93,9 +93,12 @@ def plan(recipe: str, overrides: list[str]) -> Sweep:
 def _load(recipe: str, found: Grid, run: dict[str, int], own: list[str]) -> Recipe | SFTRecipe:
     mine = found.overrides(run)
     try:
-        return compose.load(recipe, [*found.fixed, *mine, *own])
+        made = compose.load(recipe, [*found.fixed, *mine, *own])
     except UserError as error:
         raise UserError(f"the run with {', '.join(mine)}: {error}") from error
+    if isinstance(made, ExperienceRecipe):
+        raise UserError(f"a sweep trains, and {recipe} learns experiences: start its runs one by one")
+    return made
 
 
 def _quoted(path: Path) -> str:

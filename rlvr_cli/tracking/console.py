@@ -85,6 +85,14 @@ COLUMNS = {
         *_SPEED,
     ),
     "eval": _SPEED,
+    "experience": (
+        Column("reward/correct_fraction", "correct ", "{:4.2f}"),
+        Column("experience/kept", "kept ", "{:3.0f}", " problems"),
+        Column("experience/size", "library ", "{:3.0f}"),
+        Column("experience/calls", "", "{:6,.0f}", " calls"),
+        Column("experience/tokens", "", "{:9,.0f}", " tokens"),
+        Column("timing_s/step", "", "{:6.2f}", " s"),
+    ),
 }
 
 

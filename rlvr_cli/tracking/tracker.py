@@ -21,7 +21,7 @@ from rlvr_cli.tracking.records import drop_records_after
 from rlvr_cli.tracking.tensorboard import TensorBoard
 from rlvr_cli.tracking.view import open_view
 
-Kind = Literal["rl", "sft", "preference", "eval"]
+Kind = Literal["rl", "sft", "preference", "eval", "experience"]
 
 
 class Tracker:

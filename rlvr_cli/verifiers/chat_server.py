@@ -17,6 +17,7 @@ from functools import cache
 from typing import Any, ClassVar
 
 from rlvr_cli.core.errors import UserError
+from rlvr_cli.core.templates import fill as fill
 from rlvr_cli.core.types import Reason, Verdict
 from rlvr_cli.schema import Verification
 from rlvr_cli.verifiers.answer import Unreachable
@@ -183,12 +184,6 @@ def question(extra: dict[str, Any]) -> str:
     if isinstance(prompt, str):
         return prompt
     return next((m["content"] for m in reversed(prompt) if m["role"] == "user"), "")
-
-
-def fill(template: str, values: dict[str, str]) -> str:
-    """In one pass: a response that says {answer} must not be given the answer."""
-    places = "|".join(map(re.escape, values))
-    return re.sub(rf"\{{({places})\}}", lambda field: values[field[1]], template)
 
 
 @cache

@@ -19,6 +19,7 @@ from rlvr_cli.core.errors import UserError
 from rlvr_cli.schema import (
     DistillationRecipe,
     EvalRecipe,
+    ExperienceRecipe,
     PreferenceRecipe,
     Recipe,
     RewardModelRecipe,
@@ -464,6 +465,7 @@ def golden() -> list[str]:
     lines = keys(Recipe, "rl.") + keys(SFTRecipe, "sft.") + keys(EvalRecipe, "eval.")
     lines += keys(PreferenceRecipe, "preference.") + keys(RewardModelRecipe, "reward_model.")
     lines += keys(DistillationRecipe, "distillation.")
+    lines += keys(ExperienceRecipe, "experience.")
     for axis in algorithms.PARTS:
         for name, option in sorted(algorithms.options(axis).items()):
             lines += keys(option, f"algorithm.{axis}={name}.")

@@ -83,7 +83,7 @@ def test_a_profile_samples_as_its_recipe_would(tmp_path: Path) -> None:
     assert of_a_file.file == str(tmp_path / "problems.profile.jsonl")
     assert of_a_file.data["train"].difficulty is None and of_a_file.data["train"].limit is None
     for options, said in (
-        ({"path_or_name": "tiny_sft", "overrides": []}, "is a recipe of sft, which samples nothing"),
+        ({"path_or_name": "tiny_sft", "overrides": []}, "is a recipe of sft; take one of an RL algorithm"),
         ({"path_or_name": "tiny_dapo", "overrides": [], "file": "p.csv"}, "is a .jsonl or .parquet file"),
         ({"path_or_name": "tiny_dapo", "overrides": [], "limit": 0}, "--limit is 0"),
         (

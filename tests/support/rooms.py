@@ -21,7 +21,7 @@ LAYERS = (
     ("convert", "reference"),
     ("sampling",),
     ("evaluation",),
-    ("training", "preflight", "planning", "doctor"),
+    ("training", "preflight", "planning", "doctor", "experience"),
     ("dry_run", "launch"),
     ("init",),
     ("sweep",),
@@ -29,7 +29,12 @@ LAYERS = (
     ("the package itself",),
 )
 """A room may import from its own layer, PARTS excepted, and from those before it."""
-EXCEPTIONS = {("launch", "training"), ("launch", "evaluation"), ("launch", "preflight")}
+EXCEPTIONS = {
+    ("launch", "training"),
+    ("launch", "evaluation"),
+    ("launch", "preflight"),
+    ("launch", "experience"),
+}
 """What a launcher starts is named by a string: it must not be imported though the layers would allow it."""
 ONLY_IN = {
     "hydra": ("compose",),

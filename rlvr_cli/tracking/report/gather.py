@@ -19,6 +19,7 @@ from rlvr_cli.core.short_names import without_common_start
 from rlvr_cli.core.yaml_bounds import check_yaml
 from rlvr_cli.tracking.journal import read_rows
 from rlvr_cli.tracking.records import record_steps
+from rlvr_cli.tracking.report import experiences
 
 POINTS = 2000
 """Points a curve keeps; a longer one is averaged in bins of equal length."""
@@ -34,7 +35,7 @@ class Run:
     path: Path
     name: str
     kind: str
-    """rl, sft or eval"""
+    """rl, sft, preference, eval or experience"""
     state: str
     recipe: dict[str, Any]
     """The resolved recipe, flat: `trainer.lr` -> 1e-6."""
@@ -43,6 +44,8 @@ class Run:
     events: Rows
     recorded: list[int]
     """Steps with rollouts."""
+    library: dict[str, Any] | None = None
+    """Experiences and history of a run that learns them."""
 
     @property
     def last_step(self) -> int:
@@ -78,6 +81,7 @@ def _read_run(path: Path, name: str) -> Run:
         rows=rows,
         events=events,
         recorded=record_steps(path),
+        library=experiences.read(path) if kind == "experience" else None,
     )
 
 
@@ -120,8 +124,12 @@ def _kind(recipe: dict[str, Any], rows: Rows) -> str:
         taught = "distillation" in algorithm and "advantage" not in algorithm
         copies = taught or algorithm.get("name") == "sft"
         named = "sft" if copies else "preference" if compares else "rl"
+        if algorithm.get("name") == "experience":
+            return "experience"
         return "eval" if "benches" in recipe else named
     names = {name for row in rows for name in row}
+    if "experience/size" in names:
+        return "experience"
     if "reward/mean" in names:
         return "rl"
     return "preference" if "rewards/chosen" in names else "sft" if "train/loss" in names else "eval"
@@ -133,6 +141,9 @@ def _state(path: Path, recipe: dict[str, Any], rows: Rows, kind: str) -> str:
     if kind == "eval":
         benches = {row.get("bench") for row in rows}
         return "finished" if benches >= set(recipe.get("benches") or {}) else "stopped"
+    if kind == "experience":
+        wanted = (recipe.get("algorithm") or {}).get("steps")
+        return "finished" if wanted in {row["step"] for row in rows} else "stopped"
     return "finished" if (path / "final").is_dir() else "stopped"
 
 

@@ -9,6 +9,8 @@ const MAIN = {
   preference: ["train/loss", "eval/loss", "rewards/accuracies", "eval/accuracy", "rewards/margins", "logps/chosen",
     "logps/rejected", "train/grad_norm", "perf/tokens_per_second", "train/lr"],
   eval: [],
+  experience: ["reward/correct_fraction", "reward/mean", "experience/size", "experience/kept", "experience/tokens",
+    "response_length/mean"],
 };
 
 const LOUD = ["warning", "error", "diagnosis", "action", "restart", "rollback"];
@@ -18,7 +20,7 @@ const names = (data) => [...new Set(data.runs.flatMap((run) => Object.keys(run.m
 function overview(data) {
   const rows = data.runs.map((run, index) => {
     const seconds = Object.values(run.phases).reduce((a, b) => a + b, 0);
-    const planned = run.recipe["trainer.steps"];
+    const planned = run.recipe["trainer.steps"] ?? run.recipe["algorithm.steps"];
     const warnings = run.events.filter((event) => LOUD.includes(event.kind)).length;
     return [namedRun(index, run.name), run.kind, run.state,
       run.kind === "eval" ? "-" : `${number(run.last_step)}${planned ? ` of ${number(planned)}` : ""}`,
@@ -158,7 +160,7 @@ async function main() {
   Object.assign(lines, { looks: data.looks, groups: data.groups, names: (data.groups || data.runs).map((each) => each.name) });
   pageLegend();
   view.marks = data.runs.map((run) => run.events);
-  for (const draw of [overview, groupTables, effects, curves, evaluations, times, events, recipes, metrics]) draw(data);
+  for (const draw of [overview, groupTables, effects, experiences, curves, evaluations, times, events, recipes, metrics]) draw(data);
   await rollouts(data);
 }
 main().catch((error) => {

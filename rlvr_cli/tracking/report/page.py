@@ -25,6 +25,7 @@ SCRIPTS = (
     "page.effects.js",
     "page.episodes.js",
     "page.rollouts.js",
+    "page.experiences.js",
     "page.main.js",
 )
 
@@ -145,5 +146,6 @@ def _described(run: Run) -> dict[str, Any]:
         "events_recorded": len(run.events),
         "phases": phases(run.rows),
         "steps_recorded": len(run.recorded),
+        "library": run.library,
         **columns(run.rows),
     }

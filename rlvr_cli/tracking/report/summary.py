@@ -7,6 +7,7 @@ from typing import Any, TextIO
 
 from rlvr_cli.core.short_names import short_keys, text_of
 from rlvr_cli.tracking import plots
+from rlvr_cli.tracking.report import experiences
 from rlvr_cli.tracking.report.fitted import fitted, plain_table
 from rlvr_cli.tracking.report.gather import Run, differences, phases
 from rlvr_cli.tracking.report.group_summary import print_groups
@@ -19,6 +20,7 @@ MAIN = {
     "sft": ("train/loss", "train/token_accuracy"),
     "preference": ("train/loss", "rewards/accuracies", "rewards/margins", "logps/chosen"),
     "eval": (),
+    "experience": ("reward/correct_fraction", "experience/size", "experience/calls", "experience/tokens"),
 }
 TITLES = {
     "reward/mean": "reward",
@@ -31,6 +33,9 @@ TITLES = {
     "rewards/accuracies": "accuracy",
     "rewards/margins": "margin",
     "logps/chosen": "logp chosen",
+    "experience/size": "library",
+    "experience/calls": "calls",
+    "experience/tokens": "tokens",
 }
 LOUD = ("warning", "error", "diagnosis", "action", "restart", "rollback")
 LONGEST = 30
@@ -56,6 +61,8 @@ def print_summary(
         print_groups(console, groups, measures, control)
     elif len(runs) == 1:
         _ends(console, runs[0])
+        for line in [] if runs[0].library is None else experiences.lines(runs[0].library):
+            console.print(line, soft_wrap=True)
     else:
         _several(console, runs)
         _differences(console, runs)
