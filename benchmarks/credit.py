@@ -5,8 +5,8 @@
 
 GRPO gives all tokens of a response one advantage; SPO-chain values segments by sampling on from their ends,
 SPO-tree by the leaves below them. Continuations count: all labels are compared where the same number of
-tokens has been sampled (`--tokens`). The learning rate is the recipe's for all of them; `--lr` takes another
-one for all. Everything else is recipes/tiny_fork.yaml.
+tokens has been sampled (`--tokens`), and take as many prompts a step as make about 14,600 tokens of it, so
+that all make as many updates, with one learning rate (`--lr`: another). The rest is recipes/tiny_fork.yaml.
 
 A run that is there is not made again: an interrupted benchmark goes on, and `--seeds` can be raised. Writes
 a table (Markdown): accuracy on held-out problems at half and at all of the tokens, and the share of tokens
@@ -29,24 +29,16 @@ from rlvr_cli.tracking.plots import COLOURS, STYLE
 
 ACCURACY, TOKENS = "eval/fork/avg@4", "perf/total_response_tokens"
 PLAIN = ("algorithm/kl=none",)
-CHAIN = ("algorithm=spo", *PLAIN, "batch.prompts_per_step=16", "batch.group_size=2")
-LABELS = {
+CHAIN = ("algorithm=spo", *PLAIN, "batch.prompts_per_step=19", "batch.group_size=2")
+CONTINUED = ("algorithm.advantage.interval=20", "algorithm.advantage.samples=4")
+TREE = ("algorithm=spo_tree", *PLAIN, "algorithm.advantage.tokens=20")
+LABELS = {  # about 14,600 sampled tokens a step each
     "grpo": ["algorithm=grpo", *PLAIN],
     "grpo, uncertain tokens": ["algorithm=grpo", *PLAIN, "algorithm/token_weights=low_probability"],
-    "spo": [*CHAIN, "algorithm.advantage.interval=20", "algorithm.advantage.samples=4"],
-    "spo, fixed": [
-        *(*CHAIN, "algorithm.advantage.fixed=true"),
-        *("algorithm.advantage.interval=20", "algorithm.advantage.samples=4"),
-    ],
-    "spo_tree": ["algorithm=spo_tree", *PLAIN, "algorithm.advantage.tokens=20"],
-    "spo_tree, normalised": [
-        *(
-            "algorithm=spo_tree",
-            *PLAIN,
-            "algorithm.advantage.tokens=20",
-            "algorithm.advantage.normalise=true",
-        ),
-    ],
+    "spo": [*CHAIN, *CONTINUED],
+    "spo, fixed": [*CHAIN, *CONTINUED, "algorithm.advantage.fixed=true"],
+    "spo_tree": [*TREE, "batch.prompts_per_step=55"],
+    "spo_tree, 2-4-1": [*TREE, "batch.prompts_per_step=43", "algorithm.advantage.branching=[2,4,1]"],
 }
 
 

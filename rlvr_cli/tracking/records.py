@@ -123,7 +123,7 @@ class RolloutRecords:
                 **({"alternatives": group.problem.alternatives} if group.problem.alternatives else {}),
                 **({"label": group.problem.label} if group.problem.label is not None else {}),
                 "finished": completion.finished,
-                "length": completion.length,
+                "length": completion.response_length,
                 "verdicts": {name: _verdict_row(verdict) for name, verdict in verdicts.items()},
                 "total": float(total),
                 "score": float(score),

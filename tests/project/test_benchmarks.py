@@ -171,6 +171,15 @@ def test_scaling_with_ranks_and_memory(tmp_path: Path) -> None:
     assert [(row["what"], row["unit"]) for row in rows] == [*expected, ("ranks x2", "s")]
 
 
+def test_what_a_sampled_token_buys_by_where_the_decision_is(tmp_path: Path) -> None:
+    found = benchmark("credit_precision", tmp_path, "--prompts", "200")
+    assert found["group of 8"] == pytest.approx([1, 1, 1], abs=0.2)
+    first, second, last = found["tree [2, 2, 2]"]
+    assert first < second < last and second > 1.3
+    assert found["tree [2, 4, 1]"][1] > 3.5 and found["tree [2, 4, 1]"][2] == 0
+    assert max(x for label, values in found.items() if "chain" in label for x in values) < 0.7
+
+
 @pytest.mark.long
 def test_who_was_to_blame_is_compared_by_sampled_tokens(tiny_path: Path, tmp_path: Path) -> None:
     arguments = ["--model", str(tiny_path), "--seeds", "1", "--tokens", "600", "--jobs", "1", "--every", "1"]

@@ -132,3 +132,17 @@ def test_vllm_plays_the_same_game(folder: Path) -> None:
         if record.get("trainer_logprobs"):
             ours = np.array(record["trainer_logprobs"])
             assert np.abs(ours - np.array(record["logprobs"])[sampled]).max() < 1e-4
+
+
+@pytest.mark.long
+def test_turns_of_one_state_are_compared_the_same_on_two_ranks(folder: Path) -> None:
+    """States travel to the ranks that have not sampled them; without them it is GRPO."""
+    exact = ["algorithm=gigpo", "eval.at_end=false", "eval.every=null", "preflight.enabled=false"]
+    alone = steps_of(trained(folder, "gigpo", *exact))
+    both = steps_of(trained(folder, "gigpo2", *exact, "trainer.ranks=2", "trainer.zero_stage=2"))
+    grpo = steps_of(trained(folder, "grpo", *exact, "algorithm.advantage.omega=0"))
+    for got, wanted in zip(both, alone, strict=True):
+        for key, value in comparable(wanted).items():
+            assert got[key] == pytest.approx(value, abs=1e-4, rel=1e-4), key
+    assert alone[0]["reward/mean"] == grpo[0]["reward/mean"]
+    assert alone[0]["actor/advantage_std"] > 1.05 * grpo[0]["actor/advantage_std"] > 0

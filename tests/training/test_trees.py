@@ -38,16 +38,21 @@ def rows_of(out: Path) -> dict[int, list[dict[str, Any]]]:
     return found
 
 
+def own_tokens(trees: dict[int, list[dict[str, Any]]]) -> int:
+    """Sampled tokens: each is one leaf's own."""
+    spans = [leaf["own"] for leaves in trees.values() for leaf in leaves if leaf["own"]]
+    return sum(end - begin for begin, end in spans)
+
+
 def test_records_tell_what_each_edge_has_added(alone: Path) -> None:
     steps, trees = steps_of(alone), rows_of(alone)
     assert len(trees) == 6 and all(len(leaves) == 8 for leaves in trees.values())
     for leaves in trees.values():
         root = sum(leaf["reward"] for leaf in leaves) / 8
-        seen: dict[tuple[int, ...], int] = {}
-        for number, leaf in enumerate(leaves):
+        for leaf in leaves:
             way, (begin, end) = leaf["values"], leaf["own"] or (0, 0)
             assert way[0] == pytest.approx(root) and way[-1] == leaf["reward"]
-            assert len(way) == len(leaf["path"]) + 1 and end - begin == leaf["length"]
+            assert len(way) == len(leaf["path"]) + 1 and end <= leaf["length"] == len(leaf["response_tokens"])
             assert leaf["sampled"] == [begin <= t < end for t in range(len(leaf["response_tokens"]))]
             # The advantage of what trains with this leaf: the mean over its tokens whose edge adds something.
             steps_of_way = [b - a for a, b in pairwise(way)]
@@ -55,8 +60,7 @@ def test_records_tell_what_each_edge_has_added(alone: Path) -> None:
             trained = [x for x in each if x]
             wanted = pytest.approx(sum(trained) / len(trained)) if trained else None
             assert leaf["advantage"] == wanted
-            seen.setdefault(tuple(leaf["path"]), number)
-    tokens = sum(leaf["length"] for leaves in trees.values() for leaf in leaves)
+    tokens = own_tokens(trees)
     assert steps[0]["perf/total_response_tokens"] == tokens < 48 * 12
     assert steps[0]["tree/tokens"] == pytest.approx(tokens / 6)
     assert 0 < steps[0]["tree/trained_edges"] < 1
