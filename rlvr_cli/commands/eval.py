@@ -24,6 +24,7 @@ examples:
   rlvr eval --model Qwen/Qwen2.5-7B --bench gsm8k --server http://localhost:8000/v1
   rlvr eval --model Qwen/Qwen2.5-7B --bench aime25 --experiences runs/experience/experiences.json
   rlvr eval --from runs/tiny_dapo --verifier match
+  rlvr eval --model runs/tiny_progression_sft --bench progression --select otv select.verifier=runs/tiny_otv
   rlvr eval compare runs/tiny_sft/eval/addition.json runs/tiny_dapo/eval/addition.json
 """
 
@@ -48,6 +49,7 @@ def add(parser: argparse.ArgumentParser) -> None:
         "--verifier": ("NAME", "another verifier than the benchmark's own"),
         "--from": ("PATH", "judge the samples of a result file or run anew; nothing is generated"),
         "--experiences": ("FILE", "let the model read a library of rlvr experience before each problem"),
+        "--select": ("NAME", "how samples become one answer: majority, or otv (select.verifier=RUN)"),
         "--server": ("URL", "sample from an OpenAI-compatible server, e.g. http://localhost:8000/v1"),
     }
     for option, (value, text) in options.items():
@@ -72,6 +74,8 @@ def load(options: argparse.Namespace, recipe: str | None, overrides: list[str]) 
     settings: dict[str, Any] = {}
     if options.server is not None:
         settings["server"] = {"url": options.server}
+    if options.select is not None:
+        settings["select"] = {"by": options.select}
     if options.contamination is not None:
         settings["contamination"] = options.contamination
     if options.source is not None:

@@ -8,6 +8,7 @@ from rlvr_cli.core.documentation import DOCS
 VERBS = {
     "sft": "train on worked examples",
     "reward_model": "train a model that scores answers, on pairs of a better and a worse one",
+    "otv": "train a token and its adapters to tell right from wrong samples of a frozen model",
     "train": "sft, preferences or reinforcement learning, whatever the recipe says",
     "init": "look at a file of problems and a model and write a recipe for them",
     "sweep": "train a recipe with several values of some keys, and all combinations",
@@ -43,6 +44,8 @@ the same with a teacher beside it:
 {taught}
 preferences:
 {preferences}
+verification of its own samples:
+{verification}
 reinforcement learning (a recipe's algorithm decides its verb):
 {presets}
 any recipe:
@@ -70,7 +73,7 @@ def verbs() -> list[str]:
 
 def module_of(verb: str) -> str | None:
     """Name of the module in commands/ that has the verb; None: there is no such verb."""
-    if verb in ("sft", "reward_model", *shipped_recipes.all_presets()):
+    if verb in ("sft", "reward_model", "otv", *shipped_recipes.all_presets()):
         return "train"
     return verb.replace("-", "_") if verb in VERBS else None
 
@@ -82,8 +85,9 @@ def overview() -> str:
         sft=lines[0],
         taught=_wrapped(shipped_recipes.distillation_presets()),
         preferences=f"{lines[1]}\n{_wrapped(shipped_recipes.preference_presets())}",
+        verification=lines[2],
         presets=_wrapped(shipped_recipes.presets()),
-        others="\n".join(lines[2:]),
+        others="\n".join(lines[3:]),
         docs=DOCS / "index.md",
     )
 

@@ -21,6 +21,7 @@ from rlvr_cli.core.errors import UserError
 from rlvr_cli.schema import (
     DistillationRecipe,
     ExperienceRecipe,
+    OTVRecipe,
     PreferenceRecipe,
     Recipe,
     RewardModelRecipe,
@@ -30,6 +31,7 @@ from rlvr_cli.schema import (
 WITHOUT_PRESET: dict[str, type[SFTRecipe] | type[ExperienceRecipe]] = {
     "sft": SFTRecipe,
     "reward_model": RewardModelRecipe,
+    "otv": OTVRecipe,
     "experience": ExperienceRecipe,
 }
 """Kinds of recipes that have no parts to choose -> their schema."""

@@ -25,6 +25,7 @@ def is_holdout(value: float) -> bool:
 
 POSITIVE = ("above 0", lambda value: value > 0)
 SHARE = ("above 0 and at most 1", lambda value: 0 < value <= 1)
+PROBABILITY = ("from 0 to 1", lambda value: 0 <= value <= 1)
 FRACTION = ("at least 0 and below 1", lambda value: 0 <= value < 1)
 GIVEN = ("a text that is not empty", lambda value: bool(value.strip()))
 
@@ -77,6 +78,26 @@ RULES: dict[type, dict[str, tuple[str, Any]]] = {
     schema.RewardModelRecipe: {"seed": least(0)},
     schema.Distilling: {"max_length": least(2), "max_grad_norm": least(0)},
     schema.DistillationRecipe: {"seed": least(0)},
+    schema.OTV: {
+        "rank": least(1),
+        "alpha": POSITIVE,
+        "power": POSITIVE,
+        "probes": least(1),
+        "max_length": least(2),
+        "max_grad_norm": least(0),
+    },
+    schema.OTVEval: {"every": least(1), "limit": least(1)},
+    schema.OTVRecipe: {"seed": least(0)},
+    schema.Select: {
+        "every": least(1),
+        "window": least(1),
+        "keep": SHARE,
+        "ema": FRACTION,
+        "milestones": least(1),
+        "below": PROBABILITY,
+        "above": PROBABILITY,
+        "min_tokens": least(0),
+    },
     schema.Recipe: {"seed": least(0)},
     schema.SFTRecipe: {"seed": least(0)},
     schema.EvalRecipe: {"seed": least(0), "ranks": least(1)},

@@ -108,7 +108,7 @@ def default_recipe(verb: str) -> tuple[str, list[str]]:
     """Recipe and overrides of a verb that was given none."""
     if verb == "reward_model":
         return "tiny_reward_model", []
-    if verb in ("sft", "experience"):
+    if verb in ("sft", "otv", "experience"):
         return f"tiny_{verb}", []
     if verb == "train":
         return "tiny_dapo", []

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from rlvr_cli.core.episode import Episode
+    from rlvr_cli.core.probes import Probes
 
 
 @dataclass(slots=True, kw_only=True)
@@ -133,6 +134,8 @@ class Completion:
     """None: one answer to one prompt."""
     prompt_length: int | None = None
     """Tokens of the prompt, as the server says that has sampled; None: it does not, or there is none."""
+    probes: Probes | None = None
+    """What a one-token verifier has said of it; None: none was asked."""
     earlier: list[Completion] = field(default_factory=list)
     """Sequences of the same sample before this one, each with a prompt of its own, where a history was
     rewritten: every sampled token is in the sequence in which it was sampled."""
@@ -245,6 +248,8 @@ class Batch:
     """The critic's values at the start of the step."""
     returns_N: Tensor | None = None
     """What the critic is trained towards."""
+    labels_N: Tensor | None = None
+    """What the confidence of a one-token verifier is trained towards, from 0 to 1."""
     idle_tokens: int = 0
     """Tokens with a weight of sequences that were left out because all their advantages are 0."""
     samples: list[int] = field(default_factory=list)
@@ -269,6 +274,7 @@ class Batch:
             "chosen": self.chosen_N,
             "values": self.values_N,
             "returns": self.returns_N,
+            "labels": self.labels_N,
         }
         return {name: x_N for name, x_N in whole.items() if x_N is not None}
 

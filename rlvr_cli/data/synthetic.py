@@ -20,6 +20,7 @@ from rlvr_cli.data import comparing, forks, guessing, wording
 from rlvr_cli.data import two_hop as world
 from rlvr_cli.data.comparing import Compared
 from rlvr_cli.data.layouts import did_you_mean
+from rlvr_cli.data.progression import progression as one_progression
 from rlvr_cli.gym import countdown as rounds
 from rlvr_cli.gym import products
 
@@ -97,6 +98,13 @@ def chain(rng: Random, *, terms: int = 3, digits: int = 2) -> Made:
         steps.append(f"{total}{sign}{term}={result}")
         total = result
     return f"{prompt}=", str(total), _solution(steps, total)
+
+
+@family
+def progression(rng: Random, *, terms: int = 16, errors: int = 0) -> Made:
+    """Modulo ten: `kfz13=` -> `5791 \\boxed{91}`, `terms` digits; at `errors` percent another difference."""
+    _check("terms", terms, 2, 60)
+    return one_progression(rng, terms, errors)
 
 
 @family

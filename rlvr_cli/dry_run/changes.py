@@ -18,6 +18,7 @@ from rlvr_cli.schema import (
     DistillationRecipe,
     Distilling,
     ExperienceRecipe,
+    OTVRecipe,
     Preference,
     PreferenceRecipe,
     Recipe,
@@ -38,7 +39,8 @@ def text_of(recipe: AnyRecipe) -> str:
         if (given := distillation_preset(recipe.algorithm.name)) is not None:
             tree = _of_part(DISTILLATION, recipe.algorithm, given, tree)
     elif isinstance(recipe, SFTRecipe):
-        kind = "reward_model" if isinstance(recipe, RewardModelRecipe) else "sft"
+        kinds: dict[type, str] = {RewardModelRecipe: "reward_model", OTVRecipe: "otv"}
+        kind = kinds.get(type(recipe), "sft")
         tree = {"defaults": [{"algorithm": kind}, "_self_"]} | tree
     elif isinstance(recipe, ExperienceRecipe):
         tree = {"defaults": [{"algorithm": "experience"}, "_self_"]} | tree

@@ -11,11 +11,20 @@ from rlvr_cli.compose import AnyRecipe
 from rlvr_cli.core.errors import UserError
 from rlvr_cli.data.experiences import read_library
 from rlvr_cli.data.pair_layouts import PREFERENCES, demand_preference
+from rlvr_cli.data.trace_layouts import TRACES
 from rlvr_cli.dry_run import tokenizer as files
 from rlvr_cli.dry_run.environments import announced, environment_at
 from rlvr_cli.dry_run.sources import SourceLook, look_at
 from rlvr_cli.dry_run.unread import unread
-from rlvr_cli.schema import EvalRecipe, PreferenceRecipe, Recipe, RewardModelRecipe, SFTRecipe, Source
+from rlvr_cli.schema import (
+    EvalRecipe,
+    OTVRecipe,
+    PreferenceRecipe,
+    Recipe,
+    RewardModelRecipe,
+    SFTRecipe,
+    Source,
+)
 from rlvr_cli.schema.lengths import longest
 
 
@@ -41,7 +50,7 @@ def look(recipe: AnyRecipe) -> Look:
     for key, source, seed, verifiers, names in _sources(recipe):
         tools, said = announced(*environment_at(recipe, key), tokenizer)
         compares = isinstance(recipe, PreferenceRecipe | RewardModelRecipe)
-        layout = PREFERENCES if compares else None
+        layout = PREFERENCES if compares else TRACES if isinstance(recipe, OTVRecipe) else None
         seen = look_at(key, source, seed, tokenizer, verifiers, names, tools, layout)
         if isinstance(recipe, PreferenceRecipe) and seen.first is not None:
             demand_preference(recipe.algorithm.preference, seen.first, key, source.path)

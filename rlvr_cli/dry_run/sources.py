@@ -20,6 +20,7 @@ from rlvr_cli.data.pair_layouts import PREFERENCES
 from rlvr_cli.data.prompts import conversation, render, routed, uses_chat
 from rlvr_cli.data.readers import count_rows, local_files
 from rlvr_cli.data.sources import first_rows
+from rlvr_cli.data.trace_layouts import TRACES
 from rlvr_cli.dry_run.tokenizer import FileTokenizer
 from rlvr_cli.schema import Source
 from rlvr_cli.verifiers.several_golds import Reads, fault_of, reads
@@ -80,6 +81,8 @@ def look_at(
     found.first = rows[0]
     counted = f"{found.rows:,} rows" if found.rows is not None else "rows"
     found.lines.append(f"{source.path}: {counted} with {columns_of(rows[0], layout)}")
+    if layout is TRACES:  # the prompt is there as the model saw it
+        return found
     _prompt(found, rows[0], source, tokenizer, tools)
     if verifiers is not None:
         _golds(found, rows, source, verifiers, names)
@@ -114,6 +117,8 @@ def columns_of(row: Row, layout: Layout) -> str:
     names = ["prompt"] if isinstance(row["prompt"], str) else ["a chat as prompt"]
     if layout is EXAMPLES:
         return ", ".join([*names, "completion"])
+    if layout is TRACES:
+        return ", ".join(["prompt", "response", "verdict", *(["tokens"] if row["tokens"] else [])])
     if layout is PREFERENCES:
         return ", ".join(
             [*names, *(name for name in ("chosen", "rejected", "completion", "label") if name in row)]

@@ -14,7 +14,7 @@ from rlvr_cli.core.errors import Hopeless
 from rlvr_cli.core.result_files import read_result
 from rlvr_cli.core.types import Group, Problem
 from rlvr_cli.engine import process_group
-from rlvr_cli.engine.model import context_length, eos_ids, load_tokenizer
+from rlvr_cli.engine.model import context_length, load_tokenizer
 from rlvr_cli.evaluation import outputs
 from rlvr_cli.evaluation.bench import (
     Evaluation,
@@ -32,16 +32,17 @@ from rlvr_cli.evaluation.bench import (
     shortfalls,
     unjudged,
     verifier_key,
-    with_stops,
 )
 from rlvr_cli.evaluation.breakdown import by_subject
 from rlvr_cli.evaluation.contamination import probe
+from rlvr_cli.evaluation.engines import engine_of
+from rlvr_cli.evaluation.probing import identity_of, settings_of
+from rlvr_cli.evaluation.selection import cut_short, with_selection
 from rlvr_cli.evaluation.stored_samples import Partial, Replay, completions, fingerprint, weights_of
-from rlvr_cli.rollout import Engine
 from rlvr_cli.sampling.environments import Environments
-from rlvr_cli.sampling.start_model import default_precision, local_model, start_engine, start_server
+from rlvr_cli.sampling.start_model import default_precision, local_model
 from rlvr_cli.sampling.user_functions import first_asked, introduced, print_into, surroundings
-from rlvr_cli.schema import Bench, EvalRecipe, Model, Verification
+from rlvr_cli.schema import Bench, EvalRecipe, Model, SelectBy, Verification
 from rlvr_cli.tracking import Timer, Tracker, print_results, versions
 from rlvr_cli.tracking.null_tracker import NullTracker
 from rlvr_cli.verifiers.pool import Pool
@@ -106,7 +107,7 @@ def evaluate(recipe: EvalRecipe, terminal: TextIO) -> None:
                 results[str(path)] = {"bench": done.name, "seconds": seconds} | summary
                 results[str(path)]["cause"] = commonest(missing(done.result.rows))
                 disputed += disputed_rows(done.name, done.result.rows)
-                tables[str(path)] = by_subject(done.result.rows)
+                tables[str(path)] = {} if cut_short(done.result.rows) else by_subject(done.result.rows)
         if distributed.rank() == 0:
             if recipe.lm_eval:
                 outputs.write_lm_eval(out, recipe, list(results))
@@ -150,23 +151,20 @@ def sampled(recipe: EvalRecipe, out: Path, pool: Pool, tracker: Tracker | NullTr
         tracker.event("warning", UNKNOWN)
     pool.around.decode = surroundings(tokenizer).decode
     _introduce(recipe, asked, pool, tracker)
-    engine: Engine
-    if recipe.server.url is not None:
-        engine = start_server(recipe.server, model, tokenizer)
-    else:
-        rollout = with_stops(recipe.rollout, recipe.benches, environments.stops())
-        engine = start_engine(rollout, model, tokenizer, recipe.seed, precision, context, out, tracker.event)
-        engine = environments.engine(engine, tokenizer, eos_ids(model.path, tokenizer), context - 1)
-    origin = {"model": recipe.model.path, "precision": precision.value}
+    engine = engine_of(recipe, model, tokenizer, context, out, environments, tracker)
+    origin: dict[str, Any] = {"model": recipe.model.path, "precision": precision.value}
     origin["engine"] = recipe.server.url or recipe.rollout.engine.value
     if recipe.server.chat:
         origin["api"] = recipe.server.api.value
+    if recipe.select.by is SelectBy.otv:
+        origin["select"] = settings_of(recipe.select)
     for name, bench in recipe.benches.items():
         timer = Timer()
         identity = fingerprint(
             [(problem.id, problem.tokens or problem.messages) for problem in asked[name].problems],
             {k: v for k, v in asdict(bench).items() if k not in UNSAMPLED},
             *(origin, weights_of(model.path), asdict(recipe.rollout), versions(), context),
+            *identity_of(recipe.select),
         )
         stored = Partial(out, name, identity, distributed.rank())
         result = run_bench(
@@ -181,6 +179,7 @@ def sampled(recipe: EvalRecipe, out: Path, pool: Pool, tracker: Tracker | NullTr
             partial=stored,
         )
         stored.close()
+        result.summary = with_selection(result.summary, result.rows, recipe.select, bench)
         if recipe.contamination is not None:
             limit = min(prompt_limit(bench, recipe.rollout), context - 1)
             result.summary |= probe(name, bench, engine, tokenizer, recipe.contamination, limit, timer)
@@ -239,7 +238,7 @@ def rescored(recipe: EvalRecipe, pool: Pool, tracker: Tracker | NullTracker) -> 
         left_out = {"left_out": 0.0} | {
             key: earlier["summary"][key] for key in ("left_out", "no_gold") if key in earlier["summary"]
         }
-        summary = scored(bench, rows) | left_out
+        summary = with_selection(scored(bench, rows) | left_out, rows, recipe.select, bench)
         kept = {
             key: earlier[key]
             for key in ("model", "precision", "engine", "api", "step", "run", "environment")

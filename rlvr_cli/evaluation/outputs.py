@@ -21,6 +21,7 @@ from rlvr_cli.core.files import encodable, write_atomically
 from rlvr_cli.evaluation.bench import Evaluation, missing
 from rlvr_cli.evaluation.breakdown import by_subject, distributions
 from rlvr_cli.evaluation.scores import curves
+from rlvr_cli.evaluation.selection import cut_short
 from rlvr_cli.schema import Bench, EvalRecipe, SampleFile
 from rlvr_cli.schema.score_names import powers
 from rlvr_cli.tracking import versions
@@ -35,11 +36,12 @@ def write_result(folder: Path, name: str, bench: Bench, result: Evaluation, **co
     protocol = {k: v for k, v in vars(bench).items() if k not in SECTIONS}
     tracked = {key: _settings(each) for key, each in bench.tracked.items()}
     played = None if bench.environment is None else _container(bench.environment)
+    whole = [] if cut_short(result.rows) else result.rows
     content = {
         "bench": name,
         "summary": result.summary,
-        "curves": curves(result.rows),
-        "tables": by_subject(result.rows),
+        "curves": curves(whole) if whole else {},
+        "tables": by_subject(whole),
         "distributions": distributions(result.rows),
         "missing": dict(missing(result.rows).most_common(10)),
         "protocol": protocol,

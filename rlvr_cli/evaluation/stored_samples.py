@@ -15,6 +15,8 @@ from typing import Any
 import numpy as np
 
 from rlvr_cli.core.episode_rows import episode_of, row_of
+from rlvr_cli.core.probes import probes_of
+from rlvr_cli.core.probes import row_of as probe_row
 from rlvr_cli.core.types import Completion
 from rlvr_cli.rollout import Engine, Request, Sampling
 from rlvr_cli.rollout.engine import never
@@ -138,10 +140,12 @@ def _whole_lines(content: bytes) -> list[dict[str, Any]]:
 def fields(samples: list[Completion]) -> dict[str, Any]:
     """What is stored of the samples of a problem, here and in result files."""
     episodes = [sample.episode for sample in samples if sample.episode is not None]
+    probes = [sample.probes for sample in samples if sample.probes is not None]
     return {
         "lengths": [sample.length for sample in samples],
         "truncated": [not sample.finished for sample in samples],
         "responses": [sample.text for sample in samples],
+        **({"probes": [probe_row(p) for p in probes]} if len(probes) == len(samples) else {}),
         **({"episodes": [row_of(e, clock=False) for e in episodes]} if len(episodes) == len(samples) else {}),
     }
 
@@ -150,6 +154,7 @@ def completions(row: dict[str, Any]) -> list[Completion]:
     """The samples of a stored row."""
     stored = row.get("episodes") or [None] * len(row["lengths"])
     episodes = [None if each is None else episode_of(each) for each in stored]
+    probes = [probes_of(each) for each in row["probes"]] if "probes" in row else [None] * len(row["lengths"])
     return [
         Completion(
             tokens=np.zeros(length, np.int32),
@@ -157,9 +162,10 @@ def completions(row: dict[str, Any]) -> list[Completion]:
             text=text,
             finished=not cut,
             episode=episode,
+            probes=probed,
         )
-        for length, cut, text, episode in zip(
-            row["lengths"], row["truncated"], row["responses"], episodes, strict=True
+        for length, cut, text, episode, probed in zip(
+            row["lengths"], row["truncated"], row["responses"], episodes, probes, strict=True
         )
     ]
 

@@ -27,6 +27,7 @@ KINDS = {
     "preference": "preferences",
     "reward_model": "reward_model",
     "distillation": "distillation on data",
+    "otv": "otv",
     "eval": "rlvr eval",
     "experience": "rlvr experience",
     "verify": "rlvr verify",

@@ -33,6 +33,7 @@ from rlvr_cli.schema import (
     Distilling,
     EvalRecipe,
     ExperienceRecipe,
+    OTVRecipe,
     Preference,
     PreferenceRecipe,
     Recipe,
@@ -50,6 +51,7 @@ ROOTS: dict[str, type] = {
     "preference": PreferenceRecipe,
     "reward_model": RewardModelRecipe,
     "distillation": DistillationRecipe,
+    "otv": OTVRecipe,
     "eval": EvalRecipe,
     "experience": ExperienceRecipe,
 }
@@ -62,9 +64,9 @@ def text() -> str:
 
 def schema() -> Schema:
     """Which kind of recipe it is, its defaults list says or a resolved recipe's algorithm; else any fits."""
-    sft, scored, experience = (
+    sft, scored, experience, one_token = (
         {"anyOf": [_names_algorithm({"const": name}), _resolved({"const": name})]}
-        for name in ("sft", "reward_model", "experience")
+        for name in ("sft", "reward_model", "experience", "otv")
     )
     compared, taught = (
         {"anyOf": [_names_algorithm({"enum": names}), _resolved({"enum": names})]}
@@ -87,7 +89,11 @@ def schema() -> Schema:
                 "else": {
                     "if": taught,
                     "then": kinds["distillation"],
-                    "else": {"if": experience, "then": kinds["experience"], "else": _else(rl, kinds)},
+                    "else": {
+                        "if": experience,
+                        "then": kinds["experience"],
+                        "else": {"if": one_token, "then": kinds["otv"], "else": _else(rl, kinds)},
+                    },
                 },
             },
         },
@@ -239,7 +245,7 @@ def _defaults() -> Schema:
     """The defaults list: recipes to build on, and entries of groups."""
     properties: dict[str, Schema] = {}
     names = {group: shipped_recipes.options(group) for group in shipped_recipes.groups()}
-    names["algorithm"] = [*names["algorithm"], "sft", "reward_model", "experience"]
+    names["algorithm"] = [*names["algorithm"], "sft", "reward_model", "otv", "experience"]
     for axis in algorithms.PARTS:
         names[f"algorithm/{axis}"] = sorted(algorithms.options(axis))
     for group, known in names.items():

@@ -23,6 +23,7 @@ KINDS = {
     "preference": "preferences",
     "reward_model": "reward_model",
     "distillation": "distillation on data",
+    "otv": "otv",
     "eval": "eval",
     "experience": "experience",
     "verify": "verify",

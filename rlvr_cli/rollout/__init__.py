@@ -11,9 +11,19 @@ __all__ = ["Engine", "Generator", "Request", "Sampling", "SyncError", "make_engi
 
 
 def make_engine(
-    rollout: Rollout, *, path: str, tokenizer: Any, eos: list[int], seed: int, **model: Any
+    rollout: Rollout,
+    *,
+    path: str,
+    tokenizer: Any,
+    eos: list[int],
+    seed: int,
+    probed: bool = False,
+    **model: Any,
 ) -> Engine:
-    """The engine the recipe names, where it says; `model`: precision, max_model_len, revision, and so on."""
+    """The engine the recipe names, where it says; `model`: precision, max_model_len, revision, and so on.
+
+    `probed`: of transformers' the one that a one-token verifier reads; others have nothing of the kind.
+    """
     if rollout.placement is Placement.servers:
         from rlvr_cli.rollout.servers.engine import ServersEngine
 
@@ -22,6 +32,10 @@ def make_engine(
         from rlvr_cli.rollout.vllm import VLLMEngine
 
         return VLLMEngine(rollout, path=path, tokenizer=tokenizer, eos=eos, seed=seed, **model)
+    if probed:
+        from rlvr_cli.rollout.probed import ProbedEngine
+
+        return ProbedEngine(rollout, path=path, tokenizer=tokenizer, eos=eos, seed=seed, **model)
     from rlvr_cli.rollout.hf import HFEngine
 
     return HFEngine(rollout, path=path, tokenizer=tokenizer, eos=eos, seed=seed, **model)

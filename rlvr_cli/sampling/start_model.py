@@ -70,10 +70,13 @@ def start_engine(
     positions: int,
     out: Path = Path(),
     event: Callable[[str, str], object] = lambda kind, text: None,
+    *,
+    probed: bool = False,
 ) -> Engine:
     """This rank's rollout engine, with room for `positions` tokens of prompt and response.
 
-    Servers leave their logs in `out`, and `event` is told what happens to them.
+    Servers leave their logs in `out`, and `event` is told what happens to them. `probed`: where the engine
+    can show its cache, the kind of it that a one-token verifier reads.
     """
     more: dict[str, Any] = {"lora": model.lora} if rollout.lora is RolloutLora.adapter else {}
     if rollout.placement is Placement.servers:
@@ -92,6 +95,7 @@ def start_engine(
         trust_remote_code=model.trust_remote_code,
         overrides=model.overrides,
         fp32_head=model.fp32_head,
+        probed=probed,
         **more,
     )
 

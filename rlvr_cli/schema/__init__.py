@@ -17,6 +17,7 @@ from rlvr_cli.schema.evaluation import Bench, Eval
 from rlvr_cli.schema.experience import Editor, Experience, ExperienceBatch, ExperienceRecipe, LibraryForm
 from rlvr_cli.schema.labels import Labels, LabelsKept
 from rlvr_cli.schema.model import Lora, Model, Precision, TinyModel
+from rlvr_cli.schema.one_token import OTV, ConfidenceLoss, OTVEval, OTVRecipe, PseudoLabel
 from rlvr_cli.schema.overlap import OnUpdate, Overlap, TooOld
 from rlvr_cli.schema.placement import Placement, Servers
 from rlvr_cli.schema.preferences import Preference, PreferenceEval, PreferenceRecipe
@@ -36,6 +37,7 @@ from rlvr_cli.schema.recipes import (
 )
 from rlvr_cli.schema.reward_modeling import RewardModeling, RewardModelRecipe
 from rlvr_cli.schema.sampling import Batch, Rollout, RolloutEngine, RolloutLora, Unscored, Verification
+from rlvr_cli.schema.select import Prune, Select, SelectBy, TraceScore
 from rlvr_cli.schema.teacher import Context, Teacher, TeacherPolicy
 from rlvr_cli.schema.training import (
     Checkpoint,
@@ -60,6 +62,7 @@ from rlvr_cli.schema.watching import (
 )
 
 __all__ = [
+    "OTV",
     "SFT",
     "Action",
     "Actions",
@@ -67,6 +70,7 @@ __all__ = [
     "Bench",
     "Chat",
     "Checkpoint",
+    "ConfidenceLoss",
     "ConsoleMode",
     "Context",
     "Controller",
@@ -91,6 +95,8 @@ __all__ = [
     "Lora",
     "Model",
     "NonFinite",
+    "OTVEval",
+    "OTVRecipe",
     "Offload",
     "OnUpdate",
     "Overlap",
@@ -101,6 +107,8 @@ __all__ = [
     "PreferenceRecipe",
     "Preflight",
     "ProfileRecipe",
+    "Prune",
+    "PseudoLabel",
     "Recipe",
     "Resume",
     "RewardModelRecipe",
@@ -113,6 +121,8 @@ __all__ = [
     "SFTRecipe",
     "SampleFile",
     "Schedule",
+    "Select",
+    "SelectBy",
     "Server",
     "ServerApi",
     "Servers",
@@ -122,6 +132,7 @@ __all__ = [
     "TeacherPolicy",
     "TinyModel",
     "TooOld",
+    "TraceScore",
     "Tracker",
     "Trainer",
     "Unprofiled",

@@ -9,6 +9,7 @@ from omegaconf import MISSING
 
 from rlvr_cli.schema.data import Source
 from rlvr_cli.schema.recipes import EvalRecipe
+from rlvr_cli.schema.select import SelectBy
 
 
 @dataclass(kw_only=True)
@@ -28,6 +29,8 @@ class ProfileRecipe(EvalRecipe):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.select.by is not SelectBy.majority:
+            raise ValueError("select.by=otv is for benches, and a profile has none; leave it out")
         if self.k < 1:
             raise ValueError(f"k is {self.k}; it must be at least 1")
         if self.server.chat:

@@ -11,7 +11,8 @@ from omegaconf import MISSING
 from rlvr_cli.schema.data import Hygiene, Source
 from rlvr_cli.schema.evaluation import Bench, Eval
 from rlvr_cli.schema.model import Model, Precision
-from rlvr_cli.schema.sampling import Batch, Rollout, Verification
+from rlvr_cli.schema.sampling import Batch, Rollout, RolloutEngine, Verification
+from rlvr_cli.schema.select import Prune, Select, SelectBy
 from rlvr_cli.schema.teacher import Teacher
 from rlvr_cli.schema.training import Checkpoint, Critic, Faults, NonFinite, Trainer
 from rlvr_cli.schema.watching import Controller, Diagnosis, Preflight, SampleFile, Tracker, WandbMode
@@ -236,6 +237,7 @@ class EvalRecipe:
     """One more file with a row for each sample: `<bench>.samples.jsonl` or `.parquet`."""
     lm_eval: bool = False
     """Also write `results_lm_eval.json` in the format of lm-evaluation-harness."""
+    select: Select = field(default_factory=Select)
     contamination: float | None = None
     """Share of each problem's text shown to see whether greedy decoding completes it; null: no probe."""
     tracker: Tracker = field(default_factory=lambda: Tracker(wandb=WandbMode.disabled))
@@ -248,6 +250,7 @@ class EvalRecipe:
                 "contamination shows a text that is cut off, and server.api=chat continues none; "
                 "leave one out"
             )
+        self._check_select()
         if self.ranks is not None and self.ranks > 1:
             if self.server.url is not None:
                 raise ValueError(
@@ -257,6 +260,25 @@ class EvalRecipe:
                 raise ValueError(
                     f"ranks is {self.ranks}, but nothing is sampled; raise verification.workers instead"
                 )
+
+    def _check_select(self) -> None:
+        """A verifier reads the cache of the model itself, which a server of somebody else's does not show."""
+        if self.select.by is SelectBy.majority:
+            return
+        if self.server.url is not None:
+            raise ValueError("select.by=otv reads token ids, and a server gives text; leave server.url out")
+        if self.select.verifier is None and not self.rescore:
+            raise ValueError("select.by=otv needs select.verifier=RUN: a run of rlvr otv on this model")
+        if any(bench.environment is not None for bench in self.benches.values()):
+            raise ValueError("select.by=otv is for one answer to one prompt; these benches have environments")
+        if self.select.prune is Prune.none:
+            return
+        if self.rollout.engine is not RolloutEngine.hf or self.rescore:
+            raise ValueError(
+                f"select.prune={self.select.prune.value} ends samples while they are sampled, by a cache "
+                "that only the transformers engine shows; set rollout=hf, or leave it out: what pruning "
+                "would save is told all the same"
+            )
 
 
 @dataclass(kw_only=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any, TextIO
 
 from rlvr_cli.tracking.text import printable
@@ -41,6 +42,8 @@ def print_results(
     console.print(_overview(results))
     if (more := _more(results)) is not None:
         console.print(more)
+    if any("probes" in each for each in results.values()):
+        console.print(_selection(results))
     for path, summary in results.items():
         for column, parts in tables[path].items():
             if len(parts) <= LONGEST:
@@ -94,6 +97,38 @@ def _more(results: dict[str, dict[str, Any]]) -> Table | None:
         fractions = (f"{summary[f'{name}_fraction']:.1%}" for name in shares)
         table.add_row(summary["bench"], *([score] if partial else []), *fractions)
     return table
+
+
+WAYS = ("maj", "weighted", "best", "filtered", "halving", "threshold", "winner")
+"""Ways to one answer of several samples, in the order of their table."""
+
+
+def _selection(results: dict[str, dict[str, Any]]) -> Table:
+    """Of `--select otv`: what each way answers, at which cost; saved is against sampling all to the end."""
+    table = _table(("bench", "answer by", "correct", "95% problems", "tokens", "saved"))
+    for summary in results.values():
+        for way in WAYS:
+            name = next(
+                (each for each in summary if re.fullmatch(rf"{way}@\d+", each) and _widest(summary, each)),
+                None,
+            )
+            if name is None:
+                continue
+            tokens, saved = summary.get(f"{way}_tokens", summary.get("tokens")), summary.get(f"{way}_saved")
+            table.add_row(
+                summary["bench"],
+                name,
+                f"{summary[name]:.1%}",
+                interval(summary, f"ci95_{name}"),
+                "-" if tokens is None else f"{tokens:,.0f}",
+                "-" if saved is None else f"{saved:.1%}",
+            )
+    return table
+
+
+def _widest(summary: dict[str, Any], name: str) -> bool:
+    """Of all samples of a problem: of those alone there is an interval."""
+    return f"ci95_{name}_low" in summary
 
 
 def _correct(summary: dict[str, Any]) -> float | None:

@@ -222,7 +222,7 @@ def _evaluation_text(bench: str | None, summary: dict[str, float]) -> str:
     ]
     if shown and low is not None and high is not None:
         shown[0] += f" [{low:.3f}, {high:.3f}]"
-    if "crash_fraction" in summary and "score" not in summary:
+    if "crash_fraction" in summary and "score" not in summary and "probes" not in summary:
         shown.insert(0, "no score: more than half of the samples have no verdict")
     return "  ".join([bench, *shown] if bench else shown)
 

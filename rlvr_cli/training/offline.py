@@ -54,10 +54,25 @@ class Task(Protocol):
 
 MakeTask = Callable[[Any, Model, Any, "Tracker | NullTracker"], Task]
 """(recipe, model, tokenizer, tracker) -> task, with its trainer made"""
+Leave = Callable[[Task, Path, Any, dict[str, Any]], None]
+"""(task, folder, tokenizer, note): write what the run is for; all ranks call it"""
 
 
-def train(recipe: SFTRecipe, terminal: TextIO, kind: Literal["sft", "preference"], make: MakeTask) -> bool:
-    """Train to the recipe's end; every rank calls it. Exports the model to `out/final`.
+def leave_model(task: Task, folder: Path, tokenizer: Any, note: dict[str, Any]) -> None:
+    """The trained model as an ordinary Hugging Face folder."""
+    state = task.trainer.state_dict()
+    if distributed.rank() == 0:
+        export(folder, task.trainer.hf, state, tokenizer, note)
+
+
+def train(
+    recipe: SFTRecipe,
+    terminal: TextIO,
+    kind: Literal["sft", "preference"],
+    make: MakeTask,
+    leave: Leave = leave_model,
+) -> bool:
+    """Train to the recipe's end; every rank calls it. Leaves what it is for in `out/final`.
 
     Returns False where it was stopped before, and has saved.
     """
@@ -99,9 +114,7 @@ def train(recipe: SFTRecipe, terminal: TextIO, kind: Literal["sft", "preference"
         finally:
             checkpoints.close()
         run.save(last=True)
-        state = task.trainer.state_dict()
-        if distributed.rank() == 0:
-            export(out / "final", task.trainer.hf, state, tokenizer, {"run": recipe.name, "steps": run.step})
+        leave(task, out / "final", tokenizer, {"run": recipe.name, "steps": run.step})
         tracker.event("export", f"model: {out / 'final'}")
         distributed.barrier()
     return True

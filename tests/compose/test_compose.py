@@ -20,6 +20,7 @@ from rlvr_cli.schema import (
     DistillationRecipe,
     EvalRecipe,
     ExperienceRecipe,
+    OTVRecipe,
     PreferenceRecipe,
     Recipe,
     RewardModelRecipe,
@@ -466,6 +467,7 @@ def golden() -> list[str]:
     lines += keys(PreferenceRecipe, "preference.") + keys(RewardModelRecipe, "reward_model.")
     lines += keys(DistillationRecipe, "distillation.")
     lines += keys(ExperienceRecipe, "experience.")
+    lines += keys(OTVRecipe, "otv.")
     for axis in algorithms.PARTS:
         for name, option in sorted(algorithms.options(axis).items()):
             lines += keys(option, f"algorithm.{axis}={name}.")

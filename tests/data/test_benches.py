@@ -188,7 +188,17 @@ for _name in OPEN:
         {"id": "q1", "question": "Who wrote Emma?", "golden_answers": ["Jane Austen", "Austen"]},
         "<answer>Jane Austen</answer>",
     )
-MADE = ("addition", "chain", "multiplication", "reasoning_gym", "guess", "two_hop", "product", "fork")
+MADE = (
+    "addition",
+    "chain",
+    "progression",
+    "multiplication",
+    "reasoning_gym",
+    "guess",
+    "two_hop",
+    "product",
+    "fork",
+)
 """Made in the process; tested with their families."""
 
 

@@ -30,7 +30,7 @@ from rlvr_cli.core.result_files import differences, read_result
 from rlvr_cli.core.types import Completion, Group, Problem, Reason, Verdict
 from rlvr_cli.engine.model import load_tokenizer
 from rlvr_cli.engine.tiny import make_tiny
-from rlvr_cli.evaluation import contamination, evaluate
+from rlvr_cli.evaluation import contamination, engines, evaluate
 from rlvr_cli.evaluation.bench import (
     Evaluation,
     disputed_rows,
@@ -356,7 +356,7 @@ def test_what_a_killed_evaluation_left_is_not_that_of_a_model_trained_since(
 
     def asked(fail_after: int | None = None) -> int:
         engine = Scripted(RESPONSES, tokenizer, fail_after)
-        monkeypatch.setattr(evaluate, "start_engine", lambda *arguments: engine)
+        monkeypatch.setattr(engines, "start_engine", lambda *arguments, **more: engine)
         pool = Here({verifier_key("sums"): bench.verifier})
         with suppress(KeyboardInterrupt):
             [done] = evaluate.sampled(recipe, tmp_path / "out", pool, NullTracker())

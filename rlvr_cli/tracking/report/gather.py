@@ -122,7 +122,7 @@ def _kind(recipe: dict[str, Any], rows: Rows) -> str:
         algorithm = recipe.get("algorithm") or {}
         compares = "preference" in algorithm or algorithm.get("name") == "reward_model"
         taught = "distillation" in algorithm and "advantage" not in algorithm
-        copies = taught or algorithm.get("name") == "sft"
+        copies = taught or algorithm.get("name") in ("sft", "otv")
         named = "sft" if copies else "preference" if compares else "rl"
         if algorithm.get("name") == "experience":
             return "experience"

@@ -1,0 +1,40 @@
+"""What an evaluation samples from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from rlvr_cli.engine.model import eos_ids
+from rlvr_cli.evaluation.bench import with_stops
+from rlvr_cli.evaluation.probing import read_by
+from rlvr_cli.rollout import Engine
+from rlvr_cli.sampling.environments import Environments
+from rlvr_cli.sampling.start_model import default_precision, start_engine, start_server
+from rlvr_cli.schema import EvalRecipe, Model, SelectBy
+from rlvr_cli.tracking import Tracker
+from rlvr_cli.tracking.null_tracker import NullTracker
+
+
+def engine_of(
+    recipe: EvalRecipe,
+    model: Model,
+    tokenizer: Any,
+    context: int,
+    out: Path,
+    environments: Environments,
+    tracker: Tracker | NullTracker,
+) -> Engine:
+    """What samples: an engine with room for `context` tokens, or a server; read by a verifier where one
+    selects."""
+    if recipe.server.url is not None:
+        return start_server(recipe.server, model, tokenizer)
+    precision = recipe.rollout.dtype or recipe.precision or default_precision()
+    rollout = with_stops(recipe.rollout, recipe.benches, environments.stops())
+    probed = recipe.select.by is SelectBy.otv
+    engine = start_engine(
+        rollout, model, tokenizer, recipe.seed, precision, context, out, tracker.event, probed=probed
+    )
+    if probed:
+        engine = read_by(recipe.select, engine, model, precision)
+    return environments.engine(engine, tokenizer, eos_ids(model.path, tokenizer), context - 1)
