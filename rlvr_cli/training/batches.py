@@ -14,7 +14,6 @@ from rlvr_cli.algorithms.advantage import AdvantageInputs
 from rlvr_cli.core.types import Batch, Elsewhere, Group, elsewhere
 from rlvr_cli.engine.critic import Critic
 from rlvr_cli.tracking import Timer
-from rlvr_cli.training.corrections import scaled
 from rlvr_cli.training.leaves import places, row_of
 from rlvr_cli.training.parts import Parts
 from rlvr_cli.training.sampled import rollout_logprobs, token_ages
@@ -22,7 +21,7 @@ from rlvr_cli.training.taught import take_opinion
 from rlvr_cli.training.teaching import Prompts, normalised
 from rlvr_cli.training.token_records import blank
 from rlvr_cli.training.turn_credit import turn_rewards, turns_of, without_turns
-from rlvr_cli.training.whole_update import Aggregation, aggregated, with_choice
+from rlvr_cli.training.whole_update import Aggregation, aggregated, scaled, with_choice
 
 
 def sequences_of(groups: list[Group]) -> tuple[list[np.ndarray], list[np.ndarray]]:

@@ -1,4 +1,5 @@
-"""What is computed over a whole update before it is dealt out: weights of the sum, tokens treated apart."""
+"""What is computed over a whole update before it is dealt out: weights of the sum and of corrections, tokens
+treated apart."""
 
 from __future__ import annotations
 
@@ -27,3 +28,14 @@ def with_choice(batch: Batch, loss: Any, seed: str) -> Batch:
     assert batch.old_logprobs_N is not None and batch.advantages_N is not None  # `needs_old_logprobs`
     keep_N = batch.weights_N != 0
     return replace(batch, chosen_N=loss.choose(batch.advantages_N, batch.old_logprobs_N, keep_N, seed))
+
+
+def scaled(batch: Batch, mismatch: Any) -> Batch:
+    """The batch with the factors on the mismatch's weights that only the whole update knows, if any."""
+    if not mismatch.needs_old_logprobs:
+        return batch
+    assert batch.old_logprobs_N is not None and batch.rollout_logprobs_N is not None
+    scale_N = mismatch.whole_update(
+        batch.old_logprobs_N, batch.rollout_logprobs_N, torch.tensor(batch.lengths_B), batch.weights_N != 0
+    )
+    return replace(batch, mismatch_scale_N=scale_N)

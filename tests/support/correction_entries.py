@@ -20,7 +20,7 @@ from rlvr_cli.core import distributed
 from rlvr_cli.tracking import plots
 from rlvr_cli.training import loop, sample_ahead
 from rlvr_cli.training.batches import make_batches
-from rlvr_cli.training.corrections import scaled
+from rlvr_cli.training.whole_update import scaled
 
 AGED = ("rollout.max_staleness=1", "checkpoint.every=1")
 PRESETS = {
