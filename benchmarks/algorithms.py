@@ -155,15 +155,16 @@ def table(results: dict[str, list[Run]]) -> Iterator[str]:
 
 
 def plot(results: dict[str, list[Run]], path: Path) -> None:
-    """Small multiples: a row per measure, presets spread over three columns, controls in the last."""
+    """Small multiples: a row per measure, presets spread over columns, no more in one than there are colours,
+    controls in the last."""
     import matplotlib
 
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
     labels = [label for label in results if label not in CONTROLS]
-    third = -(-len(labels) // 3)
-    columns = [labels[i : i + third] for i in range(0, len(labels), third)]
+    each = -(-len(labels) // max(3, -(-len(labels) // len(COLOURS))))
+    columns = [labels[i : i + each] for i in range(0, len(labels), each)]
     columns.append([label for label in results if label in CONTROLS])
     titles = {"accuracy": "accuracy (avg@4) and its 95% interval over seeds"} | PLOTTED
     with pyplot.rc_context(STYLE):

@@ -183,3 +183,75 @@ def test_weights_are_normalised_over_each_update() -> None:
     first = 4 / (1.2 + math.exp(-0.5) + math.exp(-1.5) + math.exp(-2.5))
     second = 4 / sum(math.exp(-n - 0.5) for n in range(3, 7))
     assert scales == [pytest.approx([first] * 4), pytest.approx([second] * 4)]
+
+
+def test_what_a_loss_chooses_is_chosen_of_each_update() -> None:
+    """The right response's likelier token and the wrong one's less likely token, of each update's four."""
+    settings = Batch(prompts_per_step=2, group_size=2, updates_per_step=2)
+    loss = make("loss", "kl_cov", fraction=0.5)
+    groups = [group(two_tokens(0), two_tokens(1)), group(two_tokens(0), two_tokens(1))]
+    of = recipe(algorithm=algorithm(loss=loss), batch=settings)
+    batches = make_batches(small_parts(of, trainer=Scores(), needs_old=True), groups)
+    for batch in batches:
+        assert batch.chosen_N is not None and batch.old_logprobs_N is not None
+        a_N, old_N = batch.advantages_N.double(), batch.old_logprobs_N.double()
+        cov_N = (a_N - a_N.mean()) * (old_N - old_N.mean())
+        assert batch.chosen_N.tolist() == (cov_N == cov_N.max()).tolist() == [True, False, False, True]
+        assert batch.per_token()["chosen"] is batch.chosen_N
+    assert len(batches) == 2
+    [batch] = make_batches(small_parts(recipe(), trainer=Scores(), needs_old=True), groups)
+    assert batch.chosen_N is None
+
+
+def test_masked_tokens_are_not_chosen() -> None:
+    """Only tokens below exp(-3) train: of six the first does not; two of the other five are chosen."""
+    rare = make("token_weights", "low_probability", rho=math.exp(-3.0))
+    chosen = algorithm(loss=make("loss", "kl_cov", fraction=0.5), token_weights=rare)
+    parts = small_parts(recipe(algorithm=chosen), trainer=Scores(), needs_old=True)
+    [batch] = make_batches(parts, [group(two_tokens(0), two_tokens(1)), group(two_tokens(0), two_tokens(1))])
+    assert batch.chosen_N is not None and (batch.weights_N != 0).tolist() == [False] + [True] * 5
+    assert batch.chosen_N.tolist() == [False, False, True, False, False, True]
+
+
+def test_a_draw_depends_on_seed_step_and_update_alone() -> None:
+    loss = make("loss", "clip_cov", cov_low=-math.inf, cov_high=math.inf, fraction=0.25)
+    groups = [group(*(two_tokens(s) for s in range(6))) for _ in range(2)]
+
+    def drawn(**given: Any) -> list[bool]:
+        of = recipe(algorithm=algorithm(loss=loss))
+        [batch] = make_batches(small_parts(of, trainer=Scores(), needs_old=True, **given), groups)
+        assert batch.chosen_N is not None and int(batch.chosen_N.sum()) == 6
+        return batch.chosen_N.tolist()
+
+    assert drawn(step=3) == drawn(step=3)
+    assert len({tuple(drawn(step=step)) for step in range(8)}) > 4
+
+
+def test_a_loss_that_moves_more_than_advantages_computes_all_sequences() -> None:
+    groups = [indifferent(0, two_tokens(0), two_tokens(1)), group(two_tokens(0), two_tokens(1))]
+    held = make("loss", "squared_ratio", beta=0.1)
+    [batch] = make_batches(small_parts(plain_recipe(loss=held)), groups)
+    assert batch.samples == [0, 1, 2, 3] and batch.idle_tokens == 0
+
+
+def test_prompts_weigh_the_same_in_a_mean_over_prompts() -> None:
+    """Three responses of one prompt are masked: its 2 tokens weigh as much as the 8 of the other."""
+    overlong = make("token_weights", "all", drop_truncated=True)
+    parts = small_parts(plain_recipe(aggregation="prompt_mean", token_weights=overlong))
+    cut = [two_tokens(s, finished=s == 0) for s in range(4)]
+    groups = [group(*cut), group(*(two_tokens(s) for s in range(4)))]
+    [batch] = make_batches(parts, groups)
+    assert batch.samples == [0, 4, 5, 6, 7]
+    assert batch.weights_N.tolist() == pytest.approx([1 / 4] * 2 + [1 / 16] * 8)
+
+
+def test_unlikely_tokens_are_weakened_by_old_logprobs() -> None:
+    weak = make("reweight", "token_probability", alpha=0.5)
+    found = group(two_tokens(0), two_tokens(1))
+    plain, weakened = (
+        make_batches(small_parts(plain_recipe(reweight=x), trainer=Scores(), needs_old=True), [found])[0]
+        for x in ("none", weak)
+    )
+    factors_N = weakened.advantages_N / plain.advantages_N
+    assert factors_N.tolist() == pytest.approx([0.5 * math.exp(-n - 0.5) + 0.5 for n in range(4)])
+    assert found.corrections == [], "factors of tokens are no prompt's"
