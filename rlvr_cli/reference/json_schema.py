@@ -97,7 +97,7 @@ def schema() -> Schema:
                 },
             },
         },
-        "$defs": {"defaults": _defaults(), **{name: _root(name) for name in ROOTS}, **_named()},
+        "$defs": {"defaults": _defaults(), **{name: _root(name) for name in ROOTS}, **_named(), **_shared()},
     }
 
 
@@ -138,6 +138,21 @@ def _named() -> dict[str, Schema]:
     for axis in algorithms.PARTS:
         found[f"algorithm.{axis}"] = _picked(algorithms.options(axis), open_names=True)
     return found
+
+
+def _shared() -> dict[str, Schema]:
+    """Every section below these and below the recipes, by the name of its class."""
+    waiting = [*ROOTS.values(), *(cls for classes in picked().values() for cls in classes.values())]
+    waiting += [cls for axis in algorithms.PARTS for cls in algorithms.options(axis).values()]
+    found: dict[str, Schema] = {}
+    while waiting:
+        cls = waiting.pop()
+        hints = get_type_hints(cls)
+        for section, _ in (section_of(hints[field.name]) for field in fields(cls)):
+            if section is not None and section.__name__ not in found:
+                found[section.__name__] = _section(section)
+                waiting.append(section)
+    return dict(sorted(found.items()))
 
 
 def _picked(classes: dict[str, type], open_names: bool) -> Schema:
@@ -219,7 +234,7 @@ def value_schema(hint: Any) -> Schema:
     kind, null = without_null(hint)
     section, named = section_of(hint)
     if section is not None:
-        found = _section(section)
+        found = {"$ref": f"#/$defs/{section.__name__}"}
         if named:
             found = {"type": "object", "additionalProperties": found}
     else:

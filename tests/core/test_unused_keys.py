@@ -105,7 +105,8 @@ def renamings() -> list[tuple[str, str]]:
         if isinstance(node, ast.Assign):
             target, value = node.targets[0], node.value
             several = isinstance(target, ast.Tuple) and isinstance(value, ast.Tuple)
-            pairs = zip(target.elts, value.elts, strict=True) if several else [(target, value)]
+            # Where one takes the rest (`a, *b = x, *y`), names and values do not stand side by side.
+            pairs = zip(target.elts, value.elts, strict=False) if several else [(target, value)]
             found += [
                 (new.id, old.attr)
                 for new, old in pairs

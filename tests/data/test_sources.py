@@ -259,6 +259,7 @@ def test_packaged_sources_fit_the_schema(path: Path) -> None:
         "nq": ["em"],
         "hotpotqa": ["em"],
         "countdown": ["countdown"],
+        "progression": ["match"],
     }
     none = {"openr1", "two_hop", "two_hop_turns", "guess", "guess_turns", "product_turns", "fork_blind"}
     none |= {"addition_pairs", "marker_pairs", "ultrafeedback", "keyword", "keyword_answers", "keyword_pairs"}
