@@ -234,7 +234,7 @@ def value_schema(hint: Any) -> Schema:
     kind, null = without_null(hint)
     section, named = section_of(hint)
     if section is not None:
-        found = {"$ref": f"#/$defs/{section.__name__}"}
+        found: Schema = {"$ref": f"#/$defs/{section.__name__}"}
         if named:
             found = {"type": "object", "additionalProperties": found}
     else:
