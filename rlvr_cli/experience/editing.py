@@ -41,7 +41,7 @@ class Editing:
     till: Till
     wordings: Wordings
     given_up: dict[str, int]
-    """Stage -> questions without a usable answer in this step."""
+    """Stage -> questions without a usable answer in this step; those that do not fit are counted apart."""
 
     def ask(self, stage: str, step: int, questions: dict[str, str], read: Callable[[str], T]) -> dict[str, T]:
         """What `read` makes of the answers, by the questions' names; those given up have none.
@@ -60,6 +60,7 @@ class Editing:
             for name, call in calls.items():
                 if call is None:  # it does not get shorter
                     del open_[name]
+                    self._give_up(f"{stage} (too long)", 1)
                     continue
                 text = given[call.name].text
                 try:
@@ -71,9 +72,12 @@ class Editing:
                     open_[name] = [*open_[name], more, {"role": "user", "content": again}]
             if not open_:
                 break
-        if lost := len(questions) - len(found):
-            self.given_up[stage] = self.given_up.get(stage, 0) + lost
+        if open_:
+            self._give_up(stage, len(open_))
         return found
+
+    def _give_up(self, stage: str, count: int) -> None:
+        self.given_up[stage] = self.given_up.get(stage, 0) + count
 
     def _call(self, name: str, messages: list[dict[str, str]]) -> Call | None:
         editor = self.recipe.editor

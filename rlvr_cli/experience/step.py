@@ -24,4 +24,4 @@ class Step:
     unchanged: str | None = None
     """Why the library is as it was, where no plan could be used."""
     given_up: dict[str, int] = field(default_factory=dict)
-    """Stage -> questions without a usable answer."""
+    """Stage -> questions without a usable answer; those that did not fit apart, as `<stage> (too long)`."""

@@ -16,8 +16,11 @@ from rlvr_cli.data.experiences import Library, read_library
 from rlvr_cli.schema import Verification
 from rlvr_cli.verifiers.pool import Pool
 
+pytestmark = pytest.mark.slow
 SMALL = ("batch.problems=2", "batch.prompts_per_step=2", "batch.group_size=3", "server.connections=1")
 FORMS = pytest.mark.parametrize("form", ["merge", "update"])
+CALLS = {"merge": 25, "update": 28}
+"""Form -> calls of a small run; in both steps groups are compared."""
 NOT_READ = "I would rather not answer in JSON."
 
 
@@ -109,16 +112,15 @@ class Killed(BaseException):
     """Nothing of ours catches it."""
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("survived", range(28))
-@FORMS
+@pytest.mark.parametrize(
+    ("form", "survived"),
+    [(form, n) for form, calls in CALLS.items() for n in range(calls)],
+)
 def test_a_kill_between_any_two_calls_repeats_none_and_changes_nothing(
     form: str, survived: int, server: Any, pool: Pool, tmp_path: Path, undisturbed: Any
 ) -> None:
     library, calls = undisturbed[form]
-    assert 20 < len(calls) <= 28, "raise the range"
-    if survived >= len(calls):
-        pytest.skip("fewer calls")
+    assert len(calls) == CALLS[form]
     recipe = recipe_of(server, tmp_path, *SMALL, "seed=1", f"algorithm.form={form}")
     left = survived
 
@@ -267,7 +269,9 @@ def test_a_group_without_difference_reaches_no_editor(server: Any, pool: Pool, t
     assert len(server.asked) == 6
 
 
-def test_a_server_that_fails_leaves_what_it_has_answered(server: Any, pool: Pool, tmp_path: Path) -> None:
+def test_a_server_that_fails_leaves_what_it_has_answered(
+    server: Any, pool: Pool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Others that were under way are paid for, and kept."""
     recipe = recipe_of(server, tmp_path, *SMALL[:3], "server.connections=3", "seed=1")
 
@@ -278,18 +282,11 @@ def test_a_server_that_fails_leaves_what_it_has_answered(server: Any, pool: Pool
 
     server.says = says
     server.handle_error = lambda *_: None
-    failed: list[str] = []
-    import rlvr_cli.rollout.server as client
-
-    attempts, client.ATTEMPTS = client.ATTEMPTS, 1
-    try:
-        with pytest.raises(UserError, match="it has answered before: start it again"):
-            run(recipe, pool)
-    finally:
-        client.ATTEMPTS = attempts
+    monkeypatch.setattr("rlvr_cli.rollout.server.ATTEMPTS", 1)  # no pauses
+    with pytest.raises(UserError, match="it has answered before: start it again"):
+        run(recipe, pool)
     kept = [row for row in rows(tmp_path) if "text" in row]
-    failed = calls_of(server)
-    assert len(kept) == len(failed) - 1
+    assert len(kept) == len(calls_of(server)) - 1
     server.says = scripted.said
     assert run(recipe, pool)
     assert len(calls_of(server)) == len({*calls_of(server)}) + 1  # the one that had no answer
