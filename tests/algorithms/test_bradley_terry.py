@@ -42,6 +42,17 @@ def test_the_worked_numbers() -> None:
     )
 
 
+def test_scores_by_their_mean_and_deviation() -> None:
+    """As `verifiers.<name>.normalise` has them, with the deviation that is stored: over n - 1."""
+    scores = rows(CHOSEN, REJECTED)
+    normal = (scores - scores.mean()) / scores.std()
+    assert [float(scores.min()), float(scores.mean()), float(scores.max())] == pytest.approx(
+        [-1.5, 0.0833, 1.2], abs=5e-5
+    )
+    assert normal[0::2].tolist() == pytest.approx([1.1760, 0.2282, -0.6143], abs=5e-5)
+    assert normal[1::2].tolist() == pytest.approx([0.3335, 0.5441, -1.6674], abs=5e-5)
+
+
 def test_all_pairs_of_one_prompt_divided_by_their_number() -> None:
     """InstructGPT: of scores 1.2 > .4 > -.5 three pairs."""
     pairs = rows([1.2, 1.2, 0.4], [0.4, -0.5, -0.5])

@@ -154,3 +154,5 @@ def test_discount_one_is_the_gradient_of_the_whole_sequence() -> None:
 
     assert gradient(1.0) == near([0.1095, -0.0973, 0.0731])
     assert gradient(0.0) == near([0.1238, -0.0973, 0.0731])
+    rest = [whole - alone for whole, alone in zip(gradient(1.0), gradient(0.0), strict=True)]
+    assert rest == near([-0.0143, 0, 0])

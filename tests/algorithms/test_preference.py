@@ -80,6 +80,10 @@ def test_sums_rewards_and_metrics() -> None:
     pi_w, pi_l, ref_w, ref_l, _, _ = p1()
     near(pi_w, -1.5, -1.6, -1.8), near(ref_w, -1.9, -1.3, -2.3)
     near(pi_l, -1.9, -2.5, -2.0), near(ref_l, -1.5, -2.9, -1.9)
+    _, _, _, _, n_w, n_l = p1()
+    mean_w, mean_l = (pi_w - ref_w) / n_w, (pi_l - ref_l) / n_l
+    near(mean_w, 0.1333, -0.15, 0.125), near(mean_l, -0.2, 0.1, -0.0333)
+    near(mean_w - mean_l, 0.3333, -0.25, 0.1583)
     _, told = make("sigmoid")(*p1())
     near(told["rewards/chosen"], 0.04, -0.03, 0.05), near(told["rewards/rejected"], -0.04, 0.04, -0.01)
     found = whole()[1]
@@ -93,6 +97,7 @@ def test_the_odds_ratio() -> None:
     _, told = make("orpo")(*p1())
     near(told["preference/log_odds"], 0.8938, -0.3447, 0.5114)
     near(-told["preference/log_odds_ratio"], 0.3430, 0.8803, 0.4698)
+    assert float(-told["preference/log_odds_ratio"].mean()) == pytest.approx(0.5643, abs=1e-4)
     sure = make("orpo")(t(0.0), t(-1.0), t(0), t(0), t(1), t(1))[0]
     assert sure.isfinite().all()  # an answer that is certain has odds without end
 
@@ -116,6 +121,7 @@ def test_slopes_far_out_and_at_the_start(x: float, slopes: tuple[float, ...]) ->
         make(name, beta=1.0, **fields)(pi, t(0), t(0), t(0), t(1), t(1))[0].sum().backward()
         assert float(pi.grad) == pytest.approx(wanted, abs=3e-4)
     at = math.log(9)
+    assert at == pytest.approx(2.1972, abs=1e-4)
     pi = t(at).requires_grad_()
     make("sigmoid", beta=1.0, **smoothed)(pi, t(0), t(0), t(0), t(1), t(1))[0].sum().backward()
     assert float(pi.grad) == pytest.approx(0, abs=1e-12)

@@ -100,6 +100,25 @@ def test_two_ranks_with_zero_3_do_what_one_does(preset: str, teacher: Path, tmp_
             assert theirs[name] == pytest.approx(value, rel=2e-3, abs=2e-5), name
 
 
+@pytest.mark.parametrize("preset", ["gkd", "sdft"])
+def test_beside_adapters_in_bf16_a_teacher_sleeps_and_wakes(
+    preset: str, teacher: Path, tmp_path: Path
+) -> None:
+    """Another model, and the policy without its adapters; what sleeps in CPU memory is what wakes: the run is
+    the same."""
+    own = ("teacher.policy=start", "teacher.context=demonstration", "teacher.column=answer")
+    given = (f"teacher.path={teacher}",) if preset == "gkd" else own
+    small = ("model.lora.rank=4", "trainer.precision=bf16", "trainer.lr=1e-2", "trainer.steps=2")
+    found = []
+    for sleeps in ("false", "true"):
+        name = f"sleep_{sleeps}"
+        done, out = run(tmp_path, preset, name, *given, *small, f"trainer.sleep={sleeps}")
+        assert done.returncode == 0, done.stderr
+        found.append(rows(out))
+    assert found[0] == found[1]
+    assert all(row["distillation/kl"] > 1e-3 and row["actor/grad_norm"] > 0 for row in found[0])
+
+
 def test_other_tokens_are_refused_before_anything_trains(teacher: Path, tmp_path: Path) -> None:
     """One more token, and one id for another."""
     for change, said in (({"é": 99}, "1 more there, the first 'é' (99)"), ({"a": 60, "b": 59}, "is ")):
