@@ -6,14 +6,15 @@ import string
 from random import Random
 
 MODULUS = 10
-DIFFERENCES = (1, 2, 3)
+DIFFERENCES, SLIPPED = (1, 2), 3
+"""Of right progressions; and of one after an error."""
 
 
 def progression(rng: Random, terms: int, errors: int) -> tuple[str, str, str]:
     """(`kfz13=`, `91`, `5791 \\boxed{91}`): a name that tells nothing, the first two digits; the last two.
 
-    errors: percent of the digits at which the difference becomes another one, and stays: what follows goes on
-    from there, so that the last two digits are wrong.
+    The difference is 1 or 2. errors: percent of the digits at which it becomes 3, and stays so: what follows
+    goes on from there, and the last two digits are wrong.
     """
     name = "".join(rng.choice(string.ascii_lowercase) for _ in range(3))
     first, difference = rng.randrange(MODULUS), rng.choice(DIFFERENCES)
@@ -29,7 +30,7 @@ def continued(rng: Random, start: list[int], terms: int, errors: int) -> str:
     for _ in range(terms):
         difference = (digits[-1] - digits[-2]) % MODULUS
         if rng.randrange(100) < errors:
-            difference = rng.choice([other for other in DIFFERENCES if other != difference])
+            difference = SLIPPED
         digits.append((digits[-1] + difference) % MODULUS)
     return "".join(map(str, digits[2:]))
 

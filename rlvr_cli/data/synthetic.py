@@ -102,7 +102,7 @@ def chain(rng: Random, *, terms: int = 3, digits: int = 2) -> Made:
 
 @family
 def progression(rng: Random, *, terms: int = 16, errors: int = 0) -> Made:
-    """Modulo ten: `kfz13=` -> `5791 \\boxed{91}`, `terms` digits; at `errors` percent another difference."""
+    """Modulo ten: `kfz13=` -> `5791 \\boxed{91}`, `terms` digits; at `errors` percent a difference of 3."""
     _check("terms", terms, 2, 60)
     return one_progression(rng, terms, errors)
 

@@ -170,7 +170,7 @@ def test_planted_errors_are_found_after_they_are_there(tmp_path: Path) -> None:
         (tmp_path / f"{name}.yaml").write_text(
             RECIPE.format(model=base, data=tmp_path / f"{name}.jsonl").replace("rank: 4", "rank: 16")
         )
-        settings = ("trainer.steps=200", "batch.examples_per_step=16", "eval.every=100")
+        settings = ("trainer.steps=100", "trainer.lr=2e-3", "batch.examples_per_step=32", "eval.every=50")
         run = ("otv", str(tmp_path / f"{name}.yaml"), f"out={tmp_path / name}", *settings)
         done = rlvr(*run, timeout=1200)
         assert done.returncode == 0, done.stdout + done.stderr
@@ -201,6 +201,6 @@ model: {tiny: {hidden_size: 64, layers: 2, heads: 2, kv_heads: 1, max_positions:
 data: {train: {options: {terms: 10, errors: 4, size: 8192}}}
 batch: {examples_per_step: 64}
 algorithm: {max_length: 64}
-trainer: {steps: 300, lr: 3e-3, warmup_steps: 20, schedule: cosine, precision: fp32}
+trainer: {steps: 150, lr: 3e-3, warmup_steps: 20, schedule: cosine, precision: fp32}
 tracker: {wandb: disabled}
 """
