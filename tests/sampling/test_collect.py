@@ -131,3 +131,20 @@ def test_a_prompts_seed_comes_from_its_index_in_the_whole_run():
         run(Judge(), engine=engine, start=start)
     assert engine.seeds == [request_seed(0, index) for index in (10, 11, 12, 13)]
     assert len(set(engine.seeds)) == 4
+
+
+class EndedEarly(Scripted):
+    """The samples of a prompt are one leaf of a tree, which stands at two places."""
+
+    def generate(self, requests, sampling):
+        for key, (first, _) in super().generate(requests, sampling):
+            leaf = replace(first, path=(0,))
+            yield key, [leaf, replace(leaf, sampled=np.array([False]))]
+
+
+def test_a_leaf_that_stands_at_several_places_is_judged_once():
+    judge = Judge()
+    for group in run(judge, engine=EndedEarly()):
+        first, second = group.verdicts
+        assert first["exact"] is second["exact"] and len(group.scores) == 2
+        assert judge.seen.count(group.completions[0].text) == 2  # by two verifiers
