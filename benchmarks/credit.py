@@ -32,13 +32,17 @@ PLAIN = ("algorithm/kl=none",)
 CHAIN = ("algorithm=spo", *PLAIN, "batch.prompts_per_step=19", "batch.group_size=2")
 CONTINUED = ("algorithm.advantage.interval=20", "algorithm.advantage.samples=4")
 TREE = ("algorithm=spo_tree", *PLAIN, "algorithm.advantage.tokens=20")
+ALL = "algorithm/token_weights=all"
 LABELS = {  # about 14,600 sampled tokens a step each
     "grpo": ["algorithm=grpo", *PLAIN],
     "grpo, uncertain tokens": ["algorithm=grpo", *PLAIN, "algorithm/token_weights=low_probability"],
     "spo": [*CHAIN, *CONTINUED],
     "spo, fixed": [*CHAIN, *CONTINUED, "algorithm.advantage.fixed=true"],
     "spo_tree": [*TREE, "batch.prompts_per_step=55"],
-    "spo_tree, 2-4-1": [*TREE, "batch.prompts_per_step=43", "algorithm.advantage.branching=[2,4,1]"],
+    "spo_tree, all tokens": [*TREE, "batch.prompts_per_step=55", ALL],
+    "spo_tree, 2-4-1, all tokens": [
+        *(*TREE, "batch.prompts_per_step=43", ALL, "algorithm.advantage.branching=[2,4,1]"),
+    ],
 }
 
 
