@@ -21,16 +21,19 @@ from pathlib import Path
 from statistics import mean
 
 from seeds import SAMPLED, finished, interval, parser, train_all
-from signals import HERE, measure
+from signals import measure
 
 from rlvr_cli.tracking import read_metrics
 
 ACCURACY = "eval/addition/avg@4"
-SMALL = ("batch.group_size=1", "batch.prompts_per_step=32", "trainer.steps=150", "trainer.schedule=cosine")
-TAUGHT = {"gkd": ["algorithm=gkd", *SMALL, "trainer.lr=3e-4", "eval.every=10"]}
+LINE = ("trainer.schedule=cosine", "eval.every=20")
+SINGLE = ("batch.group_size=1", *LINE)
+TAUGHT = {
+    "gkd": ["algorithm=gkd", *SINGLE, "batch.prompts_per_step=8", "trainer.lr=3e-4", "trainer.steps=300"],
+}
 VERIFIED = {
-    "ppo": ["algorithm=ppo", "batch.group_size=1", "batch.prompts_per_step=128", "eval.every=10"],
-    "grpo": ["algorithm=grpo", "algorithm/kl=none", "batch.prompts_per_step=16", "eval.every=10"],
+    "ppo": ["algorithm=ppo", *SINGLE, "batch.prompts_per_step=32", "trainer.lr=2e-4"],
+    "grpo": ["algorithm=grpo", "algorithm/kl=none", *LINE, "batch.prompts_per_step=8", "trainer.lr=2e-4"],
 }
 SHARE = 0.9
 Curve = list[tuple[float, float]]
@@ -70,12 +73,12 @@ def table(results: Mapping[str, Sequence[Curve]], goal: float) -> Iterator[str]:
 
 
 def main() -> None:
-    made = parser(__doc__, {**TAUGHT, **VERIFIED}, model="runs/tiny_sft", out="runs/reach", steps=240)
+    made = parser(__doc__, {**TAUGHT, **VERIFIED}, model="runs/tiny_sft", out="runs/reach", steps=400)
     made.add_argument("--teacher", default="runs/tiny_teacher", help="model folder or run directory")
     options = made.parse_args()
     teacher = measure(Path(options.teacher), Path(options.out) / "teacher_eval")["right"]
     print(f"The teacher has {teacher:.3f} right.", flush=True)
-    every = [*SAMPLED, *HERE]
+    every = [*SAMPLED, "rollout=hf", "eval.at_start=false", "eval.at_end=true"]
     wanted = options.only
     options.only = [label for label in wanted if label in TAUGHT]
     train_all(options, "tiny_distill", TAUGHT, [*every, f"teacher.path={options.teacher}"])
