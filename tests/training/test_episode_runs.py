@@ -143,6 +143,7 @@ def test_turns_of_one_state_are_compared_the_same_on_two_ranks(folder: Path) -> 
     grpo = steps_of(trained(folder, "grpo", *exact, "algorithm.advantage.omega=0"))
     for got, wanted in zip(both, alone, strict=True):
         for key, value in comparable(wanted).items():
-            assert got[key] == pytest.approx(value, abs=1e-4, rel=1e-4), key
+            if "seconds" not in key:
+                assert got[key] == pytest.approx(value, abs=1e-4, rel=1e-4), key
     assert alone[0]["reward/mean"] == grpo[0]["reward/mean"]
     assert alone[0]["actor/advantage_std"] > 1.05 * grpo[0]["actor/advantage_std"] > 0
