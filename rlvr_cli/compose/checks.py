@@ -14,6 +14,7 @@ from rlvr_cli.compose.difficulty import check_difficulty
 from rlvr_cli.compose.distillation import check_distillation, check_on_data, check_unheard
 from rlvr_cli.compose.engines import check_engines
 from rlvr_cli.compose.environments import check_environments, refuse_environments
+from rlvr_cli.compose.evolving import check_evolving
 from rlvr_cli.compose.experience import check_experience
 from rlvr_cli.compose.holdout import benches_of, check_holdout
 from rlvr_cli.compose.labels import check_labels
@@ -51,6 +52,7 @@ def check(recipe: Recipe | SFTRecipe | EvalRecipe, place: Place) -> None:
         check_difficulty(recipe)
         check_labels(recipe)
         check_unheard(recipe)
+        check_evolving(recipe)
         check_holdout(recipe, getattr(recipe, "data", {}), benches_of(recipe))
         if isinstance(recipe, EvalRecipe):
             _check_benches(recipe.benches, "benches")

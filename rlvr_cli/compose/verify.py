@@ -50,6 +50,8 @@ def load_verify(
                 f"verifier '{name}' reads what an environment gave to an episode, and these are texts alone; "
                 "rlvr eval --from RESULT judges stored episodes"
             )
+        if getattr(verifier, "evolve_every", None) is not None:
+            raise UserError(f"verifiers.{name}.evolve_every is for training; leave it out")
     return recipe
 
 

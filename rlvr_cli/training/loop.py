@@ -30,6 +30,7 @@ from rlvr_cli.training.parts import Parts
 from rlvr_cli.training.record import record, record_unjudged
 from rlvr_cli.training.resets import renew_reference
 from rlvr_cli.training.resume import save
+from rlvr_cli.training.rubrics import evolve_rubrics
 from rlvr_cli.training.sample_ahead import sample_ahead
 from rlvr_cli.training.silent_teacher import taken_back
 from rlvr_cli.training.stage_changes import enter_stage
@@ -124,6 +125,7 @@ def train_step(parts: Parts) -> None:
     kl = mean(u.get("ref_kl", 0.0) for u in updates)
     observe_kl(algorithm.kl, kl, rollouts.kept)
     renew_reference(parts, kl)
+    evolve_rubrics(parts, rollouts.mine)
 
 
 def update_critic(parts: Parts, batches: list[Batch], groups: list[Group]) -> list[dict[str, float]]:

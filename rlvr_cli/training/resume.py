@@ -12,6 +12,7 @@ from rlvr_cli.schema import Recipe
 from rlvr_cli.training.ahead import demand_ahead
 from rlvr_cli.training.diagnose import recalled
 from rlvr_cli.training.parts import Parts
+from rlvr_cli.training.rubrics import restore_rubrics
 from rlvr_cli.training.stage_changes import take_values
 from rlvr_cli.training.taught import restore_teacher, teacher_file
 from rlvr_cli.training.tracker import tell_resume
@@ -34,6 +35,7 @@ def restore(parts: Parts) -> None:
     parts.step = step
     heart.step(step)
     parts.state |= state["loop"]
+    restore_rubrics(parts, state["loop"])
     new = parts.checkpoints.recipe
     changed = differences(completed(state["recipe"], new, parts.recipe), new, step, parts.state["stage"])
     parts.state["stage"] = min(parts.state["stage"], len(parts.stages) - 1)

@@ -113,8 +113,8 @@ class ChatServer:
         elif isinstance(error, NotUnderstood):
             reason = self._who_caused(ask_short)
         elif error.pause_s >= 0:
-            raise Unreachable(f"the judge at {self.base_url}: {self._without_key(str(error))}") from error
-        return Verdict(score=0.0, reason=reason, detail=self._without_key(str(error))[:300])
+            raise Unreachable(f"the judge at {self.base_url}: {self.without_key(str(error))}") from error
+        return Verdict(score=0.0, reason=reason, detail=self.without_key(str(error))[:300])
 
     def _who_caused(self, ask_short: Callable[[], object]) -> Reason:
         """Of a refused request: the response, if the judge answers the same with a short one."""
@@ -172,7 +172,7 @@ class ChatServer:
         except (ValueError, LookupError, TypeError) as error:
             raise NoAnswer("the server's reply is no chat completion", -1.0) from error
 
-    def _without_key(self, text: str) -> str:
+    def without_key(self, text: str) -> str:
         """Servers quote the key they refuse."""
         key = os.environ.get(self.api_key_env or "")
         return text.replace(key, "***") if key else text

@@ -9,7 +9,8 @@ from model_servers import Server, server
 
 from rlvr_cli.core.types import Reason
 from rlvr_cli.verifiers.answer import Unreachable
-from rlvr_cli.verifiers.rubric import Ask, Criterion, Rubric, answers, criteria, share
+from rlvr_cli.verifiers.rubric import Ask, Criterion, Rubric, added_key, answers, criteria, share
+from rlvr_cli.verifiers.rubric_growth import grown, marks_of, prompt_for, proposed
 
 __all__ = ["server"]  # a fixture, which pytest finds by its name
 
@@ -112,8 +113,53 @@ def test_a_row_without_a_usable_rubric_is_told_before_anything_is_judged(
     assert said is not None and message in said
 
 
+def test_what_a_judge_proposes_is_read_line_by_line() -> None:
+    """Bullets, bold and signs; not what is known, too heavy, without weight, too long; at most so many."""
+    known = [Criterion("names a bird", 3.0)]
+    said = "The first is better.\n- 3: Names its **source**.\n**-2**: is rude\n> 5: Names a  bird.\n"
+    said += f"0: weighs nothing\n11: too much\n4: {'x' * 301}\n- -1: shouts\n3: names its source"
+    source, rude, shouts = ("Names its **source**.", 3.0), ("is rude", -2.0), ("shouts", -1.0)
+    found = proposed(said, known, 5)
+    assert found == [
+        Criterion(*source),
+        Criterion(*rude),
+        Criterion(*shouts),
+        Criterion("names its source", 3),
+    ]
+    assert proposed(said, known, 2) == [Criterion(*source), Criterion(*rude)]
+    assert proposed("Nothing is missing.\nnone", known, 5) == [] == proposed("**None.**", known, 5)
+    assert proposed("3: names a bird", known, 5) == []
+    for useless in ("", "I like A: it is none of the usual", "0: nothing", "A: 3", "criterion 3: x"):
+        assert proposed(useless, known, 5) is None, useless
+
+
+def test_criteria_on_which_all_agree_are_retired_and_few_stay() -> None:
+    """Two own; of three added ones the first is fulfilled by all, the second by half, the third by a
+    quarter."""
+    a, b, c, new = (Criterion(text, 1.0) for text in "abcn")
+    marks = ["00100", "01110", "10111", "11100"]
+    assert grown(2, [a, b, c], [], marks, 5) == [b, c]
+    assert grown(2, [a, c, b], [new], ["00100", "01101", "10111", "11100"], 2) == [new, b]
+    assert grown(2, [a, b, c], [new], ["00", "01"], 5) == [new, a, b, c], "of an earlier rubric: no evidence"
+    assert grown(2, [], [new], marks, 5) == [new] and grown(2, [a], [], ["001"] * 4, 5) == []
+
+
+def test_added_criteria_count_and_are_told(server: Server) -> None:
+    row = ROW | {added_key("rubric"): [["sings", 4.0]]}
+    server.answers = [(200, "1: yes\n2: yes\n3: no\n4: no", {})]
+    verdict = rubric(server, evolve_every=1).verify("eagle", "", row)
+    assert (verdict.score, verdict.detail) == (0.5, "not as wanted: 4")
+    assert (verdict.more["criteria"], marks_of(verdict.more)) == (4.0, "1100")
+    assert "fulfilled" not in rubric(server).verify("eagle", "", row).more
+    asked = prompt_for(rubric(server), row, "<think>x</think>eagle", "{criteria}")
+    assert "3: names a bird\n1: is one word\n-2: is rude\n4: sings" in asked and "at most 5" in asked
+    assert "<response_A>\neagle\n</response_A>\n<response_B>\n{criteria}\n" in asked
+
+
 def test_impossible_options() -> None:
     for settings, message in (
+        ({"evolve_every": 0}, "evolve_every is 0"),
+        ({"evolve_template": "{better} {worse}"}, "evolve_template lacks {criteria}"),
         ({"template": "{response}"}, "lacks {criteria}"),
         ({"base_url": "x"}, "base_url is"),
     ):
