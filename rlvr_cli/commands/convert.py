@@ -11,8 +11,9 @@ from rlvr_cli.core.errors import UserError
 
 CONVERT = """\
 verl SCRIPT.sh, openrlhf SCRIPT.sh, trl FILE [FILE ...] (a YAML file, a Python script, a shell script, or
-several that belong together). Scripts are read and never run: assignments, ${X:-default}, arithmetic, arrays,
-and the lines that `set -x` prints. NAME=value sets one of their variables.
+several that belong together). Of TRL the trainers GRPO, DPO, KTO, ORPO, CPO and Reward, of OpenRLHF
+train_ppo_ray, train_dpo and train_rm. Scripts are read and never run: assignments, ${X:-default}, arithmetic,
+arrays, and the lines that `set -x` prints. NAME=value sets one of their variables.
 
 Exit code 0: every key of the script is accounted for and the recipe composes; 1: written, but something has
 to be settled by hand first, or a key is unknown; 2: nothing written.

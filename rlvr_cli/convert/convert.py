@@ -12,13 +12,14 @@ from typing import Any
 import yaml
 
 from rlvr_cli.compose.files import yaml_fault
-from rlvr_cli.convert import openrlhf, python_script, trl, verl
+from rlvr_cli.convert import openrlhf, openrlhf_pairs, python_script, trl, trl_pairs, verl
 from rlvr_cli.convert.draft import Draft
 from rlvr_cli.convert.expansion import UNKNOWN
 from rlvr_cli.convert.flags import flags
 from rlvr_cli.convert.given import Given, Lists, literal
 from rlvr_cli.convert.page import page, summary
 from rlvr_cli.convert.shell_reader import Command, commands
+from rlvr_cli.convert.trl_parts import KINDS, Beside, telltale
 from rlvr_cli.core.errors import UserError, hint
 from rlvr_cli.core.files import write_atomically
 
@@ -54,12 +55,21 @@ def convert(
     if framework == "trl":
         values, beside = _trl(files, variables)
         beside.processes = processes if processes is not None else beside.processes
-        draft = trl.convert(Given("trl", source, values), rows, beside)
+        if beside.kind == "grpo":
+            draft = trl.convert(Given("trl", source, values), rows, beside)
+        else:
+            draft = trl_pairs.convert(Given("trl_pairs", source, values), rows, beside)
     elif framework == "verl":
-        draft = verl.convert(Given("verl", source, _assigned(_launch(framework, files[0], variables))), rows)
+        _, *words = _launch(framework, files[0], variables)
+        draft = verl.convert(Given("verl", source, _assigned(words)), rows)
     else:
-        words = _launch(framework, files[0], variables)
-        draft = openrlhf.convert(Given("openrlhf", source, flags(words, source)), rows)
+        program, *words = _launch(framework, files[0], variables)
+        given = flags(words, source)
+        kind = next((kind for kind in ("dpo", "rm") if re.search(rf"train_{kind}(?:\.py)?$", program)), None)
+        if kind is None:
+            draft = openrlhf.convert(Given("openrlhf", source, given), rows)
+        else:
+            draft = openrlhf_pairs.convert(Given("openrlhf_pairs", source, given), kind, rows)
     lists = draft.given.account()
     return Converted(draft, lists, page(draft, lists))
 
@@ -109,13 +119,13 @@ def _text(path: Path) -> str:
 
 
 def _launch(framework: str, path: Path, variables: dict[str, str]) -> list[str]:
-    """The words behind the program's name, of the one command that starts it."""
+    """The program's name and the words behind it, of the one command that starts it."""
     found = list(_launches(framework, _text(path), path, variables))
     if not found:
         wanted = {
             "verl": "main_ppo or main_dapo",
-            "openrlhf": "train_ppo_ray",
-            "trl": "trl grpo or a .py file",
+            "openrlhf": "train_ppo_ray, train_dpo or train_rm",
+            "trl": "trl grpo (dpo, kto, reward) or a .py file",
         }
         raise UserError(f"{path}: no command in it starts {wanted[framework]}")
     if len(found) > 1:
@@ -142,7 +152,7 @@ def _launches(
             and starts
             and command.words[0] not in ("echo", "ls", "cat", "cp", "pip", "git", "cd")
         ):
-            yield command, list(command.words[at + 1 :])
+            yield command, list(command.words[at:])
             continue
         for word in command.words:  # bash -c "... python -m ..."
             if " " in word and any(pattern.search(part) for part in UNKNOWN.sub("", word).split()):
@@ -165,18 +175,20 @@ def _assigned(words: list[str]) -> dict[str, Any]:
     return values
 
 
-def _trl(files: list[Path], variables: dict[str, str]) -> tuple[dict[str, Any], trl.Beside]:
+def _trl(files: list[Path], variables: dict[str, str]) -> tuple[dict[str, Any], Beside]:
     values: dict[str, Any] = {}
-    beside = trl.Beside()
+    beside = Beside()
     for path in files:
         if path.suffix == ".py":
             script = python_script.read(path)
             values |= script.values
-            beside.rewards, beside.peft = script.rewards, script.peft
+            beside.rewards, beside.peft, beside.kind = script.rewards, script.peft, script.kind
             beside.runs_on_import = script.runs_on_import
             beside.notes += script.notes
         elif path.suffix in (".yaml", ".yml"):
-            values |= _yaml(path)
+            found = _yaml(path)
+            beside.kind = telltale(found) or beside.kind
+            values |= found
         else:
             values |= _command_line(path, variables, beside)
     return values, beside
@@ -194,16 +206,21 @@ def _yaml(path: Path) -> dict[str, Any]:
     return {str(key): literal(value) if isinstance(value, str) else value for key, value in tree.items()}
 
 
-def _command_line(path: Path, variables: dict[str, str], beside: trl.Beside) -> dict[str, Any]:
+def _command_line(path: Path, variables: dict[str, str], beside: Beside) -> dict[str, Any]:
     text = _text(path)
-    words = _launch("trl", path, variables)
-    found = flags(words[1:] if words[:1] == ["grpo"] else words, str(path))
+    program, *words = _launch("trl", path, variables)
+    named = words[0] if words and words[0] in KINDS else Path(program).stem
+    beside.kind = KINDS.get(named, beside.kind)
+    found = flags(words[1:] if words[:1] == [named] else words, str(path))
     processes = re.search(r"--(?:num_processes|nproc_per_node|nproc-per-node)[ =](\d+)", text)
     if processes:
         beside.processes = int(processes[1])
     config = found.pop("config", None)
     if isinstance(config, str) and (path.parent / config).is_file():
-        return _yaml(path.parent / config) | found
+        found = _yaml(path.parent / config) | found
+        if named not in KINDS:
+            beside.kind = telltale(found) or beside.kind
+        return found
     if config is not None:
         beside.notes.append(f"--config {config}: the file is not beside the script; give it too")
     return found

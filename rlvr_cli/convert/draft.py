@@ -134,7 +134,7 @@ class Draft:
 
     def parts(self) -> dict[str, str]:
         """Axes where the recipe chooses another option than its preset does."""
-        own = preset_options(self.preset)
+        own = preset_options(self.preset) if self.options else {}
         return {axis: option for axis, (option, _) in self.options.items() if own[axis] != option}
 
 

@@ -13,7 +13,7 @@ from rlvr_cli.convert.problem_files import look
 from rlvr_cli.convert.verl import place_ranks
 from rlvr_cli.convert.verl_data import place_verifier, source_names
 
-LAUNCH = re.compile(r"(?:^|[./])train_ppo_ray(?:\.py)?$")
+LAUNCH = re.compile(r"(?:^|[./])train_(?:ppo_ray|dpo|rm)(?:\.py)?$")
 ALL = 10**8
 """`max_samples` that means all."""
 
@@ -34,7 +34,8 @@ def convert(given: Given, rows: int | None) -> Draft:
     verifier = _reward(draft)
     known = _data(draft)
     openrlhf_algorithm.convert(draft)
-    _model(draft)
+    model(draft)
+    _engine(draft)
     _trainer(draft)
     _steps(draft, rows if rows is not None else known[0], "--rows" if rows is not None else known[1])
     _learning_rate(draft)
@@ -165,7 +166,7 @@ def _place(draft: Draft, at: tuple[str, ...], path: str, key: str, split_key: st
     draft.put((*at, "chat"), chat, draft.origin("data.apply_chat_template"), "data.apply_chat_template")
 
 
-def _model(draft: Draft) -> None:
+def model(draft: Draft) -> None:
     given = draft.given
     if given.get("ds.lora.rank"):
         draft.copy("model.lora.alpha", "ds.lora.alpha")
@@ -184,6 +185,10 @@ def _model(draft: Draft) -> None:
         draft.origin("ds.param_dtype"),
         "ds.param_dtype",
     )
+
+
+def _engine(draft: Draft) -> None:
+    given = draft.given
     shared = given.get("train.colocate_all")
     given.take("train.colocate_all")
     if shared:

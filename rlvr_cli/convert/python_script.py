@@ -10,10 +10,15 @@ from pathlib import Path
 from typing import Any
 
 from rlvr_cli.convert.expansion import unknown
+from rlvr_cli.convert.syntax import called, guarded, none, uses
 from rlvr_cli.core.errors import UserError
 from rlvr_cli.schema import foreign_names
 
 MISSING = object()
+TRAINERS = {
+    **{"GRPO": "grpo", "DPO": "dpo", "KTO": "kto", "ORPO": "orpo", "CPO": "cpo", "Reward": "reward"},
+}
+"""`<name>Trainer` and `<name>Config` of TRL -> whose they are."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +45,8 @@ class PythonScript:
     """`LoraConfig` is called, whose defaults are not those of TRL's command line."""
     runs_on_import: bool = False
     """Training starts where the file is imported: a reward function cannot be taken from it."""
+    kind: str = "grpo"
+    """Whose trainer it calls: one of TRAINERS."""
     notes: list[str] = field(default_factory=list)
     """What the script does to its rows, a line each."""
 
@@ -65,7 +72,7 @@ class _Reader:
                 and isinstance(node.targets[0], ast.Name)
             ):
                 name = node.targets[0].id
-                again = name in self.names and not _uses(node.value, name)
+                again = name in self.names and not uses(node.value, name)
                 if name not in self.names or again:
                     self.names[name] = None if again else node.value
         self.functions = {
@@ -80,15 +87,17 @@ class _Reader:
         self.script = PythonScript()
 
     def read(self) -> PythonScript:
-        trainer = next(self._calls("GRPOTrainer"), None)
+        found = ((name, next(self._calls(f"{name}Trainer"), None)) for name in TRAINERS)
+        name, trainer = next(((name, call) for name, call in found if call is not None), ("", None))
         if trainer is None:
-            raise UserError(f"{self.path}: there is no GRPOTrainer(...) in it; it is no GRPO script of TRL")
+            names = ", ".join(f"{name}Trainer" for name in TRAINERS)
+            raise UserError(f"{self.path}: there is none of {names} in it; no other script of TRL is read")
         script = self.script
-        script.runs_on_import = any(
-            trainer in ast.walk(node) for node in self.tree.body if not _guarded(node)
-        )
-        for call in self._calls("GRPOConfig"):
-            self._keywords(call, "")
+        script.kind = TRAINERS[name]
+        script.runs_on_import = any(trainer in ast.walk(node) for node in self.tree.body if not guarded(node))
+        for config in (f"{name}Config", "TrainingArguments"):
+            for call in self._calls(config):
+                self._keywords(call, "")
         self._attributes()
         for call in self._calls("LoraConfig"):
             script.peft = True
@@ -100,13 +109,13 @@ class _Reader:
 
     def _calls(self, name: str) -> Iterator[ast.Call]:
         for node in ast.walk(self.tree):
-            if isinstance(node, ast.Call) and _called(node) == name:
+            if isinstance(node, ast.Call) and called(node) == name:
                 yield node
 
     def _keywords(self, call: ast.Call, prefix: str) -> None:
         for keyword in call.keywords:
             if keyword.arg is None:
-                self.script.notes.append(f"{_called(call)} also gets ** arguments, which are not read")
+                self.script.notes.append(f"{called(call)} also gets ** arguments, which are not read")
             else:
                 self.script.values[prefix + keyword.arg] = self.value(keyword.value)
 
@@ -115,11 +124,17 @@ class _Reader:
         for node in ast.walk(self.tree):
             match node:
                 case ast.Assign(targets=[ast.Attribute(value=ast.Name(id=name), attr=key)], value=value) if (
-                    re.search("arg|conf", name) and foreign_names.lookup("trl", key)
+                    re.search("arg|conf", name) and foreign_names.lookup(self._table, key)
                 ):
                     self.script.values[key] = self.value(value)
 
+    @property
+    def _table(self) -> str:
+        return "trl" if self.script.kind == "grpo" else "trl_pairs"
+
     def _trainer(self, call: ast.Call) -> None:
+        if self.script.kind != "grpo":
+            self._pairs(call)
         for keyword in call.keywords:
             if keyword.arg == "model":
                 self._model(keyword.value)
@@ -134,9 +149,17 @@ class _Reader:
             ):
                 self.script.values[keyword.arg] = unknown(ast.unparse(keyword.value))
 
+    def _pairs(self, call: ast.Call) -> None:
+        """What older trainers of preferences were given beside their configuration."""
+        for keyword in call.keywords:
+            if keyword.arg in ("beta", "loss_type", "label_smoothing", "max_length", "max_prompt_length"):
+                self.script.values.setdefault(keyword.arg, self.value(keyword.value))
+            elif keyword.arg == "ref_model" and not none(keyword.value):
+                self.script.notes.append("ref_model is given; the reference is the start model here")
+
     def _model(self, node: ast.expr) -> None:
         node = self._named(node)
-        if isinstance(node, ast.Call) and _called(node) == "from_pretrained" and node.args:
+        if isinstance(node, ast.Call) and called(node) == "from_pretrained" and node.args:
             node = node.args[0]
         self.script.values.setdefault("model_name_or_path", self.value(node))
 
@@ -151,7 +174,7 @@ class _Reader:
             node = self._named(node)
         if isinstance(node, ast.Call):
             arguments = {k.arg: self.value(k.value) for k in node.keywords if k.arg is not None}
-            return Reward(_called(node), arguments, self._file_of(_called(node)))
+            return Reward(called(node), arguments, self._file_of(called(node)))
         if isinstance(node, ast.Constant) and isinstance(node.value, str):
             return Reward(node.value, model=True)
         name = node.id if isinstance(node, ast.Name) else ast.unparse(node)
@@ -187,7 +210,7 @@ class _Reader:
 
     def _prompts(self) -> None:
         """The system message and the prompt's column, where the script's functions put them into `prompt`."""
-        mapped = any(_called(node) == "map" for node in ast.walk(self.tree) if isinstance(node, ast.Call))
+        mapped = any(called(node) == "map" for node in ast.walk(self.tree) if isinstance(node, ast.Call))
         found = False
         for node in ast.walk(self.tree):
             if not isinstance(node, ast.Dict):
@@ -261,26 +284,3 @@ class _Reader:
                     str(self.value(p.value if isinstance(p, ast.FormattedValue) else p)) for p in pieces
                 )
         return unknown(ast.unparse(node))
-
-
-def _called(node: ast.AST) -> str:
-    """The last part of the name of what is called."""
-    target = node.func if isinstance(node, ast.Call) else None
-    return (
-        target.id
-        if isinstance(target, ast.Name)
-        else target.attr
-        if isinstance(target, ast.Attribute)
-        else ""
-    )
-
-
-def _uses(node: ast.expr, name: str) -> bool:
-    return any(isinstance(each, ast.Name) and each.id == name for each in ast.walk(node))
-
-
-def _guarded(node: ast.stmt) -> bool:
-    """Whether importing the file leaves it alone."""
-    if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-        return True
-    return isinstance(node, ast.If) and "__name__" in ast.unparse(node.test)

@@ -28,11 +28,25 @@ class Command:
     line: int
 
 
+DOCUMENT = re.compile(
+    r"^[ \t]*read(?:[ \t]+-\w+)*[ \t]+-\w*d[ \t]*(?:''|\"\")[ \t]+(\w+)[ \t]*<<-?[ \t]*(\w+)[ \t]*\n"
+    r"(.*?)\n[ \t]*\2[ \t]*$",
+    re.DOTALL | re.MULTILINE,
+)
+"""`read -r -d '' NAME <<EOF`, by which OpenRLHF's scripts put a command into a variable."""
+
+
 def commands(text: str, script: Path, given: dict[str, str] | None = None) -> list[Command]:
     """Every command in its order, those in branches that may not be taken included."""
     reader = _Reader(Variables(script, dict(given or {})), frozenset(given or {}))
-    reader.run(tokens(text))
+    reader.run(tokens(DOCUMENT.sub(_as_assignment, text)))
     return reader.found
+
+
+def _as_assignment(found: re.Match[str]) -> str:
+    """The document in double quotes, on as many lines as before."""
+    quoted = found[3].replace('"', '\\"')
+    return f'{found[1]}="{quoted}"\n'
 
 
 class _Reader:

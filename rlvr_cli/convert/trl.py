@@ -2,33 +2,18 @@
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-from rlvr_cli.convert import trl_algorithm, trl_data
+from rlvr_cli.convert import trl_algorithm, trl_data, trl_parts
 from rlvr_cli.convert.draft import Draft
 from rlvr_cli.convert.given import Given
 from rlvr_cli.convert.problem_files import look
-from rlvr_cli.convert.python_script import Reward
+from rlvr_cli.convert.trl_parts import Beside
 from rlvr_cli.convert.verl import place_loggers
 from rlvr_cli.core.errors import UserError
 
 OUR_PROMPT = 1024
 """`rollout.max_prompt_tokens` where nothing is said."""
-
-
-@dataclass
-class Beside:
-    """What is known besides the keys."""
-
-    processes: int | None = None
-    rewards: list[Reward] = field(default_factory=list)
-    """Of a Python script; else `reward_funcs` has their names."""
-    peft: bool = False
-    runs_on_import: bool = False
-    notes: list[str] = field(default_factory=list)
 
 
 def convert(given: Given, rows: int | None, beside: Beside) -> Draft:
@@ -42,10 +27,10 @@ def convert(given: Given, rows: int | None, beside: Beside) -> Draft:
     updates = _sizes(draft, beside)
     trl_data.convert(draft, beside.rewards, beside.runs_on_import)
     trl_algorithm.convert(draft, updates)
-    _model(draft, beside.peft)
+    trl_parts.model(draft, beside.peft)
     _engine(draft)
     _steps(draft, rows, updates)
-    _learning_rate(draft, updates)
+    trl_parts.learning_rate(draft, updates)
     _clock(draft, updates)
     if given.has("report_to"):
         loggers = given.get("report_to")
@@ -87,49 +72,6 @@ def _sizes(draft: Draft, beside: Beside) -> int:
     return updates
 
 
-def _model(draft: Draft, peft: bool) -> None:
-    given = draft.given
-    arguments = given.get("model_init_kwargs") if given.has("model_init_kwargs") else None
-    if isinstance(arguments, dict):
-        given.take("model_init_kwargs")
-        ours = {"attn_implementation": "model.attention", "revision": "model.revision"}
-        for key, value in arguments.items():
-            if key in ours and value is not None:
-                draft.put(ours[key], value, f"model_init_kwargs.{key}")
-            elif key not in (*ours, "dtype", "torch_dtype", "use_cache"):
-                given.settle(f"model: model_init_kwargs has {key}={value}, which is not carried over")
-    if given.has("bf16") and given.get("bf16") is False and not given.get("fp16"):
-        draft.put("trainer.precision", "fp32", "bf16 is false", "bf16", "fp16")
-    given.take("bf16")
-    if given.get("use_peft") or peft:
-        _lora(draft, peft)
-
-
-def _lora(draft: Draft, peft: bool) -> None:
-    """`LoraConfig` has other defaults than TRL's command line."""
-    given = draft.given
-
-    def value(key: str, of_peft: Any) -> tuple[Any, str]:
-        if peft and not given.has(key):
-            return of_peft, "peft's default"
-        return given.get(key), draft.origin(key)
-
-    given.take("use_peft")
-    rank, origin = value("lora_r", 8)
-    draft.put("model.lora.rank", rank, origin, "lora_r")
-    alpha, origin = value("lora_alpha", 8)
-    if given.get("use_rslora"):
-        alpha, origin = alpha * math.sqrt(rank), f"{alpha} * sqrt({rank}) (use_rslora)"
-    draft.put("model.lora.alpha", float(alpha), origin, "lora_alpha", "use_rslora")
-    dropout, origin = value("lora_dropout", 0.0)
-    draft.put("model.lora.dropout", float(dropout), origin, "lora_dropout")
-    targets, origin = value("lora_target_modules", None)
-    if targets is None:
-        targets, origin = "q_proj,v_proj", "what peft takes of Qwen and Llama"
-    text = ",".join(targets) if isinstance(targets, list) else targets
-    draft.put("model.lora.targets", text, origin, "lora_target_modules")
-
-
 def _engine(draft: Draft) -> None:
     given = draft.given
     if not given.get("use_vllm"):
@@ -162,50 +104,10 @@ def _steps(draft: Draft, rows: int | None, updates: int) -> None:
     draft.steps(count, formula + (f"; {note}" if note else ""), "num_train_epochs", "max_steps")
 
 
-def _learning_rate(draft: Draft, updates: int) -> None:
-    given = draft.given
-    draft.schedule("lr_scheduler_type", "linear")
-    arguments = given.get("lr_scheduler_kwargs") if given.has("lr_scheduler_kwargs") else None
-    if isinstance(arguments, dict):
-        lr = given.get("learning_rate")
-        if "min_lr" in arguments:
-            draft.put(
-                "trainer.min_lr", arguments["min_lr"], "lr_scheduler_kwargs.min_lr", "lr_scheduler_kwargs"
-            )
-        elif "min_lr_rate" in arguments:
-            rate = arguments["min_lr_rate"]
-            draft.put(
-                "trainer.min_lr",
-                rate * lr,
-                f"{rate} * {lr} (min_lr_rate * learning_rate)",
-                "lr_scheduler_kwargs",
-            )
-        else:
-            given.lose("lr_scheduler_kwargs", "only min_lr and min_lr_rate are")
-    warmup, ratio = given.get("warmup_steps"), given.get("warmup_ratio")
-    share = ratio if not warmup else warmup if warmup < 1 else 0
-    if share:
-        names = ("warmup_ratio", "warmup_steps")
-        draft.share_of_steps("trainer.warmup_steps", share, "warmup_ratio * steps", *names)
-    elif warmup:
-        comment = f"{warmup} / {updates} (warmup_steps / updates_per_step)"
-        draft.put("trainer.warmup_steps", math.ceil(warmup / updates), comment, "warmup_steps")
-    first, second = given.get("adam_beta1"), given.get("adam_beta2")
-    draft.put("trainer.betas", [first, second], "adam_beta1, adam_beta2", "adam_beta1", "adam_beta2")
-
-
 def _clock(draft: Draft, updates: int) -> None:
     """When checkpoints are written and benches measured: TRL counts updates."""
+    trl_parts.saves(draft, updates)
     given = draft.given
-    strategy, every = given.get("save_strategy"), given.get("save_steps")
-    given.take("save_strategy")
-    if strategy == "steps" and every < 1:
-        draft.share_of_steps("checkpoint.every", every, "save_steps * steps", "save_steps", least=1)
-    elif strategy == "steps":
-        comment = f"{every} / {updates} (save_steps / updates_per_step)"
-        draft.put("checkpoint.every", max(1, round(every / updates)), comment, "save_steps")
-    elif strategy == "epoch":
-        given.settle("checkpoint.every: TRL saves after each epoch; null is when the run ends")
     if draft.get("eval.benches.test.k") is None:
         return
     every = given.get("eval_steps")

@@ -101,14 +101,14 @@ def _source(draft: Draft, keys: list[str], compares: bool) -> None:
     if not given.has("dataset_name"):
         given.settle("data: the training set is not named; add a source")
         return
-    _place(draft, at, "dataset_train_split")
+    place(draft, at, "dataset_train_split")
     given.take("dataset_name", "dataset_config", "dataset_train_split")
     if compares:
         draft.put((*at, "columns", "answer"), "solution", "what accuracy_reward compares with")
     draft.put((*at, "verifiers"), keys, "the first says what is correct")
 
 
-def _place(draft: Draft, at: tuple[str, ...], split_key: str) -> None:
+def place(draft: Draft, at: tuple[str, ...], split_key: str) -> None:
     given: Given = draft.given
     draft.put((*at, "path"), given.get("dataset_name"), "dataset_name")
     if given.has("dataset_config") and given.get("dataset_config"):
@@ -131,7 +131,7 @@ def _bench(draft: Draft, key: str) -> None:
     given, at = draft.given, ("eval", "benches", "test")
     if given.get("eval_strategy") in ("no", None) or not given.has("dataset_name"):
         return
-    _place(draft, (*at, "source"), "dataset_test_split")
+    place(draft, (*at, "source"), "dataset_test_split")
     given.take("dataset_test_split", "eval_strategy")
     answer = draft.get("data.train.columns.answer")
     if answer is not None:

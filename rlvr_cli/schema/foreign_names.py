@@ -14,8 +14,12 @@ from typing import Any
 import yaml
 
 TABLE = Path(__file__).with_name("foreign_names.yaml")
-NAMES = {"verl": "verl", "trl": "TRL", "openrlhf": "OpenRLHF", "easyr1": "EasyR1", "elsewhere": "elsewhere"}
-"""Section of the table -> the framework's own name. `elsewhere`: usual words that are nobody's own."""
+NAMES = {
+    **{"verl": "verl", "trl": "TRL", "openrlhf": "OpenRLHF", "easyr1": "EasyR1"},
+    **{"trl_pairs": "TRL", "openrlhf_pairs": "OpenRLHF", "elsewhere": "elsewhere"},
+}
+"""Section of the table -> the framework's own name. `*_pairs`: of preferences and reward models;
+`elsewhere`: usual words that are nobody's own."""
 
 
 class Kind(Enum):
@@ -131,7 +135,11 @@ def _row(key: str, row: dict[str, Any]) -> ForeignName:
 @cache
 def _tree() -> dict[str, dict[str, Any]]:
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-    return dict(yaml.load(TABLE.read_text(encoding="utf-8"), Loader=loader))
+    tree = dict(yaml.load(TABLE.read_text(encoding="utf-8"), Loader=loader))
+    return {
+        section: {key: tree[row["as"]][key] if "as" in row else row for key, row in rows.items()}
+        for section, rows in tree.items()
+    }
 
 
 @cache

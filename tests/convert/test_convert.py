@@ -305,7 +305,7 @@ def test_what_is_not_known_is_told_and_the_exit_code_says_so(capsys: pytest.Capt
         ("convert verl odd.sh", "64 / 24 (train_batch_size / ppo_mini_batch_size) is 2.66667"),
         ("convert verl odd.sh -o out.txt", "a recipe's name ends in .yaml"),
         ("convert verl odd.sh --rows 0", "--rows is 0; it must be at least 1"),
-        ("convert trl plain.py", "there is no GRPOTrainer(...) in it"),
+        ("convert trl plain.py", "there is none of GRPOTrainer, DPOTrainer"),
         ("convert trl list.yaml", "a configuration of TRL is a list of `key: value`"),
         ("convert trl nine.yaml", "8 completions a step are no whole groups of num_generations=9"),
     ],

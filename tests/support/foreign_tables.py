@@ -8,7 +8,7 @@ from rlvr_cli.schema import foreign_names
 from rlvr_cli.schema.foreign_names import ForeignName, Kind
 
 PAGE = ROOT / "docs" / "coming_from.md"
-SHOWN = ("verl", "easyr1", "trl", "openrlhf")
+SHOWN = ("verl", "easyr1", "trl", "trl_pairs", "openrlhf", "openrlhf_pairs")
 
 
 def table(framework: str) -> str:
