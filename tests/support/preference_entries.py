@@ -39,6 +39,8 @@ CASES = {
     "kto": ["algorithm=kto"],
     "lora": ["model.lora.rank=4"],
 }
+PRESETS = {name: [f"algorithm={name}"] for name in ("ipo", "orpo", "simpo", "cpo")}
+"""The others of these, each whole, gone on with after its first step, and on two ranks with ZeRO-3."""
 
 
 LEARNS = ["batch.examples_per_step=24", "data.train.limit=null", "trainer.lr=3e-3", "eval.source.limit=64"]
@@ -52,20 +54,32 @@ def train(path: Path, run: Path, *overrides: str) -> None:
     distributed.barrier()
 
 
+def cut_at(run: Path, other: Path, step: int) -> Path:
+    """A copy of the run as it was after a step that has a checkpoint."""
+    shutil.copytree(run, other)
+    shutil.rmtree(other / "final")
+    for later in (other / "checkpoints").glob("step_*"):
+        if int(later.name.removeprefix("step_")) > step:
+            shutil.rmtree(later)
+    (other / "checkpoints" / "latest").write_text(f"step_{step}")
+    return other
+
+
+def told(run: Path) -> dict[str, Any]:
+    weights = (run / "final" / "model.safetensors").read_bytes()
+    rows = [comparable(row) for row in steps_of(run)]
+    return {"rows": rows, "weights": hashlib.sha256(weights).hexdigest()}
+
+
 def cut_and_go_on(path: Path, out: Path) -> dict[str, Any]:
     """A run, and the same from its first checkpoint on: rows, evaluations, hashes of the weights."""
     whole, cut = out / "whole", out / "cut"
     train(path, whole, *LEARNS)
-    shutil.copytree(whole, cut)
-    shutil.rmtree(cut / "final")
-    for step in (6, 9):
-        shutil.rmtree(cut / "checkpoints" / f"step_{step}")
-    (cut / "checkpoints" / "latest").write_text("step_3")
-    train(path, cut, *LEARNS)
-    weights = [(run / "final" / "model.safetensors").read_bytes() for run in (whole, cut)]
+    train(path, cut_at(whole, cut, 3), *LEARNS)
+    found = [told(run) for run in (whole, cut)]
     return {
-        "rows": [[comparable(row) for row in steps_of(run)] for run in (whole, cut)],
-        "weights": [hashlib.sha256(each).hexdigest() for each in weights],
+        "rows": [each["rows"] for each in found],
+        "weights": [each["weights"] for each in found],
         "measured": [row for row in read_metrics(whole) if row.get("event") == "eval"],
         "went on": "continuing after step 3" in (cut / "events.jsonl").read_text(),
     }
@@ -85,6 +99,17 @@ def main(out: Path) -> None:
             train(path, run, *own, f"batch.tokens_per_microbatch={tokens}", *overrides)
             if rank == 0:
                 results[f"{case} {stage} {tokens}"] = [comparable(row) for row in steps_of(run)]
+    kept = ["checkpoint.every=1", "checkpoint.keep=2"]
+    for case, overrides in (PRESETS | {"kto": CASES["kto"]}).items():
+        run = out / f"{case}-whole"
+        own = [f"trainer.ranks={ranks}", f"trainer.zero_stage={0 if ranks == 1 else 3}", *overrides, *kept]
+        train(path, run, *own)
+        if rank == 0:
+            results[f"{case} on {ranks}"] = told(run)
+        if ranks == 1:
+            other = cut_at(run, out / f"{case}-cut", 1)
+            train(path, other, *own)
+            results[f"{case} cut"] = told(other)
     if ranks == 1:
         results["cut"] = cut_and_go_on(path, out)
     if rank == 0:

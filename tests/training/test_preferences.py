@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from preference_entries import CASES, PAIRS_RECIPE
+from preference_entries import CASES, PAIRS_RECIPE, PRESETS
 from run_helpers import run_entries
 
 from rlvr_cli.algorithms.preference_single import KTO
@@ -93,6 +93,19 @@ def test_a_run_goes_on_exactly_and_learns(runs: dict[str, Any]) -> None:
     first, *_, last = found["measured"]
     assert last["eval/accuracy"] > 0.6 and last["eval/margin"] > 0
     assert last["eval/loss"] < first["eval/loss"] < np.log(2) + 0.01
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("preset", [*PRESETS, "kto"])
+def test_each_preset_goes_on_exactly_and_is_the_same_on_two_ranks(preset: str, runs: dict[str, Any]) -> None:
+    """Cut after the first of two steps; and under ZeRO-3."""
+    whole = runs[f"{preset} on 1"]
+    assert len(whole["rows"]) == 2 and all(row["train/grad_norm"] > 1e-4 for row in whole["rows"])
+    assert runs[f"{preset} cut"] == whole
+    for got, wanted in zip(runs[f"{preset} on 2"]["rows"], whole["rows"], strict=True):
+        assert got.keys() == wanted.keys()
+        for name, value in wanted.items():
+            assert got[name] == pytest.approx(value, abs=2e-4, rel=2e-4), name
 
 
 @pytest.mark.parametrize(
