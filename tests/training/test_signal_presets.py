@@ -13,7 +13,7 @@ from signal_entries import CASES
 from rlvr_cli.engine.tiny import make_tiny
 from rlvr_cli.schema import TinyModel
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.long
 
 
 @pytest.fixture(scope="module")
