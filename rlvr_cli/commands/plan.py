@@ -57,13 +57,18 @@ def add(parser: argparse.ArgumentParser) -> None:
 def plan(options: argparse.Namespace, path: str | None, overrides: list[str]) -> int:
     """Print the plan of a recipe; 0 where it fits, else 1."""
     from rlvr_cli import compose
-    from rlvr_cli.schema import DistillationRecipe, ExperienceRecipe, Recipe
+    from rlvr_cli.schema import DistillationRecipe, ExperienceRecipe, OTVRecipe, Recipe
 
     check(options)
     recipe: Any = compose.load(path, overrides)
     if isinstance(recipe, ExperienceRecipe):
         raise UserError(
             f"{path} trains nothing, and needs no more than its engine; its calls: rlvr experience --dry-run"
+        )
+    if isinstance(recipe, OTVRecipe):
+        raise UserError(
+            f"{path} is a recipe of otv, whose frozen base and cache the formulas do not know; it takes "
+            "about what rlvr eval with rollout=hf takes on that model"
         )
     recipe = replace(recipe, model=replace(recipe.model, path=found(recipe.model.path, "model.path")))
     if isinstance(recipe, Recipe) and recipe.critic.path is not None:
