@@ -1,4 +1,4 @@
-"""A one-token verifier that is really trained: it finds planted errors, and only after they are there."""
+"""Runs of `rlvr otv`: what they leave, that they go on exactly, and that ranks change nothing."""
 
 from __future__ import annotations
 
@@ -8,16 +8,14 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from run_helpers import comparable, rlvr, steps_of
 from safetensors.torch import load_file
 
-from rlvr_cli.data.progression import continued, first_error, progression
-from rlvr_cli.engine.tiny import make_tiny, tiny_tokenizer
+from rlvr_cli.data.progression import continued, progression
+from rlvr_cli.engine.tiny import make_tiny
 from rlvr_cli.otv import folder
-from rlvr_cli.otv.trace_score import auroc
 from rlvr_cli.schema import TinyModel
 
 TERMS = 10
@@ -126,81 +124,3 @@ def test_two_ranks_and_zero_change_nothing_but_rounding(recipe: str, trained: Pa
             assert row[name] == pytest.approx(other[name], rel=2e-3, abs=2e-4), (row["step"], name)
     one, two = (evaluations(each)[-1]["eval/auroc"] for each in (trained, out))
     assert one == pytest.approx(two, abs=0.02)
-
-
-def confidences(place: Path, base: Path, rows: list[dict[str, Any]], *, adapters: bool = True) -> list[Any]:
-    """Of each row (right, where its first error is there, confidence after each token)."""
-    from transformers import AutoModelForCausalLM
-
-    model = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32).eval()
-    verifier, tokenizer = folder.load(place, model), tiny_tokenizer(64)
-    if not adapters:
-        for adapter in verifier.adapters.values():
-            adapter.b.zero_()
-    found = []
-    for row in rows:
-        start, ids = len(row["prompt"]), tokenizer(row["prompt"] + row["response"])["input_ids"]
-        line = torch.tensor([[*ids, tokenizer.eos_token_id]])
-        with torch.no_grad():
-            places = torch.arange(start, line.shape[1])
-            said = verifier(line, torch.arange(line.shape[1])[None], places).sigmoid().numpy()
-        found.append((row["correct"], first_error(row["prompt"], row["response"]), said))
-    return found
-
-
-def ends(found: list[Any]) -> float:
-    area = auroc(*([float(c[-1]) for ok, _, c in found if ok is side] for side in (True, False)))
-    assert area is not None
-    return area
-
-
-@pytest.mark.long
-def test_planted_errors_are_found_after_they_are_there(tmp_path: Path) -> None:
-    """A base that knows the rule, outcomes of whole traces alone: AUROC above .9, the gap from the error on;
-    chance with shuffled labels, and worse without the adapters."""
-    sft = tmp_path / "sft.yaml"
-    sft.write_text(SFT)
-    done = rlvr("sft", str(sft), f"out={tmp_path / 'base'}", timeout=1200)
-    assert done.returncode == 0, done.stdout + done.stderr
-    base = tmp_path / "base" / "final"
-    held_out = recorded(tmp_path / "held_out.jsonl", 60, 999)
-    areas = {}
-    for name in ("true", "shuffled"):
-        recorded(tmp_path / f"{name}.jsonl", 400, 1, shuffled=name == "shuffled")
-        (tmp_path / f"{name}.yaml").write_text(
-            RECIPE.format(model=base, data=tmp_path / f"{name}.jsonl").replace("rank: 4", "rank: 16")
-        )
-        settings = ("trainer.steps=100", "trainer.lr=2e-3", "batch.examples_per_step=32", "eval.every=50")
-        run = ("otv", str(tmp_path / f"{name}.yaml"), f"out={tmp_path / name}", *settings)
-        done = rlvr(*run, timeout=1200)
-        assert done.returncode == 0, done.stdout + done.stderr
-        found = confidences(tmp_path / name / "final", base, held_out)
-        areas[name] = ends(found)
-        if name == "true":
-            clean = np.mean([c[len(c) // 2] for ok, _, c in found if ok])
-            before = np.mean([c[at - 2] for _, at, c in found if at is not None and at >= 5])
-            after = np.mean([c[-1] for ok, _, c in found if not ok])
-            assert abs(before - clean) < 0.2 and after < before - 0.3, (clean, before, after)
-            areas["without adapters"] = ends(
-                confidences(tmp_path / name / "final", base, held_out, adapters=False)
-            )
-    assert areas["true"] > 0.9, areas
-    assert 0.35 < areas["shuffled"] < 0.65, areas
-    assert areas["without adapters"] < areas["true"] - 0.15, areas
-
-
-SFT = """
-defaults:
-  - algorithm: sft
-  - model: tiny
-  - data@data.train: progression
-  - trainer: zero0
-  - _self_
-name: base
-model: {tiny: {hidden_size: 64, layers: 2, heads: 2, kv_heads: 1, max_positions: 64}}
-data: {train: {options: {terms: 10, errors: 4, size: 8192}}}
-batch: {examples_per_step: 64}
-algorithm: {max_length: 64}
-trainer: {steps: 150, lr: 3e-3, warmup_steps: 20, schedule: cosine, precision: fp32}
-tracker: {wandb: disabled}
-"""
