@@ -1,7 +1,7 @@
 """How many sampled tokens it takes to come near a teacher: by its opinion of them, and by verdicts.
 
     rlvr sft tiny_sft
-    rlvr sft tiny_sft name=tiny_teacher eval.stop_at=0.999 trainer.steps=800
+    rlvr sft tiny_teacher
     python benchmarks/reach.py
 
 All runs start from `runs/tiny_sft` and learn two-digit sums, each with the batch and rate that did best of

@@ -1,7 +1,7 @@
 """Preferences, a critic, groups and a teacher, from one start and on as many samples each:
 
     rlvr sft tiny_sft
-    rlvr sft tiny_sft name=tiny_teacher eval.stop_at=0.999 trainer.steps=800
+    rlvr sft tiny_teacher
     python benchmarks/signals.py
 
 All runs start from `runs/tiny_sft` and learn two-digit sums for the same number of steps. Those that

@@ -73,6 +73,8 @@ def compose(recipe: Path | None, command: CommandLine) -> Tree:
         preset = files.groups_of(body).get("algorithm")
         if preset is not None:
             stack.choose(_bodies(path, preset, path.name))
+        elif (body.get("algorithm") or {}).get("name") in WITHOUT_PRESET:
+            stack.of_parts = False
         stack.recipes.append(stack.layer(body.get("algorithm", {}), files.groups_of(body)))
     if command.preset:
         stack.choose(_bodies(recipe, command.preset))
@@ -113,10 +115,13 @@ class _Stack:
         """Axis -> option, after the files so far."""
         self.own: dict[str, str] = {}
         """Of these, the preset's."""
+        self.of_parts = True
+        """False: a key may have the name of an axis and be something else (`loss: bce` of otv)."""
 
     def choose(self, bodies: list[Tree]) -> None:
         """Begin anew with a preset (and those it inherits from); recipes keep what fits its options."""
         self.options, self.preset = {}, []
+        self.of_parts = bodies[-1].get("name") not in WITHOUT_PRESET
         for body in bodies:
             values = {key: value for key, value in body.items() if key != "defaults"}
             self.preset.append(self.layer(values, files.groups_of(body)))
@@ -125,7 +130,7 @@ class _Stack:
     def layer(self, values: Tree, groups: dict[str, str]) -> Layer:
         """Take in the options a file chooses, in its defaults list or by name."""
         chosen = {group.removeprefix("algorithm/"): option for group, option in groups.items()}
-        for axis in PARTS:
+        for axis in PARTS if self.of_parts else ():
             section = values.get(axis) or {}
             if not isinstance(section, dict):
                 entry = f"`- override algorithm/{axis}: {section}`"

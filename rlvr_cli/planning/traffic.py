@@ -15,7 +15,7 @@ from rlvr_cli.schema.derived import needs_old_logprobs
 if TYPE_CHECKING:
     from rlvr_cli.planning.job import Job
 
-SAMPLE, GROUP, PROMPT_TOKEN, RANK = 82, 134, 4.14, 1150
+SAMPLE, GROUP, PROMPT_TOKEN, RANK = 91, 141, 4.14, 1210
 """Bytes that every rank is told: of a sample (length, flags, scores), of its group, of a token of its prompt,
 of a rank (sums of metrics)."""
 SENT_SAMPLE, PARCEL = 110, 220

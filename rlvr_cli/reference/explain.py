@@ -61,6 +61,9 @@ def _keys(word: str, keys: list[Key]) -> Iterator[str]:
     axis = re.fullmatch(r"algorithm\.(\w+)", word)
     if axis and axis[1] in algorithms.PARTS:
         yield from _axis(axis[1])
+        own = [key for key in keys if key.path == word and key.section is None and not _open(key)]
+        for alike in _alike(own):  # the same name in a kind of recipe without parts
+            yield from ["", *_one(alike)]
         return
     for alike in _alike(keys):
         yield from _one(alike)

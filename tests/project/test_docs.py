@@ -121,11 +121,12 @@ def test_preference(package: None) -> None:
 
 
 @pytest.mark.slow
-def test_a_preference_of_a_plugin_in_a_recipe(package: None) -> None:
-    made = compose.load("tiny_dpo", ["algorithm/preference=held_up", "algorithm.preference.lam=5"])
+def test_a_preference_of_a_plugin_in_a_recipe(package: None, beside: Path) -> None:
+    own = f"plugins=[{beside / 'plugins'}]"
+    made = compose.load("tiny_dpo", ["algorithm/preference=held_up", "algorithm.preference.lam=5", own])
     assert isinstance(made, PreferenceRecipe)
     assert (made.algorithm.preference.name, made.algorithm.preference.lam) == ("held_up", 5.0)
-    given = ["algorithm=gkd", "algorithm/distillation=total_variation", "teacher.path=runs/other"]
+    given = ["algorithm=gkd", "algorithm/distillation=total_variation", "teacher.path=runs/other", own]
     taught = compose.load("tiny_dapo", given)
     assert isinstance(taught, Recipe) and taught.algorithm.distillation.name == "total_variation"
 
@@ -401,8 +402,10 @@ def test_the_options_on_a_verifiers_page(name: str) -> None:
     defaults = defaults_of(name)
     said = {row["option"]: yaml.safe_load(row["default"]) for row in options if "#" not in row["default"]}
     for row in options:
-        if found := re.fullmatch(r"\[below\]\(#(\w+)\)", row["default"]):  # a text of several lines
-            block = re.search(r"```text\n(.*?)\n```", section(text, found[1].capitalize()), re.DOTALL)
+        if found := re.fullmatch(r"\[below\]\(#([\w-]+)\)", row["default"]):  # a text of several lines
+            block = re.search(
+                r"```text\n(.*?)\n```", section(text, found[1].replace("-", " ").capitalize()), re.DOTALL
+            )
             assert block, row
             said[row["option"]] = block[1]
     assert len(said) == len(options)

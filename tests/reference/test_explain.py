@@ -31,7 +31,9 @@ def text(key: str) -> str:
 
 def spoken(golden: str) -> str:
     """A line of the golden list as a user writes the key."""
-    return expanded(re.sub(r"^(rl|sft|eval|preference|reward_model|distillation|otv)\.", "", golden))
+    return expanded(
+        re.sub(r"^(rl|sft|eval|preference|reward_model|distillation|otv|experience)\.", "", golden)
+    )
 
 
 @pytest.mark.slow
@@ -43,7 +45,7 @@ def test_all_keys_are_explained() -> None:
         assert len(lines) >= 4, golden
         assert "(no description)" not in "\n".join(lines), golden
         if all(key.section is None for key in find(spoken(golden))) and not re.fullmatch(
-            r"rl\.(algorithm|verifiers|environments|data|stages|eval\.benches)|(sft|preference|reward_model|distillation|otv)\.data|preference\.algorithm\.preference|distillation\.algorithm\.distillation|eval\.benches|\w+\.eval\.source",
+            r"rl\.(algorithm|verifiers|environments|data|stages|eval\.benches)|(sft|preference|reward_model|distillation|otv|experience)\.data|experience\.verifiers|preference\.algorithm\.preference|distillation\.algorithm\.distillation|eval\.benches|\w+\.eval\.source",
             golden,
         ):
             untyped = golden in UNTYPED

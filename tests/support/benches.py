@@ -8,7 +8,7 @@ eval:
   benches:
     chance:
       source: {path: "synthetic:addition", split: eval, chat: never, options: {size: 12}}
-      verifier: {name: random}
+      verifier: {name: contains, text: "1"}
       k: 2
       seed: 5
       max_tokens: 12

@@ -30,9 +30,8 @@ def recipe(tmp_path: Path) -> Path:
 @pytest.mark.slow
 def test_the_best_checkpoint_stays_and_is_exported(recipe, tmp_path):
     out = tmp_path / "run"
-    done = rlvr(
-        "train", str(recipe), f"out={out}", "trainer.steps=6", "batch.updates_per_step=1", "trainer.lr=0.01"
-    )
+    more = ("trainer.steps=6", "batch.updates_per_step=1", "trainer.lr=0.01", "seed=1")
+    done = rlvr("train", str(recipe), f"out={out}", *more)
     assert done.returncode == 0, done.stdout + done.stderr
     rows = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
     scores = {row["step"]: row["eval/chance/avg@2"] for row in rows if row.get("event") == "eval"}
