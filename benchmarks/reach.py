@@ -29,7 +29,7 @@ ACCURACY = "eval/addition/avg@4"
 LINE = ("trainer.schedule=cosine", "eval.every=20")
 SINGLE = ("batch.group_size=1", *LINE)
 TAUGHT = {
-    "gkd": ["algorithm=gkd", *SINGLE, "batch.prompts_per_step=8", "trainer.lr=3e-4", "trainer.steps=300"],
+    "gkd": ["algorithm=gkd", *SINGLE, "batch.prompts_per_step=4", "trainer.lr=2e-4", "trainer.steps=600"],
 }
 VERIFIED = {
     "ppo": ["algorithm=ppo", *SINGLE, "batch.prompts_per_step=32", "trainer.lr=2e-4"],
