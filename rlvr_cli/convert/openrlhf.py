@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,14 +21,7 @@ ALL = 10**8
 
 def convert(given: Given, rows: int | None) -> Draft:
     draft = Draft(given)
-    out = given.get("ckpt.output_dir") if given.has("ckpt.output_dir") else None
-    run = given.get("logger.wandb.run_name") if given.has("logger.wandb.run_name") else None
-    draft.put(
-        "name",
-        draft.name(str(run or (Path(str(out)).name if out else "openrlhf"))),
-        "",
-        "logger.wandb.run_name",
-    )
+    named(draft, "openrlhf")
     draft.same_rows()
     _lengths(draft)
     _sizes(draft)
@@ -36,21 +30,30 @@ def convert(given: Given, rows: int | None) -> Draft:
     openrlhf_algorithm.convert(draft)
     model(draft)
     _engine(draft)
-    _trainer(draft)
+    trainer(draft)
     _steps(draft, rows if rows is not None else known[0], "--rows" if rows is not None else known[1])
     _learning_rate(draft)
     _bench(draft, verifier)
     place_ranks(draft, "actor.num_nodes", "actor.num_gpus_per_node")
-    wandb = given.has("logger.wandb.key") and given.get("logger.wandb.key") not in (None, False)
-    draft.put(
-        "tracker.wandb",
-        "auto" if wandb or "logger.wandb.key" in given.keys else "disabled",
-        "logger.wandb.key",
-        "logger.wandb.key",
-    )
+    wandb(draft)
     if given.has("logger.tensorboard_dir") and given.get("logger.tensorboard_dir"):
         draft.put("tracker.tensorboard", True, "logger.tensorboard_dir", "logger.tensorboard_dir")
     return draft
+
+
+def named(draft: Draft, otherwise: str) -> None:
+    given = draft.given
+    out = given.get("ckpt.output_dir") if given.has("ckpt.output_dir") else None
+    run = given.get("logger.wandb.run_name") if given.has("logger.wandb.run_name") else None
+    name = run or (Path(str(out)).name if out else otherwise)
+    draft.put("name", draft.name(str(name)), "", "logger.wandb.run_name")
+
+
+def wandb(draft: Draft) -> None:
+    given = draft.given
+    wanted = given.has("logger.wandb.key") and given.get("logger.wandb.key") not in (None, False)
+    wanted = wanted or "logger.wandb.key" in given.keys
+    draft.put("tracker.wandb", "auto" if wanted else "disabled", "logger.wandb.key", "logger.wandb.key")
 
 
 def _lengths(draft: Draft) -> None:
@@ -138,6 +141,11 @@ def _data(draft: Draft) -> tuple[int | None, str]:
             if len(paths) > 1:
                 given.settle(f"data.{name}.limit: max_samples is of all sources together")
         draft.put((*at, "verifiers"), ["reward"])
+    return rows_of(paths, most)
+
+
+def rows_of(paths: Sequence[str], most: float) -> tuple[int | None, str]:
+    """Rows of all files together, of each at most so many; and where that is known from."""
     looks = [look(path, "", int(most) if most < ALL else None) for path in paths]
     known = [seen.rows for seen in looks if seen.rows is not None]
     return (sum(known) if len(known) == len(paths) else None), "; ".join(
@@ -201,7 +209,7 @@ def _engine(draft: Draft) -> None:
         given.lose("vllm.enable_sleep", "the engine has GPUs of its own there, and shares them here")
 
 
-def _trainer(draft: Draft) -> None:
+def trainer(draft: Draft) -> None:
     given = draft.given
     if given.get("ds.adam_offload"):
         if given.get("ds.zero_stage") == 0:

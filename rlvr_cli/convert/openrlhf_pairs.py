@@ -17,27 +17,21 @@ COLUMNS = {"prompt": "prompt_key", "chosen": "chosen_key", "rejected": "rejected
 def convert(given: Given, kind: str, rows: int | None) -> Draft:
     """`kind`: dpo or rm."""
     draft = Draft(given)
-    out = given.get("ckpt.output_dir") if given.has("ckpt.output_dir") else None
-    run = given.get("logger.wandb.run_name") if given.has("logger.wandb.run_name") else None
-    name = run or (Path(str(out)).name if out else kind)
-    draft.put("name", draft.name(str(name)), "", "logger.wandb.run_name")
+    openrlhf.named(draft, kind)
     draft.same_rows()
     _objective(draft, kind)
     draft.put("algorithm.max_length", given.get("data.max_len"), draft.origin("data.max_len"), "data.max_len")
     _sizes(draft)
-    _data(draft)
+    known = _data(draft)
     openrlhf.model(draft)
     pairs.common(draft)
-    if given.get("ds.adam_offload") and given.get("ds.zero_stage") != 0:
-        draft.put("trainer.offload", "optimizer", "adam_offload", "ds.adam_offload")
-    paths = str(given.get("data.dataset")) if given.has("data.dataset") else ""
-    known = paths if "," not in paths else None
-    pairs.steps(draft, rows, known, given.get("max_epochs"), "max_epochs", "max_epochs")
+    openrlhf.trainer(draft)
+    if rows is not None:
+        known = min(rows, int(given.get("max_samples"))), "--rows"
+    pairs.steps(draft, *known, given.get("max_epochs"), "max_epochs", "max_epochs")
     _learning_rate(draft, kind)
     _evaluation(draft)
-    wandb = given.has("logger.wandb.key") and given.get("logger.wandb.key") not in (None, False)
-    wandb = wandb or "logger.wandb.key" in given.keys
-    draft.put("tracker.wandb", "auto" if wandb else "disabled", "logger.wandb.key", "logger.wandb.key")
+    openrlhf.wandb(draft)
     return draft
 
 
@@ -73,11 +67,12 @@ def _sizes(draft: Draft) -> None:
     pairs.sizes(draft, whole, draft.origin("train.batch_size"), each, *taken)
 
 
-def _data(draft: Draft) -> None:
+def _data(draft: Draft) -> tuple[int | None, str]:
+    """The sources; rows of all together, and where that is known from."""
     given = draft.given
     if not given.has("data.dataset"):
         given.settle("data: the script names no dataset; add a source")
-        return
+        return None, ""
     paths = [str(each).strip() for each in str(given.get("data.dataset")).split(",")]
     shares = str(given.get("data.dataset_probs")).split(",") if given.has("data.dataset_probs") else []
     most = given.get("max_samples")
@@ -88,12 +83,20 @@ def _data(draft: Draft) -> None:
             draft.put((*at, "weight"), float(shares[number]), "dataset_probs")
         if most < openrlhf.ALL:
             draft.put((*at, "limit"), int(most), "max_samples")
+            if len(paths) > 1:
+                given.settle(f"data.{name}.limit: max_samples is of all sources together")
     given.take("data.dataset", "data.dataset_probs", "max_samples")
+    return openrlhf.rows_of(list(map(_path, paths)), most)
+
+
+def _path(given: str) -> str:
+    """json@folder: how it is read, and where it is."""
+    return given.partition("@")[2] or given
 
 
 def _place(draft: Draft, at: tuple[str, ...], path: str, split_key: str) -> None:
     given = draft.given
-    path = path.partition("@")[2] or path  # json@folder
+    path = _path(path)
     draft.put((*at, "path"), path, "dataset")
     if not Path(path).suffix:
         draft.put((*at, "split"), given.get(split_key), draft.origin(split_key), split_key)

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
-
 from rlvr_cli.convert.draft import Draft
-from rlvr_cli.convert.problem_files import look
 
 
 def common(draft: Draft) -> None:
@@ -25,12 +21,8 @@ def sizes(draft: Draft, pairs: int, formula: str, each: int, *taken: str) -> Non
     draft.put("batch.tokens_per_microbatch", 2 * each * longest, comment)
 
 
-def steps(draft: Draft, rows: int | None, path: Any, epochs: float, epochs_key: str, *taken: str) -> None:
-    """Epochs over the rows as updates; missing where the rows are not known."""
-    note = "--rows" if rows is not None else ""
-    if rows is None and isinstance(path, str):
-        seen = look(path, "")
-        rows, note = seen.rows, seen.note
+def steps(draft: Draft, rows: int | None, note: str, epochs: float, epochs_key: str, *taken: str) -> None:
+    """Epochs over the rows as updates; missing where the rows are not known. `note`: where they are."""
     pairs = draft.get("batch.examples_per_step")
     shown = "rows" if rows is None else rows
     formula = f"floor({shown} / {pairs}) * {epochs:g} (rows / examples_per_step * {epochs_key})"
@@ -42,10 +34,3 @@ def preference(draft: Draft, preset: str, loss: str, comment: str, *taken: str) 
     """The preset, and its loss where another one is chosen."""
     draft.preset = preset
     draft.choose("preference", loss, comment, *taken)
-
-
-def held_out(draft: Draft, source: Sequence[tuple[tuple[str, ...], Any, str]], every: int | None) -> None:
-    """Pairs that are measured and not trained on: (path below `eval.source`, value, comment)."""
-    for path, value, comment in source:
-        draft.put(("eval", "source", *path), value, comment)
-    draft.put("eval.every", every, "")

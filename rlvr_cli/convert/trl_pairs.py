@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rlvr_cli.convert import pairs, trl_data, trl_parts
 from rlvr_cli.convert.draft import Draft
 from rlvr_cli.convert.given import Given
+from rlvr_cli.convert.problem_files import look
 from rlvr_cli.convert.verl import place_loggers
 
 if TYPE_CHECKING:
@@ -90,7 +91,10 @@ def _dpo(draft: Draft) -> None:
         given.settle(f"algorithm/preference: TRL adds {', '.join(parts)} here; {first} alone is kept")
     pairs.preference(draft, "dpo", LOSSES.get(first, "sigmoid"), draft.origin("loss_type"), "loss_type")
     share = parts.get(first, 1.0)
-    if likelihood:
+    if likelihood and share == 0:
+        given.lose("loss_weights", f"without {first} no pair is compared")
+        given.settle("the likelihood alone is fine-tuning on the better answers: rlvr sft")
+    elif likelihood:
         draft.put(
             "algorithm.sft_coef", likelihood / share, f"{likelihood} / {share} (loss_weights)", "loss_weights"
         )
@@ -162,8 +166,12 @@ def _steps(draft: Draft, rows: int | None) -> None:
         draft.put("trainer.steps", most, "max_steps", "max_steps")
         return
     path = given.get("dataset_name") if given.has("dataset_name") else None
+    note = "--rows" if rows is not None else ""
+    if rows is None and isinstance(path, str):
+        seen = look(path, "")
+        rows, note = seen.rows, seen.note
     epochs = given.get("num_train_epochs")
-    pairs.steps(draft, rows, path, epochs, "num_train_epochs", "num_train_epochs", "max_steps")
+    pairs.steps(draft, rows, note, epochs, "num_train_epochs", "num_train_epochs", "max_steps")
 
 
 def _evaluation(draft: Draft) -> None:
@@ -171,19 +179,17 @@ def _evaluation(draft: Draft) -> None:
     strategy = given.get("eval_strategy")
     if strategy in ("no", None, False) or not given.has("dataset_name"):
         return
-    own = [
-        (path[2:], value, comment)
-        for path, (value, comment) in draft.values.items()
-        if path[:2] == ("data", "train")
-    ]
-    source: list[tuple[tuple[str, ...], Any, str]] = [each for each in own if each[0] != ("split",)]
-    source.append((("split",), given.get("dataset_test_split"), draft.origin("dataset_test_split")))
+    for path, (value, comment) in list(draft.values.items()):
+        if path[:2] == ("data", "train") and path[2:] != ("split",):
+            draft.put(("eval", "source", *path[2:]), value, comment)
+    split = given.get("dataset_test_split")
+    draft.put(("eval", "source", "split"), split, draft.origin("dataset_test_split"))
     every = given.get("eval_steps")
-    pairs.held_out(draft, source, None)
     if strategy == "steps" and every >= 1:
         draft.put("eval.every", int(every), draft.origin("eval_steps"), "eval_steps")
     elif strategy == "steps":
         draft.share_of_steps("eval.every", every, "eval_steps * steps", "eval_steps", least=1)
     else:
+        draft.put("eval.every", None, "")
         given.settle("eval.every: TRL measures after each epoch; null is when the run begins and ends")
     given.take("eval_strategy", "dataset_test_split")

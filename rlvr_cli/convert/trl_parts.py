@@ -102,7 +102,7 @@ def learning_rate(draft: Draft, updates: int | None) -> None:
     draft.schedule("lr_scheduler_type", "linear")
     arguments = given.get("lr_scheduler_kwargs") if given.has("lr_scheduler_kwargs") else None
     if isinstance(arguments, dict):
-        lr = given.get("learning_rate")
+        lr = draft.get("trainer.lr") if given.get("learning_rate") is None else given.get("learning_rate")
         if "min_lr" in arguments:
             draft.put(
                 "trainer.min_lr", arguments["min_lr"], "lr_scheduler_kwargs.min_lr", "lr_scheduler_kwargs"

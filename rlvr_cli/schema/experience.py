@@ -136,7 +136,14 @@ class Editor:
 class ExperienceRecipe(EvalRecipe):
     """Root of `rlvr experience`."""
 
-    OF_EVAL: ClassVar[tuple[str, ...]] = ("benches", "rescore", "samples", "lm_eval", "contamination")
+    OF_EVAL: ClassVar[tuple[str, ...]] = (
+        "benches",
+        "rescore",
+        "samples",
+        "lm_eval",
+        "contamination",
+        "select",
+    )
     """Keys of an evaluation that have no place here."""
 
     name: str = "experience"

@@ -36,6 +36,13 @@ def test_refused(override: str, says: str) -> None:
     assert says in str(caught.value) and "\n" not in str(caught.value)
 
 
+def test_no_verifier_selects_among_rollouts() -> None:
+    with pytest.raises(UserError, match="select is for rlvr eval"):
+        compose.load(
+            "tiny_experience", ["select.by=otv", "select.verifier=runs/x", "rollout=hf"], "experience"
+        )
+
+
 def test_each_section_says_what_it_does_not_take() -> None:
     for section, key, value in (
         (Experience, "steps", 0),

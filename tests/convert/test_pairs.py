@@ -214,6 +214,38 @@ def test_openrlhfs_reward_model_and_dpo() -> None:
     assert (p.name, p.length_normalised) == ("ipo", False)  # OpenRLHF takes sums
 
 
+def test_steps_of_openrlhf_count_the_rows_it_would_take(tmp_path: Path) -> None:
+    for name in ("a.jsonl", "b.jsonl"):
+        (tmp_path / name).write_text('{"prompt": "p", "chosen": "c", "rejected": "r"}\n' * 1000)
+    command = "deepspeed --module openrlhf.cli.train_dpo --pretrain m --train_batch_size 10 --max_epochs 1"
+    one = convert("openrlhf", f"{command} --dataset {tmp_path}/a.jsonl --max_samples 100", "one.sh", None)
+    assert (one.draft.get("data.train.limit"), one.draft.get("trainer.steps")) == (100, 10)
+    read_by = convert("openrlhf", f"{command} --dataset json@{tmp_path}/a.jsonl", "read_by.sh", None)
+    assert (read_by.draft.get("data.train.path"), read_by.draft.get("trainer.steps")) == (
+        f"{tmp_path}/a.jsonl",
+        100,
+    )
+    two = f"{command} --dataset {tmp_path}/a.jsonl,{tmp_path}/b.jsonl --max_samples 300"
+    made = convert("openrlhf", two, "two.sh", None)
+    assert made.draft.get("trainer.steps") == 60
+    assert any("max_samples is of all sources together" in line for line in made.lists.settle)
+    told = convert("openrlhf", f"{command} --dataset d --max_samples 100", "told.sh", rows=1000)
+    assert told.draft.get("trainer.steps") == 10
+    whole = convert("openrlhf", f"{command} --dataset d --adam_offload --zero_stage 0", "whole.sh")
+    assert any("it needs trainer.zero_stage of 1 or more" in line for line in whole.lists.lost)
+
+
+def test_what_trl_leaves_to_its_defaults_or_switches_off() -> None:
+    def draft_of(said: str) -> Converted:
+        return convert("trl", f'args = DPOConfig("out", {said})\nDPOTrainer("m", args=args)\n', "dpo.py")
+
+    least = draft_of('lr_scheduler_type="cosine_with_min_lr", lr_scheduler_kwargs={"min_lr_rate": 0.1}').draft
+    assert least.get("trainer.lr") == 1e-6 and least.get("trainer.min_lr") == pytest.approx(1e-7)
+    alone = draft_of('loss_type=["sigmoid", "sft"], loss_weights=[0.0, 1.0]')
+    assert any("rlvr sft" in line for line in alone.lists.settle)
+    assert any("loss_weights" in line for line in alone.lists.lost)
+
+
 def test_other_trainers_are_refused_in_one_line() -> None:
     with pytest.raises(UserError, match="there is none of GRPOTrainer, DPOTrainer") as caught:
         convert("trl", "from trl import SFTTrainer\nSFTTrainer(model='m')\n", "sft.py")
