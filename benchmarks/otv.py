@@ -23,8 +23,9 @@ from typing import Any
 
 from seeds import interval
 
+from rlvr_cli.tracking.results import WAYS
+
 BENCH = "benches.progression"
-WAYS = ("maj", "weighted", "best", "filtered", "halving", "threshold", "winner")
 RULES = ("select.every=4", "select.ema=0", "select.min_tokens=8", "select.below=0.3", "select.above=0.8")
 Summary = dict[str, float]
 

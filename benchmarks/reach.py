@@ -21,7 +21,7 @@ from pathlib import Path
 from statistics import mean
 
 from seeds import SAMPLED, finished, interval, parser, train_all
-from signals import measure
+from signals import measure, only
 
 from rlvr_cli.tracking import read_metrics
 
@@ -79,12 +79,9 @@ def main() -> None:
     teacher = measure(Path(options.teacher), Path(options.out) / "teacher_eval")["right"]
     print(f"The teacher has {teacher:.3f} right.", flush=True)
     every = [*SAMPLED, "rollout=hf", "eval.at_start=false", "eval.at_end=true"]
-    wanted = options.only
-    options.only = [label for label in wanted if label in TAUGHT]
-    train_all(options, "tiny_distill", TAUGHT, [*every, f"teacher.path={options.teacher}"])
-    options.only = [label for label in wanted if label in VERIFIED]
-    train_all(options, "tiny_dapo", VERIFIED, every)
-    results = {label: curves for label in wanted if (curves := read(options, label))}
+    train_all(only(options, TAUGHT), "tiny_distill", TAUGHT, [*every, f"teacher.path={options.teacher}"])
+    train_all(only(options, VERIFIED), "tiny_dapo", VERIFIED, every)
+    results = {label: curves for label in options.only if (curves := read(options, label))}
     print("\n".join(table(results, SHARE * teacher)))
     if options.json:
         options.json.write_text(json.dumps({"teacher": teacher, **results}, indent=1) + "\n")

@@ -11,11 +11,9 @@ import sys
 from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from math import sqrt
 from pathlib import Path
-from statistics import mean, stdev
 
-from algorithms import STUDENT_95
+import algorithms
 
 QUIET = ("tracker.wandb=disabled", "tracker.console=plain")
 SAMPLED = ("tracker.rollouts=false", "preflight.enabled=false")
@@ -40,10 +38,8 @@ def parser(doc: str | None, labels: Labels, *, model: str, out: str, steps: int)
 
 def interval(values: Sequence[float], digits: int = 3) -> str:
     """Mean over seeds and half the width of its 95% interval."""
-    if len(values) < 2:
-        return f"{mean(values):.{digits}f}"
-    half = STUDENT_95[len(values)] * stdev(values) / sqrt(len(values))
-    return f"{mean(values):.{digits}f} ± {half:.{digits}f}"
+    middle, half = algorithms.interval(list(values))
+    return f"{middle:.{digits}f}" + (f" ± {half:.{digits}f}" if len(values) > 1 else "")
 
 
 def folder_of(options: Namespace, label: str, seed: int) -> Path:

@@ -18,11 +18,10 @@ import json
 from argparse import Namespace
 from collections.abc import Iterator
 from dataclasses import dataclass
-from math import sqrt
 from pathlib import Path
-from statistics import mean, stdev
+from statistics import mean
 
-from algorithms import ACCURACY, STUDENT_95
+from algorithms import ACCURACY, interval
 from seeds import SAMPLED, finished, parser, train_all
 
 from rlvr_cli.tracking import read_metrics
@@ -81,13 +80,6 @@ def read(options: Namespace, label: str) -> Found:
         values = [row[metric] for row in rows_of if metric in row]
         found.measured.update({metric: mean(values)} if values else {})
     return found
-
-
-def interval(values: list[float]) -> tuple[float, float]:
-    """Mean over runs and half the width of its 95% interval."""
-    if len(values) < 2:
-        return mean(values), float("nan")
-    return mean(values), STUDENT_95[len(values)] * stdev(values) / sqrt(len(values))
 
 
 def tables(results: dict[str, Found]) -> Iterator[str]:

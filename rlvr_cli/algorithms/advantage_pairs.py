@@ -76,13 +76,13 @@ class OnlinePairs:
         require(
             sloped, "advantage.margin_coef", self.margin_coef, "0, or above 0 with advantage.loss=sigmoid"
         )
-        self._loss = self._made()
+        self._loss = self._made(known[self.loss])
         self._told: dict[str, float] = {}
 
-    def _made(self) -> Any:
+    def _made(self, option: type[Any]) -> Any:
         """The loss of pairs."""
         more: dict[str, Any] = {"margin_coef": self.margin_coef} if self.margin_coef else {}
-        return losses_of_pairs()[self.loss](beta=self.beta, **more)
+        return option(beta=self.beta, **more)
 
     @property
     def needs_reference(self) -> bool:

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, ClassVar
 
 from rlvr_cli.algorithms import option
 from rlvr_cli.algorithms.advantage import AdvantageInputs, centred, deviation, outcomes
+from rlvr_cli.algorithms.advantage_tokens import generalized_advantages
 from rlvr_cli.algorithms.check import require
-from rlvr_cli.algorithms.segments import at_end, mask, segment_sum, spread
+from rlvr_cli.algorithms.segments import at_end, segment_sum, spread
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -85,13 +86,9 @@ class StepGroups:
         earned_T = at_end(inputs.rewards_PG.double().flatten(), turns_B)
         if inputs.token_rewards_N is not None:
             earned_T = earned_T + segment_sum(inputs.token_rewards_N.double(), lengths_T)
-        here_BK = mask(turns_B)
-        earned_BK = earned_T.new_zeros(here_BK.shape)
-        earned_BK[here_BK] = earned_T
-        later_B = earned_T.new_zeros(len(turns_B))
-        for k in reversed(range(here_BK.shape[1])):
-            later_B = earned_BK[:, k] = earned_BK[:, k] + self.gamma * later_B
-        return earned_BK[here_BK]
+        zero_T, zero_B = earned_T.new_zeros(len(earned_T)), earned_T.new_zeros(len(turns_B))
+        # Without values, and nothing cut short by lambda, these are the discounted sums.
+        return generalized_advantages(earned_T, zero_T, zero_B, turns_B, self.gamma, 1.0)
 
     def compared(self, returns_T: Tensor, *, group_T: Tensor, key_T: Tensor) -> Tensor:
         """Each turn's return against those of its group with the same key; 0 for a turn alone: _T."""

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from rlvr_cli.algorithms import option
 from rlvr_cli.algorithms.check import require
+from rlvr_cli.algorithms.kl import Estimator, kl_estimate
 from rlvr_cli.algorithms.mismatch import Level, mismatch_weights
 from rlvr_cli.algorithms.proximal import Correction
 from rlvr_cli.algorithms.ratio import log_ratio
@@ -148,8 +149,7 @@ class Reject(Rejection):
         super().__post_init__()
 
     def keeps(self, old_N: Tensor, rollout_N: Tensor, lengths_B: Tensor) -> Tensor:
-        log_N = log_ratio(old_N, rollout_N).detach()
-        each_N = log_N.square() / 2 if self.statistic is Statistic.k2 else log_N.expm1() - log_N
+        each_N = kl_estimate(rollout_N, old_N, Estimator[self.statistic.name]).detach()
         if self.over is Over.token:
             return each_N <= self.limit
         if self.over is Over.max:

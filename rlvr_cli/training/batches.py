@@ -87,7 +87,8 @@ def make_batches(
     scored_B = ~rewards_PG.flatten().isnan() | (algorithm.distillation.task_coef == 0)
     skips = getattr(algorithm.advantage, "skips_zero", False)  # also where a leaf has no verdict of its own
     keep_N = keep_mask(algorithm.token_weights, scored_B | skips, entropies_N, old_N, lengths_B, truncated_B)
-    keep_N &= (advantages_N != 0) | (not skips)
+    if skips:
+        keep_N &= advantages_N != 0
     note_advantages(groups, advantages_N, keep_N, lengths_B)
     tensors: dict[str, Any] = {"rollout_logprobs_N": rollout_N, "advantages_N": advantages_N.float()} | taught
     tensors |= token_ages(parts, groups, owners)

@@ -45,12 +45,11 @@ def tree_metrics(sampled: list[Group], kept: list[Group], advantage: Any) -> dic
     if not hasattr(advantage, "paths"):
         return {}
     leaves = [c for g in sampled for c in g.completions]
-    own = [c for c in leaves if c.length]
     edges = [step for g in kept for step in _edges(g, advantage)]
     return {
         "tree/leaves": len({(i, c.path) for i, g in enumerate(sampled) for c in g.completions})
         / len(sampled),
-        "tree/tokens": sum(c.length for c in own) / len(sampled),
+        "tree/tokens": sum(c.length for c in leaves) / len(sampled),
         "tree/trained_edges": sum(step != 0 for step in edges) / len(edges) if edges else float("nan"),
     }
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -81,21 +83,19 @@ class Confidence:
 
     def step(self, run: Progress, lr: float, timer: Timer) -> dict[str, float]:
         pairs: list[TracePair] = [pair for _, pair in self.sampler.take(self.recipe.batch.examples_per_step)]
-        batch, _ = batch_of(
-            [side for pair in pairs for side in (pair.right, pair.wrong)], self.recipe.algorithm
-        )
-        objective = OBJECTIVES[self.recipe.algorithm.loss]
+        batch = batch_of([side for pair in pairs for side in (pair.right, pair.wrong)], self.recipe.algorithm)
+        objective_of = partial(objective, ERRORS[self.recipe.algorithm.loss])
         with timer("update"):
-            update = careful_update(run, self.recipe.faults, self.trainer, batch, objective, lr=lr)
+            update = careful_update(run, self.recipe.faults, self.trainer, batch, objective_of, lr=lr)
         return step_metrics(update, batch, lr)
 
     def measure(self) -> dict[str, float]:
         """Of the held-out samples, at their ends but for the loss."""
-        batch, lengths = batch_of(self.held_out, self.recipe.algorithm)
+        batch = batch_of(self.held_out, self.recipe.algorithm)
         confidence_N = self.trainer.confidence(batch.sequences, batch.trained)
         assert batch.labels_N is not None
         loss_N = ERRORS[self.recipe.algorithm.loss](confidence_N.logit(eps=1e-7), batch.labels_N)
-        final = confidence_N[torch.tensor(lengths).cumsum(0) - 1].tolist()
+        final = confidence_N[torch.tensor(batch.lengths_B).cumsum(0) - 1].tolist()
         right, wrong = (
             [c for c, trace in zip(final, self.held_out, strict=True) if trace.right is side]
             for side in (True, False)
@@ -110,13 +110,13 @@ def mean(values: list[float]) -> float | None:
     return float(np.mean(values)) if values else None
 
 
-def batch_of(found: list[Trace], section: OTV) -> tuple[Batch, list[int]]:
-    """Traces as sequences, their probes as what is trained, and how many each has.
+def batch_of(found: list[Trace], section: OTV) -> Batch:
+    """Traces as sequences, their probes as what is trained.
 
     A probe after response token t reads where token t + 1 would be predicted, so each sequence gets one more,
     which nothing looks at. Every trace weighs the same, however many probes it has.
     """
-    sequences, probed, labels, weights, counts = [], [], [], [], []
+    sequences, probed, labels, weights = [], [], [], []
     for trace in found:
         places = probed_places(trace.length, section.probes)
         mask = np.zeros(len(trace.tokens) + 1, bool)
@@ -125,14 +125,12 @@ def batch_of(found: list[Trace], section: OTV) -> tuple[Batch, list[int]]:
         probed.append(mask)
         labels.append(pseudo_labels(places, trace.length, trace.right, section.labels, section.power))
         weights.append(np.full(len(places), 1.0 / (len(found) * len(places)), np.float32))
-        counts.append(len(places))
-    batch = Batch(
+    return Batch(
         sequences=sequences,
         trained=probed,
         weights_N=torch.from_numpy(np.concatenate(weights)),
         labels_N=torch.from_numpy(np.concatenate(labels)),
     )
-    return batch, counts
 
 
 def cross_entropy(logits_n: Tensor, labels_n: Tensor) -> Tensor:
@@ -146,14 +144,8 @@ def squared_error(logits_n: Tensor, labels_n: Tensor) -> Tensor:
 ERRORS = {ConfidenceLoss.bce: cross_entropy, ConfidenceLoss.mse: squared_error}
 
 
-def bce(logits_n: Tensor, at: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
-    """Mean over traces of the mean cross-entropy of their probes."""
-    return (cross_entropy(logits_n, at["labels"]) * at["weights"]).sum(), {}
-
-
-def mse(logits_n: Tensor, at: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
-    """Mean over traces of the mean squared error of their probes."""
-    return (squared_error(logits_n, at["labels"]) * at["weights"]).sum(), {}
-
-
-OBJECTIVES = {ConfidenceLoss.bce: bce, ConfidenceLoss.mse: mse}
+def objective(
+    error: Callable[[Tensor, Tensor], Tensor], logits_n: Tensor, at: dict[str, Tensor]
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """Mean over traces of the mean error of their probes."""
+    return (error(logits_n, at["labels"]) * at["weights"]).sum(), {}

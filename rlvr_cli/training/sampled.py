@@ -34,13 +34,11 @@ def token_ages(parts: Parts, groups: list[Group], owners: list[int] | None) -> d
 
 def sampled_logprobs(completion: Completion) -> np.ndarray:
     """float32, one for each sampled token of a sequence."""
-    all_T, mask_T = completion.logprobs, completion.sampled
-    return all_T[mask_T] if len(mask_T) else all_T
+    return completion.logprobs[completion.mask()]
 
 
 def _ages(row: Completion, step: int) -> np.ndarray:
-    versions = row.versions[row.sampled] if len(row.sampled) else row.versions
-    return (step - versions).astype(np.float32)
+    return (step - row.versions[row.mask()]).astype(np.float32)
 
 
 def _whole(groups: list[Group], owners: list[int] | None, find: Callable[[Completion], np.ndarray]) -> Tensor:
