@@ -205,9 +205,10 @@ def _check_tree(algorithm: Algorithm, group_size: int, max_tokens: int) -> None:
             f"algorithm.mismatch.{whole[0]} judges whole samples, {SHARED}: choose mismatch=truncate with "
             "level=token"
         )
-    if algorithm.loss.name == "sequence_ratio":
+    if getattr(algorithm.loss, "by_response", False):
         raise ValueError(
-            f"algorithm.loss=sequence_ratio is the ratio of a whole response, {SHARED}: choose loss=clipped"
+            f"algorithm.loss={algorithm.loss.name} goes by the ratio of a whole response, {SHARED}: choose "
+            "loss=clipped"
         )
     if algorithm.token_weights.drop_truncated:
         raise ValueError(

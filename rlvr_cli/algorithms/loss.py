@@ -8,14 +8,15 @@ estimates KL(old, new)), `ratio` what multiplies the advantage (of `reinforce`, 
 An option may have besides: `needs_rollout`, and it is told rollout_N; `choose(advantages_N, old_N, keep_N,
 seed)`, which picks tokens of a whole update (bool _N), and it is told them as chosen_N;
 `needs_old_logprobs`, for these also where a step has one update; `beyond_advantages`: tokens whose advantage
-is 0 have a gradient too; `whole_response`: it needs one advantage for all tokens of a response.
+is 0 have a gradient too; `whole_response`: it needs one advantage for all tokens of a response;
+`by_response`: a token's loss depends on the ratios of its whole response.
 Log-ratios are clamped to +-20 before exp (see `ratio.py`).
 """
 
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from rlvr_cli.algorithms import option
 from rlvr_cli.algorithms.check import require
@@ -109,6 +110,7 @@ class SequenceRatio:
     """s is held above 1 - this."""
     clip_ratio_high: float = 4e-4
     """s is held below 1 + this."""
+    by_response: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         require_clip(self.clip_ratio_low, self.clip_ratio_high)

@@ -6,7 +6,7 @@ As in `loss.py`. Some compare with the engine that sampled and take rollout_N be
 from __future__ import annotations
 
 from enum import Enum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from rlvr_cli.algorithms import option
 from rlvr_cli.algorithms.check import require
@@ -137,6 +137,7 @@ class OffPolicyMask(Clipped):
     """Nats per token by which a response with A < 0 may have become less likely."""
     anchor: Anchor = Anchor.rollout
     """What new is compared with: rollout (staleness and mismatch) or old (staleness within a step)."""
+    by_response: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -85,6 +85,7 @@ class GeometricClip:
     log_clip_high: float = 0.4
     """Log-ratios of tokens with A > 0 count as at most this."""
     whole_response: ClassVar[bool] = True
+    by_response: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         for key in ("log_clip_low", "log_clip_high"):
@@ -114,6 +115,10 @@ class Tapered:
     name: str = "tapered"
     level: RatioLevel = RatioLevel.sequence
     """Whose ratio: sequence (product over the response) or token."""
+
+    @property
+    def by_response(self) -> bool:
+        return self.level is RatioLevel.sequence
 
     def __call__(
         self, new_N: Tensor, old_N: Tensor, advantages_N: Tensor, lengths_B: Tensor
@@ -147,6 +152,7 @@ class SequenceBell:
     """Exponent with A < 0."""
     lambda_negative: float = 2.0
     """Decay with A < 0."""
+    by_response: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         for key in ("k_positive", "lambda_positive", "k_negative", "lambda_negative"):

@@ -53,13 +53,14 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 def copy_prompts(folder: Path) -> int:
     """All prompts as files to change; none that is there already is written over."""
-    package = import_module("rlvr_cli.experience")
-    own = Path(str(package.__file__)).parent / "prompts"
-    files = sorted(own.glob("*.txt"))
+    files = sorted(import_module("rlvr_cli.experience.wordings").HERE.glob("*.txt"))
     if there := [path.name for path in files if (folder / path.name).exists()]:
         raise UserError(f"--copy-prompts: {folder} has {there[0]} already; name another folder")
-    folder.mkdir(parents=True, exist_ok=True)
-    for path in files:
-        shutil.copyfile(path, folder / path.name)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for path in files:
+            shutil.copyfile(path, folder / path.name)
+    except OSError as error:
+        raise UserError(f"--copy-prompts: {folder} cannot be written: {error.strerror}") from None
     print(f"rlvr: {len(files)} prompts in {folder}; algorithm.prompts={folder} uses them", file=sys.stderr)
     return 0

@@ -57,7 +57,7 @@ def trace(raw: Row, columns: Columns, where: str) -> Row:
     prompt, response, correct = value("prompt"), value("response"), value("correct")
     if not isinstance(prompt, str) or not isinstance(response, str):
         raise UserError(f"{where}: prompt and response must be texts, as the model saw and wrote them")
-    if correct not in (None, 0, 1, True, False) or isinstance(correct, str):
+    if correct not in (None, 0, 1, True, False):
         raise UserError(f"{where}: '{columns['correct']}' is {correct!r}; it must be true, false or null")
     ended = value("finished")
     cut = columns.get("finished", "").rpartition(".")[2].casefold() == "truncated"
@@ -70,7 +70,7 @@ def trace(raw: Row, columns: Columns, where: str) -> Row:
         "correct": None if correct is None else bool(correct),
         "length": value("length"),
         "finished": None if ended is None else bool(ended) is not cut,
-        "tokens": None if None in ids else ids,
+        "tokens": ids if all(isinstance(each, list) for each in ids) else None,
         "fault": EPISODE if episode else NO_VERDICT if correct is None else None,
     }
 

@@ -116,6 +116,10 @@ def _ids(row: dict[str, Any], tokenizer: PreTrainedTokenizerBase) -> Trace | str
     else:
         prompt, response = encode_plain(row["prompt"], tokenizer), encode(row["response"], tokenizer)
         if row["finished"] is not False and row["length"] in (None, len(response) + 1):
+            if tokenizer.eos_token_id is None:
+                raise UserError(
+                    "the tokenizer has no end-of-sequence token, with which a finished sample ends"
+                )
             response = [*response, tokenizer.eos_token_id]
         if row["length"] not in (None, len(response)):
             return OTHER_TOKENS

@@ -36,7 +36,7 @@ from rlvr_cli.evaluation.bench import (
 from rlvr_cli.evaluation.breakdown import by_subject
 from rlvr_cli.evaluation.contamination import probe
 from rlvr_cli.evaluation.engines import engine_of
-from rlvr_cli.evaluation.probing import identity_of, settings_of
+from rlvr_cli.evaluation.probing import identity_of
 from rlvr_cli.evaluation.selection import cut_short, with_selection
 from rlvr_cli.evaluation.stored_samples import Partial, Replay, completions, fingerprint, weights_of
 from rlvr_cli.sampling.environments import Environments
@@ -44,6 +44,7 @@ from rlvr_cli.sampling.start_model import default_precision, local_model
 from rlvr_cli.sampling.user_functions import first_asked, introduced, print_into, surroundings
 from rlvr_cli.schema import Bench, EvalRecipe, Model, SelectBy, Verification
 from rlvr_cli.tracking import Timer, Tracker, print_results, versions
+from rlvr_cli.tracking.journal import jsonable
 from rlvr_cli.tracking.null_tracker import NullTracker
 from rlvr_cli.verifiers.pool import Pool
 
@@ -139,7 +140,10 @@ def sampled(recipe: EvalRecipe, out: Path, pool: Pool, tracker: Tracker | NullTr
     tokenizer = None if recipe.server.chat else load_tokenizer(model)
     precision = recipe.rollout.dtype or recipe.precision or default_precision()
     context = room(recipe, model, tracker)
-    # Before the engine starts, which may take minutes: a set that cannot be had is known at once.
+    # Before the engine starts, which may take minutes: what cannot be had is known at once.
+    chosen = identity_of(recipe.select)
+    if recipe.select.full is not None:
+        read_result(Path(recipe.select.full))
     environments = Environments.of({}, recipe.benches, tokenizer, out)
     asked = {
         name: fitting(name, bench, recipe, tokenizer, context, environments)
@@ -149,7 +153,7 @@ def sampled(recipe: EvalRecipe, out: Path, pool: Pool, tracker: Tracker | NullTr
         tracker.event("warning", line)
     if recipe.server.chat:
         tracker.event("warning", UNKNOWN)
-    pool.around.decode = surroundings(tokenizer).decode
+    pool.around.decode, pool.around.seed = surroundings(tokenizer).decode, recipe.seed
     _introduce(recipe, asked, pool, tracker)
     engine = engine_of(recipe, model, tokenizer, context, out, environments, tracker)
     origin: dict[str, Any] = {"model": recipe.model.path, "precision": precision.value}
@@ -157,14 +161,14 @@ def sampled(recipe: EvalRecipe, out: Path, pool: Pool, tracker: Tracker | NullTr
     if recipe.server.chat:
         origin["api"] = recipe.server.api.value
     if recipe.select.by is SelectBy.otv:
-        origin["select"] = settings_of(recipe.select)
+        origin["select"] = jsonable(asdict(recipe.select))
     for name, bench in recipe.benches.items():
         timer = Timer()
         identity = fingerprint(
             [(problem.id, problem.tokens or problem.messages) for problem in asked[name].problems],
             {k: v for k, v in asdict(bench).items() if k not in UNSAMPLED},
             *(origin, weights_of(model.path), asdict(recipe.rollout), versions(), context),
-            *identity_of(recipe.select),
+            *chosen,
         )
         stored = Partial(out, name, identity, distributed.rank())
         result = run_bench(

@@ -23,6 +23,7 @@ from rlvr_cli.rollout import Engine, Request, Sampling
 from rlvr_cli.rollout.engine import never
 from rlvr_cli.rollout.probed import ProbedEngine
 from rlvr_cli.schema import Model, Precision, Select, SelectBy
+from rlvr_cli.tracking.journal import jsonable
 
 ROW_TOKENS = 16384
 """Tokens, padding included, of the rows that a second pass takes at once."""
@@ -86,13 +87,8 @@ def read_by(select: Select, engine: Engine, model: Model, precision: Precision) 
     return recomputed
 
 
-def settings_of(select: Select) -> dict[str, Any]:
-    """As JSON has them."""
-    return {name: getattr(value, "value", value) for name, value in asdict(select).items()}
-
-
 def identity_of(select: Select) -> list[Any]:
     """What confidences, and which samples are whole, depend on; nothing where no verifier is asked."""
     if select.by is SelectBy.majority:
         return []
-    return [settings_of(select), weights_of(str(folder.find(str(select.verifier))))]
+    return [jsonable(asdict(select)), weights_of(str(folder.find(str(select.verifier))))]

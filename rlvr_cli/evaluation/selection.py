@@ -106,11 +106,16 @@ def with_selection(
 ) -> dict[str, float]:
     """A bench's summary with what `select` asks for. Samples that were cut short on purpose have no avg@k, no
     pass@k and no maj@k."""
-    if select.by is SelectBy.majority:
-        return summary
-    if select.prune is not Prune.none:
+    cut = cut_short(rows)
+    if cut or select.prune is not Prune.none:
         kept = {name: summary[name] for name in ("left_out", "no_gold") if name in summary}
         summary = health(rows) | kept
+    if select.by is SelectBy.majority:
+        return summary
+    if cut and select.prune is Prune.none:
+        raise UserError(
+            "select.by=otv: these samples were ended early, and no rule can be tried on them anew"
+        )
     return summary | selected(rows, select, bench)
 
 

@@ -78,6 +78,8 @@ def submit(pool: Pool, name: str, verifier: Any, cases: list[Case], source: str)
         group = group_of([cases[place] for place in places], source)
         texts = [completion.text for completion in group.completions]
         problem = group.problem
-        found = pool.submit_group(name, texts, problem.golds, problem.extra, group)
+        # Only for what reads it: all rows of a file stand at one place, by which `random` would draw alike.
+        told = group if wants_rows(verifier) else None
+        found = pool.submit_group(name, texts, problem.golds, problem.extra, told)
         futures |= dict(zip(places, found, strict=True))
     return [futures[place] for place in range(len(cases))]

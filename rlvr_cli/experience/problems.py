@@ -12,6 +12,7 @@ from rlvr_cli.data.prompts import problems
 from rlvr_cli.data.sampler import Sampler
 from rlvr_cli.data.sources import held_out
 from rlvr_cli.experience.rollouts import Drawn
+from rlvr_cli.sampling.routes import check_routes
 from rlvr_cli.schema import ExperienceRecipe
 from rlvr_cli.tracking import Tracker
 from rlvr_cli.tracking.null_tracker import NullTracker
@@ -26,7 +27,6 @@ def course(recipe: ExperienceRecipe, tokenizer: Any, tracker: Tracker | NullTrac
     found: dict[str, list[Problem]] = {}
     apart = held_out(recipe.data.values(), recipe.seed, PROBLEMS)
     for name, source in recipe.data.items():
-        raw = any(wants_rows(recipe.verifiers[each]) for each in source.verifiers)
         found[name], report = problems(
             name,
             source,
@@ -35,8 +35,9 @@ def course(recipe: ExperienceRecipe, tokenizer: Any, tracker: Tracker | NullTrac
             recipe.seed,
             ask=partial(fault_of, recipe.verifiers),
             apart=apart,
-            raw=raw,
+            raw=any(map(wants_rows, recipe.verifiers.values())),
         )
+        check_routes(found[name], recipe.verifiers)
         tracker.event("data", str(report))
     sampler = Sampler(found, {name: source.weight for name, source in recipe.data.items()}, recipe.seed)
     if recipe.batch.problems is not None:

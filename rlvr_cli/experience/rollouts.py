@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -73,7 +73,7 @@ def sampled(till: Till, policy: Model, questions: list[Asked]) -> list[Group]:
     answers = till.answers(policy, "rollouts", [call for each in questions for call in each.calls])
     return [
         Group(
-            problem=each.problem,
+            problem=replace(each.problem, tokens=[]),  # or functions were told of ids that nobody knows
             index=each.index,
             completions=[completion_of(answers[call.name]) for call in each.calls],
         )

@@ -39,7 +39,7 @@ def start_models(
     """Started, and closed at the end. UserError for what is not there or does not fit."""
     local = local_model(recipe.model, out, recipe.seed)
     tokenizer = None if recipe.server.chat else load_tokenizer(local)
-    pool.around.decode = surroundings(tokenizer).decode
+    pool.around.decode, pool.around.seed = surroundings(tokenizer).decode, recipe.seed
     if recipe.server.url is not None:
         engine, positions = start_server(recipe.server, local, tokenizer), None
     else:

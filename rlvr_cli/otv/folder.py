@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -53,9 +54,21 @@ def find(given: str, key: str = "select.verifier") -> Path:
     raise UserError(f"{key}: {given} holds no one-token verifier ({NOTE}); train one with rlvr otv")
 
 
+def _read(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    try:
+        note = json.loads((folder / NOTE).read_text())
+        missing = [key for key in ("base", "fingerprint", "rank", "alpha") if key not in note]
+        if not missing:
+            return note, load_file(folder / WEIGHTS)
+        said = f"{NOTE} has no {missing[0]}"
+    except (OSError, ValueError, TypeError, SafetensorError) as error:
+        said = str(error)
+    raise UserError(f"select.verifier: {folder} is damaged: {said}; train it again with rlvr otv")
+
+
 def load(folder: Path, model: Any) -> OneTokenVerifier:
     """The verifier in `folder`, reading `model`. UserError where it was trained on another base."""
-    note = json.loads((folder / NOTE).read_text())
+    note, state = _read(folder)
     if fingerprint(model) != note["fingerprint"]:
         raise UserError(
             f"select.verifier: {folder} was trained on {note['base']}, and the weights of this model are "
@@ -63,7 +76,10 @@ def load(folder: Path, model: Any) -> OneTokenVerifier:
         )
     weight = model.get_input_embeddings().weight
     verifier = OneTokenVerifier(model, rank=note["rank"], alpha=note["alpha"])
-    verifier.load_state_dict(load_file(folder / WEIGHTS))
+    try:
+        verifier.load_state_dict(state)
+    except RuntimeError:  # names or shapes
+        raise UserError(f"select.verifier: {folder} is damaged: {WEIGHTS} does not fit {NOTE}") from None
     for adapter in verifier.adapters.values():
         adapter.to(weight.dtype)
     return verifier.to(weight.device).eval().requires_grad_(False)

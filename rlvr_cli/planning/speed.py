@@ -43,9 +43,7 @@ def times_of(job: Job) -> dict[str, float] | None:
             found["values"] = forward(job, job.critic)
             found["critic"] = update(job, job.critic, job.device.bandwidth)
     if job.preference is not None:
-        scored = (
-            2 if job.preference.unpaired and getattr(job.preference, "kl", False) else 1
-        )  # KTO's z: as many answers again
+        scored = 2 if getattr(job.preference, "measures_z", False) else 1  # KTO's z: as many answers again
         found["old_logprobs"] = scored * forward(job, job.policy)
         if job.needs_reference:
             found["ref_logprobs"] = scored * forward(job, job.plain)

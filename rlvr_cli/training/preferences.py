@@ -136,7 +136,7 @@ class Preferences:
 
     def _with_mismatches(self, rows: Rows) -> tuple[list[np.ndarray], list[np.ndarray]]:
         """What is scored: the rows, and for KTO's z the same prompts with each other's answers."""
-        if not (self.option.unpaired and self.option.measures_z):
+        if not getattr(self.option, "measures_z", False):
             return rows.sequences, rows.trained
         others = mismatched(rows, self.recipe.algorithm.max_length)
         return rows.sequences + others[0], rows.trained + others[1]

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from rlvr_cli.core import distributed
-from rlvr_cli.core.errors import UserError, hint
+from rlvr_cli.core.errors import UserError
 from rlvr_cli.core.files import write_atomically
 from rlvr_cli.core.types import Problem
 from rlvr_cli.data.hygiene import GOLD, Checker
@@ -19,6 +19,7 @@ from rlvr_cli.data.prompts import guesses_read, problems
 from rlvr_cli.data.sampler import Sampler
 from rlvr_cli.data.sources import Report, held_out, normalised
 from rlvr_cli.sampling.environments import Environments
+from rlvr_cli.sampling.routes import check_routes
 from rlvr_cli.schema import Recipe
 from rlvr_cli.tracking import Tracker
 from rlvr_cli.tracking.null_tracker import NullTracker
@@ -116,20 +117,6 @@ def note_refused(
         checker.found(source, GOLD, id=row["id"], answer=(gold or "")[:200], fault=why)
     if gold is not None:
         rows.append({"id": row["id"], "answer": gold, "extra": row["extra"] | {"prompt": row["prompt"]}})
-
-
-def check_routes(found: list[Problem], verifiers: dict[str, Any]) -> None:
-    """Every problem is scored by somebody, and not only let through."""
-    for problem in found:
-        where = f"data.{problem.source}: row {problem.id}"
-        for name in problem.verifiers:
-            if name not in verifiers:
-                raise UserError(f"{where} names the verifier '{name}'{hint(name, verifiers)}")
-        if all(getattr(verifiers[name], "gate", False) for name in problem.verifiers):
-            raise UserError(
-                f"{where} has no verifier that scores it"
-                f"{', only gates: ' + ', '.join(problem.verifiers) if problem.verifiers else ''}"
-            )
 
 
 def uncompared(found: list[Problem], verifiers: dict[str, Any]) -> list[str]:

@@ -183,6 +183,10 @@ def test_nonsense_is_refused(axis: str, name: str, values: dict[str, Any]) -> No
             8,
             r"ratio of a whole response, .*choose loss=clipped",
         ),
+        *(
+            ({"advantage": "tree", "loss": loss}, 8, rf"{loss} goes by .*choose loss=clipped")
+            for loss in ("sequence_bell", "tapered", "off_policy_mask")
+        ),
         (
             {"advantage": "tree", "mismatch": make("mismatch", "truncate", level=Level.sequence)},
             8,

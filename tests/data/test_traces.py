@@ -53,6 +53,12 @@ def test_recorded_ids_are_taken_as_they_are(tmp_path: Path) -> None:
     assert found.tokens.tolist() == [9, 8, 7, 6, 5] and found.start == 2
 
 
+def test_a_number_of_prompt_tokens_is_no_list_of_them(tmp_path: Path) -> None:
+    counted = sample("1+1=", "2", True, prompt_tokens=4, response_tokens=2)
+    [trace], _ = traces("train", written(tmp_path, [counted]), TOKENIZER, 64, 0)
+    assert trace.tokens.tolist() == [*TOKENIZER.encode("1+1=2"), TOKENIZER.eos_token_id]
+
+
 def test_the_samples_of_an_evaluation_are_read_too(tmp_path: Path) -> None:
     row = {"bench": "b", "id": "p", "sample": 0, "prompt": "1=", "response": "1", "correct": True}
     [found], _ = traces("t", written(tmp_path, [row | {"tokens": 2, "truncated": False}]), TOKENIZER, 64, 0)

@@ -82,6 +82,11 @@ def test_samples_that_were_cut_short_have_no_average_and_are_compared_with_full_
     assert "avg@4" not in found and "maj@4" not in found and found["left_out"] == 1
     assert found["winner@4"] == 1 and found["winner_tokens"] == 56
     assert found["winner_saved"] == pytest.approx(1 - 56 / 128)
+    # Judged anew from their file, where no rule ends anything any more, they are cut short all the same.
+    again = with_selection({"avg@4": 0.4, "maj@4": 0.3, "left_out": 1.0}, rows, Select(), BENCH)
+    assert "avg@4" not in again and "maj@4" not in again and again["left_out"] == 1
+    with pytest.raises(UserError, match="these samples were ended early"):
+        with_selection({}, rows, settings(), BENCH)
     full.write_text(json.dumps(keys | {"problems": ROWS[:1]}))
     with pytest.raises(UserError, match="has no problem q"):
         selected(rows, select, BENCH)

@@ -53,6 +53,14 @@ def test_scores_and_verdicts(capsys: pytest.CaptureFixture[str]) -> None:
     assert found[0]["extracted"] == "1/2" and all(row["verifier"] == "math" for row in found)
 
 
+def test_random_draws_for_each_row_and_not_once_for_a_file(capsys: pytest.CaptureFixture[str]) -> None:
+    rows = [{"id": f"{n}", "response": f"{n}", "answer": "1"} for n in range(24)]
+    Path("many.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    code, _, err = rlvr(capsys, "many.jsonl", "--verifier", "random", "--out", "drawn.jsonl")
+    assert code == 0, err
+    assert {row["score"] for row in lines("drawn.jsonl")} == {0.0, 1.0}
+
+
 def test_options_limits_and_columns_reach_their_places(capsys: pytest.CaptureFixture[str]) -> None:
     rows = [
         {"text": "#### 5", "gold": "5", "response": "no"},

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -296,3 +297,16 @@ def test_a_ledger_of_something_else_is_a_mistake(server: Any, pool: Pool, tmp_pa
     (tmp_path / "calls.jsonl").write_text("no json\n")
     with pytest.raises(UserError, match=r"calls\.jsonl cannot be read"):
         run(recipe_of(server, tmp_path, *SMALL), pool)
+
+
+def test_a_row_that_names_nobody_is_a_mistake_before_anything_is_paid_for(
+    server: Any, pool: Pool, tmp_path: Path
+) -> None:
+    data = tmp_path / "rows.jsonl"
+    data.write_text('{"question": "1+1=", "answer": "2", "by": "maths"}\n' * 4)
+    recipe = recipe_of(server, tmp_path / "run", *SMALL)
+    own = {"path": str(data), "options": {}, "columns": {"prompt": "question", "verifiers": "by"}}
+    recipe = replace(recipe, data={"train": replace(recipe.data["train"], **own)})
+    with pytest.raises(UserError, match="names the verifier 'maths'"):
+        run(recipe, pool)
+    assert not server.asked

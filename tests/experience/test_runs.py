@@ -165,3 +165,5 @@ def test_prompts_are_copied_to_be_changed(tmp_path: Path) -> None:
     assert main(["experience", "--copy-prompts", str(tmp_path / "mine")]) == 0
     assert len(list((tmp_path / "mine").glob("*.txt"))) == 8
     assert main(["experience", "--copy-prompts", str(tmp_path / "mine")]) == 2
+    (tmp_path / "file").write_text("")
+    assert main(["experience", "--copy-prompts", str(tmp_path / "file")]) == 2

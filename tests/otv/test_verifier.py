@@ -144,6 +144,19 @@ def test_a_folder_is_read_back_and_refused_on_another_base(
             weight[7, 0] = kept
     with pytest.raises(UserError, match="holds no one-token verifier"):
         folder.find(str(tmp_path))
+    note = json.loads((place / folder.NOTE).read_text())
+    for damaged, said in (
+        ("{", "is damaged: "),
+        ("{}", "has no base"),
+        (json.dumps(note | {"rank": note["rank"] + 1}), "does not fit"),
+    ):
+        (place / folder.NOTE).write_text(damaged)
+        with pytest.raises(UserError, match=said):
+            folder.load(place, model)
+    (place / folder.NOTE).write_text(json.dumps(note))
+    (place / folder.WEIGHTS).write_bytes(b"x")
+    with pytest.raises(UserError, match="is damaged: "):
+        folder.load(place, model)
 
 
 def test_a_new_verifier_is_undecided(model: Any, ids: torch.Tensor) -> None:
