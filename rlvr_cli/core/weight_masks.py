@@ -1,0 +1,68 @@
+"""Which entries of a weight are principal, which are small: masks made of the start weights.
+
+Zhu et al. 2025 (arXiv 2511.08567): what reinforcement learning changes lies beside the principal entries.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def count_of(w0: Tensor, alpha: float) -> int:
+    """How many entries a share is, rounded to the nearest (halves to even)."""
+    return round(alpha * w0.numel())
+
+
+def largest_mask(size: Tensor, count: int) -> Tensor:
+    """The `count` largest entries of `size`, boolean of its shape.
+
+    Of equal entries, of which bf16 has many, the first are taken: the count is exact, and the same everywhere.
+    """
+    return smallest_mask(-size, count)
+
+
+def smallest_mask(size: Tensor, count: int) -> Tensor:
+    """The `count` smallest entries of `size`, of equal ones the first; boolean of its shape."""
+    flat = size.flatten()
+    if count <= 0:
+        return torch.zeros_like(size, dtype=torch.bool)
+    limit = flat.kthvalue(count).values
+    below, at = flat < limit, flat == limit
+    left = count - below.sum()
+    return (below | (at & (at.cumsum(0) <= left))).view(size.shape)
+
+
+def principal_mask(w0: Tensor, k: int, alpha: float) -> Tensor:
+    """The share alpha of entries that are largest in the rank-k truncation of a matrix [rows, columns].
+
+    Boolean of its shape. The singular values are those of the matrix in fp32 (fp64 stays).
+    """
+    exact = w0 if w0.dtype is torch.float64 else w0.float()
+    u, s, vh = torch.linalg.svd(exact, full_matrices=False)
+    truncated = (u[:, :k] * s[:k]) @ vh[:k]
+    return largest_mask(truncated.abs(), count_of(w0, alpha))
+
+
+def low_magnitude_mask(w0: Tensor, alpha: float) -> Tensor:
+    """The share alpha of entries that are smallest. Boolean of the weight's shape."""
+    return smallest_mask(w0.abs(), count_of(w0, alpha))
+
+
+def off_principal_mask(w0: Tensor, k: int, alpha: float) -> Tensor:
+    """Small entries, and those that are not principal: M_low with the complement of M_princ."""
+    return low_magnitude_mask(w0, alpha) | ~principal_mask(w0, k, alpha)
+
+
+def random_mask(w0: Tensor, count: int, generator: torch.Generator) -> Tensor:
+    """`count` entries drawn without replacement. Boolean of the weight's shape, on the generator's device."""
+    drawn = torch.rand(w0.numel(), generator=generator, device=generator.device, dtype=torch.float64)
+    return smallest_mask(drawn, count).view(w0.shape)
+
+
+def overlap(changed: Tensor, mask: Tensor) -> float:
+    """|changed and mask| / |changed|: what share of the changed entries lies in the mask; NaN where none did.
+
+    The share of the mask is what a change at random entries would have.
+    """
+    return float((changed & mask).sum() / changed.sum())
