@@ -9,11 +9,12 @@ from importlib import import_module
 
 from rlvr_cli.commands.arguments import parser_of
 from rlvr_cli.commands.convert import FRAMEWORKS
+from rlvr_cli.commands.inspect import INSPECTIONS
 from rlvr_cli.commands.list import KINDS
 from rlvr_cli.commands.verbs import module_of, verbs
 from rlvr_cli.core import shipped_recipes
 
-BELOW = {"eval compare": "eval_compare"}
+BELOW = {"eval compare": "eval_compare"} | {f"inspect {name}": f"inspect_{name}" for name in INSPECTIONS}
 """Two words with options of their own -> their module in commands/."""
 FILES = ("FILE", "PATH")
 """What the value of an option is called in help where it is a file or a folder."""
@@ -107,8 +108,9 @@ def _words(name: str) -> list[str]:
         "list": list(KINDS),
         "convert": list(FRAMEWORKS),
         "completion": sorted(SHELLS),
+        "inspect": list(INSPECTIONS),
     }
-    without = ("eval compare", "init", "verify", "report", "why", "doctor")
+    without = (*BELOW, "init", "verify", "report", "why", "doctor")
     return [] if name in without else own.get(name, recipes)
 
 

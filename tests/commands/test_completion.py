@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from rlvr_cli.commands import completion, convert
+from rlvr_cli.commands import completion, convert, inspect
 from rlvr_cli.commands.main import main
 from rlvr_cli.commands.verbs import VERBS, verbs
 from rlvr_cli.convert.convert import LAUNCH
 from rlvr_cli.core import shipped_recipes
 
-COMMANDS = [*verbs(), "eval compare"]
+COMMANDS = [*verbs(), "eval compare", *(f"inspect {name}" for name in inspect.INSPECTIONS)]
 
 
 @pytest.fixture(autouse=True)

@@ -125,7 +125,8 @@ def shipped(recipe: str) -> list[str]:
 def test_the_options_of_a_usage_line_are_the_verbs(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     words = shlex.split(command.replace("[", " ").replace("]", " ").replace("|", " "))
     verb = words[1]
-    parents = [verb, words[2]] if words[1:3] == ["eval", "compare"] else [verb]
+    two = words[1:3] == ["eval", "compare"] or verb == "inspect"
+    parents = [verb, words[2]] if two else [verb]
     with pytest.raises(SystemExit) as done:
         main([*parents, "--help"])
     said = capsys.readouterr().out

@@ -21,7 +21,7 @@ LAYERS = (
     ("convert", "reference"),
     ("sampling",),
     ("evaluation",),
-    ("training", "preflight", "planning", "doctor", "experience"),
+    ("training", "preflight", "planning", "doctor", "experience", "inspect"),
     ("dry_run", "launch"),
     ("init",),
     ("sweep",),
