@@ -27,6 +27,7 @@ def check(algorithm: Algorithm, *, group_size: int, max_tokens: int) -> None:
     _check_rewards(algorithm, max_tokens)
     _check_segments(algorithm)
     _check_tree(algorithm, group_size, max_tokens)
+    _check_samples(algorithm, group_size)
     _check_pairs(algorithm)
     proximal.refuse(algorithm)
     check_loss(algorithm, group_size)
@@ -101,6 +102,19 @@ def _check_group(algorithm: Algorithm, group_size: int) -> None:
         raise ValueError(
             f"batch.group_size is {group_size}; it must be at least 2, as algorithm.filter=difficulty_band "
             "judges a prompt by its pass rate"
+        )
+
+
+def _check_samples(algorithm: Algorithm, group_size: int) -> None:
+    samples = getattr(algorithm.token_weights, "samples", None)
+    if samples is None:
+        return
+    rule = f"1 to batch.group_size = {group_size}, or null: all samples of a prompt train"
+    require(1 <= samples <= group_size, "token_weights.samples", samples, rule)
+    if algorithm.advantage.name in ("tree", "online_pairs"):
+        raise ValueError(
+            "algorithm.token_weights.samples drops whole samples, and those of "
+            f"advantage={algorithm.advantage.name} train together: set it to null"
         )
 
 

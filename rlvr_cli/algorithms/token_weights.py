@@ -1,7 +1,8 @@
 """Which tokens count: True where a token's loss is kept.
 
-Overlong filtering (drop_truncated) is a switch of every option, as it goes with each of them. Tokens it
-drops leave the loss, the normaliser and the quantiles, but their reward stays in the group's statistics.
+Overlong filtering (drop_truncated) and training on some of a prompt's samples (samples) are switches of every
+option, as they go with each of them. Tokens they drop leave the loss, the normaliser and the quantiles, but
+their reward stays in the group's statistics.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from enum import Enum
+from random import Random
 from typing import TYPE_CHECKING, ClassVar
 
 from rlvr_cli.algorithms import option
@@ -31,8 +33,24 @@ class TokenWeights:
 
     drop_truncated: bool = False
     """Overlong filtering (DAPO's ablation, TRL's mask_truncated_completions)."""
+    samples: int | None = None
+    """Samples of a prompt that train, drawn at random, in every step anew; null: all. Advantages are those of
+    the whole group (RaML, 2505.19815: num_update_sample_per_prompt)."""
     needs_entropy: ClassVar[bool] = False
     needs_old_logprobs: ClassVar[bool] = False
+
+    def drawn(self, scored_B: Tensor, group_size: int, seed: str) -> Tensor:
+        """Which samples of each prompt train, bool _B: so many of its scored ones, all where it has no more.
+
+        The same `seed` draws the same, on every rank and after a resume.
+        """
+        if self.samples is None:
+            return scored_B
+        random, drawn_B = Random(seed), scored_B.new_zeros(len(scored_B))
+        for first in range(0, len(scored_B), group_size):
+            found = (first + scored_B[first : first + group_size].nonzero().flatten()).tolist()
+            drawn_B[random.sample(found, min(self.samples, len(found)))] = True
+        return drawn_B
 
     def eligible(self, lengths_B: Tensor, truncated_B: Tensor) -> Tensor:
         return spread(~(truncated_B.bool() & self.drop_truncated), lengths_B)

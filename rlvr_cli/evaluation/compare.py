@@ -10,8 +10,20 @@ import numpy as np
 from rlvr_cli.core.errors import UserError
 from rlvr_cli.core.paired import sign_flips
 from rlvr_cli.core.result_files import differences as differences
-from rlvr_cli.core.result_files import share_right
-from rlvr_cli.evaluation.scores import over_problems
+from rlvr_cli.core.result_files import right, share_right
+from rlvr_cli.evaluation.scores import mg_pass_at_k, over_problems
+from rlvr_cli.schema.score_names import SMALLEST_STEADY
+
+
+@dataclass(kw_only=True)
+class Steadiness:
+    """mG-Pass@k of both, and the 95% interval of B minus A over the problems that have k verdicts in both."""
+
+    k: int
+    before: float
+    after: float
+    low: float
+    high: float
 
 
 @dataclass(kw_only=True)
@@ -28,6 +40,8 @@ class Comparison:
     gained: list[str]
     """Ids of the problems B is better at, the largest gain first."""
     lost: list[str]
+    steady: Steadiness | None
+    """None below four samples of a problem."""
 
     @property
     def difference(self) -> float:
@@ -59,7 +73,23 @@ def compare(a: dict[str, Any], b: dict[str, Any], *, force: bool = False, seed: 
         p_value=sign_flips(list(change.values()), seed=seed),
         gained=[key for key in ordered if change[key] > 0],
         lost=[key for key in ordered if change[key] < 0],
+        steady=_steadiness(a["problems"], b["problems"], seed),
     )
+
+
+def _steadiness(a: list[dict[str, Any]], b: list[dict[str, Any]], seed: int) -> Steadiness | None:
+    k = min(max(len(row["correct"]) for row in rows) for rows in (a, b))
+    mine, other = (
+        {row["id"]: mg_pass_at_k(len(found), sum(found), k) for row in rows if len(found := right(row)) >= k}
+        for rows in (a, b)
+    )
+    common = [key for key in mine if key in other]
+    if k < SMALLEST_STEADY or not common:
+        return None
+    interval = over_problems([other[key] - mine[key] for key in common], seed=seed, bounds=(-1.0, 1.0))
+    low, high = interval or (float("nan"), float("nan"))
+    before, after = (float(np.mean([side[key] for key in common])) for side in (mine, other))
+    return Steadiness(k=k, before=before, after=after, low=low, high=high)
 
 
 def report(found: Comparison, names: tuple[str, str], shown: int = 10) -> list[str]:
@@ -77,4 +107,10 @@ def report(found: Comparison, names: tuple[str, str], shown: int = 10) -> list[s
         listed = ", ".join(" ".join(key.split())[:40] for key in ids[:shown])
         more = f", and {len(ids) - shown} more" if len(ids) > shown else ""
         lines.append(f"  {name} {len(ids)}" + (f": {listed}{more}" if ids else ""))
+    if (steady := found.steady) is not None:
+        lines.append(
+            f"  mgpass@{steady.k}  A {steady.before:.1%}, B {steady.after:.1%}, "
+            f"B - A {100 * (steady.after - steady.before):+.1f} points, "
+            f"95% interval {100 * steady.low:+.1f} to {100 * steady.high:+.1f}"
+        )
     return lines

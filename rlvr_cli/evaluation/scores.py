@@ -1,4 +1,4 @@
-"""Scores of a benchmark from its verdicts: avg@k, pass@k, maj@k, G-Pass@k and their intervals.
+"""Scores of a benchmark from its verdicts: avg@k, pass@k, maj@k, G-Pass@k, mG-Pass@k and their intervals.
 
 A problem is a row {correct, scores, extracted, reasons, details, lengths, truncated}, each a list over its
 k samples (bench.row); so are `episodes`, where an environment has taken part. A sample is right when its
@@ -40,6 +40,15 @@ def g_pass_at_k(n: int, c: int, k: int, tau: float) -> float:
     """Unbiased estimate that at least ceil(tau k) of k samples are right (Liu et al. 2024, 2412.13147)."""
     least = max(1, math.ceil(round(tau * k, 9)))
     return sum(comb(c, j) * comb(n - c, k - j) for j in range(least, min(c, k) + 1)) / comb(n, k)
+
+
+def mg_pass_at_k(n: int, c: int, k: int) -> float:
+    """G-Pass@k over thresholds from a half to all: 2/k times its sum at i/k, ceil(k/2) < i <= k (2412.13147).
+
+    The sum stands for 2 times an integral and is that of the paper and its code: with an odd k a model that
+    is always right has (k - 1)/k.
+    """
+    return 2 / k * sum(g_pass_at_k(n, c, k, i / k) for i in range(math.ceil(k / 2) + 1, k + 1))
 
 
 def maj_at_k(right: list[bool], answers: list[str | None], k: int) -> float:
@@ -175,6 +184,7 @@ def summarise(
         summary |= {f"maj@{j}": majority_at(rows, j) for j in powers(k)[1:]}
     if k > 1:
         summary |= {f"gpass@{k}_{tau}": g_passed(rows, k, tau) for tau in TAUS}
+        summary |= {f"mgpass@{j}": mg_passed(rows, j) for j in powers(k)[1:]}
     found = {name: value for name, value in summary.items() if value is not None}
     return found | tracked(rows) | measured(rows) | health(rows)
 
@@ -198,6 +208,10 @@ def passed(rows: list[Row], j: int) -> float | None:
 
 def g_passed(rows: list[Row], j: int, tau: float) -> float | None:
     return averaged(rows, j, lambda judged, row: g_pass_at_k(len(judged), sum(judged), j, tau))
+
+
+def mg_passed(rows: list[Row], j: int) -> float | None:
+    return averaged(rows, j, lambda judged, row: mg_pass_at_k(len(judged), sum(judged), j))
 
 
 def majority_at(rows: list[Row], k: int) -> float | None:
@@ -258,12 +272,13 @@ def health(rows: list[Row]) -> dict[str, float]:
 
 
 def curves(rows: list[Row]) -> dict[str, dict[str, float]]:
-    """pass@j and G-Pass@j for every j up to k; none where there is no score."""
+    """pass@j, G-Pass@j and mG-Pass@j for every j up to k; none where there is no score."""
     if share_missing(rows) > MOST_MISSING:
         return {}
     sizes = range(1, len(rows[0]["correct"]) + 1)
     found = {"pass@": {str(j): passed(rows, j) for j in sizes}}
     found |= {f"gpass_{tau}@": {str(j): g_passed(rows, j, tau) for j in sizes} for tau in TAUS}
+    found["mgpass@"] = {str(j): mg_passed(rows, j) for j in sizes[1:]}
     return {
         name: {j: value for j, value in curve.items() if value is not None} for name, curve in found.items()
     }

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-TAUS = (0.5, 0.75, 1.0)
-"""Shares of k samples that must be right for G-Pass@k."""
+TAUS = (0.25, 0.5, 0.75, 1.0)
+"""Shares of k samples that must be right for G-Pass@k: those of its authors' code (2412.13147)."""
+
+SMALLEST_STEADY = 4
+"""Samples of a problem from which tables show G-Pass@k and mG-Pass@k: below, their thresholds are one."""
 
 
 def powers(k: int) -> list[int]:
@@ -16,4 +19,6 @@ def score_names(k: int, pass_at: list[int], majority: bool) -> list[str]:
     found = [f"avg@{k}", *(f"pass@{j}" for j in pass_at or powers(k))]
     if majority and k > 1:
         found += [f"maj@{j}" for j in powers(k)[1:]]
-    return found + ([f"gpass@{k}_{tau}" for tau in TAUS] if k > 1 else [])
+    if k > 1:
+        found += [f"gpass@{k}_{tau}" for tau in TAUS] + [f"mgpass@{j}" for j in powers(k)[1:]]
+    return found

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any, TextIO
 
+from rlvr_cli.schema.score_names import SMALLEST_STEADY, TAUS
 from rlvr_cli.tracking.text import printable
 
 if TYPE_CHECKING:
@@ -42,6 +43,8 @@ def print_results(
     console.print(_overview(results))
     if (more := _more(results)) is not None:
         console.print(more)
+    if (steady := _steady(results)) is not None:
+        console.print(steady)
     if any("probes" in each for each in results.values()):
         console.print(_selection(results))
     for path, summary in results.items():
@@ -96,6 +99,25 @@ def _more(results: dict[str, dict[str, Any]]) -> Table | None:
         score = f"{summary['score']:.3f}" if "score" in summary else "-"  # on a scale of its own, perhaps
         fractions = (f"{summary[f'{name}_fraction']:.1%}" for name in shares)
         table.add_row(summary["bench"], *([score] if partial else []), *fractions)
+    return table
+
+
+def _steady(results: dict[str, dict[str, Any]]) -> Table | None:
+    """How often at least a share of a problem's samples is right; None with few samples of each."""
+    rows = {}
+    for summary in results.values():
+        found = {name: float(value) for name, value in summary.items() if name.startswith("gpass@")}
+        k = int(next(iter(found)).partition("@")[2].partition("_")[0]) if found else 0
+        if k >= SMALLEST_STEADY:
+            shares = [
+                f"{found[f'gpass@{k}_{tau}']:.1%}" if f"gpass@{k}_{tau}" in found else "-" for tau in TAUS
+            ]
+            rows[summary["bench"]] = [str(k), *shares, shown(summary, "mgpass@")]
+    if not rows:
+        return None
+    table = _table(("bench", "k", *(f"gpass, {tau:.0%} right" for tau in TAUS), "mean from 50% on"))
+    for bench, cells in rows.items():
+        table.add_row(bench, *cells)
     return table
 
 

@@ -217,7 +217,7 @@ def _evaluation_text(bench: str | None, summary: dict[str, float]) -> str:
         for name, value in summary.items()
         if name not in hidden
         and not (name == "score" and value == next(iter(summary.values())))
-        and not name.startswith(("ci95_", "sampling95_", "gpass@"))
+        and not name.startswith(("ci95_", "sampling95_", "gpass@", "mgpass@"))
         and (value or not name.endswith("_fraction"))
     ]
     if shown and low is not None and high is not None:

@@ -86,7 +86,8 @@ def make_batches(
     )
     scored_B = ~rewards_PG.flatten().isnan() | (algorithm.distillation.task_coef == 0)
     skips = getattr(algorithm.advantage, "skips_zero", False)  # also where a leaf has no verdict of its own
-    keep_N = keep_mask(algorithm.token_weights, scored_B | skips, entropies_N, old_N, lengths_B, truncated_B)
+    training_B = drawn(parts, scored_B | skips, len(groups[0].completions))
+    keep_N = keep_mask(algorithm.token_weights, training_B, entropies_N, old_N, lengths_B, truncated_B)
     if skips:
         keep_N &= advantages_N != 0
     note_advantages(groups, advantages_N, keep_N, lengths_B)
@@ -135,6 +136,15 @@ def finished(
     return batch
 
 
+def drawn(parts: Parts, scored_B: Tensor, group_size: int) -> Tensor:
+    """Which samples train: of each prompt as many as its algorithm draws."""
+    weights = parts.recipe.algorithm.token_weights
+    if getattr(weights, "samples", None) is None:  # an option of a plugin may not have it
+        return scored_B
+    found: Tensor = weights.drawn(scored_B, group_size, f"{parts.recipe.seed}/{parts.step}")
+    return found
+
+
 def keep_mask(
     token_weights: Any,
     scored_B: Tensor,
@@ -143,7 +153,7 @@ def keep_mask(
     lengths_B: Tensor,
     truncated_B: Tensor,
 ) -> Tensor:
-    """Which tokens train; samples without a reward have none, and no part in quantiles."""
+    """Which tokens train; samples that are not scored (or drawn) have none, and no part in quantiles."""
     keep_N = scored_B.repeat_interleave(lengths_B)
     at_tokens = (None if x_N is None else x_N[keep_N] for x_N in (entropies_N, old_N))
     keep_N[keep_N.clone()] = token_weights(*at_tokens, lengths_B[scored_B], truncated_B[scored_B])

@@ -198,6 +198,17 @@ def test_nonsense_is_refused(axis: str, name: str, values: dict[str, Any]) -> No
             8,
             r"drop_truncated drops whole samples, .*set it to false",
         ),
+        ({"token_weights": make("token_weights", "all", samples=0)}, 8, r"samples is 0; it must be 1 to "),
+        (
+            {"token_weights": make("token_weights", "all", samples=9)},
+            8,
+            r"^algorithm\.token_weights\.samples is 9; it must be 1 to batch\.group_size = 8, or null",
+        ),
+        (
+            {"advantage": "tree", "token_weights": make("token_weights", "all", samples=2)},
+            8,
+            r"samples drops whole samples, .*advantage=tree train together: set it to null",
+        ),
         ({"advantage": "tree", "kl": "reward"}, 8, r"kl=reward rewards single tokens, .*choose kl=loss"),
         (
             {"mismatch": make("mismatch", "truncate", proximal=Proximal.rollout)},

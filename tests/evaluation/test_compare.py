@@ -40,6 +40,14 @@ def test_by_hand():
     assert lines[4].endswith("gained 2: p0, p1") and lines[5].endswith("lost 1: p2")
 
 
+def test_steadiness_is_compared_from_four_samples_on():
+    assert compare(result([[1.0, 0.0]] * 2), result([[1.0, 1.0]] * 2)).steady is None
+    a, b = result([[1.0, 1.0, 0.0, 0.0]] * 4), result([[1.0, 1.0, 1.0, 0.0]] * 3 + [[1.0] * 4])
+    found = compare(a, b)
+    assert found.steady is not None and (found.steady.before, found.steady.after) == (0.0, (3 * 0.5 + 1) / 4)
+    assert report(found, ("a", "b"))[-1].startswith("  mgpass@4  A 0.0%, B 62.5%, B - A +62.5 points")
+
+
 def test_a_loss_is_the_gain_the_other_way_round():
     worse, better = [[0.0, 0.0], [0.0, 1.0]] * 5, [[1.0, 1.0], [1.0, 1.0]] * 5
     loss, gain = compare(result(better), result(worse)), compare(result(worse), result(better))

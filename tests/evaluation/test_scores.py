@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rlvr_cli.evaluation import breakdown, scores
-from rlvr_cli.evaluation.scores import g_pass_at_k, maj_at_k, pass_at_k, summarise
+from rlvr_cli.evaluation.scores import g_pass_at_k, maj_at_k, mg_pass_at_k, pass_at_k, summarise
 
 
 def row(correct, extracted=None, reasons=None, lengths=None, **more):
@@ -35,7 +35,7 @@ def test_pass_and_g_pass_equal_enumeration_for_all_n_up_to_12():
                 counts = Counter(sum(chosen) for chosen in combinations(samples, k))
                 total = comb(n, k)
                 assert pass_at_k(n, c, k) == pytest.approx(1 - counts[0] / total)
-                for tau in (0.5, 0.75, 1.0):
+                for tau in (0.25, 0.5, 0.75, 1.0):
                     enough = sum(number for hits, number in counts.items() if hits and hits >= tau * k)
                     assert g_pass_at_k(n, c, k, tau) == pytest.approx(enough / total)
 
@@ -197,3 +197,27 @@ def test_tables_and_distributions():
     assert found["response_length"]["all"]["p50"] == 35 and found["response_length"]["right"]["p100"] == 60
     assert found["truncated_samples"] == {"0": 2, "2": 1}
     assert list(scores.curves(rows)["pass@"]) == ["1", "2"] and scores.powers(6) == [1, 2, 4, 6]
+
+
+def test_g_pass_worked_by_hand_and_its_mean():
+    assert g_pass_at_k(4, 2, 2, 1.0) == pytest.approx(1 / 6)
+    assert g_pass_at_k(4, 2, 2, 0.5) == pytest.approx(5 / 6)
+    # k = 2: the one threshold above a half is 1; k = 4: at least 3, and all 4
+    assert mg_pass_at_k(4, 2, 2) == pytest.approx(1 / 6)
+    assert mg_pass_at_k(8, 6, 4) == pytest.approx(
+        (2 / 4) * ((comb(6, 3) * 2 + comb(6, 4)) + comb(6, 4)) / comb(8, 4)
+    )
+    for k in (2, 4, 8, 16):
+        assert mg_pass_at_k(48, 48, k) == 1 and mg_pass_at_k(48, 0, k) == 0
+    assert mg_pass_at_k(9, 9, 3) == pytest.approx(2 / 3), "an odd k cannot reach 1, as published"
+
+
+def test_steadiness_is_in_the_summary_and_its_curves():
+    rows = [row([1.0, 1.0, 1.0, 0.0]), row([1.0] * 4), row([1.0, 1.0, 0.0, 0.0])]
+    summary = summarise(rows)
+    assert summary["mgpass@4"] == pytest.approx((1 / 2 + 1 + 0) / 3)
+    assert summary["mgpass@2"] == pytest.approx((1 / 2 + 1 + 1 / 6) / 3)
+    assert (summary["gpass@4_0.25"], summary["gpass@4_0.75"]) == (1.0, pytest.approx(2 / 3))
+    found = scores.curves(rows)["mgpass@"]
+    assert list(found) == ["2", "3", "4"] and found["4"] == summary["mgpass@4"]
+    assert "mgpass@1" not in summarise([row([1.0])]) and scores.curves([row([1.0])])["mgpass@"] == {}

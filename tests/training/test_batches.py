@@ -49,6 +49,58 @@ def test_a_truncated_response_is_left_out_and_a_finished_one_is_not() -> None:
     assert batch.samples == [0, 1, 2]
 
 
+def scored(*rewards: float) -> Group:
+    found = group(*(two_tokens(s) for s in range(len(rewards))))
+    found.scores = found.correct = found.rewards = list(rewards)
+    return found
+
+
+def test_a_draw_of_samples_trains_with_the_advantages_of_the_whole_group() -> None:
+    """RaML's gen_mask, G = 4, rewards 1, 0, 0, 1 and n = 2: a draw of samples 0 and 2 has +1 and -1, and each
+    of its four tokens weighs 1/4."""
+    two = plain_recipe(advantage=make("advantage", "group_zscore", ddof=0, eps=0.0), token_weights=drawing(2))
+    seen = set()
+    for seed in range(40):
+        two.seed = seed
+        [batch] = make_batches(small_parts(two), [scored(1.0, 0.0, 0.0, 1.0)])
+        seen.add(tuple(batch.samples))
+        assert batch.weights_N.tolist() == [0.25] * 4 and batch.advantages_N is not None
+        wanted = [[1.0, -1.0, -1.0, 1.0][sample] for sample in batch.samples for _ in range(2)]
+        assert batch.advantages_N.tolist() == pytest.approx(wanted)
+    assert seen == {(0, 1), (0, 2), (0, 3), (1, 2), (1, 3), (2, 3)}
+    again = make_batches(small_parts(two), [scored(1.0, 0.0, 0.0, 1.0)])
+    assert again[0].samples == batch.samples, "the same seed and step draw the same"
+    later = {
+        tuple(make_batches(small_parts(two, step=step), [scored(1.0, 0.0, 0.0, 1.0)])[0].samples)
+        for step in range(8)
+    }
+    assert len(later) > 1, "every step draws anew"
+
+
+def drawing(samples: int) -> Any:
+    return make("token_weights", "all", samples=samples)
+
+
+def test_a_draw_of_all_samples_is_the_plain_update() -> None:
+    groups = [scored(1.0, 0.0, 0.0, 1.0), scored(1.0, 1.0, 0.0, 1.0)]
+    drawn, plain = (
+        make_batches(small_parts(plain_recipe(token_weights=x)), groups)[0] for x in (drawing(4), "all")
+    )
+    assert (
+        drawn.samples == plain.samples and drawn.advantages_N is not None and plain.advantages_N is not None
+    )
+    assert torch.equal(drawn.weights_N, plain.weights_N)
+    assert torch.equal(drawn.advantages_N, plain.advantages_N)
+
+
+def test_samples_without_a_verdict_are_not_drawn() -> None:
+    """Of four samples two have a reward: a draw of three has these two, of each prompt for itself."""
+    missing = math.nan
+    parts = small_parts(plain_recipe(token_weights=drawing(3)))
+    [batch] = make_batches(parts, [scored(1.0, missing, 0.0, missing), scored(1.0, 0.0, 0.0, 0.0)])
+    assert batch.samples[:2] == [0, 2] and len(batch.samples) == 5
+
+
 class Scores(Still):
     """A trainer whose logprobs are -0.5, -1.5, -2.5, ...: not those of the engine that sampled."""
 
