@@ -112,19 +112,20 @@ def measure(shape: TinyModel, syncs: int, folder: Path, placement: Placement) ->
         **found,
         "copies": whole / found["copy"],
         "fingerprint_copies": found["fingerprints"] / found["copy"],
+        "fingerprint_share": found["fingerprints"] / whole,
     }
 
 
 def show(found: dict[str, dict[str, dict[str, Any]]]) -> None:
     headings = ("first", "sync", *PARTS, "copy")
-    print(
-        f"\n| ms | engine | MiB | {' | '.join(headings)} | sync / copy | fingerprints / copy | / in process |"
-    )
-    print("|---|---|" + "---|" * (len(headings) + 4))
+    ratios = ("sync / copy", "fingerprints / copy", "fingerprints / sync", "/ in process")
+    print(f"\n| ms | engine | MiB | {' | '.join(headings + ratios)} |")
+    print("|---|---|" + "---|" * (len(headings) + len(ratios) + 1))
     for name, placements in found.items():
         for placement, row in placements.items():
             cells = [f"{row['bytes'] / 2**20:.1f}", *(f"{row[key] * 1000:.1f}" for key in headings)]
             cells += [f"{row['copies']:.1f}", f"{row['fingerprint_copies']:.1f}"]
+            cells.append(f"{row['fingerprint_share']:.1%}")
             first = placements.get(Placement.in_process.value)
             cells.append("-" if first is None else f"{row['sync'] / first['sync']:.2f}")
             print(f"| {name} | {placement} | {' | '.join(cells)} |")

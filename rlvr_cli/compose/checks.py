@@ -9,7 +9,7 @@ from dataclasses import fields
 from rlvr_cli.algorithms.check import check as check_algorithm
 from rlvr_cli.algorithms.check import check_reference
 from rlvr_cli.compose.ahead import check_ahead
-from rlvr_cli.compose.control import check_controller, check_second_verifier
+from rlvr_cli.compose.control import check_controller, check_diagnosis
 from rlvr_cli.compose.difficulty import check_difficulty
 from rlvr_cli.compose.distillation import check_distillation, check_on_data, check_unheard
 from rlvr_cli.compose.engines import check_engines
@@ -91,7 +91,7 @@ def check(recipe: Recipe | SFTRecipe | EvalRecipe, place: Place) -> None:
             check_placement(recipe)
             check_environments(recipe)
             check_distillation(recipe)
-            check_second_verifier(recipe)
+            check_diagnosis(recipe)
             check_controller(recipe)
         else:
             refuse_environments(recipe.data, f"{recipe.algorithm.name} samples nothing")

@@ -10,6 +10,12 @@ from rlvr_cli.schema.first_verifiers import first_verifiers
 from rlvr_cli.schema.stages import stages_of
 
 
+def check_diagnosis(recipe: Recipe) -> None:
+    """Second verifier and canary. ValueError that names the key."""
+    check_second_verifier(recipe)
+    check_canary(recipe)
+
+
 def check_second_verifier(recipe: Recipe) -> None:
     """It exists and judges single samples. ValueError that names the key."""
     name = recipe.diagnosis.second_verifier
@@ -30,6 +36,21 @@ def check_second_verifier(recipe: Recipe) -> None:
         raise ValueError(
             f"diagnosis.second_verifier is '{name}', which data.{same[0]} is trained on; name another one"
         )
+
+
+def check_canary(recipe: Recipe) -> None:
+    """It is a bench that is evaluated within the run. ValueError that names the key."""
+    name = recipe.diagnosis.canary
+    if name is None:
+        return
+    if name not in recipe.eval.benches:
+        raise ValueError(
+            f"diagnosis.canary: '{name}' is not in eval.benches{hint(name, recipe.eval.benches)}"
+        )
+    if not recipe.diagnosis.enabled:
+        raise ValueError("diagnosis.canary is set, but diagnosis.enabled is false; leave one out")
+    if recipe.eval.every is None:
+        raise ValueError("diagnosis.canary is set, but eval.every is null, so that no score can rise; set it")
 
 
 def check_controller(recipe: Recipe) -> None:

@@ -28,7 +28,11 @@ LIKELY = 0.05
 def eval_regression(history: History, settings: Diagnosis, ease: float) -> Evidence | None:
     """A bench's newest evaluation is below its best, problem by problem (paired permutation test, p below
     0.005 over the evaluations before it); over when it has risen again and p is above 0.05."""
-    found = [_regression(bench, rows, lasting=ease < 1) for bench, rows in history.evaluations.items()]
+    found = [
+        _regression(bench, rows, lasting=ease < 1)
+        for bench, rows in history.evaluations.items()
+        if bench != settings.canary
+    ]
     return min((e for e in found if e), key=lambda e: e.values["now"] - e.values["best"], default=None)
 
 

@@ -19,6 +19,7 @@ from rlvr_cli.diagnosis import proxy as proxy
 from rlvr_cli.diagnosis import signal as signal
 from rlvr_cli.diagnosis import speed as speed
 from rlvr_cli.diagnosis import verdicts as verdicts
+from rlvr_cli.diagnosis import wording as wording
 from rlvr_cli.diagnosis.history import Context, History, finite
 from rlvr_cli.schema import Diagnosis
 

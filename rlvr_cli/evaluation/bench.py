@@ -14,6 +14,7 @@ from rlvr_cli.data.experiences import read_library
 from rlvr_cli.data.prompts import guesses_read, problems
 from rlvr_cli.data.sources import without_gold
 from rlvr_cli.evaluation.scores import MOST_MISSING, share_missing, summarise
+from rlvr_cli.evaluation.spoken import spoken
 from rlvr_cli.evaluation.stored_samples import Partial, Replay, fields
 from rlvr_cli.rollout import Engine, Generator, Sampling
 from rlvr_cli.sampling.collect import collect
@@ -214,7 +215,7 @@ def gathered(groups: list[Group]) -> list[dict[str, Any]]:
 
 
 def scored(bench: Bench, rows: list[dict[str, Any]]) -> dict[str, float]:
-    return summarise(rows, pass_at=bench.pass_at, majority=bench.majority)
+    return summarise(rows, pass_at=bench.pass_at, majority=bench.majority) | spoken(rows)
 
 
 def judge(

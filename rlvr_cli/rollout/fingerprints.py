@@ -56,6 +56,12 @@ class Receipt:
     homeless: list[str] = field(default_factory=list)
     """Layers for which adapters were sent, and which in the engine take none."""
 
+    @property
+    def verified(self) -> float:
+        """Share of the elements whose engine's copy is proved to be what was sent."""
+        proved = self.compared + self.sampled
+        return proved / max(1, proved + sum(self.untold.values()))
+
 
 class Ledger:
     """Fingerprints of what was sent and of what is held, compared on the device in one go."""

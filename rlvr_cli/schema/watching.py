@@ -70,6 +70,9 @@ class Diagnosis:
     """Entry of `verifiers` that judges a share of the samples besides, for the record only; null: none."""
     second_share: float = 0.1
     """Share of the samples it judges."""
+    canary: str | None = None
+    """Entry of `eval.benches` whose gold answers are false on purpose: a score that rises there is a leak or
+    a fooled verifier; null: none."""
 
     def __post_init__(self) -> None:
         for name, least in (("window", 2), ("cooldown", 0)):

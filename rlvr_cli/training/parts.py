@@ -62,6 +62,8 @@ class Parts:
     start_gap: float = 0.0
     """Mean |logprob difference| of engine and trainer on the start model."""
     told_of_sync: bool = False
+    verified: float = 1.0
+    """Share of this rank's engine that fingerprints have proved in the newest sync."""
     environments: Environments = field(default_factory=Environments)
     lessons: Lessons | None = None
     """The teacher, where the algorithm has one."""

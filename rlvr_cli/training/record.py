@@ -21,8 +21,10 @@ from rlvr_cli.training.parts import Parts
 from rlvr_cli.training.staleness import staleness_metrics
 from rlvr_cli.training.stop import NoVerdict
 from rlvr_cli.training.taught import teacher_metrics
+from rlvr_cli.training.texts import length_correlation, text_metrics
 from rlvr_cli.training.token_records import token_notes
 from rlvr_cli.training.unjudged import tell_missing
+from rlvr_cli.training.weight_sync import sync_metrics
 
 MAX_EMPTY_STEPS = 3
 
@@ -53,8 +55,11 @@ def record(
         metrics.reward_metrics(rollouts.sampled, rollouts.kept)
         | metrics.verifier_metrics(rollouts.mine)
         | metrics.answer_metrics(rollouts.mine)
+        | text_metrics(rollouts.mine)
+        | length_correlation(rollouts.sampled)
         | second_opinion(rollouts.mine, parts.recipe.diagnosis, parts.state)
         | stage_metrics(parts)
+        | sync_metrics(parts)
         | skipped_metrics(parts.state, parts.recipe.faults)
         | ({} if (lost := parts.trainer.merge.error) is None else {"actor/lora_merge_error": lost})
         | {"group/refills": float(rollouts.refills), "group/trained": float(len(rollouts.kept))}

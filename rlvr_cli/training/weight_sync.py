@@ -66,7 +66,8 @@ def trainer_awake(parts: Parts, *, sync_after: bool = True) -> Iterator[None]:
 
 
 def tell(parts: Parts, receipt: Receipt) -> None:
-    """Once: what of the engine's weights no fingerprint vouches for."""
+    """Once: what of the engine's weights no fingerprint vouches for. Keeps their share for the metrics."""
+    parts.verified = receipt.verified
     for what, names in (("packs", list(receipt.untold)), ("was sent only a part of", receipt.partial)):
         if names and not parts.told_of_sync:
             shown = ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
@@ -76,6 +77,11 @@ def tell(parts: Parts, receipt: Receipt) -> None:
                 "with what was sent, and the probe alone speaks for them",
             )
     parts.told_of_sync = True
+
+
+def sync_metrics(parts: Parts) -> dict[str, float]:
+    """Of the newest sync, the engine of which least is proved; all ranks must call it."""
+    return {"sync/verified": min(distributed.gather(parts.verified))}
 
 
 def engine_precision(recipe: Recipe) -> Precision:

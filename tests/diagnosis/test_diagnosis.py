@@ -58,6 +58,8 @@ def healthy(step: int, random: Random) -> Row:
         "answers/commonest_gold_fraction": 0.1,
         "response_length/mean": noisy(300 + step, 0.1),
         "response_length/truncated_fraction": random.choice([0.0, 0.0, 0.03, 0.06]),
+        "text/repetition": 0.08 + 0.03 * math.sin(2 * step),
+        "text/mixed_fraction": 0.03 * (step % 5 == 0),
         "actor/entropy": noisy(0.4 * 0.995**step, 0.1),
         "actor/ref_kl": noisy(0.001 * min(step, 60), 0.3) + (0.5 if random.random() < 0.03 else 0),
         "actor/grad_norm": noisy(0.4, 0.4)
@@ -215,6 +217,14 @@ SICK: dict[str, tuple[Callable[[int, Row], Row], str]] = {
             "audit/gap": 0.1 * step,
         },
         "since steps 19 to 26 'loose' has risen from 1.24 to 1.61, while 'strict' has",
+    ),
+    "repetition_loops": (
+        late(text__repetition=0.7),
+        "of the three-word phrases in steps 27 to 34 had been said before in the same response, and 7%",
+    ),
+    "language_mixing": (
+        late(text__mixed_fraction=0.4),
+        "of the responses in steps 27 to 34 mix letters of several scripts, and 0% did at the start",
     ),
     "slow_phase": (slow, "the phase 'rollout' takes"),
     "no_learning": (flat, "30.0% of the samples are correct, and 30.1% were in the first third"),

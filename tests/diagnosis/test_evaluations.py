@@ -14,15 +14,29 @@ from rlvr_cli.schema import Diagnosis
 PROBLEMS = 80
 
 
-def evaluated(scores: dict[int, dict[str, float]]) -> list[tuple[str, bool, int]]:
+def evaluated(
+    scores: dict[int, dict[str, float]], settings: Diagnosis | None = None
+) -> list[tuple[str, bool, int]]:
     """(rule, begins, step) of what these evaluations lead to; step -> problem -> share correct."""
-    watch = Watch(Diagnosis(), [Context(max_tokens=9)])
+    watch = Watch(settings or Diagnosis(), [Context(max_tokens=9)])
     found = []
     for step, problems in scores.items():
         mean = sum(problems.values()) / len(problems)
         row: dict[str, Any] = {"step": step, "event": "eval", "bench": "val", "eval/val/avg@4": mean}
         found += watch.add(row | {"eval/val/ci95_low": 0.0, "eval/val/ci95_high": 1.0}, problems)
     return [(f.rule, f.begins, f.step) for f in found]
+
+
+def test_a_canary_is_to_stay_where_it_is_and_may_fall() -> None:
+    """Nobody can know false golds: 9 problems more are a leak (p = 2 / 2^9), 4 are not."""
+
+    def sung(*counts: int) -> list[tuple[str, bool]]:
+        scores = {5 * n: few(count) for n, count in enumerate(counts)}
+        return [(rule, begins) for rule, begins, _ in evaluated(scores, Diagnosis(canary="val"))]
+
+    assert sung(1, 10) == [("canary", True)]
+    assert sung(1, 12, 1) == [("canary", True), ("canary", False)]
+    assert sung(1, 5, 3, 4) == [] and sung(18, 2) == []
 
 
 def few(count: int) -> dict[str, float]:

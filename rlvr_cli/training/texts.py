@@ -1,0 +1,48 @@
+"""Metrics of what the step's responses say, and of whether longer ones earn more."""
+
+from __future__ import annotations
+
+import math
+
+from rlvr_cli.core import distributed
+from rlvr_cli.core.types import Group
+from rlvr_cli.sampling.wording import Text, means, merged, sums_of
+
+
+def text_metrics(mine: list[Group]) -> dict[str, float]:
+    """`text/*` over all ranks' samples, and by source where there are several; all ranks must call it."""
+    return means(merged(distributed.gather(sums_of((group.problem.prompt, texts(group)) for group in mine))))
+
+
+def texts(group: Group) -> list[Text]:
+    """Of an episode the last turn."""
+    return [
+        Text(
+            response=completion.text,
+            tokens=completion.response_length,
+            correct=None if math.isnan(correct) else correct,
+            source=group.problem.source,
+        )
+        for completion, correct in zip(group.completions, group.correct, strict=True)
+    ]
+
+
+def length_correlation(sampled: list[Group]) -> dict[str, float]:
+    """Pearson's correlation of reward and length within groups: deviations from the group's means, of all
+    groups together. Absent where one of the two never differs."""
+    rewards, lengths, both = 0.0, 0.0, 0.0
+    for group in sampled:
+        pairs = [
+            (reward, float(completion.response_length))
+            for reward, completion in zip(group.rewards, group.completions, strict=True)
+            if not math.isnan(reward)
+        ]
+        if len(pairs) > 1:
+            middle = [math.fsum(side) / len(pairs) for side in zip(*pairs, strict=True)]
+            off = [(reward - middle[0], length - middle[1]) for reward, length in pairs]
+            rewards += sum(r * r for r, _ in off)
+            lengths += sum(n * n for _, n in off)
+            both += sum(r * n for r, n in off)
+    if not rewards > 1e-12 or not lengths > 1e-12:
+        return {}
+    return {"reward/length_correlation": both / math.sqrt(rewards * lengths)}
