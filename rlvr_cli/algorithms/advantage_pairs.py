@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from rlvr_cli.algorithms import PREFERENCE, option, options
 from rlvr_cli.algorithms.advantage import AdvantageInputs
 from rlvr_cli.algorithms.check import require
-from rlvr_cli.algorithms.preference_sums import mean_nll, token_weights
-from rlvr_cli.algorithms.segments import segment_sum
+from rlvr_cli.algorithms.preference_sums import mean_nll, slopes
+from rlvr_cli.algorithms.segments import segment_sum, spread
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -118,11 +118,11 @@ class OnlinePairs:
                 total = total + self.sft_coef * mean_nll(sums_B[w], lengths_B[w], weights)
             return total, {name: float(x_Q.mean()) for name, x_Q in told.items()}
 
-        loss, weights_N, told = token_weights(objective, sums_B, inputs.lengths_B)
+        loss, slopes_B, told = slopes(objective, sums_B)
         gap = told["rewards/chosen"] - told["rewards/rejected"]
         self._told |= told | {"preference/loss": float(loss), "rewards/margins": gap}
         self._told |= {"logps/chosen": float(sums_B[w].mean()), "logps/rejected": float(sums_B[l].mean())}
-        return -weights_N
+        return -spread(slopes_B, inputs.lengths_B)
 
     def matches(self, inputs: AdvantageInputs) -> tuple[list[Match], int]:
         """The pairs of all groups, by the samples' places in _B, and how many samples could not be the better

@@ -14,7 +14,7 @@ from rlvr_cli.algorithms.advantage import AdvantageInputs
 from rlvr_cli.algorithms.advantage_tokens import whiten
 from rlvr_cli.algorithms.check import require
 from rlvr_cli.algorithms.ratio import finite
-from rlvr_cli.algorithms.segments import segment_sum, spread
+from rlvr_cli.algorithms.segments import owners, segment_sum, spread
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -29,7 +29,7 @@ def segment_advantages(state_values_N: Tensor, rewards_B: Tensor, lengths_B: Ten
     """
     values_N = state_values_N.double()
     begins_N = ~values_N.isnan()
-    owner_N = spread(lengths_B.new_ones(len(lengths_B)).cumsum(0) - 1, lengths_B)
+    owner_N = owners(lengths_B)
     values_K, owner_K = values_N[begins_N], owner_N[begins_N]
     after_K = rewards_B.double()[owner_K]
     inside_K = owner_K[1:] == owner_K[:-1]

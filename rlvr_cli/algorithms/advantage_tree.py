@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, ClassVar
 from rlvr_cli.algorithms import option
 from rlvr_cli.algorithms.advantage import AdvantageInputs, centred, deviation
 from rlvr_cli.algorithms.check import require
-from rlvr_cli.algorithms.segments import spread
+from rlvr_cli.algorithms.segments import owners
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -122,8 +122,7 @@ class Tree:
                 steps = steps / (deviation(siblings, 0) + 1e-8)
             edges.append(steps.view_as(values))
         level_N = (inputs.places_N // self._segment()).clamp(max=len(self.branching) - 1)
-        sample_N = spread(inputs.lengths_B.new_ones(len(inputs.lengths_B)).cumsum(0) - 1, inputs.lengths_B)
-        advantages_N = self._table(edges)[sample_N, level_N]
+        advantages_N = self._table(edges)[owners(inputs.lengths_B), level_N]
         return advantages_N.masked_fill(advantages_N.isnan(), 0).to(inputs.rewards_PG.dtype)
 
     def _table(self, levels: list[Tensor]) -> Tensor:

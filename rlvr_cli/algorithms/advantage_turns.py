@@ -13,7 +13,7 @@ from rlvr_cli.algorithms import option
 from rlvr_cli.algorithms.advantage import AdvantageInputs, centred, deviation, outcomes
 from rlvr_cli.algorithms.advantage_tokens import generalized_advantages
 from rlvr_cli.algorithms.check import require
-from rlvr_cli.algorithms.segments import at_end, segment_sum, spread
+from rlvr_cli.algorithms.segments import at_end, positions, segment_sum, spread
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -73,7 +73,7 @@ class StepGroups:
         if self.normalise:
             episodes_PG = episodes_PG / (deviation(whole_PG, 1) + self.eps)
         group_B = (turns_B.new_ones(len(turns_B)).cumsum(0) - 1) // whole_PG.shape[1]
-        key_T = states_T if self.anchor is Anchor.state else _numbers(turns_B)
+        key_T = states_T if self.anchor is Anchor.state else positions(turns_B)
         steps_T = self.compared(self.returns(inputs), group_T=spread(group_B, turns_B), key_T=key_T)
         found_T = spread(episodes_PG.flatten(), turns_B) + self.omega * steps_T
         found_N = spread(found_T.masked_fill(found_T.isnan(), 0), lengths_T)
@@ -109,9 +109,3 @@ class StepGroups:
         found_T = zero_C.new_zeros(len(known_T))
         found_T[known_T] = moved_T
         return found_T
-
-
-def _numbers(turns_B: Tensor) -> Tensor:
-    """Of each turn in its sample, from 0 on: _T."""
-    before_B = turns_B.cumsum(0) - turns_B
-    return turns_B.new_ones(int(turns_B.sum())).cumsum(0) - 1 - spread(before_B, turns_B)

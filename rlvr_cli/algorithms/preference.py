@@ -48,11 +48,21 @@ class Referenced:
     length."""
     reference_free: bool = False
     """The reference counts as uniform: its log-probabilities are 0, and no reference is loaded."""
+    tail_weight: float = 1.0
+    """What an answer's tokens beyond the length of the shorter answer of its pair count: below 1 it is
+    LD-DPO (2409.06411), whose alpha this is, against the pull of sums towards long answers."""
     unpaired: ClassVar[bool] = False
     margin_coef: ClassVar[float] = 0.0
 
     def __post_init__(self) -> None:
         require(self.beta > 0, "preference.beta", self.beta, "above 0")
+        require(0 <= self.tail_weight <= 1, "preference.tail_weight", self.tail_weight, "between 0 and 1")
+        require(
+            self.tail_weight == 1 or not self.length_normalised,
+            "preference.tail_weight",
+            self.tail_weight,
+            "1 with preference.length_normalised=true: a mean over the tokens has no weight of a tail",
+        )
 
     @property
     def needs_reference(self) -> bool:
@@ -186,15 +196,26 @@ class APODown(Referenced):
 
 @option("preference")
 class BCO(Referenced):
-    """BCO on pairs (2404.04656): -log s(beta dw) - log s(-beta dl), a classifier of answers.
+    """BCO on pairs (2404.04656): -log s(beta dw - m) - log s(m - beta dl), a classifier of answers.
 
-    Without the paper's shift (the mean reward), as TRL's `bco_pair`.
+    m is 0, as in TRL's `bco_pair`, or with shift=true the mean reward, from which the classifier counts. It
+    is a statistic, not a part of what is differentiated. The paper takes the mean of its batch and
+    of those before with a moving average; here it is that of the update, so that no run depends on where it
+    was resumed.
     """
 
     name: str = "bco"
+    shift: bool = False
+    """Subtract the mean of the update's rewards, beta dw and beta dl, from each of them."""
 
     def loss(self, dw: Tensor, dl: Tensor) -> Tensor:
-        return -log_sigmoid(self.beta * dw) - log_sigmoid(-self.beta * dl)
+        mean = self.beta * (dw.mean() + dl.mean()).detach() / 2 if self.shift else dw.new_zeros(())
+        return classified(self.beta * dw, self.beta * dl, mean)
+
+
+def classified(rewards_w: Tensor, rewards_l: Tensor, shift: Tensor) -> Tensor:
+    """BCO's cross entropy of a classifier that is indifferent at `shift`."""
+    return -log_sigmoid(rewards_w - shift) - log_sigmoid(shift - rewards_l)
 
 
 @option("preference")

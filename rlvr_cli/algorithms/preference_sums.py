@@ -1,9 +1,9 @@
 """The loss of a whole update of preferences, and what it comes to at each token.
 
-Any function of the sequences' summed log-probabilities S has the gradient sum_B dL/dS_b grad(S_b). So an
-update differentiates L once by S alone, which takes a forward pass without a graph, and then makes one
-ordinary pass with the linear loss sum_N(dL/dS_b * new_N). That is exact for one update a step. No pair has to
-lie in one micro-batch, and what is shared by the update (KTO's z, the divisors) is the same on any split.
+Any function of the tokens' log-probabilities has the gradient sum_N dL/dnew_n grad(new_n). So an update
+differentiates L once by these alone, which takes a forward pass without a graph, and then makes one ordinary
+pass with the linear loss sum_N(dL/dnew_n * new_n). That is exact for one update a step. No pair has to lie in
+one micro-batch, and what is shared by the update (KTO's z, the divisors) is the same on any split.
 
 Pairs lie as rows 2j (chosen) and 2j + 1 (rejected) of _B.
 """
@@ -13,28 +13,30 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from rlvr_cli.algorithms.segments import spread
+from rlvr_cli.algorithms.segments import head_sum, segment_sum
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 Objective = Callable[["Tensor"], "tuple[Tensor, dict[str, float]]"]
-"""(summed log-probabilities _B, with a graph) -> (loss, metrics)"""
+"""(log-probabilities, with a graph) -> (loss, metrics)"""
 
 
 def paired(
     option: Any,
-    sums_B: Tensor,
-    ref_B: Tensor,
+    new_N: Tensor,
+    ref_N: Tensor,
     lengths_B: Tensor,
     weights_P: Tensor,
     sft_coef: float = 0.0,
     margins_P: Tensor | None = None,
 ) -> tuple[Tensor, dict[str, float]]:
     """Mean of the pairs' losses by weight, plus sft_coef times the NLL of a chosen token of the update."""
-    pi_w, pi_l, ref_w, ref_l = sums_B[::2], sums_B[1::2], ref_B[::2], ref_B[1::2]
+    tail = option.tail_weight if hasattr(option, "tail_weight") else 1.0
+    (asked_w, asked_l), (ref_w, ref_l) = (_sums_of_pairs(x_N, lengths_B, tail) for x_N in (new_N, ref_N))
+    pi_w, pi_l = _sums_of_pairs(new_N, lengths_B)
     n_w, n_l = lengths_B[::2].double(), lengths_B[1::2].double()
-    loss_P, told = option(pi_w, pi_l, ref_w, ref_l, n_w, n_l, margins=margins_P)
+    loss_P, told = option(asked_w, asked_l, ref_w, ref_l, n_w, n_l, margins=margins_P)
     loss = (loss_P * weights_P).sum() / weights_P.sum()
     metrics = {name: float(x_P.mean()) for name, x_P in told.items()}
     metrics |= _compared(told["rewards/chosen"], told["rewards/rejected"])
@@ -44,8 +46,8 @@ def paired(
 
 def single(
     option: Any,
-    sums_B: Tensor,
-    ref_B: Tensor,
+    new_N: Tensor,
+    ref_N: Tensor,
     lengths_B: Tensor,
     wanted_B: Tensor,
     weights_B: Tensor,
@@ -53,6 +55,7 @@ def single(
     sft_coef: float = 0.0,
 ) -> tuple[Tensor, dict[str, float]]:
     """Mean of the answers' losses by weight, plus sft_coef times the NLL of a token of the wanted ones."""
+    sums_B, ref_B = segment_sum(new_N, lengths_B), segment_sum(ref_N, lengths_B)
     loss_B, told = option(sums_B, ref_B, wanted_B, z)
     loss = (loss_B * weights_B).sum() / weights_B.sum()
     metrics = {"preference/kl": z}
@@ -65,22 +68,14 @@ def single(
     return _with_sft(loss, sums_B[wanted_B], lengths_B[wanted_B].double(), sft_coef, metrics)
 
 
-def token_weights(
-    objective: Objective, sums_B: Tensor, lengths_B: Tensor
-) -> tuple[Tensor, Tensor, dict[str, float]]:
-    """(loss, dL/dS of each sequence at each of its tokens, metrics): sum_N(weights_N new_N) has L's
-    gradient."""
-    loss, slopes_B, metrics = slopes(objective, sums_B)
-    return loss, spread(slopes_B, lengths_B), metrics
-
-
-def slopes(objective: Objective, values_B: Tensor) -> tuple[Tensor, Tensor, dict[str, float]]:
-    """(L, dL/dv of each value, metrics), float64."""
-    values_B = values_B.detach().double().requires_grad_()
-    loss, metrics = objective(values_B)
+def slopes(objective: Objective, values: Tensor) -> tuple[Tensor, Tensor, dict[str, float]]:
+    """(L, dL/dv of each value, metrics), float64. Of tokens' log-probabilities these are the weights of the
+    linear loss that has L's gradient."""
+    values = values.detach().double().requires_grad_()
+    loss, metrics = objective(values)
     loss.backward()
-    assert values_B.grad is not None
-    return loss.detach(), values_B.grad, metrics
+    assert values.grad is not None
+    return loss.detach(), values.grad, metrics
 
 
 def mean_nll(pi: Tensor, n: Tensor, weights: Tensor | None = None) -> Tensor:
@@ -89,6 +84,16 @@ def mean_nll(pi: Tensor, n: Tensor, weights: Tensor | None = None) -> Tensor:
     if weights is None:
         return -pi.sum() / n.sum()
     return -(weights * pi).sum() / (weights * n).sum()
+
+
+def _sums_of_pairs(x_N: Tensor, lengths_B: Tensor, tail: float = 1.0) -> tuple[Tensor, Tensor]:
+    """Sums over the chosen and over the rejected answers, _P; tokens beyond the shorter one's length count
+    `tail`."""
+    sums_B = segment_sum(x_N, lengths_B)
+    if tail != 1:
+        shorter_B = lengths_B.view(-1, 2).min(1).values.repeat_interleave(2)
+        sums_B = tail * sums_B + (1 - tail) * head_sum(x_N, lengths_B, shorter_B)
+    return sums_B[::2], sums_B[1::2]
 
 
 def _with_sft(

@@ -28,9 +28,8 @@ def segment_sum(x_N: Tensor, lengths_B: Tensor) -> Tensor:
 
     A NaN stays in its own sequence, which differences of one running sum would not promise.
     """
-    owner_N = spread(lengths_B.new_ones(len(lengths_B)).cumsum(0) - 1, lengths_B)
     x_N = widen(x_N)
-    return x_N.new_zeros(len(lengths_B)).index_add(0, owner_N, x_N)
+    return x_N.new_zeros(len(lengths_B)).index_add(0, owners(lengths_B), x_N)
 
 
 def segment_mean(x_N: Tensor, lengths_B: Tensor) -> Tensor:
@@ -46,6 +45,22 @@ def suffix_sum(x_N: Tensor, lengths_B: Tensor) -> Tensor:
     x_N = x_N.double()
     through_B = segment_sum(x_N, lengths_B).cumsum(0)
     return spread(through_B, lengths_B) - x_N.cumsum(0) + x_N
+
+
+def head_sum(x_N: Tensor, lengths_B: Tensor, counts_B: Tensor) -> Tensor:
+    """Sum over the first counts_B tokens of each sequence: _N -> _B."""
+    return segment_sum(x_N * (positions(lengths_B) < spread(counts_B, lengths_B)), lengths_B)
+
+
+def positions(lengths_B: Tensor) -> Tensor:
+    """Each token's place in its sequence, from 0: _N."""
+    starts_B = lengths_B.cumsum(0) - lengths_B
+    return lengths_B.new_ones(int(lengths_B.sum())).cumsum(0) - 1 - spread(starts_B, lengths_B)
+
+
+def owners(lengths_B: Tensor) -> Tensor:
+    """Each token's sequence, from 0: _N."""
+    return spread(lengths_B.new_ones(len(lengths_B)).cumsum(0) - 1, lengths_B)
 
 
 def at_end(x_B: Tensor, lengths_B: Tensor) -> Tensor:

@@ -109,6 +109,10 @@ def _dpo(draft: Draft) -> None:
         draft.put("algorithm.preference.length_normalised", True, "sigmoid_norm")
     if first in ("robust", "exo_pair"):  # what TRL's others ignore
         draft.copy("algorithm.preference.label_smoothing", "label_smoothing")
+    if given.has("ld_alpha") and (first == "sigmoid_norm" or first == "ipo"):
+        given.lose("ld_alpha", "means over tokens have no weight of a tail")
+    elif given.has("ld_alpha"):
+        draft.copy("algorithm.preference.tail_weight", "ld_alpha")
     if given.get("reference_free"):
         draft.put("algorithm.preference.reference_free", True, "reference_free", "reference_free")
 

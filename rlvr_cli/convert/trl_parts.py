@@ -25,6 +25,7 @@ TELLTALES = {
         "reference_free",
         "precompute_ref_log_probs",
         "f_divergence_type",
+        "ld_alpha",
     ),
 }
 """Keys that only one trainer has."""

@@ -1,8 +1,8 @@
 """Training on preferences, pairs or labelled answers: what is its own beside `offline.py`.
 
 A step is two passes. The first scores the answers without a graph, by the policy and by the reference, and
-gives the loss, its metrics and dL/dS for the summed log-probability S of each answer (`preference_sums.py`).
-The second is an ordinary update with the loss sum_N(dL/dS new_N), whose gradient is that of the loss itself.
+gives the loss, its metrics and its slope at the log-probability of each token (`preference_sums.py`). The
+second is an ordinary update with the loss sum_N(slope_N new_N), whose gradient is that of the loss itself.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from rlvr_cli.algorithms.preference_single import reference_point
-from rlvr_cli.algorithms.preference_sums import Objective, paired, single, token_weights
+from rlvr_cli.algorithms.preference_sums import Objective, paired, single, slopes
 from rlvr_cli.algorithms.segments import segment_sum
 from rlvr_cli.core.types import Batch
 from rlvr_cli.data.pair_layouts import PREFERENCES, demand_margin
@@ -94,7 +94,7 @@ class Preferences:
             self._demand_margins("eval", kept)
             self.held_out = rows_of(kept[: recipe.eval.limit])
         self.measures = self.held_out is not None
-        self._held_out_ref_B: Tensor | None = None
+        self._held_out_ref_N: Tensor | None = None
         self.trainer = trainer_of(recipe, model)
         self.reference = Reference(model, self.trainer) if self.option.needs_reference else None
 
@@ -104,15 +104,14 @@ class Preferences:
         with timer("old_logprobs"):
             new_N, entropies_N, hits_N = self.trainer.score(asked, masks)
         with timer("ref_logprobs"):
-            ref_B = self._reference_sums(asked, masks)
-        objective, sums_B = self._objective(rows, sums_of(new_N, masks), ref_B)
-        loss, weights_N, told = token_weights(objective, sums_B, rows.lengths_B)
+            ref_N = self._reference_logprobs(asked, masks)
+        own = slice(int(rows.lengths_B.sum()))
+        loss, weights_N, told = slopes(self._objective(rows, new_N, ref_N, masks), new_N[own])
         batch = Batch(sequences=rows.sequences, trained=rows.trained, weights_N=weights_N.float())
         with timer("update"):
             update = careful_update(run, self.recipe.faults, self.trainer, batch, linear, lr=lr)
         if update:
             wanted_N = rows.wanted_B.repeat_interleave(rows.lengths_B)
-            own = slice(len(wanted_N))
             update |= {"loss": float(loss), "entropy": float(entropies_N[own].mean())}
             if wanted_N.any():
                 update["token_accuracy"] = float(hits_N[own][wanted_N].mean())
@@ -122,11 +121,11 @@ class Preferences:
         """Loss and metrics of the held-out preferences, whose reference is scored once."""
         assert self.held_out is not None
         asked, masks = self._with_mismatches(self.held_out)
-        new_B = sums_of(self.trainer.score(asked, masks)[0], masks)
-        if self._held_out_ref_B is None:
-            self._held_out_ref_B = self._reference_sums(asked, masks)
-        objective, sums_B = self._objective(self.held_out, new_B, self._held_out_ref_B)
-        loss, told = objective(sums_B)
+        new_N = self.trainer.score(asked, masks)[0]
+        if self._held_out_ref_N is None:
+            self._held_out_ref_N = self._reference_logprobs(asked, masks)
+        own = slice(int(self.held_out.lengths_B.sum()))
+        loss, told = self._objective(self.held_out, new_N, self._held_out_ref_N, masks)(new_N[own].double())
         return {"loss": float(loss)} | {name: told[key] for key, name in MEASURED.items() if key in told}
 
     def _demand_margins(self, name: str, found: list[Any]) -> None:
@@ -141,26 +140,31 @@ class Preferences:
         others = mismatched(rows, self.recipe.algorithm.max_length)
         return rows.sequences + others[0], rows.trained + others[1]
 
-    def _reference_sums(self, sequences: list[np.ndarray], trained: list[np.ndarray]) -> Tensor:
-        """_B; zeros where the loss has no reference."""
+    def _reference_logprobs(self, sequences: list[np.ndarray], trained: list[np.ndarray]) -> Tensor:
+        """_N; zeros where the loss has no reference."""
         if self.reference is None:
-            return torch.zeros(len(sequences), dtype=torch.float64)
-        return sums_of(self.reference.logprobs(sequences, trained), trained)
+            return torch.zeros(sum(int(mask.sum()) for mask in trained))
+        return self.reference.logprobs(sequences, trained)
 
-    def _objective(self, rows: Rows, new_B: Tensor, ref_B: Tensor) -> tuple[Objective, Tensor]:
-        """The loss of the rows, as a function of their sums, and these. What follows the rows are
-        mismatches."""
-        count, coef = len(rows.sequences), self.recipe.algorithm.sft_coef
-        shared: dict[str, Any] = {"ref_B": ref_B[:count], "lengths_B": rows.lengths_B, "sft_coef": coef}
+    def _objective(self, rows: Rows, new_N: Tensor, ref_N: Tensor, masks: list[np.ndarray]) -> Objective:
+        """The loss of the rows, as a function of their tokens' log-probabilities. What follows the rows in
+        the tensors are mismatches."""
+        count, own = len(rows.sequences), int(rows.lengths_B.sum())
+        shared: dict[str, Any] = {
+            "ref_N": ref_N[:own].double(),
+            "lengths_B": rows.lengths_B,
+            "sft_coef": self.recipe.algorithm.sft_coef,
+        }
 
-        def loss(sums_B: Tensor) -> tuple[Tensor, dict[str, float]]:
+        def loss(own_N: Tensor) -> tuple[Tensor, dict[str, float]]:
             if rows.paired:
-                return paired(self.option, sums_B, weights_P=rows.weights, margins_P=rows.margins, **shared)
-            z = reference_point(new_B[count:] - ref_B[count:])
+                return paired(self.option, own_N, weights_P=rows.weights, margins_P=rows.margins, **shared)
+            others_new, others_ref = (sums_of(x_N[own:], masks[count:]) for x_N in (new_N, ref_N))
+            z = reference_point(others_new - others_ref)
             extra: dict[str, Any] = {"wanted_B": rows.wanted_B, "weights_B": rows.weights, "z": z}
-            return single(self.option, sums_B, **extra, **shared)
+            return single(self.option, own_N, **extra, **shared)
 
-        return loss, new_B[:count]
+        return loss
 
 
 def sums_of(logprobs_N: Tensor, trained: list[np.ndarray]) -> Tensor:

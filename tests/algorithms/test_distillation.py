@@ -69,6 +69,21 @@ def test_advantages_of_a_rollout(discount: float, wanted: list[float]) -> None:
     assert twice[5] == pytest.approx(0.7)
 
 
+def test_what_minillm_makes_of_a_rollout() -> None:
+    """It computes each token's own part exactly, and weighs samples that are drawn from a mixture.
+
+    Its returns are ours without that part, for each token that is left. The weight of a sample of the mixture
+    is what a correction for another sampling policy is anyway: `algorithm/mismatch=truncate`.
+    """
+    whole, own = (make("distillation", "reward", discount=d)(S, T, FOUR) for d in (1.0, 0.0))
+    assert (whole - own).tolist() == near([0.1, -0.6, 0.0, 0.0])
+    left = torch.tensor([3, 2, 1, 1])
+    assert ((whole - own) / left).tolist() == near([0.0333, -0.3, 0.0, 0.0])
+    mixture = (0.8 * S.exp() + 0.2 * T.exp()).log()
+    weights = make("mismatch", "truncate")(S, mixture, FOUR)
+    assert weights.tolist() == near([1.0376, 0.8314, 1.0992, 1.0])
+
+
 def test_early_tokens_count_more() -> None:
     """1.5, 1.4333, 1.2, 1 times -.2, .7, -.6, 0."""
     reward = make("distillation", "reward", iw=0.5)

@@ -68,6 +68,7 @@ def test_at_other_temperatures() -> None:
     assert [between(kind, temperature=2.0) for kind in kinds] == near([0.0599, 0.0593, 0.0148])
     assert 4 * between("forward", temperature=2.0) == near(0.2395)
     assert [between(kind, temperature=0.9) for kind in kinds] == near([0.3198, 0.3208, 0.0776])
+    assert 0.81 * between("forward", temperature=0.9) == near(0.2590)
 
 
 def test_gradients_by_the_logits() -> None:

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from rlvr_cli.algorithms import PREFERENCE, options
-from rlvr_cli.algorithms.preference import log_sigmoid
+from rlvr_cli.algorithms.preference import classified, log_sigmoid
 from rlvr_cli.algorithms.preference_single import KTO, reference_point
-from rlvr_cli.algorithms.preference_sums import paired, single, token_weights
+from rlvr_cli.algorithms.preference_sums import mean_nll, paired, single, slopes
 from rlvr_cli.algorithms.segments import segment_sum
 
 REFERENCED = ["sigmoid", "robust", "hinge", "ipo", "apo_zero", "apo_down", "bco", "nca", "sppo", "exo"]
@@ -25,6 +25,9 @@ POLICY = [-0.4, -0.9, -0.2, -1.2, -0.7, -1.1, -0.5, -0.5, -0.4, -1.0, -0.6, -0.3
 POLICY += [-0.3, -0.2]
 REF = [-0.6, -1.0, -0.3, -1.0, -0.5, -0.9, -0.4, -0.6, -0.7, -0.9, -0.7, -0.5, -0.9, -0.7, -0.2, -1.2]
 REF += [-0.4, -0.3]
+
+FIRST = [0, 3, 5, 7, 11, 15]
+"""The first token of each answer."""
 
 
 def t(*values: float) -> Tensor:
@@ -172,17 +175,15 @@ def test_the_gradient_of_dpo_as_beta_goes_to_0() -> None:
 @pytest.mark.parametrize("name", [*REFERENCED, *FREE])
 def test_gradients_against_finite_differences(name: str) -> None:
     option, step = make(name), 1e-6
-    sums_B = segment_sum(t(*POLICY), LENGTHS)
-    ref_B = segment_sum(t(*REF), LENGTHS)
 
-    def loss(x_B: Tensor) -> tuple[Tensor, dict[str, float]]:
-        return paired(option, x_B, ref_B, LENGTHS, t(1, 2, 0.5), sft_coef=0.3)
+    def loss(x_N: Tensor) -> tuple[Tensor, dict[str, float]]:
+        return paired(option, x_N, t(*REF), LENGTHS, t(1, 2, 0.5), sft_coef=0.3)
 
-    _, weights_N, _ = token_weights(loss, sums_B, LENGTHS)
-    for b, weights_n in enumerate(weights_N.split(LENGTHS.tolist())):
-        moved = torch.zeros(6, dtype=torch.float64)
-        moved[b] = step
-        slope = (loss(sums_B + moved)[0] - loss(sums_B - moved)[0]) / (2 * step)
+    _, weights_N, _ = slopes(loss, t(*POLICY))
+    for weights_n, first in zip(weights_N.split(LENGTHS.tolist()), FIRST, strict=True):
+        moved = torch.zeros(18, dtype=torch.float64)
+        moved[first] = step
+        slope = (loss(t(*POLICY) + moved)[0] - loss(t(*POLICY) - moved)[0]) / (2 * step)
         assert weights_n.tolist() == pytest.approx([float(slope)] * len(weights_n), rel=1e-4, abs=1e-8)
 
 
@@ -249,9 +250,8 @@ def test_a_margin_is_what_has_to_be_exceeded() -> None:
 # ---------------------------------------------------------------- of a whole update
 
 
-def whole(name: str = "sigmoid", sft_coef: float = 0.0) -> tuple[float, dict[str, float]]:
-    new_B, ref_B = (segment_sum(t(*x), LENGTHS) for x in (POLICY, REF))
-    loss, told = paired(make(name), new_B, ref_B, LENGTHS, t(1, 1, 1), sft_coef)
+def whole(name: str = "sigmoid", sft_coef: float = 0.0, **fields: Any) -> tuple[float, dict[str, float]]:
+    loss, told = paired(make(name, **fields), t(*POLICY), t(*REF), LENGTHS, t(1, 1, 1), sft_coef)
     return float(loss), told
 
 
@@ -261,10 +261,56 @@ def test_the_sft_term_counts_the_tokens_of_the_update() -> None:
     assert whole(sft_coef=0.005)[0] == pytest.approx(0.6848, abs=1e-4)
 
 
+def test_other_libraries_divisors_of_the_sft_term() -> None:
+    """OpenRLHF: a mean of sequence means. TRL: a mean over a micro-batch, which its split changes."""
+    pi_w, _, _, _, n_w, _ = p1()
+    assert float(mean_nll(pi_w, n_w, 1 / n_w)) == pytest.approx(0.5833, abs=1e-4)
+    assert -whole()[1]["logps/chosen"] == pytest.approx(1.6333, abs=1e-4)  # a sum per sequence
+    split = [float(mean_nll(pi_w[cut], n_w[cut])) for cut in (slice(0, 1), slice(1, 3))]
+    assert sum(split) / 2 == pytest.approx(0.5333, abs=1e-4)
+
+
+def test_tokens_beyond_the_shorter_answer() -> None:
+    """LD-DPO with alpha 0.5: h .75, -.7, .55. At 0 only what both answers have is compared."""
+    h = t(0.75, -0.7, 0.55)
+    loss, told = whole(tail_weight=0.5)
+    assert loss == pytest.approx(0.6837, abs=1e-4)
+    assert loss == pytest.approx(float(-log_sigmoid(0.1 * h).mean()))
+    assert told["rewards/margins"] == pytest.approx(0.1 * float(h.mean()))
+    assert told["logps/chosen"] == pytest.approx(-1.6333, abs=1e-4)  # of the whole answer
+    assert whole(tail_weight=1.0)[0] == whole()[0]
+
+    def without_a_tail(x_N: Tensor) -> tuple[Tensor, dict[str, float]]:
+        return paired(make("sigmoid", tail_weight=0.0), x_N, t(*REF), LENGTHS, t(1, 1, 1))
+
+    weights_N = slopes(without_a_tail, t(*POLICY))[1]
+    kept = [2, 2, 2, 2, 3, 3]
+    for b, weights_n in enumerate(weights_N.split(LENGTHS.tolist())):
+        assert (weights_n != 0).tolist() == [i < kept[b] for i in range(len(weights_n))]
+    assert weights_N.isfinite().all()
+
+
+def test_the_shift_of_bco() -> None:
+    """The mean reward .0083 changes the fifth digit, .5 would change the second."""
+    rewards = 0.1 * D[::2], 0.1 * D[1::2]
+    assert float(classified(*rewards, t(0.5)).mean()) == pytest.approx(1.4348, abs=1e-4)
+    plain, shifted = (whole("bco", shift=shift)[0] for shift in (False, True))
+    assert shifted == pytest.approx(float(classified(*rewards, t(0.05 / 6)).mean()))
+    assert 1e-6 < abs(shifted - plain) < 1e-4 and shifted == pytest.approx(1.3750, abs=1e-4)
+
+
+def test_the_shift_of_bco_is_not_differentiated() -> None:
+    """Each answer's slope is what it is with the zero of the update held."""
+    pi_w, pi_l, ref_w, ref_l, n_w, n_l = p1()
+    found, held = pi_w.clone().requires_grad_(), pi_w.clone().requires_grad_()
+    make("bco", shift=True)(found, pi_l, ref_w, ref_l, n_w, n_l)[0].sum().backward()
+    classified(0.1 * (held - ref_w), 0.1 * (pi_l - ref_l), t(0.05 / 6)).sum().backward()
+    assert found.grad.tolist() == pytest.approx(held.grad.tolist())
+
+
 def test_weights_of_pairs_are_relative() -> None:
-    new_B, ref_B = (segment_sum(t(*x), LENGTHS) for x in (POLICY, REF))
     loss = [
-        float(paired(make("sigmoid"), new_B, ref_B, LENGTHS, w)[0])
+        float(paired(make("sigmoid"), t(*POLICY), t(*REF), LENGTHS, w)[0])
         for w in (t(1, 1, 1), t(5, 5, 5), t(1, 3, 0))
     ]
     assert loss[0] == pytest.approx(0.6821, abs=1e-4) and loss[1] == pytest.approx(loss[0])
@@ -276,19 +322,18 @@ def test_two_passes_have_the_gradient_of_the_loss(name: str) -> None:
     """What a step does (weights of tokens, then a linear loss) against autograd of the loss itself."""
     head = torch.tensor([[0.3, -0.2, 0.5], [0.1, 0.4, -0.6]], dtype=torch.float64)
     inputs = torch.linspace(-1, 1, 36, dtype=torch.float64).view(18, 2)
-    targets, ref_B = torch.arange(18) % 3, segment_sum(t(*REF), LENGTHS)
-    option = make(name)
+    targets, option = torch.arange(18) % 3, make(name)
 
     def logprobs(weight: Tensor) -> Tensor:
         return (inputs @ weight).log_softmax(-1)[torch.arange(18), targets]
 
-    def loss(sums_B: Tensor) -> tuple[Tensor, dict[str, float]]:
-        return paired(option, sums_B, ref_B, LENGTHS, t(1, 3, 1), sft_coef=0.5)
+    def loss(new_N: Tensor) -> tuple[Tensor, dict[str, float]]:
+        return paired(option, new_N, t(*REF), LENGTHS, t(1, 3, 1), sft_coef=0.5)
 
     direct, twice = head.clone().requires_grad_(), head.clone().requires_grad_()
-    value, _ = loss(segment_sum(logprobs(direct), LENGTHS))
+    value, _ = loss(logprobs(direct))
     value.backward()
-    told, weights_N, _ = token_weights(loss, segment_sum(logprobs(head), LENGTHS), LENGTHS)
+    told, weights_N, _ = slopes(loss, logprobs(head))
     for cut in (slice(0, 2), slice(2, 11), slice(11, 18)):  # whatever the split, also within a pair
         (weights_N * logprobs(twice))[cut].sum().backward()
     assert float(told) == pytest.approx(float(value.detach()))
@@ -298,6 +343,7 @@ def test_two_passes_have_the_gradient_of_the_loss(name: str) -> None:
 # ---------------------------------------------------------------- single answers
 
 D = t(0.4, -0.4, -0.3, 0.4, 0.5, -0.1)
+ONE_EACH = torch.ones(6, dtype=torch.long)
 WANTED = torch.tensor([True, False] * 3)
 
 
@@ -325,28 +371,28 @@ def test_the_reference_point_of_kto() -> None:
 
 def test_kto_of_an_update() -> None:
     weights = t(1, 1, 1, 1, 1, 1)
-    loss, told = single(KTO(), D, t(*[0.0] * 6), LENGTHS, WANTED, weights, 0.05)
+    loss, told = single(KTO(), D, t(*[0.0] * 6), ONE_EACH, WANTED, weights, 0.05)
     assert float(loss) == pytest.approx(0.4971, abs=1e-4) and told["preference/kl"] == 0.05
     assert told["rewards/chosen"] == pytest.approx(0.02) and told["rewards/rejected"] == pytest.approx(
         -0.1 / 30
     )
-    one_sided = single(KTO(), D[::2], t(0, 0, 0), LENGTHS[::2], WANTED[::2], weights[:3], 0.0)[1]
+    one_sided = single(KTO(), D[::2], t(0, 0, 0), ONE_EACH[::2], WANTED[::2], weights[:3], 0.0)[1]
     assert "rewards/chosen" in one_sided and "rewards/rejected" not in one_sided
 
 
 @pytest.mark.parametrize("fields", [{}, {"undesirable": 1.5, "beta": 0.5}])
 def test_the_gradient_of_kto_against_finite_differences(fields: dict[str, Any]) -> None:
     """Of each answer's sum, with the zero of the update held: it is a statistic, not a part of the loss."""
-    ref_B, step = t(*[0.1, -0.2, 0.3, 0.0, -0.1, 0.2]), 1e-6
+    step = 1e-6
 
-    def loss(x_B: Tensor) -> tuple[Tensor, dict[str, float]]:
-        return single(KTO(**fields), x_B, ref_B, LENGTHS, WANTED, t(1, 2, 0.5, 1, 1, 1), 0.05)
+    def loss(x_N: Tensor) -> tuple[Tensor, dict[str, float]]:
+        return single(KTO(**fields), x_N, t(*REF), LENGTHS, WANTED, t(1, 2, 0.5, 1, 1, 1), 0.05)
 
-    _, weights_N, _ = token_weights(loss, D, LENGTHS)
+    _, weights_N, _ = slopes(loss, t(*POLICY))
     for b, weights_n in enumerate(weights_N.split(LENGTHS.tolist())):
-        moved = torch.zeros(6, dtype=torch.float64)
-        moved[b] = step
-        slope = float(loss(D + moved)[0] - loss(D - moved)[0]) / (2 * step)
+        moved = torch.zeros(18, dtype=torch.float64)
+        moved[FIRST[b]] = step
+        slope = float(loss(t(*POLICY) + moved)[0] - loss(t(*POLICY) - moved)[0]) / (2 * step)
         assert weights_n.tolist() == pytest.approx([slope] * len(weights_n), rel=1e-4, abs=1e-8)
         assert (slope < 0) == bool(WANTED[b])  # what is wanted rises
 
@@ -360,6 +406,12 @@ def test_the_gradient_of_kto_against_finite_differences(fields: dict[str, Any]) 
         ("simpo", {"gamma": -1.0}, "gamma is -1.0; it must be at least 0"),
         ("kto", {"undesirable": 0.0}, "undesirable is 0.0; it must be above 0"),
         ("sigmoid", {"margin_coef": -1.0}, "margin_coef is -1.0; it must be at least 0"),
+        ("sigmoid", {"tail_weight": 1.5}, "tail_weight is 1.5; it must be between 0 and 1"),
+        (
+            "ipo",
+            {"tail_weight": 0.5},
+            "tail_weight is 0.5; it must be 1 with preference.length_normalised=true",
+        ),
     ],
 )
 def test_values_without_sense(name: str, fields: dict[str, Any], message: str) -> None:

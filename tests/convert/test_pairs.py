@@ -127,6 +127,14 @@ def test_losses_of_dpo_trainer(said: str, option: str, fields: dict[str, Any]) -
     assert found == {"beta": 0.1} | fields
 
 
+def test_the_weight_of_a_tail_of_dpo_trainer() -> None:
+    text = "model_name_or_path: m\ndataset_name: d\nld_alpha: 0.4\nloss_type: "
+    assert convert("trl", text + "sigmoid\n", "dpo.yaml").draft.get("algorithm.preference.tail_weight") == 0.4
+    made = convert("trl", text + "ipo\n", "dpo.yaml")
+    assert made.draft.get("algorithm.preference.tail_weight") is None
+    assert any("ld_alpha" in line and "no weight of a tail" in line for line in made.lists.lost)
+
+
 def test_losses_that_are_not_there_are_to_be_settled() -> None:
     made = convert("trl", "model_name_or_path: m\nrpo_alpha: 1.0\nloss_type: discopop\n", "dpo.yaml")
     assert any("discopop is not there; sigmoid is a guess" in line for line in made.lists.settle)

@@ -1,6 +1,7 @@
 """A teacher of another width beside the policy, under ZeRO 0, 2 and 3, on one rank and on two."""
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from teacher_entries import KINDS, distilled, lesson_batch
 from torch import Tensor
 
 from rlvr_cli.engine.logprobs import token_scores
+from rlvr_cli.engine.teacher import Average
 from rlvr_cli.schema import TinyModel
 
 pytestmark = pytest.mark.slow
@@ -142,6 +144,18 @@ def test_the_policy_itself_with_other_prompts_has_something_to_say(
 def test_a_teacher_that_follows(ranks: int, stage: int, results: dict[int, dict[str, Any]]) -> None:
     found = results[ranks][f"average {stage}"]
     assert found["moved"] > 1e-3 and found["gap"] < 1e-6 and found["restored"]
+
+
+@pytest.mark.parametrize(
+    ("share", "left"), [(0.05, (0.5987, 0.0769, 0.0000)), (0.01, (0.9044, 0.6050, 0.1340))]
+)
+def test_what_an_average_remembers_of_its_start(share: float, left: tuple[float, ...]) -> None:
+    """After 10, 50 and 200 steps of a policy that went to 0 at once and stayed there."""
+    average = Average.__new__(Average)  # the sum alone: the tests above have whole ones
+    average.share, average.exact = share, {"w": torch.ones(1)}
+    average.trainer = SimpleNamespace(weights=lambda: iter([("w", torch.zeros(1))]))  # type: ignore[assignment]
+    found = [float(dict(average._moved())["w"]) for _ in range(200)]
+    assert [found[n - 1] for n in (10, 50, 200)] == pytest.approx(left, abs=1e-4)
 
 
 @pytest.mark.parametrize("size", [1, 7, 30])

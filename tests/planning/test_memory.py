@@ -8,6 +8,7 @@ from plans import PLAIN, PUBLISHED, SHAPES, SHORT, changed, held, job, line
 
 from rlvr_cli.commands.main import main
 from rlvr_cli.engine.logprobs import chunk_elements
+from rlvr_cli.planning import activations
 from rlvr_cli.planning.gpus import GIB, GPUS
 from rlvr_cli.planning.memory import memory_of
 from rlvr_cli.planning.speed import MFU, MFU_SHARDED, times_of
@@ -26,6 +27,21 @@ def test_optimizer_states_by_hand() -> None:
         assert line(memory, "gradients", "optimizer") == 4 * count / gradients  # added up in fp32
     exact = memory_of(changed(PLAIN(), "trainer", zero_stage=0, precision=Precision.fp32))
     assert line(exact, "master weights") == 0 and line(exact, "Adam moments") == 8 * count
+
+
+def test_logits_of_policy_and_teacher() -> None:
+    """Whole in fp32, those of 8,192 tokens of Qwen's vocabulary are 9.2734 GiB, of 256 tokens .2898 GiB. A
+    CPU's chunk has fewer tokens."""
+    shape = SHAPES(Model(path="Qwen/Qwen2.5-7B"))
+    vocabulary = 151_936
+    assert 2 * 4 * 8192 * vocabulary / GIB == pytest.approx(9.2734, abs=1e-4)
+    assert 2 * 4 * 256 * vocabulary / GIB == pytest.approx(0.2898, abs=1e-4)
+    assert (chunk_elements(None) // shape.vocabulary) in range(200, 256)
+    held_at_once = activations.logits(shape, 4, 8192, None, gradient=False) / activations.LOGIT_COPIES[False]
+    assert 2 * held_at_once / GIB <= 0.25
+    assert activations.logits(shape, 4, 8192, None, gradient=False) == activations.logits(
+        shape, 4, 10**6, None, gradient=False
+    )
 
 
 def test_gradients_of_several_micro_batches_and_ranks() -> None:

@@ -20,7 +20,7 @@ from places import ROOT
 
 from rlvr_cli import algorithms, compose, environments, verifiers
 from rlvr_cli.algorithms.advantage import AdvantageInputs
-from rlvr_cli.algorithms.preference_sums import paired, token_weights
+from rlvr_cli.algorithms.preference_sums import paired, slopes
 from rlvr_cli.commands.main import main
 from rlvr_cli.commands.verbs import verbs
 from rlvr_cli.compose import find_plugins
@@ -106,14 +106,14 @@ def test_preference(package: None) -> None:
     assert float(plain) == pytest.approx(0.7288, abs=1e-4)
     assert float(option(lam=0.0)(*pair)[0]) == pytest.approx(float(plain))
 
-    def loss(sums_B: torch.Tensor) -> Any:
-        ref_B, lengths_B = torch.tensor([-1.3, -2.9], dtype=torch.float64), torch.tensor([2, 4])
-        return paired(option(lam=5.0), sums_B, ref_B, lengths_B, torch.ones(1, dtype=torch.float64))
+    def loss(new_N: torch.Tensor) -> Any:
+        ref_N = torch.tensor([-0.9, -0.4, -1.0, -0.9, -0.5, -0.5], dtype=torch.float64)
+        return paired(option(lam=5.0), new_N, ref_N, torch.tensor([2, 4]), torch.ones(1, dtype=torch.float64))
 
-    at_B = torch.tensor([-1.6, -2.5], dtype=torch.float64)
-    _, weights_N, told = token_weights(loss, at_B, torch.tensor([2, 4]))
-    step = torch.tensor([1e-6, 0.0], dtype=torch.float64)
-    slope = float(loss(at_B + step)[0] - loss(at_B - step)[0]) / 2e-6
+    at_N = torch.tensor([-1.1, -0.5, -0.5, -0.4, -1.0, -0.6], dtype=torch.float64)
+    _, weights_N, told = slopes(loss, at_N)
+    step = torch.tensor([1e-6, *[0.0] * 5], dtype=torch.float64)
+    slope = float(loss(at_N + step)[0] - loss(at_N - step)[0]) / 2e-6
     assert weights_N[:2].tolist() == pytest.approx([slope] * 2, rel=1e-6)
     assert told["rewards/chosen"] == pytest.approx(-0.03)
     with pytest.raises(ValueError, match=r"algorithm\.preference\.lam"):
