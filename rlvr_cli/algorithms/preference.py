@@ -68,6 +68,15 @@ class Referenced:
     def needs_reference(self) -> bool:
         return not self.reference_free
 
+    @property
+    def weighs_tails(self) -> bool:
+        """Whether it asks for `with_light_tails` in the place of plain sums."""
+        return self.tail_weight != 1
+
+    def with_light_tails(self, sums_B: Tensor, heads_B: Tensor) -> Tensor:
+        """Sums of answers whose beginnings, as long as the shorter answer of a pair, sum to heads_B."""
+        return self.tail_weight * sums_B + (1 - self.tail_weight) * heads_B
+
     def __call__(
         self,
         pi_w: Tensor,

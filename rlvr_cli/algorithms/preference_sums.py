@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from rlvr_cli.algorithms.preference import Referenced
 from rlvr_cli.algorithms.segments import head_sum, segment_sum
 
 if TYPE_CHECKING:
@@ -32,11 +33,14 @@ def paired(
     margins_P: Tensor | None = None,
 ) -> tuple[Tensor, dict[str, float]]:
     """Mean of the pairs' losses by weight, plus sft_coef times the NLL of a chosen token of the update."""
-    tail = option.tail_weight if hasattr(option, "tail_weight") else 1.0
-    (asked_w, asked_l), (ref_w, ref_l) = (_sums_of_pairs(x_N, lengths_B, tail) for x_N in (new_N, ref_N))
-    pi_w, pi_l = _sums_of_pairs(new_N, lengths_B)
+    sums_B, ref_B = segment_sum(new_N, lengths_B), segment_sum(ref_N, lengths_B)
+    pi_w, pi_l = sums_B[::2], sums_B[1::2]
+    if isinstance(option, Referenced) and option.weighs_tails:
+        shorter_B = lengths_B.view(-1, 2).min(1).values.repeat_interleave(2)
+        sums_B = option.with_light_tails(sums_B, head_sum(new_N, lengths_B, shorter_B))
+        ref_B = option.with_light_tails(ref_B, head_sum(ref_N, lengths_B, shorter_B))
     n_w, n_l = lengths_B[::2].double(), lengths_B[1::2].double()
-    loss_P, told = option(asked_w, asked_l, ref_w, ref_l, n_w, n_l, margins=margins_P)
+    loss_P, told = option(sums_B[::2], sums_B[1::2], ref_B[::2], ref_B[1::2], n_w, n_l, margins=margins_P)
     loss = (loss_P * weights_P).sum() / weights_P.sum()
     metrics = {name: float(x_P.mean()) for name, x_P in told.items()}
     metrics |= _compared(told["rewards/chosen"], told["rewards/rejected"])
@@ -84,16 +88,6 @@ def mean_nll(pi: Tensor, n: Tensor, weights: Tensor | None = None) -> Tensor:
     if weights is None:
         return -pi.sum() / n.sum()
     return -(weights * pi).sum() / (weights * n).sum()
-
-
-def _sums_of_pairs(x_N: Tensor, lengths_B: Tensor, tail: float = 1.0) -> tuple[Tensor, Tensor]:
-    """Sums over the chosen and over the rejected answers, _P; tokens beyond the shorter one's length count
-    `tail`."""
-    sums_B = segment_sum(x_N, lengths_B)
-    if tail != 1:
-        shorter_B = lengths_B.view(-1, 2).min(1).values.repeat_interleave(2)
-        sums_B = tail * sums_B + (1 - tail) * head_sum(x_N, lengths_B, shorter_B)
-    return sums_B[::2], sums_B[1::2]
 
 
 def _with_sft(
