@@ -17,7 +17,8 @@ def count_of(w0: Tensor, alpha: float) -> int:
 def largest_mask(size: Tensor, count: int) -> Tensor:
     """The `count` largest entries of `size`, boolean of its shape.
 
-    Of equal entries, of which bf16 has many, the first are taken: the count is exact, and the same everywhere.
+    Of equal entries, of which bf16 has many, the first are taken: the count is exact and the same
+    everywhere.
     """
     return smallest_mask(-size, count)
 
