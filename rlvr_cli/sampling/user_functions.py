@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -25,11 +25,12 @@ def print_into(verifiers: Mapping[str, Any], folder: Path, who: str) -> None:
             verifier.prints = str(folder.absolute() / f"{name}.{who}.prints.txt")
 
 
-def surroundings(tokenizer: Any, steps: int = 0, seed: int = 0) -> Surroundings:
-    """Of a run of so many steps."""
-    if tokenizer is None:
-        return Surroundings(steps=steps, seed=seed)
-    return Surroundings(decode=partial(tokenizer.decode, skip_special_tokens=False), steps=steps, seed=seed)
+def surroundings(
+    tokenizer: Any, steps: int = 0, seed: int = 0, trained_by: Iterable[str] = ()
+) -> Surroundings:
+    """Of a run of so many steps that trains by the verifiers of these names."""
+    decode = None if tokenizer is None else partial(tokenizer.decode, skip_special_tokens=False)
+    return Surroundings(decode=decode, steps=steps, seed=seed, trained_by=frozenset(trained_by))
 
 
 def introduced(

@@ -138,7 +138,7 @@ def make_pool(recipe: Recipe, tokenizer: Any, sampler: Sampler, tracker: Tracker
     """The verifiers of the run and of its benches; the user's own functions are introduced."""
     verifiers = recipe.verifiers | judges_of(recipe.eval.benches)
     print_into(verifiers, Path(recipe.out) / "logs", f"rank{distributed.rank()}")
-    around = surroundings(tokenizer, recipe.trainer.steps, recipe.seed)
+    around = surroundings(tokenizer, recipe.trainer.steps, recipe.seed, recipe.verifiers)
     pool = Pool(verifiers, recipe.verification, around=around)
     if distributed.rank() == 0:
         first = first_asked(sampler.items, recipe.batch.group_size)

@@ -48,6 +48,9 @@ spelling or of mistake -> responses, told apart in the report. A verifier withou
     wants_rows: bool                                    with `limits`: it is asked about whole groups and the
                                                         columns of rows as they are, by `items(...)`, and
                                                         says how it does so, by `describe(...)` (python.py)
+    wants_progress: bool                                `extra` has the run's progress (core/progress.py): the
+                                                        step its responses are for and how many there are;
+                                                        nothing where they do not train, as in evaluations
     whole_groups: bool                                  with `limits`: `verify_together(responses, answer,
                                                         extra)` in a worker, all samples of a problem at once
                                                         (pairwise.py)

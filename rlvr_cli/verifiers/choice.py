@@ -9,8 +9,8 @@ from enum import Enum
 from typing import Any
 
 from rlvr_cli.core.types import Reason, Verdict
-from rlvr_cli.verifiers.extract import Boxes, after_reasoning, boxed
-from rlvr_cli.verifiers.letters import answer_letter, first_letter
+from rlvr_cli.verifiers.extract import Boxes, Extraction, after_reasoning, boxed, extract
+from rlvr_cli.verifiers.letters import answer_letter, first_letter, whole_letter
 from rlvr_cli.verifiers.rejected import Rejected
 
 LETTERS = "ABCDEFGHIJ"
@@ -25,6 +25,8 @@ class Place(Enum):
     """In the last `\\boxed{...}`."""
     parentheses = "parentheses"
     """The last capital letter in parentheses: (C)."""
+    answer_tags = "answer_tags"
+    """The last `<answer>...</answer>` as a whole: B, (b), B., B) its text, or the text of an option."""
 
 
 _PARENTHESES = re.compile(r"\(([A-J])\)")
@@ -37,7 +39,7 @@ class Choice:
     gate: bool = False
     """Its score multiplies the others' sum and adds nothing."""
     extraction: Place = Place.answer
-    """Where the letter stands: answer, boxed or parentheses."""
+    """Where the letter stands: answer, boxed, parentheses or answer_tags."""
     options: str = "options"
     """Column with the list of options, if there is one: bounds the letters, and a gold answer may be the
     text of an option."""
@@ -47,7 +49,7 @@ class Choice:
     def verify(self, response: str, answer: str, extra: dict[str, Any]) -> Verdict:
         found = None
         try:
-            found = self._letter(after_reasoning(response, self.thinking))
+            found = self._letter(after_reasoning(response, self.thinking), extra)
             if found not in self._allowed(extra):
                 raise Rejected(Reason.malformed, f"there is no option {found}", found)
         except Rejected as rejected:
@@ -76,7 +78,11 @@ class Choice:
         return ["", *map(self._form, wrong), f"{self._form(gold)} or {self._form(wrong[0])}"]
 
     def _form(self, letter: str) -> str:
-        forms = {Place.answer: f"Answer: {letter}", Place.boxed: f"\\boxed{{{letter}}}"}
+        forms = {
+            Place.answer: f"Answer: {letter}",
+            Place.boxed: f"\\boxed{{{letter}}}",
+            Place.answer_tags: f"<answer>{letter}</answer>",
+        }
         given = forms.get(self.extraction, f"({letter})")
         return f"</think>\n{given}" if self.thinking else given
 
@@ -93,7 +99,13 @@ class Choice:
             return LETTERS[[str(o).strip() for o in options].index(text)]
         return text.strip("().").upper() if len(text) <= 3 else ""
 
-    def _letter(self, text: str) -> str:
+    def _letter(self, text: str, extra: dict[str, Any]) -> str:
+        if self.extraction is Place.answer_tags:
+            options = extra.get(self.options)
+            return whole_letter(
+                extract(text, Extraction.answer_tags),
+                [str(option) for option in options] if isinstance(options, list) else [],
+            )
         if self.extraction is Place.parentheses:
             return _in_parentheses(text)
         if self.extraction is Place.boxed:

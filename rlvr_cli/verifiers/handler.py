@@ -14,8 +14,19 @@ from http.server import BaseHTTPRequestHandler
 from threading import BoundedSemaphore
 from typing import Any, Protocol
 
+from rlvr_cli.core.types import Verdict
 from rlvr_cli.verifiers.connections import Account, Connections, Full, Incoming, Limits, Memory
-from rlvr_cli.verifiers.messages import VALUE_BYTES, BadRequest, counted, decode, parse, reply_of, values
+from rlvr_cli.verifiers.judge_requests import parse_judge, rewards_of
+from rlvr_cli.verifiers.messages import (
+    VALUE_BYTES,
+    BadRequest,
+    Item,
+    counted,
+    decode,
+    parse,
+    reply_of,
+    values,
+)
 from rlvr_cli.verifiers.meters import Metrics
 from rlvr_cli.verifiers.pool import Pool
 
@@ -25,7 +36,7 @@ DRAIN_S = 1.0
 LENGTH_DIGITS = 18
 ECHO = 200
 """Characters of an error that may quote what a client sent."""
-SERVED = "there is /verify (POST), /health and /metrics"
+SERVED = "there is /verify and /judge (POST), /health and /metrics"
 
 
 class Refusal(Exception):
@@ -40,6 +51,7 @@ class Shared(Protocol):
     """What the requests of a server share."""
 
     pool: Pool
+    verifiers: dict[str, Any]
     names: list[str]
     token: str | None
     limits: Limits
@@ -104,7 +116,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         try:
-            if self.path != "/verify":
+            if self.path not in ("/verify", "/judge"):
                 raise Refusal(404, SERVED)
             self._check_token()
             self._check_body()
@@ -125,7 +137,7 @@ class Handler(BaseHTTPRequestHandler):
         try:
             text = decode(body)
             account.take(VALUE_BYTES * values(text))
-            items, single = parse(text, self.server.names, self.server.limits.max_items)
+            items, single = self._items(text)
             futures = [(item.verifier, self.server.pool.submit(*item)) for item in items]
             verdicts = [(name, future.result()) for name, future in futures]
         except BadRequest as error:
@@ -135,10 +147,24 @@ class Handler(BaseHTTPRequestHandler):
         else:
             for name, verdict in verdicts:
                 self.server.metrics.verdict(name, *counted(verdict))
-            self._reply(200, reply_of([verdict for _, verdict in verdicts], single))
+            self._answer([verdict for _, verdict in verdicts], single)
         finally:
             self.server.metrics.working(-1)
             self.server.slots.release()
+
+    def _items(self, text: str) -> tuple[list[Item], bool]:
+        if self.path == "/judge":
+            return [parse_judge(text, self.server.verifiers)], True
+        return parse(text, self.server.names, self.server.limits.max_items)
+
+    def _answer(self, verdicts: list[Verdict], single: bool) -> None:
+        if self.path != "/judge":
+            self._reply(200, reply_of(verdicts, single))
+            return
+        try:
+            self._reply(200, rewards_of(verdicts[0]))
+        except BadRequest as error:
+            self._reply(error.status, {"error": str(error)})
 
     # ---------------------------------------------------------------- checks
 

@@ -64,3 +64,30 @@ def first_letter(text: str) -> str:
     if other and other[1].upper() != first[1].upper():
         raise Rejected(Reason.refused, "several options", text[:80])
     return first[1].upper()
+
+
+_WHOLE = re.compile(
+    r"(?i:option|choice)?\s*[(\[（]?\s*([A-Ja-j])\s*(?:[)\]）.:]\s*(.*)|[)\]）]?\.?)", re.DOTALL
+)
+
+
+def whole_letter(text: str, options: list[str]) -> str:
+    """The letter that `text` as a whole gives: `B`, `(b)`, `B.`, `B) its text`, or an option's text alone.
+
+    Rejected: it gives none, or a letter and the text of another option.
+    """
+    text = " ".join(_CLUTTER.sub(" ", text[:MAX_LINE]).split())
+    plain = [" ".join(_CLUTTER.sub(" ", option).split()).casefold() for option in options]
+    if text and plain.count(text.rstrip(".").casefold()) == 1:
+        return chr(ord("A") + plain.index(text.rstrip(".").casefold()))
+    found = _WHOLE.fullmatch(text)
+    if found is None:
+        raise Rejected(Reason.no_answer, "the answer is no letter", text[:80] or None)
+    letter, rest = found[1].upper(), (found[2] or "").rstrip(".").casefold()
+    if (
+        rest
+        and rest not in plain[ord(letter) - ord("A") :][:1]
+        and (plain or _OTHER.match(" " + rest.upper()))
+    ):
+        raise Rejected(Reason.refused, "a letter and something else", text[:80])
+    return letter

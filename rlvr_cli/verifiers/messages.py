@@ -7,11 +7,12 @@ import re
 from itertools import islice
 from typing import Any, NamedTuple
 
+from rlvr_cli.core import progress
 from rlvr_cli.core.errors import hint
 from rlvr_cli.core.flatten import deeper
 from rlvr_cli.core.types import Verdict
 
-KEYS = ("response", "answer", "extra", "verifier")
+KEYS = ("response", "answer", "extra", "verifier", "progress")
 
 
 MAX_VALUES = 1_000_000
@@ -98,7 +99,25 @@ def _item(item: Any, where: str, names: list[str]) -> Item:
     if name not in names:
         shown = str(name)[:SHOWN]
         raise BadRequest(f"{where}there is no verifier '{shown}'{hint(shown, names)}")
-    return Item(name, item["response"], item["answer"], extra)
+    told = _progress(item.get("progress"), where)
+    return Item(
+        name, item["response"], item["answer"], extra | ({} if told is None else {progress.KEY: told})
+    )
+
+
+def _progress(given: Any, where: str) -> progress.Progress | None:
+    """Of the client's run; None: it trains nothing by the verdict."""
+    if given is None:
+        return None
+    try:
+        step, total = given["step"], given["total_steps"]
+        if set(given) == {"step", "total_steps"} and type(step) is type(total) is int:
+            return progress.Progress(step, total)
+    except (KeyError, TypeError, ValueError):
+        pass
+    raise BadRequest(
+        f"{where}progress must be {{step, total_steps}}, whole numbers, 0 <= step <= total_steps"
+    )
 
 
 def reply_of(verdicts: list[Verdict], single: bool) -> dict[str, Any]:
@@ -109,7 +128,9 @@ def reply_of(verdicts: list[Verdict], single: bool) -> dict[str, Any]:
             "extracted": verdict.extracted and verdict.extracted[:EXTRACTED],
             "detail": verdict.detail[:DETAIL],
             "ms": verdict.ms,
-            **({"raw": True, "judged": verdict.judged, "more": verdict.more} if verdict.raw else {}),
+            **({"raw": True} if verdict.raw else {}),
+            **({"judged": verdict.judged} if verdict.raw or verdict.judged is not None else {}),
+            **({"more": verdict.more} if verdict.raw or verdict.more else {}),
         }
         for verdict in verdicts
     ]

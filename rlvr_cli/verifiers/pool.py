@@ -18,6 +18,7 @@ from concurrent.futures import Future
 from time import perf_counter
 from typing import Any
 
+from rlvr_cli.core import progress
 from rlvr_cli.core.types import Group, Reason, Verdict
 from rlvr_cli.schema import Verification
 from rlvr_cli.verifiers.backpressure import Room
@@ -87,7 +88,7 @@ class Pool:
         chosen = self._verifiers[verifier]
         if getattr(chosen, "wants_rows", False):
             return self.submit_group(verifier, [response], answer, extra)[0]
-        use, golds = reads(chosen), judged_by(chosen, answer)
+        use, golds, extra = reads(chosen), judged_by(chosen, answer), self._told(verifier, extra)
         known: list[Verdict] = []
         waiting: list[tuple[str, Hashable]] = []
         for gold in golds:
@@ -137,6 +138,7 @@ class Pool:
         if verifier in self._apart:
             return self._apart[verifier].submit_group(verifier, responses, answer, extra, group)
         chosen: Any = self._verifiers[verifier]
+        extra = self._told(verifier, extra)
         if hasattr(chosen, "of_sample"):
             assert group is not None
             return [_done(chosen.of_sample(completion)) for completion in group.completions]
@@ -154,6 +156,14 @@ class Pool:
         except Exception as error:  # the input is hostile; the run must know and go on
             by_gold = [[_crash(error) for _ in responses]]
         return [_done(together(list(each), reads(chosen))) for each in zip(*by_gold, strict=True)]
+
+    def _told(self, verifier: str, extra: dict[str, Any]) -> dict[str, Any]:
+        """The columns with the run's progress among them, for a verifier that asks for it."""
+        if not getattr(self._verifiers[verifier], "wants_progress", False):
+            return extra
+        known = progress.of(extra) or self.around.progress(verifier)
+        others = {name: value for name, value in extra.items() if name != progress.KEY}
+        return others if known is None else others | {progress.KEY: known}
 
     def _ask(
         self, verifier: str, responses: str | list[str], answer: str, extra: dict[str, Any]

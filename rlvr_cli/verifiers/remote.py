@@ -14,6 +14,7 @@ from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from typing import Any, ClassVar
 from urllib.parse import SplitResult, urlsplit
 
+from rlvr_cli.core import progress
 from rlvr_cli.core.types import Reason, Verdict
 from rlvr_cli.schema import Verification
 from rlvr_cli.verifiers.answer import Unreachable
@@ -62,6 +63,7 @@ class Remote:
     wait_s: float = 120.0
     """Seconds a server that is down or too busy is waited for after that, before verdicts are given up."""
     waits: ClassVar[bool] = True
+    wants_progress: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         parts = urlsplit(self.url)
@@ -80,7 +82,10 @@ class Remote:
 
     def verify(self, response: str, answer: str, extra: dict[str, Any]) -> Verdict:
         """Raises where there is no verdict: see the module's docstring."""
-        item = {"response": response, "answer": answer, "extra": extra, "verifier": self.verifier}
+        columns = {name: value for name, value in extra.items() if name != progress.KEY}
+        item = {"response": response, "answer": answer, "extra": columns, "verifier": self.verifier}
+        if (known := progress.of(extra)) is not None:
+            item["progress"] = {"step": known.step, "total_steps": known.total_steps}
         try:
             return self._verdict(item)
         except Late as error:

@@ -21,11 +21,14 @@ from rlvr_cli.core.errors import UserError
 from rlvr_cli.core.model_paths import resolve_model
 from rlvr_cli.core.types import Reason, Verdict
 from rlvr_cli.schema import Verification
+from rlvr_cli.verifiers.gain import Remembered, key_of, of_gain
 from rlvr_cli.verifiers.offloaded import Offloaded
 from rlvr_cli.verifiers.several_golds import Reads
-from rlvr_cli.verifiers.shown import Shown
+from rlvr_cli.verifiers.shown import Extract, Shown
 
 Loaded = tuple[Any, Any, Offloaded | None]
+GOLDS = Remembered()
+"""Of the worker: what `_values` says of golds."""
 NEVER = 1 << 60
 """Verdicts after which the worker is replaced: loading a model again helps nobody."""
 
@@ -41,7 +44,6 @@ class Scale(Enum):
 
 @dataclass(kw_only=True)
 class RewardModel(Shown):
-    reads = Reads.no_gold
     name: str = "reward_model"
     weight: float = 1.0
     gate: bool = False
@@ -55,6 +57,11 @@ class RewardModel(Shown):
     normalise: bool = False
     """First subtract the mean and divide by the standard deviation that the model's config has: `mean` and
     `std` of held-out outputs, as `rlvr reward_model` and OpenRLHF store them."""
+    gain: float | None = None
+    """In the place of `scale`, the gain over the gold answer: 1 - exp(-gain · (output - the gold's output)),
+    or 0 where there is none (VLAA-Thinking); null: the output by itself, and no gold is read."""
+    require_answer: bool = False
+    """A response whose delimiters are missing scores 0, and the model is not asked."""
     correct_from: float = 0.5
     """Score from which a response counts as correct."""
     max_tokens: int = 4096
@@ -90,6 +97,22 @@ class RewardModel(Shown):
                 "leave one out"
             )
         self.check_extract()
+        if self.gain is not None and not 0 < self.gain < float("inf"):
+            raise ValueError(f"gain is {self.gain}; it must be above 0")
+        if self.gain is not None and self.scale is not Scale.sigmoid:
+            raise ValueError(
+                f"gain maps the outputs itself, in the place of scale={self.scale.value}; leave one out"
+            )
+        if self.require_answer and (self.extract is Extract.none or self.strict):
+            raise ValueError(
+                "require_answer is about missing delimiters: set extract to what looks for some, and strict, "
+                "which shows the model [NULL] in their place, to false"
+            )
+
+    @property
+    def reads(self) -> Reads:
+        """With `gain` the gold's own output is what responses are compared with."""
+        return Reads.no_gold if self.gain is None else Reads.any_gold
 
     def limits(self, config: Verification) -> Verification:
         self.path = resolve_model(self.path, f"{self.name}: path")
@@ -113,21 +136,52 @@ class RewardModel(Shown):
         return self.verify_batch([(response, answer, extra)])[0]
 
     def verify_batch(self, items: list[tuple[str, str, dict[str, Any]]]) -> list[Verdict]:
-        tokenizer, model, place = self._load()
         answers = [self.answer_in(response) for response, _, _ in items]
-        texts = [
-            conversation(tokenizer, answer.text, extra)
-            for answer, (_, _, extra) in zip(answers, items, strict=True)
+        shown = [n for n, answer in enumerate(answers) if answer.found or not self.require_answer]
+        told = [items[n][2] for n in shown]
+        outputs = self._values(list(zip([answers[n].text for n in shown], told, strict=True)))
+        golds = self._golds([(items[n][1], items[n][2]) for n in shown]) if self.gain is not None else outputs
+        missing = Verdict(score=0.0, reason=Reason.no_answer, detail="the answer's delimiters are missing")
+        verdicts = [missing] * len(items)
+        for n, output, gold in zip(shown, outputs, golds, strict=True):
+            verdicts[n] = self._verdict(output) if self.gain is None else self._gained(output, gold)
+        return [
+            replace(verdict, more=verdict.more | self.extract_metrics(answer))
+            for verdict, answer in zip(verdicts, answers, strict=True)
         ]
+
+    def _values(self, said: list[tuple[str, dict[str, Any]]]) -> list[tuple[float, float]]:
+        """(output, as `normalise` has it) of answers with the columns of their rows."""
+        if not said:
+            return []
+        tokenizer, model, place = self._load()
+        texts = [conversation(tokenizer, text, extra) for text, extra in said]
         with nullcontext() if place is None else place.there():
             outputs = _outputs(tokenizer, model, texts, self.max_tokens, self.label)
         mean, std = stored_statistics(vars(model.config)) if self.normalise else (0.0, 1.0)
-        return [
-            replace(self._verdict((output - mean) / std, output), more=self.extract_metrics(answer))
-            for answer, output in zip(answers, outputs, strict=True)
-        ]
+        return [(output, (output - mean) / std) for output in outputs]
 
-    def _verdict(self, value: float, output: float) -> Verdict:
+    def _golds(self, rows: list[tuple[str, dict[str, Any]]]) -> list[tuple[float, float]]:
+        """Those of the rows' golds; a gold is asked about once, while the worker lives."""
+        keys = [key_of(self.path, gold, extra.get("prompt")) for gold, extra in rows]
+        return GOLDS.of(dict(zip(keys, rows, strict=True)), keys, self._values)
+
+    def _gained(self, output: tuple[float, float], gold: tuple[float, float]) -> Verdict:
+        if not isfinite(output[0]) or not isfinite(gold[0]):
+            return Verdict(score=0.0, reason=Reason.crash, detail="the reward model's output is not a number")
+        assert self.gain is not None
+        gain = output[1] - gold[1]
+        score = of_gain(gain, self.gain)
+        reason = Reason.correct if score >= self.correct_from else Reason.wrong
+        return Verdict(
+            score=score,
+            reason=reason,
+            detail=f"output {output[0]:.6g}, of the gold {gold[0]:.6g}",
+            more={"gain": gain},
+        )
+
+    def _verdict(self, found: tuple[float, float]) -> Verdict:
+        output, value = found
         if not isfinite(output):
             return Verdict(score=0.0, reason=Reason.crash, detail="the reward model's output is not a number")
         score = value

@@ -1,4 +1,4 @@
-"""A pool of verifiers behind HTTP: POST /verify, GET /health, GET /metrics (docs/verifiers.md).
+"""A pool of verifiers behind HTTP: POST /verify and /judge, GET /health and /metrics (docs/verifiers.md).
 
 The standard library's server, a thread per connection: what takes time is the pool, which has its own bound,
 and a run without vLLM needs no web framework. What a connection may take is in connections.py, what becomes
@@ -36,10 +36,16 @@ class Server(ThreadingHTTPServer):
     request_queue_size = 128
 
     def __init__(
-        self, address: tuple[str, int], pool: Pool, names: list[str], token: str | None, limits: Limits
+        self,
+        address: tuple[str, int],
+        pool: Pool,
+        verifiers: dict[str, Any],
+        token: str | None,
+        limits: Limits,
     ) -> None:
         self.address_family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
-        self.pool, self.names, self.token, self.limits = pool, names, token, limits
+        self.pool, self.verifiers, self.token, self.limits = pool, verifiers, token, limits
+        self.names = sorted(verifiers)
         self.slots = threading.BoundedSemaphore(limits.max_requests)
         self.connections, self.memory = Connections(limits.connections), Memory(limits.memory)
         self.metrics = Metrics()
@@ -90,7 +96,7 @@ def serving(
     """A server that answers while the block runs; requests in work when it ends are answered first."""
     with Pool(verifiers, verification) as pool:
         try:
-            server = Server((host, port), pool, sorted(verifiers), token, limits or Limits())
+            server = Server((host, port), pool, verifiers, token, limits or Limits())
         except OSError as error:
             raise UserError(f"--host {host} --port {port}: {error.strerror or error}") from error
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.1}, daemon=True)

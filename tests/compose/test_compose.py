@@ -426,6 +426,8 @@ def test_every_source_and_every_verifier_composes() -> None:
     given = {
         "judge": ["base_url=http://localhost/v1", "model=m"],
         "reward_model": ["path=m"],
+        "vlaa_open": ["path=m"],
+        **{name: ["boxes=pixels"] for name in ("iou", "detection", "pointing", "vlaa")},
         "remote": ["url=http://localhost"],
         "python": ["module=json", "function=loads"],
         "rubric": ["base_url=http://localhost/v1", "model=m"],

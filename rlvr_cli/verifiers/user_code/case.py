@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from rlvr_cli.core.progress import Progress
 from rlvr_cli.core.types import Group
 from rlvr_cli.verifiers.user_code.conventions import Spec
 
@@ -27,6 +28,14 @@ class Surroundings:
     """Of the whole run."""
     seed: int = 0
     """Of the run."""
+    trained_by: frozenset[str] = frozenset()
+    """Names of the verifiers whose scores train: these may be told the run's progress."""
+
+    def progress(self, verifier: str) -> Progress | None:
+        """What a verifier that asks for it is told; None: nothing is trained by it here."""
+        if verifier not in self.trained_by:
+            return None
+        return Progress(min(self.step + 1, self.steps), self.steps)
 
 
 @dataclass(slots=True, kw_only=True)

@@ -1,0 +1,237 @@
+"""V-Triune's rewards (2505.18129): every row names its verifier, that one's parameters and its weights.
+
+final = accuracy · a / (a + f) + format · f / (a + f), with the row's `accuracy_ratio` a and `format_ratio` f.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
+
+from rlvr_cli.core.types import Reason, Verdict
+from rlvr_cli.verifiers.boxes.declared import Seen
+from rlvr_cli.verifiers.boxes.detection import Weights, detected
+from rlvr_cli.verifiers.boxes.matching import Labelled
+from rlvr_cli.verifiers.boxes.published import boxes_in, element, four_tags, normalised, one_element
+from rlvr_cli.verifiers.boxes.thresholds import Count, Thresholds
+from rlvr_cli.verifiers.boxes.units import Unit
+from rlvr_cli.verifiers.by_row import row_verifier, without_nulls
+from rlvr_cli.verifiers.extract import Extraction
+from rlvr_cli.verifiers.math import Math
+from rlvr_cli.verifiers.mathematics.rules import LetterCase
+
+ACCURACY_RATIO, FORMAT_RATIO = 1.0, 0.1
+"""Of rows without."""
+MATH, DETECTION = "mathverify", "detection"
+PARTS = {
+    "iou_first": "iou_max_iou_first",
+    "label_first": "iou_max_label_first",
+    "map": "map",
+    "map50": "map50",
+    "map75": "map75",
+    "completeness": "iou_completeness",
+}
+"""Our name of a weight -> V-Triune's, in `det_reward_ratio`."""
+EARNING = [name for name in PARTS if name != "completeness"]
+SIZE_PENALTY = 0.6
+MOST = 500
+"""Boxes; answers with more are refused."""
+NONE = {"mean_iou": 0.0, "map": 0.0, "map50": 0.0, "map75": 0.0}
+
+
+class Asked(NamedTuple):
+    """What a row asks for."""
+
+    verifier: str
+    options: dict[str, Any]
+    accuracy_ratio: float
+    format_ratio: float
+
+
+@dataclass(kw_only=True)
+class Vtriune(Seen, Thresholds):
+    name: str = "vtriune"
+    weight: float = 1.0
+    gate: bool = False
+    """Its score multiplies the others' sum and adds nothing."""
+    column: str = "reward_model"
+    """Column with {verifier, verifier_parm, accuracy_ratio, format_ratio} of a row."""
+    boxes: Unit = Unit.seen
+    """Of detections whose gold is normalised (`det_verifier_normalized`): what the policy writes, seen or
+    per_mille."""
+    count: Count = Count.dynamic
+    """From which IoU a box counts: dynamic (by progress), average (over `averaged`), fixed, soft (any)."""
+    correct_from: float = 0.5
+    """Accuracy from which a response counts as correct."""
+    published: bool = False
+    """Detections as the public code scores them, its slips included; false: as the method is described."""
+
+    def __post_init__(self) -> None:
+        self.check_sizes()
+        self.check_thresholds()
+        if self.boxes not in (Unit.seen, Unit.per_mille):
+            raise ValueError(f"boxes is {self.boxes.value}; V-Triune's are seen (pixels) or per_mille")
+        if not 0 < self.correct_from <= 1:
+            raise ValueError(f"correct_from is {self.correct_from}; it must be above 0 and at most 1")
+        self._math = Math(extraction=Extraction.boxed, letter_case=LetterCase.none)
+
+    def verify(self, response: str, answer: str, extra: dict[str, Any]) -> Verdict:
+        try:
+            asked = self.asked(extra)
+            return self.judged(response, answer, extra, asked)
+        except ValueError as error:
+            return Verdict(score=0.0, reason=Reason.crash, detail=str(error))
+
+    def inline(self, response: str, answer: str, extra: dict[str, Any]) -> Verdict | None:
+        """What a worker need not be asked: mathematics that is plain."""
+        try:
+            asked = self.asked(extra)
+        except ValueError as error:
+            return Verdict(score=0.0, reason=Reason.crash, detail=str(error))
+        if asked.verifier != MATH:
+            return None
+        found = self._math.inline(_boxed_part(response), _solution(answer), extra)
+        return None if found is None else _mixed(found, four_tags(response), asked, 1.0)
+
+    def warm(self) -> None:
+        self._math.warm()
+
+    def judged(self, response: str, answer: str, extra: Mapping[str, Any], asked: Asked) -> Verdict:
+        """ValueError where the row's options are wrong."""
+        if asked.verifier == DETECTION:
+            found, form = self._detection(response, answer, extra, asked.options)
+            return _mixed(found, form, asked, self.correct_from)
+        if asked.verifier == MATH:
+            found = self._math.verify(_boxed_part(response), _solution(answer), dict(extra))
+            return _mixed(found, four_tags(response), asked, 1.0)
+        other = row_verifier(asked.verifier, asked.options)
+        return _mixed(
+            other.verify(response, answer, dict(extra)), four_tags(response), asked, self.correct_from
+        )
+
+    def asked(self, extra: Mapping[str, Any]) -> Asked:
+        """What the row asks for. ValueError that says what is wrong with it."""
+        row = extra.get(self.column)
+        if not isinstance(row, Mapping) or not isinstance(row.get("verifier"), str):
+            raise ValueError(f"the row has no column '{self.column}' with a `verifier`")
+        ratios = []
+        for key, default in (("accuracy_ratio", ACCURACY_RATIO), ("format_ratio", FORMAT_RATIO)):
+            value = default if row.get(key) is None else row[key]
+            if not isinstance(value, int | float) or not 0 <= value < float("inf"):
+                raise ValueError(f"'{self.column}' has the {key} {value!r}; it must be a number from 0 on")
+            ratios.append(float(value))
+        if not sum(ratios):
+            raise ValueError(f"'{self.column}' has no ratio above 0: nothing can be earned")
+        return Asked(row["verifier"], without_nulls(row.get("verifier_parm")), *ratios)
+
+    def check_row(self, extra: Mapping[str, Any]) -> Any:
+        """The verifier that the row names, None for detections. ValueError that says what is wrong."""
+        asked = self.asked(extra)
+        if asked.verifier == DETECTION:
+            if not any(getattr(_weights(asked.options), name) for name in EARNING):
+                earning = ", ".join(PARTS[name] for name in EARNING)
+                raise ValueError(f"`det_reward_ratio` of its row has no weight in (0, 1] for {earning}")
+            if not self._plain(asked.options) and self.sizes(extra).seen is None:
+                raise ValueError(self._size_fault())
+            return None
+        return self._math if asked.verifier == MATH else row_verifier(asked.verifier, asked.options)
+
+    def check_gold(self, answer: str, extra: dict[str, Any]) -> str | None:
+        try:
+            judge = self.check_row(extra)
+        except ValueError as error:
+            return str(error)
+        if judge is None:
+            return (
+                None
+                if boxes_in(_solution(answer), self.published)
+                else "it has no box: a list of {bbox_2d, label}"
+            )
+        answer = _solution(answer) if judge is self._math else answer
+        fault: str | None = judge.check_gold(answer, extra) if hasattr(judge, "check_gold") else None
+        return fault
+
+    def _plain(self, options: Mapping[str, Any]) -> bool:
+        """Whether boxes are compared as they are written."""
+        return self.boxes is Unit.per_mille or not options.get("det_verifier_normalized")
+
+    def _size_fault(self) -> str:
+        return (
+            f"its boxes are normalised and the policy's are pixels: the row must have '{self.grid}' or "
+            f"'{self.size}'; or set boxes=per_mille"
+        )
+
+    def _detection(
+        self, response: str, answer: str, extra: Mapping[str, Any], options: Mapping[str, Any]
+    ) -> tuple[Verdict, float]:
+        """Accuracy and format."""
+        gold = boxes_in(_solution(answer), self.published)
+        if not gold:
+            raise ValueError("the gold has no box: a list of {bbox_2d, label}")
+        text = element(response, first=self.published)
+        found = boxes_in(text, self.published)
+        if not found:
+            reason = Reason.no_answer if text is None else Reason.malformed
+            return Verdict(
+                score=0.0, reason=reason, extracted=text and text[:300], detail="no box", more=dict(NONE)
+            ), 0.0
+        if len(found) > MOST:
+            return Verdict(
+                score=0.0, reason=Reason.refused, detail=f"more than {MOST} boxes", more=dict(NONE)
+            ), 0.0
+        form = float(one_element(response, self.published))
+        if not self._plain(options):
+            found = self._normalised(found, extra)
+        thresholds = self.counted_from(extra)
+        result = detected(found, gold, thresholds, _weights(options), SIZE_PENALTY, self.published)
+        of_map = {name: result.parts[name] for name in ("map", "map50", "map75")}
+        verdict = Verdict(
+            score=result.score,
+            reason=Reason.wrong,
+            extracted=(text or "")[:300],
+            detail=f"{len(found)} boxes for {len(gold)}",
+            more={**result.measures, **of_map, **self.stage(thresholds)},
+        )
+        return verdict, form
+
+    def _normalised(self, found: list[Labelled], extra: Mapping[str, Any]) -> list[Labelled]:
+        seen = self.sizes(extra).seen
+        if seen is None:
+            raise ValueError(self._size_fault())
+        return [each._replace(box=normalised(each.box, *seen, self.published)) for each in found]
+
+
+def _weights(options: Mapping[str, Any]) -> Weights:
+    """Of a row's `det_reward_ratio`; what is missing or not in [0, 1] counts 0."""
+    given = options.get("det_reward_ratio") or {}
+    values = [given.get(name) for name in PARTS.values()]
+    return Weights(*(float(v) if isinstance(v, int | float) and 0 <= v <= 1 else 0.0 for v in values))
+
+
+def _solution(answer: str) -> str:
+    """A gold without the answer tags that V-Triune's loader puts around it."""
+    found = element(answer)
+    return answer if found is None else found
+
+
+def _boxed_part(response: str) -> str:
+    """Where mathematics looks for a box: in the answer element, or everywhere where there is none."""
+    found = element(response)
+    return response if found is None else found
+
+
+def _mixed(found: Verdict, form: float, asked: Asked, correct_from: float) -> Verdict:
+    """The verdict on accuracy with the format's share added."""
+    if not found.scored:
+        return found
+    total = asked.accuracy_ratio + asked.format_ratio
+    score = found.score * asked.accuracy_ratio / total + form * asked.format_ratio / total
+    right = found.score >= correct_from
+    return replace(
+        found,
+        score=score,
+        reason=Reason.correct if right else Reason.wrong if found.reason is Reason.correct else found.reason,
+        judged=found.score,
+        more={"accuracy": found.score, "format": form, **found.more},
+    )
