@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rlvr_cli.schema import EvalRecipe, Placement, Recipe, RolloutLora
+from rlvr_cli.schema import EvalRecipe, LoraInit, Placement, Recipe, RolloutLora
 
 LARGEST_ADAPTER = 512
 """Rank up to which vLLM 0.32 takes adapters (`MaxLoRARanks` of vllm/config/lora.py)."""
@@ -45,4 +45,15 @@ def _check_adapter(recipe: Recipe | EvalRecipe) -> None:
         raise ValueError(
             f"rollout.lora=adapter takes adapters up to rank {LARGEST_ADAPTER}, model.lora.rank is {rank}; "
             "set rollout.lora=merged"
+        )
+    lora = recipe.model.lora
+    if lora.dora:
+        raise ValueError(
+            "rollout.lora=adapter does not go with model.lora.dora, which vLLM does not compute; set "
+            "rollout.lora=merged"
+        )
+    if lora.init is LoraInit.pissa:
+        raise ValueError(
+            "rollout.lora=adapter does not go with model.lora.init=pissa: the engine keeps the start model, "
+            "and these adapters belong to what they left of it; set rollout.lora=merged"
         )

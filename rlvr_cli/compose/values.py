@@ -31,6 +31,7 @@ GIVEN = ("a text that is not empty", lambda value: bool(value.strip()))
 
 RULES: dict[type, dict[str, tuple[str, Any]]] = {
     schema.Lora: {"rank": least(0), "alpha": POSITIVE, "dropout": FRACTION, "targets": GIVEN},
+    schema.WeightMask: {"share": SHARE, "rank": least(1), "seed": least(0), "targets": GIVEN},
     schema.TinyModel: dict.fromkeys(
         ("hidden_size", "layers", "heads", "kv_heads", "max_positions"), least(1)
     ),

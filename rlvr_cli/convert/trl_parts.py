@@ -81,9 +81,11 @@ def _lora(draft: Draft, peft: bool) -> None:
     rank, origin = value("lora_r", 8)
     draft.put("model.lora.rank", rank, origin, "lora_r")
     alpha, origin = value("lora_alpha", 8)
-    if given.get("use_rslora"):
-        alpha, origin = alpha * math.sqrt(rank), f"{alpha} * sqrt({rank}) (use_rslora)"
-    draft.put("model.lora.alpha", float(alpha), origin, "lora_alpha", "use_rslora")
+    draft.put("model.lora.alpha", float(alpha), origin, "lora_alpha")
+    for key, ours in (("use_rslora", "rank_stabilised"), ("use_dora", "dora")):
+        if given.get(key):
+            draft.put(f"model.lora.{ours}", True, draft.origin(key), key)
+    _start(draft)
     dropout, origin = value("lora_dropout", 0.0)
     draft.put("model.lora.dropout", float(dropout), origin, "lora_dropout")
     targets, origin = value("lora_target_modules", None)
@@ -91,6 +93,18 @@ def _lora(draft: Draft, peft: bool) -> None:
         targets, origin = "q_proj,v_proj", "what peft takes of Qwen and Llama"
     text = ",".join(targets) if isinstance(targets, list) else targets
     draft.put("model.lora.targets", text, origin, "lora_target_modules")
+
+
+def _start(draft: Draft) -> None:
+    """`init_lora_weights`: the ways that only choose A leave the start model as it is."""
+    given, key = draft.given, "init_lora_weights"
+    way = given.get(key) if given.has(key) else True
+    if way == "pissa":
+        draft.put("model.lora.init", "pissa", draft.origin(key), key)
+    elif isinstance(way, str) and way.startswith("pissa_niter_"):
+        draft.put("model.lora.init", "pissa", f"{way}: here exactly, whatever the iterations", key)
+    elif given.has(key) and way is not True:
+        given.settle(f"{key}={way}: model.lora.init has default and pissa")
 
 
 def _counted(name: str, value: float, updates: int | None) -> str:

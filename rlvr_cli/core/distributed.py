@@ -97,6 +97,14 @@ def max_over_ranks(values: Tensor) -> Tensor:
     return values
 
 
+def from_rank_0(values: Tensor) -> Tensor:
+    """Those of rank 0, in place, on the device the values lie on."""
+    if world_size() > 1:
+        with heart.waiting("broadcast"):
+            dist.broadcast(values, 0, group=_group_of(values))
+    return values
+
+
 def barrier() -> None:
     """Wait until every rank is here; work queued on a GPU may still go on."""
     if world_size() > 1:

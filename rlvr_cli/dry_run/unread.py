@@ -12,14 +12,37 @@ from rlvr_cli.compose import AnyRecipe
 from rlvr_cli.core.model_paths import BUILT_IN
 from rlvr_cli.core.unused_keys import named_verifiers
 from rlvr_cli.dry_run.changes import changed_keys
-from rlvr_cli.schema import Recipe, RolloutEngine, Schedule, SFTRecipe, WandbMode
+from rlvr_cli.schema import MaskKind, Recipe, RolloutEngine, Schedule, SFTRecipe, WandbMode
 
 Rule = tuple[str, str, Callable[[Any], bool], str]
 """(section, its keys with spaces between, when they are not read, why)"""
 
 ALWAYS: list[Rule] = [
     ("trainer", "min_lr", lambda r: r.trainer.schedule is Schedule.constant, "trainer.schedule is constant"),
-    ("model.lora", "alpha dropout targets", lambda r: r.model.lora.rank == 0, "model.lora.rank is 0"),
+    (
+        "model.lora",
+        "alpha rank_stabilised init dora dropout targets",
+        lambda r: r.model.lora.rank == 0,
+        "model.lora.rank is 0",
+    ),
+    (
+        "model.mask",
+        "share rank seed targets train_others",
+        lambda r: not r.model.mask.on,
+        "model.mask.kind is none",
+    ),
+    (
+        "model.mask",
+        "rank",
+        lambda r: r.model.mask.kind in (MaskKind.low_magnitude, MaskKind.random),
+        "only principal entries have a rank",
+    ),
+    (
+        "model.mask",
+        "seed",
+        lambda r: r.model.mask.kind not in (MaskKind.random, MaskKind.random_off_principal),
+        "nothing of the mask is drawn",
+    ),
     (
         "model.tiny",
         "hidden_size layers heads kv_heads max_positions",

@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Protocol
 import numpy as np
 from torch import Tensor
 
+from rlvr_cli.engine.masked import Masks
 from rlvr_cli.engine.pack import Bundle, MicroBatch
 from rlvr_cli.engine.ulysses import Ulysses
 from rlvr_cli.schema import Trainer as Settings
@@ -34,6 +35,8 @@ class ScoringModel(Protocol):
     """What `forward` returns, for the reader."""
     padded: bool
     """Micro-batches are padded rows of one sequence each."""
+    masks: Masks
+    """Where some entries of its weights are frozen."""
     ulysses: Ulysses
     """The ranks it shares its micro-batches with."""
 

@@ -56,7 +56,7 @@ class Layers:
         squares = torch.zeros(len(self.groups), dtype=torch.float64)
         for i, parameters in enumerate(self.groups.values()):
             for parameter in parameters:
-                piece = self._piece(parameter)
+                piece = self.piece(parameter)
                 if piece is not None:
                     squares[i] += piece.float().square().sum(dtype=torch.float64).cpu()
         if self.zero_stage > 0:  # without ZeRO every rank holds the whole gradient
@@ -69,21 +69,25 @@ class Layers:
             if factor == 1.0:
                 continue
             for parameter in self.groups[group]:
-                piece = self._piece(parameter)
+                piece = self.piece(parameter)
                 if piece is None:
                     continue
                 piece.zero_() if factor == 0.0 else piece.mul_(factor)  # inf * 0 would be NaN
-                if self.zero_stage == 3:  # may be a copy
-                    safe_set_local_grad(parameter, piece)
+                if self.zero_stage == 3:
+                    self.put(parameter, piece)
+
+    def put(self, parameter: Any, piece: Tensor) -> None:
+        """Under ZeRO-3, where `piece` may have been a copy: write it back."""
+        safe_set_local_grad(parameter, piece)
 
     def _norm(self, parameter: Any) -> Tensor | None:
         """Of this rank's piece, which may be a copy: it is gone before the next one is made."""
-        piece = self._piece(parameter)
+        piece = self.piece(parameter)
         if piece is None:
             return None
         return torch.linalg.vector_norm(piece, dtype=torch.float32).to(distributed.device())
 
-    def _piece(self, parameter: Any) -> Tensor | None:
+    def piece(self, parameter: Any) -> Tensor | None:
         """This rank's piece of the averaged gradient, fp32; None where it holds none."""
         if self.zero_stage == 3:
             found: Tensor | None = safe_get_local_grad(parameter)

@@ -112,6 +112,7 @@ class Probes:
         squares: dict[str, float] = {}
         for name, gradient in zip(self.parameters, self._gradients(loss), strict=True):
             if gradient is not None:
+                gradient = self.model.masks.of_gradient(self.parameters[name], gradient)
                 size = float(torch.linalg.vector_norm(gradient, dtype=torch.float32))
                 squares[group_of(name)] = squares.get(group_of(name), 0.0) + size * size
         if segment.last - segment.first == 1:

@@ -13,8 +13,9 @@ from torch import nn
 from rlvr_cli.core.errors import UserError
 from rlvr_cli.core.files import directory_atomically
 from rlvr_cli.engine import attention
+from rlvr_cli.engine.adapter_start import keep_together, take_principal_part
 from rlvr_cli.engine.kernels import check_liger, use_liger
-from rlvr_cli.schema import Kernels, Model, Precision, Trainer
+from rlvr_cli.schema import Kernels, LoraInit, Model, Precision, Trainer
 
 AUTO = "auto"
 """`model.attention` that takes rows without padding where the model allows it."""
@@ -196,6 +197,8 @@ def add_lora(hf: nn.Module, model: Model, head: Head = Head.logits) -> nn.Module
                 r=lora.rank,
                 lora_alpha=lora.alpha,  # type: ignore[arg-type]  # floats work
                 lora_dropout=lora.dropout,
+                use_rslora=lora.rank_stabilised,
+                use_dora=lora.dora,
                 target_modules=targets,
                 exclude_modules=["score", "classifier"] if values else None,
                 task_type=None if values else "CAUSAL_LM",
@@ -207,6 +210,10 @@ def add_lora(hf: nn.Module, model: Model, head: Head = Head.logits) -> nn.Module
         raise UserError(f"model.lora.targets: {first_line(error)}") from error
     if values:
         value_head(adapted).requires_grad_(True)
+    if lora.init is LoraInit.pissa:
+        take_principal_part(adapted)
+    if lora.dora:
+        keep_together(adapted)
     return adapted
 
 

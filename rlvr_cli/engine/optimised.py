@@ -7,6 +7,7 @@ are trained, per-token tensors, and an objective that turns the module's scores 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -19,6 +20,8 @@ from rlvr_cli.core import distributed
 from rlvr_cli.core.heartbeat import heart
 from rlvr_cli.core.types import Batch
 from rlvr_cli.engine import universal
+from rlvr_cli.engine.adamw import make_optimizer
+from rlvr_cli.engine.adapters import change_of, parameters_of, takes_weights
 from rlvr_cli.engine.asleep import Asleep, Sleeper, awake, scratch_of, state_of, sums_of
 from rlvr_cli.engine.attention import pads, shares_prompts
 from rlvr_cli.engine.deepspeed_config import sum_in_fp32
@@ -26,6 +29,7 @@ from rlvr_cli.engine.gradient_search import LARGEST, above
 from rlvr_cli.engine.interface import Objective, SpikeRule
 from rlvr_cli.engine.layers import LayerRule, Layers
 from rlvr_cli.engine.localise import Row, localise
+from rlvr_cli.engine.masked import NO_MASKS, Masks
 from rlvr_cli.engine.merge import Merge
 from rlvr_cli.engine.metric_sums import MetricSums
 from rlvr_cli.engine.nonfinite import Check, discard, trace
@@ -35,6 +39,7 @@ from rlvr_cli.engine.shares import owners_of, share_of
 from rlvr_cli.engine.snapshot import Snapshots
 from rlvr_cli.engine.ulysses import ALONE, Ulysses, share_rows
 from rlvr_cli.schema import Trainer as Settings
+from rlvr_cli.schema import WeightMask
 
 
 class Optimised(Sleeper):
@@ -44,6 +49,8 @@ class Optimised(Sleeper):
     """What `forward` returns, for the reader; only what can be NaN."""
     ulysses: Ulysses = ALONE
     """The ranks it shares its micro-batches with."""
+    masks: Masks = NO_MASKS
+    """Where some entries of its weights are frozen."""
 
     def __init__(
         self,
@@ -56,6 +63,7 @@ class Optimised(Sleeper):
         layer_rule: LayerRule | None = None,
         log_layers: bool = False,
         spikes: SpikeRule | None = None,
+        mask: WeightMask | None = None,
     ) -> None:
         """`module` holds the Hugging Face model `hf`. layer_rule scales the gradient group by group.
 
@@ -70,15 +78,10 @@ class Optimised(Sleeper):
         self.log_layers = log_layers
         self.spikes = spikes
         self.hits: list[Row] = []
+        if mask is not None:
+            self.masks = Masks(hf, mask, settings.zero_stage)
         trained = [p for p in module.parameters() if p.requires_grad]
-        optimizer = torch.optim.AdamW(
-            trained,
-            lr=settings.lr,
-            betas=(settings.betas[0], settings.betas[1]),
-            eps=settings.eps,
-            weight_decay=settings.weight_decay,
-            fused=True,
-        )
+        optimizer = make_optimizer(trained, settings, masked=bool(self.masks.parameters))
         self.engine, *_ = deepspeed.initialize(
             model=module, model_parameters=trained, optimizer=optimizer, config=config
         )
@@ -153,6 +156,7 @@ class Optimised(Sleeper):
             self.engine.backward(loss * distributed.world_size(), scale_wrt_gas=False)
         if batch.notes is not None and not self.ulysses.leads:
             batch.notes.zero_()
+        self.masks.still(self.layers, self.engine)
         totals, norm = sums.reduced(), self.layers.norm()
         # DeepSpeed would leave such an update out without a word in fp32, and make it in bf16.
         if not check.agreed() or above(norm, LARGEST):
@@ -189,7 +193,7 @@ class Optimised(Sleeper):
                 self.layers.scale(factors)
                 found |= metrics
         self.engine.step()
-        return found | {"grad_norm": norm}
+        return found | self.masks.metrics() | {"grad_norm": norm}
 
     def owners(
         self, updates: Sequence[Sequence[int]], lengths: Sequence[int], prompts: Sequence[bytes]
@@ -230,7 +234,7 @@ class Optimised(Sleeper):
         if not self.asleep:
             optimizer = self.engine.optimizer
             state = state_of(self.engine.module, optimizer)
-            self._asleep = Asleep(state, sums_of(optimizer), scratch_of(optimizer))
+            self._asleep = Asleep(chain(state, self.masks.flats()), sums_of(optimizer), scratch_of(optimizer))
 
     # ---------------------------------------------------------------- weights
 
@@ -251,11 +255,11 @@ class Optimised(Sleeper):
             layer = modules[owner] if is_adapted and leaf == "weight" else None
             needed = [parameter]
             if layer is not None:
-                needed += [layer.lora_A["default"].weight, layer.lora_B["default"].weight]
+                needed += parameters_of(layer)
             with deepspeed.zero.GatheredParameters(needed, enabled=sharded), torch.no_grad():
                 whole = parameter.detach()
                 if layer is not None:
-                    whole = self.merge(whole, layer.get_delta_weight("default"))
+                    whole = self.merge(whole, change_of(self.hf, layer, whole))
                 elif sharded:
                     whole = whole.clone()  # the gathered storage is freed when this block ends
             yield (f"{owner}.{leaf}" if is_adapted else name), whole
@@ -277,6 +281,7 @@ class Optimised(Sleeper):
         self._snapshots.copies = copies
         self.engine.save_checkpoint(".", tag=tag, save_latest=False)
         files, self._snapshots.files = self._snapshots.files, {}
+        files |= self.masks.snapshot(tag, self.engine)
         return files
 
     @awake
@@ -286,7 +291,9 @@ class Optimised(Sleeper):
         All ranks must call it. Raises FileNotFoundError where there are none.
         """
         saved, stage = universal.Saved(folder / tag), self.settings.zero_stage
+        self.masks.load(folder / tag)
         if saved.stage != stage or (stage > 0 and saved.ranks != distributed.world_size()):
-            universal.load(self.engine, saved, stage)
+            universal.load(self.engine, saved, stage, beneath=takes_weights(self.hf))
         else:
             self.engine.load_checkpoint(str(folder), tag=tag)
+        self.masks.place(self.engine)

@@ -15,11 +15,12 @@ from rlvr_cli.schema import Model
 class Reference(Frozen):
     """Logprobs under the reference policy: a frozen copy, or with LoRA the model without its adapters.
 
+    Adapters that took their start from the weights (PiSSA) leave no start model beneath: a copy as well.
     A reset copies the policy's weights; after one, LoRA runs need a copy too, so one is made then.
     """
 
     def __init__(self, model: Model, trainer: Trainer) -> None:
-        self.adapters = model.lora.rank > 0
+        self.adapters = model.lora.keeps_start
         self.renewed = False
         super().__init__(model, trainer, load=not self.adapters)
 

@@ -69,6 +69,7 @@ class Trainer(Optimised):
             layer_rule=layer_rule,
             log_layers=log_layers,
             spikes=spikes,
+            mask=model.mask,
         )
         self.demand_apart()
 

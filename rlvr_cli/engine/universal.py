@@ -11,7 +11,9 @@ from __future__ import annotations
 import math
 import re
 from collections import defaultdict
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,10 +30,7 @@ Pieces = dict[str, dict[str, list[Tensor]]]
 
 
 class Saved:
-    """Trained weights and Adam's state as one folder of DeepSpeed's holds them.
-
-    Frozen weights are those of the start model, as nothing changes them.
-    """
+    """Weights and Adam's state as one folder of DeepSpeed's holds them."""
 
     def __init__(self, folder: Path) -> None:
         """Raises FileNotFoundError where `folder` has no checkpoint of DeepSpeed."""
@@ -39,6 +38,7 @@ class Saved:
         if not models:
             raise FileNotFoundError(f"no trainer state in {folder}")
         self.folder = folder
+        self._models = models
         self._head = read(models[0])
         self.ranks = int(self._head["dp_world_size"])
         self.stage = int(self._head["ds_config"]["zero_optimization"]["stage"])
@@ -76,9 +76,20 @@ class Saved:
             at += len(piece)
         return torch.cat(found) if found else torch.zeros(count)
 
+    def frozen(self, name: str, shape: tuple[int, ...]) -> Tensor:
+        """A weight that does not train, in the precision it was read in."""
+        if self.stage < 3:
+            whole: Tensor = self._head["module"][name]
+            return whole
+        parts = [read(file)["frozen_param_fragments"][name] for file in self._models]
+        return torch.cat(parts)[: math.prod(shape)].view(shape)
 
-def load(engine: Any, saved: Saved, zero_stage: int) -> None:
-    """Put what `saved` holds into an engine of `zero_stage` on any number of ranks; all must call it."""
+
+def load(engine: Any, saved: Saved, zero_stage: int, *, beneath: bool = False) -> None:
+    """Put what `saved` holds into an engine of `zero_stage` on any number of ranks; all must call it.
+
+    Frozen weights are those of the start model, but `beneath` adapters that have changed them.
+    """
     trained = {name: p for name, p in engine.module.named_parameters() if p.requires_grad}
     saved.open({name: getattr(p, "ds_numel", p.numel()) for name, p in trained.items()})
     inner = getattr(engine.optimizer, "optimizer", engine.optimizer)
@@ -86,7 +97,13 @@ def load(engine: Any, saved: Saved, zero_stage: int) -> None:
         home = find_home(engine.optimizer, parameter, zero_stage)
         if home is not None:
             fill(inner, home, saved, name)
-        set_weight(parameter, saved, name, sharded=zero_stage == 3)
+        shape = tuple(getattr(parameter, "ds_shape", parameter.shape))
+        whole = partial(saved.part, name, "fp32", 0, math.prod(shape))
+        set_weight(parameter, whole, sharded=zero_stage == 3)
+    for name, parameter in engine.module.named_parameters() if beneath else ():
+        if ".base_layer." in name:
+            shape = tuple(getattr(parameter, "ds_shape", parameter.shape))
+            set_weight(parameter, partial(saved.frozen, name, shape), sharded=zero_stage == 3)
     engine.global_steps = saved.updates
 
 
@@ -204,12 +221,11 @@ def fill(inner: torch.optim.Optimizer, home: Home, saved: Saved, name: str) -> N
         piece.copy_(saved.part(name, key, home.start, home.count))
 
 
-def set_weight(parameter: Any, saved: Saved, name: str, *, sharded: bool) -> None:
+def set_weight(parameter: Any, read_whole: Callable[[], Tensor], *, sharded: bool) -> None:
     """What the forward pass reads, in the precision it reads."""
     with (
         deepspeed.zero.GatheredParameters([parameter], modifier_rank=0, enabled=sharded),
         torch.no_grad(),
     ):
         if not sharded or distributed.rank() == 0:
-            whole = saved.part(name, "fp32", 0, math.prod(parameter.shape))
-            parameter.copy_(whole.view(parameter.shape))
+            parameter.copy_(read_whole().view(parameter.shape))

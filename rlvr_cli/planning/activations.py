@@ -51,12 +51,18 @@ def kept(
     """
     one = layer(shape, width, attention=attention, row=row, together=together)
     layers = width * shape.hidden * shape.layers + one if checkpointing else one * shape.layers
-    return tokens * (layers + ends(shape, width))
+    return tokens * (layers + ends(shape, width) + dora(shape, width, checkpointing=checkpointing))
+
+
+def dora(shape: Shape, width: int, *, checkpointing: bool) -> float:
+    """Bytes of a token that DoRA keeps: each layer's output, and that of its adapters, to scale them."""
+    return 2 * width * shape.dora_outputs / (shape.layers if checkpointing else 1)
 
 
 def passing(shape: Shape, width: int, tokens: int) -> float:
     """Bytes of what is held for a moment: the feed-forward layer and its gradients."""
-    return tokens * width * (4 * shape.inner + 4 * shape.hidden)
+    turned = 4 * shape.dora_largest  # weight and product of one layer with DoRA, to take their norm
+    return width * (tokens * (4 * shape.inner + 4 * shape.hidden) + turned)
 
 
 def logits(shape: Shape, width: int, tokens: int, memory: float | None, *, gradient: bool) -> float:

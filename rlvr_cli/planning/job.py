@@ -37,7 +37,7 @@ def cached_shapes() -> Shapes:
     known: dict[str, Shape] = {}
 
     def find(model: Model, values: bool = False) -> Shape:
-        key = repr((model.path, model.revision, model.overrides, model.lora, model.tiny, values))
+        key = repr((model.path, model.revision, model.overrides, model.lora, model.mask, model.tiny, values))
         if key not in known:
             known[key] = shape_of(model, values=values)
         return known[key]
@@ -91,7 +91,7 @@ class Job:
             return None
         if settings.path is not None:
             return self.shapes(replace(plain(model), path=settings.path), False)
-        adapted = model.lora.rank > 0
+        adapted = model.lora.keeps_start
         own = settings.policy is TeacherPolicy.ema or (settings.policy is TeacherPolicy.start and not adapted)
         return self.plain if own else None
 
@@ -263,10 +263,10 @@ class Job:
 
     @property
     def holds_reference(self) -> bool:
-        """With LoRA the reference is the policy without its adapters, until one is reset."""
+        """With LoRA (but PiSSA) the reference is the policy without its adapters, until one is reset."""
         if not self.needs_reference:
             return False
         if self.sft:
-            return not self.recipe.model.lora.rank
+            return not self.recipe.model.lora.keeps_start
         resets = self.rl.algorithm.reference.resets or any(s.reset_reference for s in self.rl.stages.values())
-        return not self.rl.model.lora.rank or resets
+        return not self.rl.model.lora.keeps_start or resets

@@ -10,11 +10,12 @@ from torch import nn
 
 from rlvr_cli.core.errors import UserError
 from rlvr_cli.engine.attention import suited
+from rlvr_cli.engine.masked_weights import masked_weights
 from rlvr_cli.engine.model import Head, add_lora, load_config
 from rlvr_cli.engine.tiny import tiny_config, tiny_tokenizer
 from rlvr_cli.engine.ulysses import Heads
 from rlvr_cli.planning.known_models import CONFIGS
-from rlvr_cli.schema import Lora, Model
+from rlvr_cli.schema import Lora, Model, WeightMask
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,7 +27,13 @@ class Shape:
     parameters: int
     """All weights, adapters included; tied ones once."""
     trained: int
-    """Those that get a gradient: all, or with LoRA the adapters."""
+    """Those that get a gradient: all, or with LoRA the adapters, with `model.mask` frozen entries too."""
+    masked: int
+    """Entries of the weights that `model.mask` is of."""
+    dora_outputs: int
+    """Outputs of all linear layers with DoRA, together."""
+    dora_largest: int
+    """Entries of the largest weight with DoRA, and of a square of its inputs."""
     active: int
     """Those a token passes through; fewer than all in a mixture of experts."""
     largest: int
@@ -90,6 +97,11 @@ def shape_of(model: Model, *, values: bool = False) -> Shape:
     """The policy's shape, or with `values` that of a critic: one number per token in place of logits."""
     config = config_of(model)
     hf: Any = empty(config, model, values)
+    mask = model.mask
+    masked = masked_weights(hf, mask) if mask.on and not values else {}
+    turned = (
+        [layer.base_layer for layer in hf.modules() if hasattr(layer, "lora_A")] if model.lora.dora else []
+    )
     text = config.get_text_config()
     sizes = {name: p.numel() for name, p in hf.named_parameters()}
     experts = sum(n for name, n in sizes.items() if ".experts." in name)
@@ -102,6 +114,9 @@ def shape_of(model: Model, *, values: bool = False) -> Shape:
         kind=str(text.model_type),
         parameters=parameters,
         trained=sum(p.numel() for p in hf.parameters() if p.requires_grad),
+        masked=sum(weight.numel() for weight in masked.values()),
+        dora_outputs=sum(layer.out_features for layer in turned),
+        dora_largest=max((layer.weight.numel() + layer.in_features**2 for layer in turned), default=0),
         active=parameters - (experts - experts * used // count if experts else 0),
         largest=max(sizes.values()),
         layers=int(text.num_hidden_layers),
@@ -119,8 +134,8 @@ def shape_of(model: Model, *, values: bool = False) -> Shape:
 
 
 def plain(model: Model) -> Model:
-    """The model without adapters, as reference and engine hold it."""
-    return replace(model, lora=Lora())
+    """The model without adapters and mask, as reference and engine hold it."""
+    return replace(model, lora=Lora(), mask=WeightMask())
 
 
 def empty(config: Any, model: Model, values: bool) -> nn.Module:

@@ -36,6 +36,10 @@ def model(job: Job, shape: Shape, prefix: str) -> list[Item]:
         always(f"{prefix}master weights", 4 * own if job.master else 0, host=moved),
         always(f"{prefix}Adam moments", 8 * own, host=moved),
     ]
+    if shape.masked:  # where an entry trains, for this rank's piece, and of all a bit in CPU memory
+        mask = shape.masked / (job.ranks if stage >= 1 else 1)
+        found.append(always(f"{prefix}weight mask", mask, host=moved))
+        found.append(always(f"{prefix}weight mask, packed", shape.masked / 8, host=True))
     if moved:  # the sum over micro-batches, and what the optimizer is given
         found.append(always(f"{prefix}gradients", 2 * SUM * own, host=True))
     if stage == 3:  # layers are gathered when they are needed, up to max_live_parameters
@@ -106,7 +110,7 @@ def output_layer(job: Job, tokens: int, scored: bool) -> list[Item]:
     width = 4 if precise else job.width
     head = shape.vocabulary * shape.hidden
     copy = 4 * head if precise and job.width < 4 else 0
-    trained = 0 if job.recipe.model.lora.rank else 2 * width * head
+    trained = 2 * width * head if job.recipe.model.head_trains else 0
     chunk, scores = (activations.logits(shape, width, tokens, memory, gradient=g) for g in (True, False))
     return [
         Item("logits", {"update": chunk, "scoring": scores if scored else 0}),

@@ -1,6 +1,6 @@
 """LoRA adapters in a vLLM engine that keeps the start model: each sync brings the adapters alone.
 
-They go by files in memory, which is vLLM's public way. Loading them it folds alpha / rank into B, and
+They go by files in memory, which is vLLM's public way. Loading them it folds the scale into B, and
 puts several into one tensor or cuts them, as it does with the weights they belong to.
 """
 
@@ -69,7 +69,7 @@ class Adapter:
                 ) from error
             self.request = LoRARequest("policy", NUMBER, folder)
         receipt = Receipt()
-        scale = self._lora.alpha / self._lora.rank
+        scale = self._lora.scale
 
         def look(worker: Any) -> None:
             compare(worker.model_runner.lora_manager, sent, scale, receipt)
@@ -98,6 +98,7 @@ def write(folder: Path, tensors: dict[str, Tensor], lora: Lora) -> None:
     """The files of peft that vLLM reads."""
     modules = sorted({name.partition(".lora_")[0].rpartition(".")[2] for name in tensors})
     config = {"peft_type": "LORA", "r": lora.rank, "lora_alpha": lora.alpha, "target_modules": modules}
+    config["use_rslora"] = lora.rank_stabilised
     (folder / "adapter_config.json").write_text(json.dumps(config))
     save_file(tensors, folder / "adapter_model.safetensors")
 

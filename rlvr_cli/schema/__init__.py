@@ -16,7 +16,7 @@ from rlvr_cli.schema.distilling import DistillationRecipe, Distilling
 from rlvr_cli.schema.evaluation import Bench, Eval
 from rlvr_cli.schema.experience import Editor, Experience, ExperienceBatch, ExperienceRecipe, LibraryForm
 from rlvr_cli.schema.labels import Labels, LabelsKept
-from rlvr_cli.schema.model import Lora, Model, Precision, TinyModel
+from rlvr_cli.schema.model import Lora, LoraInit, MaskKind, Model, Precision, TinyModel, WeightMask
 from rlvr_cli.schema.one_token import OTV, ConfidenceLoss, OTVEval, OTVRecipe, PseudoLabel
 from rlvr_cli.schema.overlap import OnUpdate, Overlap, TooOld
 from rlvr_cli.schema.placement import Placement, Servers
@@ -93,6 +93,8 @@ __all__ = [
     "LabelsKept",
     "LibraryForm",
     "Lora",
+    "LoraInit",
+    "MaskKind",
     "Model",
     "NonFinite",
     "OTVEval",
@@ -141,4 +143,5 @@ __all__ = [
     "VerifiersBy",
     "VerifyRecipe",
     "WandbMode",
+    "WeightMask",
 ]

@@ -14,6 +14,11 @@ class Precision(Enum):
     bf16 = "bf16"
 
 
+class LoraInit(Enum):
+    default = "default"
+    pissa = "pissa"
+
+
 @dataclass(kw_only=True)
 class Lora:
     """Low-rank adapters (peft). rank 0 trains every weight."""
@@ -22,10 +27,62 @@ class Lora:
     """Rank of the adapters; 0 switches LoRA off."""
     alpha: float = 32.0
     """Scale numerator: the update is multiplied by alpha / rank."""
+    rank_stabilised: bool = False
+    """rsLoRA: multiplied by alpha / sqrt(rank) instead, so that a higher rank learns no slower."""
+    init: LoraInit = LoraInit.default
+    """default: adapters start as 0. pissa: as the largest singular values and vectors of the weights, which
+    are taken out of the weights beneath: the start model is the same, what learns is its principal part."""
+    dora: bool = False
+    """DoRA: the norm of each output's weights is trained besides, and the adapters turn their direction."""
     dropout: float = 0.0
     """Share of the adapters' inputs that is zeroed in training."""
     targets: str = "all-linear"
     """`all-linear`, or module names separated by commas."""
+
+    @property
+    def scale(self) -> float:
+        """What the product of the adapters is multiplied by."""
+        return self.alpha / (self.rank**0.5 if self.rank_stabilised else self.rank)
+
+    @property
+    def keeps_start(self) -> bool:
+        """Whether the policy without its adapters is the start model: not where that gave them its part."""
+        return self.rank > 0 and self.init is not LoraInit.pissa
+
+
+class MaskKind(Enum):
+    none = "none"
+    principal = "principal"
+    low_magnitude = "low_magnitude"
+    off_principal = "off_principal"
+    random = "random"
+    random_off_principal = "random_off_principal"
+
+
+@dataclass(kw_only=True)
+class WeightMask:
+    """Which entries of the weights train (docs/peft.md); the others stay bit for bit as they start."""
+
+    kind: MaskKind = MaskKind.none
+    """none: all. principal: the share of entries that are largest in the matrix cut to its `rank` largest
+    singular values. low_magnitude: the share that is smallest. off_principal: these, and all that are not
+    principal. random: the share, drawn. random_off_principal: as many in each matrix as off_principal has."""
+    share: float = 0.5
+    """Of each matrix, for principal, low_magnitude and random."""
+    rank: int = 64
+    """Singular values that make an entry principal."""
+    seed: int = 0
+    """Of the random kinds."""
+    targets: str = "all-linear"
+    """Linear layers whose weights have a mask: `all-linear` (but the output layer), or module names separated
+    by commas."""
+    train_others: bool = True
+    """Train whole what has no mask: embedding, norms, biases, the output layer, layers `targets` leaves
+    out."""
+
+    @property
+    def on(self) -> bool:
+        return self.kind is not MaskKind.none
 
 
 @dataclass(kw_only=True)
@@ -67,4 +124,17 @@ class Model:
     overrides: dict[str, Any] = field(default_factory=dict)
     """Entries of the model's config.json to change, e.g. {max_position_embeddings: 32768}."""
     lora: Lora = field(default_factory=Lora)
+    mask: WeightMask = field(default_factory=WeightMask)
     tiny: TinyModel = field(default_factory=TinyModel)
+
+    def __post_init__(self) -> None:
+        if self.mask.on and self.lora.rank:
+            raise ValueError(
+                f"model.mask.kind is {self.mask.kind.value} and model.lora.rank is {self.lora.rank}: a mask "
+                "is of weights that train, and under adapters none do; leave one of the two out"
+            )
+
+    @property
+    def head_trains(self) -> bool:
+        """Whether the output layer gets a gradient, as far as is known without the model."""
+        return not self.lora.rank and not (self.mask.on and not self.mask.train_others)

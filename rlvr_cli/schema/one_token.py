@@ -69,6 +69,7 @@ class OTVRecipe(SFTRecipe):
         super().__post_init__()
         refused = {
             "model.lora.rank": (self.model.lora.rank != 0, "algorithm.rank"),
+            "model.mask.kind": (self.model.mask.on, "algorithm.rank"),
             "model.fp32_head": (self.model.fp32_head, "nothing: the output layer is not used"),
             "model.gradient_checkpointing": (self.model.gradient_checkpointing, "algorithm.probes"),
             "trainer.zero_stage": (self.trainer.zero_stage == 3, "trainer=zero2: the base must be whole"),

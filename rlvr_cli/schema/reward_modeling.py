@@ -37,6 +37,8 @@ class RewardModelRecipe(SFTRecipe):
                 f"model.lora.dropout is {self.model.lora.dropout:g}; it must be 0: the loss of a reward "
                 "model compares two passes of the same model"
             )
+        if self.model.mask.on:
+            raise ValueError("model.mask.kind is for a policy; a reward model trains whole: leave it out")
         if self.model.fp32_head:
             raise ValueError("model.fp32_head is for the output layer of a policy; reward_model has none")
         for name, source in {**self.data, "eval.source": self.eval.source}.items():

@@ -40,7 +40,7 @@ def make_lessons(
         teacher = Average(model, trainer, settings.ema)
     else:
         live = settings.policy is TeacherPolicy.live
-        teacher = Teacher(model, trainer, load=not live and not model.lora.rank, live=live)
+        teacher = Teacher(model, trainer, load=not live and not model.lora.keeps_start, live=live)
     own = model if settings.path is None else teacher_model(recipe, model)
     return Lessons(teacher, option, vocabulary=len(tokenizer), room=context_length(own) or sys.maxsize)
 

@@ -52,6 +52,9 @@ def test_adapters_go_to_the_engine_of_a_run_that_trains_some() -> None:
         ([adapter], "model.lora.rank is 0: nothing is trained in adapters"),
         ([adapter, "model.lora.rank=600"], "up to rank 512, model.lora.rank is 600; set rollout.lora=merged"),
         ([adapter, rank, "rollout.placement=servers"], "does not go with rollout.placement=servers"),
+        ([adapter, rank, "model.lora.dora=true"], "model.lora.dora, which vLLM does not compute"),
+        ([adapter, rank, "model.lora.init=pissa"], "model.lora.init=pissa: the engine keeps the start model"),
+        ([rank, "model.mask.kind=random"], "model.mask.kind is random and model.lora.rank is 8"),
     ):
         with pytest.raises(UserError, match=said) as caught:
             compose.load("tiny_dapo", given)

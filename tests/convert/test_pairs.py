@@ -93,6 +93,20 @@ def test_a_dpo_script_of_trl() -> None:
     assert lost == {"max_prompt_length", "lora_dropout", "processing_class"} and made.lists.unknown == []
 
 
+def test_how_adapters_start_and_are_scaled_is_carried_over() -> None:
+    def adapters(given: str) -> tuple[Any, ...]:
+        made = convert("trl", DPO.replace("r=16, ", f"r=16, {given}, "), "dpo.py", rows=1000, processes=4)
+        found = tuple(made.draft.get(f"model.lora.{key}") for key in ("init", "rank_stabilised", "dora"))
+        assert made.draft.get("model.lora.alpha") == 32 and made.lists.unknown == []
+        return *found, [line for line in made.lists.settle if "init_lora_weights" in line]
+
+    every = 'use_rslora=True, use_dora=True, init_lora_weights="pissa_niter_4"'
+    assert adapters(every) == ("pissa", True, True, [])
+    assert adapters("init_lora_weights=True, use_dora=False") == ("default", False, False, [])
+    settle = ["init_lora_weights=olora: model.lora.init has default and pissa"]
+    assert adapters('init_lora_weights="olora"') == ("default", False, False, settle)
+
+
 def test_an_older_dpo_script_that_gives_the_trainer_what_its_configuration_has_now() -> None:
     old = (
         'from transformers import TrainingArguments\nargs = TrainingArguments("out", learning_rate=1e-5)\n'

@@ -5,12 +5,25 @@ import math
 import torch
 
 from rlvr_cli.core.weight_masks import (
+    leading,
     low_magnitude_mask,
     off_principal_mask,
     overlap,
     principal_mask,
     random_mask,
 )
+
+
+def test_leading_singular_vectors_are_those_of_the_decomposition() -> None:
+    for shape in ((12, 30), (30, 12)):
+        w = torch.randn(shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+        u, s, vh = leading(w, 5)
+        whole = torch.linalg.svd(w, full_matrices=False)
+        assert torch.allclose(s, whole.S[:5], atol=1e-12)
+        assert torch.allclose((u * s) @ vh, (whole.U[:, :5] * whole.S[:5]) @ whole.Vh[:5], atol=1e-10)
+        assert torch.allclose(u.T @ u, torch.eye(5, dtype=u.dtype), atol=1e-12)
+    u, s, vh = leading(torch.zeros(3, 4), 2)
+    assert not s.any() and torch.isfinite(vh).all()
 
 
 def test_low_magnitude_takes_the_smallest_whatever_their_sign() -> None:

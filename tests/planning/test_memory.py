@@ -74,6 +74,23 @@ def test_offload_lora_and_reference_move_what_they_should() -> None:
     assert line(memory_of(job("algorithm=ppo")), "critic: Adam moments") > 0
 
 
+def test_masks_and_other_adapters_have_their_lines() -> None:
+    """A byte for each masked entry of a rank's piece, a bit for each of all; PiSSA keeps a reference."""
+    whole, masked = job(), job("model.mask.kind=principal")
+    layers = masked.policy.masked
+    assert whole.policy.masked == 0 and layers == 28 * (2 * 3584**2 + 2 * 3584 * 512 + 3 * 3584 * 18944)
+    found = memory_of(masked)
+    assert line(found, "weight mask") == layers / 8 and line(found, "weight mask, packed") == layers / 8
+    assert line(found, "Adam moments") == line(memory_of(whole), "Adam moments")
+    alone = job("model.mask={kind: principal, train_others: false}").policy
+    assert alone.trained == alone.masked == layers
+    kl = ("algorithm/kl=loss", "model.lora.rank=16")
+    kept, taken = (memory_of(job(*kl, f"model.lora.init={way}")) for way in ("default", "pissa"))
+    assert line(kept, "reference") == 0 and line(taken, "reference") > 0
+    plain, turned = (memory_of(job("model.lora.rank=16", f"model.lora.dora={x}")) for x in ("false", "true"))
+    assert line(turned, "activations") > line(plain, "activations")
+
+
 def test_logits_are_held_in_chunks() -> None:
     short, long = (memory_of(job(f"batch.tokens_per_microbatch={n}")) for n in (30_000, 60_000))
     elements = chunk_elements(GPUS["h100"].memory)

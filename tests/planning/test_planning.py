@@ -59,10 +59,19 @@ def test_tiny_counts_are_those_of_the_model_that_is_made(tmp_path: Path, rank: i
     assert shape_of(Model(path=str(tmp_path / "model"), lora=lora)) == found  # weights are not needed
 
 
-def saved_bytes(kind: str, layers: int, dtype: torch.dtype, implementation: str, again: bool) -> float:
+def saved_bytes(
+    kind: str,
+    layers: int,
+    dtype: torch.dtype,
+    implementation: str,
+    again: bool,
+    lora: Lora | None = None,
+) -> float:
     """Bytes per token that autograd keeps of a real forward pass of 256 tokens, parameters apart."""
     config = AutoConfig.for_model(kind, **SMALL, num_hidden_layers=layers)
     model: Any = AutoModelForCausalLM.from_config(config, dtype=dtype)
+    if lora is not None:
+        model = add_lora(model, Model(path="small", lora=lora)).get_base_model()
     attention.register()
     model.set_attn_implementation(implementation)
     model.train()
@@ -331,3 +340,16 @@ def test_calibration_runs_the_recipe_and_leaves_nothing(tmp_path: Path) -> None:
     assert content["predicted_peak"] == pytest.approx(measured["peak"], rel=0.15)
     assert content["memory"]["peak"] == pytest.approx(measured["peak"])
     assert sorted(tmp_path.iterdir()) == [file]
+
+
+def test_dora_keeps_two_outputs_of_each_layer(tmp_path: Path) -> None:
+    """Against LoRA of the same rank. Seen besides, for a moment: unit matrices put through A and B."""
+    AutoConfig.for_model("qwen2", **SMALL, num_hidden_layers=2).save_pretrained(tmp_path)
+    turned = Lora(rank=4, dora=True)
+    shape = shape_of(Model(path=str(tmp_path), lora=turned))
+    assert shape.dora_outputs == 2 * (128 + 2 * 64 + 128 + 2 * 320 + 128)
+    assert shape.dora_largest == 128 * 320 + 320**2
+    kept = [saved_bytes("qwen2", 2, torch.float32, "sdpa", False, lora) for lora in (Lora(rank=4), turned)]
+    units = 4 * 2 * (6 * 128**2 + 320**2) / 256
+    wanted = activations.dora(shape, 4, checkpointing=False)
+    assert kept[1] - kept[0] - units == pytest.approx(wanted, rel=0.02)
