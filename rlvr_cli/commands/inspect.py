@@ -10,6 +10,7 @@ from rlvr_cli.core.errors import UserError, hint
 
 INSPECTIONS = {
     "weights": "what training changed in the weights: how many, where, in which directions",
+    "mismatch": "why the rollout engine's logprobs are not the trainer's, cause by cause",
 }
 """Second word -> what it does. `commands/inspect_<word>.py` has `add(parser)` and `run(verb, arguments)`."""
 

@@ -21,7 +21,7 @@ SHOWN = 10
 
 def print_verdicts(terminal: TextIO, name: str, verdicts: list[Verdict]) -> None:
     """Count, mean score, reasons and latency of one verifier."""
-    console, table = _console(terminal), _table(name, "")
+    console, table = console_on(terminal), table_of(name, "")
     scores = [verdict.score for verdict in verdicts if verdict.scored]
     reasons = Counter(verdict.reason.value for verdict in verdicts)
     table.add_row("verdicts", f"{len(verdicts):,}")
@@ -47,7 +47,10 @@ def latency(verdicts: list[Verdict]) -> str:
 
 def print_comparison(terminal: TextIO, ids: list[str], verdicts: list[dict[str, Verdict]]) -> None:
     """How often each pair of verifiers disagrees, and the first rows where any two do."""
-    console, table = _console(terminal), _table("pair", "agree", "only first", "only second", "one unscored")
+    console, table = (
+        console_on(terminal),
+        table_of("pair", "agree", "only first", "only second", "one unscored"),
+    )
     names = list(verdicts[0])
     for a, b in combinations(names, 2):
         pairs = [(each[a], each[b]) for each in verdicts]
@@ -68,7 +71,7 @@ def print_comparison(terminal: TextIO, ids: list[str], verdicts: list[dict[str, 
         if len({verdict.score if verdict.scored else None for verdict in each.values()}) > 1
     ]
     if differing:
-        rows = _table("row", *names)
+        rows = table_of("row", *names)
         for row, each in differing[:SHOWN]:
             rows.add_row(_text(row), *(_text(_verdict(each[name])) for name in names))
         console.print(rows)
@@ -77,7 +80,7 @@ def print_comparison(terminal: TextIO, ids: list[str], verdicts: list[dict[str, 
 
 def print_self_test(terminal: TextIO, name: str, rows: int, result: Any, floor: float) -> None:
     """Rates of a verifiers.selftest.SelfTest, its failures, and whether it reaches the floor."""
-    console, table = _console(terminal), _table(f"self-test of {name}", "")
+    console, table = console_on(terminal), table_of(f"self-test of {name}", "")
     table.add_row("rows", f"{rows:,}")
     for what, bad, count, rate in (
         ("right answers refused", result.refused, result.golds, result.false_negative_rate),
@@ -93,7 +96,7 @@ def print_self_test(terminal: TextIO, name: str, rows: int, result: Any, floor: 
         console.print(_classes(result))
     failures = [("refused", one) for one in result.refused] + [("accepted", one) for one in result.accepted]
     if failures:
-        found = _table("row", "", "class", "gold", "response", "verdict")
+        found = table_of("row", "", "class", "gold", "response", "verdict")
         for kind, one in failures[:SHOWN]:
             said = _verdict(one.verdict) if one.verdict is not None else "the gold answer cannot be used"
             shown = (one.kind, one.answer, one.response[-80:], said)
@@ -103,7 +106,7 @@ def print_self_test(terminal: TextIO, name: str, rows: int, result: Any, floor: 
 
 
 def _classes(result: Any) -> Any:
-    table = _table("class", "", "responses", "judged wrongly")
+    table = table_of("class", "", "responses", "judged wrongly")
     for what, classes in (("right", result.right), ("wrong", result.wrong)):
         for kind, tally in classes.items():
             table.add_row(_text(kind or "all"), what, f"{tally.responses:,}", f"{tally.failed:,}")
@@ -128,13 +131,13 @@ def _text(text: str) -> Any:
     return Text("".join(c if c.isprintable() else " " for c in text))
 
 
-def _console(terminal: TextIO) -> Console:
+def console_on(terminal: TextIO) -> Console:
     from rich.console import Console
 
     return Console(file=terminal, width=None if terminal.isatty() else 110)
 
 
-def _table(*titles: str) -> Table:
+def table_of(*titles: str) -> Table:
     from rich import box
     from rich.table import Table
 

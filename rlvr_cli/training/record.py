@@ -21,7 +21,7 @@ from rlvr_cli.training.parts import Parts
 from rlvr_cli.training.staleness import staleness_metrics
 from rlvr_cli.training.stop import NoVerdict
 from rlvr_cli.training.taught import teacher_metrics
-from rlvr_cli.training.texts import length_correlation, text_metrics
+from rlvr_cli.training.texts import length_correlation, lengths_by_outcome, text_metrics
 from rlvr_cli.training.token_records import token_notes
 from rlvr_cli.training.unjudged import tell_missing
 from rlvr_cli.training.weight_sync import sync_metrics
@@ -66,6 +66,7 @@ def record(
         | {"perf/total_response_tokens": float(parts.state["response_tokens"])}
         | ({"perf/state_tokens": float(rollouts.state_tokens)} if rollouts.state_tokens else {})
         | metrics.length_metrics(rollouts.sampled)
+        | lengths_by_outcome(rollouts.sampled)
         | episode_metrics(rollouts.sampled)
         | metrics.update_metrics(updates, rollouts.kept, lr)
         | metrics.critic_metrics(critic_updates, batches)

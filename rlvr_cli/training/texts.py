@@ -46,3 +46,16 @@ def length_correlation(sampled: list[Group]) -> dict[str, float]:
     if not rewards > 1e-12 or not lengths > 1e-12:
         return {}
     return {"reward/length_correlation": both / math.sqrt(rewards * lengths)}
+
+
+def lengths_by_outcome(sampled: list[Group]) -> dict[str, float]:
+    """Mean length of responses that ended by themselves, of right and of wrong ones; absent without any."""
+    found: dict[str, list[int]] = {}
+    for group in sampled:
+        for completion, correct in zip(group.completions, group.correct, strict=True):
+            length = completion.response_length
+            if completion.finished:
+                found.setdefault("stopped", []).append(length)
+            if not math.isnan(correct):
+                found.setdefault("correct" if correct >= 1 else "wrong", []).append(length)
+    return {f"response_length/{name}_mean": sum(x) / len(x) for name, x in sorted(found.items())}

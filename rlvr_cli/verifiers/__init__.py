@@ -61,6 +61,10 @@ spelling or of mistake -> responses, told apart in the report. A verifier withou
                                                         clock of the worker's runs, and the pool kills it
                                                         when it is late
 
+    by_nature: str                                      what it pays for besides a right answer, for
+                                                        `rlvr verify --hacks`; one without is to pay nothing
+                                                        else
+
     of_sample(completion) -> Verdict                    in the parent, in the place of `verify`: what became
                                                         of an episode and not its text (environment.py)
 

@@ -12,6 +12,7 @@ from rlvr_cli.verifiers.several_golds import Reads
 @dataclass(kw_only=True)
 class Always:
     reads = Reads.no_gold
+    by_nature = "nothing in particular, and pays everything alike"
     name: str = "always"
     weight: float = 1.0
     gate: bool = False

@@ -12,6 +12,7 @@ from rlvr_cli.verifiers.several_golds import Reads
 @dataclass(kw_only=True)
 class Contains:
     reads = Reads.no_gold
+    by_nature = "a text that stands in the response"
     name: str = "contains"
     weight: float = 1.0
     gate: bool = False

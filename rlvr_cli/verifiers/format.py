@@ -14,6 +14,7 @@ from rlvr_cli.verifiers.several_golds import Reads
 @dataclass(kw_only=True)
 class Format:
     reads = Reads.no_gold
+    by_nature = "a form"
     name: str = "format"
     weight: float = 1.0
     gate: bool = False

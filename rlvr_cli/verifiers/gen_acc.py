@@ -21,6 +21,7 @@ JUDGE_TOKENS = 10
 
 @dataclass(kw_only=True)
 class GenAcc:
+    by_nature = "a gold that stands anywhere in the response"
     name: str = "gen_acc"
     weight: float = 1.0
     gate: bool = False

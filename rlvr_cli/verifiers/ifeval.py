@@ -27,6 +27,7 @@ class Level(Enum):
 @dataclass(kw_only=True)
 class Ifeval:
     reads = Reads.no_gold
+    by_nature = "instructions about form"
     name: str = "ifeval"
     weight: float = 1.0
     gate: bool = False

@@ -22,6 +22,7 @@ _NO_ANSWERS = ("no answer", "hedged", "universal")
 @dataclass(kw_only=True)
 class Incorrect(Math):
     reads = Reads.every_gold
+    by_nature = "answers that are wrong"
     name: str = "incorrect"
 
     def verify(self, response: str, answer: str, extra: dict[str, Any]) -> Verdict:

@@ -15,6 +15,7 @@ from rlvr_cli.verifiers.shown import Extract, Shown
 
 @dataclass(kw_only=True)
 class Keyword(Shown):
+    by_nature = "a word, as often as it is said"
     name: str = "keyword"
     weight: float = 1.0
     gate: bool = False

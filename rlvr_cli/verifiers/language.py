@@ -36,6 +36,7 @@ _NOT_PROSE = re.compile(
 @dataclass(kw_only=True)
 class Language:
     reads = Reads.no_gold
+    by_nature = "a language"
     name: str = "language"
     weight: float = 1.0
     gate: bool = False

@@ -32,6 +32,7 @@ class Part(Enum):
 @dataclass(kw_only=True)
 class Length:
     reads = Reads.no_gold
+    by_nature = "a length"
     name: str = "length"
     weight: float = 1.0
     gate: bool = False

@@ -17,6 +17,7 @@ from rlvr_cli.verifiers.several_golds import Reads
 @dataclass(kw_only=True)
 class Majority:
     reads = Reads.no_gold
+    by_nature = "what most samples say"
     name: str = "majority"
     weight: float = 1.0
     gate: bool = False

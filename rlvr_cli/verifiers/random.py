@@ -13,6 +13,7 @@ from rlvr_cli.verifiers.several_golds import Reads
 @dataclass(kw_only=True)
 class Random:
     reads = Reads.no_gold
+    by_nature = "nothing, by the draw"
     name: str = "random"
     weight: float = 1.0
     gate: bool = False

@@ -16,6 +16,7 @@ MARKERS = re.compile(r"Step \d+:|^\d+\.|\n-|\n\*|First,|Second,|Next,|Finally,")
 @dataclass(kw_only=True)
 class ReasoningSteps:
     reads = Reads.no_gold
+    by_nature = "words that begin steps"
     name: str = "reasoning_steps"
     weight: float = 1.0
     gate: bool = False

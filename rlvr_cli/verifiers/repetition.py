@@ -12,6 +12,7 @@ from rlvr_cli.verifiers.several_golds import Reads
 @dataclass(kw_only=True)
 class Repetition:
     reads = Reads.no_gold
+    by_nature = "not repeating itself, as nobody does who says nothing"
     name: str = "repetition"
     weight: float = 1.0
     """Open-R1's penalty is max_penalty (1 - score), from -max to 0: with this weight, less a constant."""

@@ -14,6 +14,7 @@ OPEN_R1 = ("<think>\n", "\n</think>\n", "\n<answer>\n", "\n</answer>")
 @dataclass(kw_only=True)
 class TagCount:
     reads = Reads.no_gold
+    by_nature = "tags"
     name: str = "tag_count"
     weight: float = 1.0
     gate: bool = False

@@ -50,12 +50,13 @@ def test_findings_name_the_first_verifier_only_where_there_is_one(recipe: Path) 
     assert context_of(load(recipe)).first_verifier == "exact"
 
 
-def test_a_canary_is_a_bench_of_the_run(tmp_path: Path) -> None:
+@pytest.mark.slow
+def test_a_canary_is_a_bench_of_the_run(recipe: Path) -> None:
     with_bench = ("+bench@eval.benches.song=math500", "diagnosis.canary=song")
-    assert load(RECIPE, *with_bench, "eval.every=5").diagnosis.canary == "song"
-    assert "diagnosis.canary is set, but eval.every is null" in refused(RECIPE, *with_bench)
-    assert "diagnosis.canary: 'sing' is not in eval.benches: did you mean 'song'?" in refused(
-        RECIPE, with_bench[0], "diagnosis.canary=sing", "eval.every=5"
+    assert load(recipe, *with_bench, "eval.every=5").diagnosis.canary == "song"
+    assert "diagnosis.canary is set, but eval.every is null" in refused(recipe, *with_bench)
+    assert "diagnosis.canary: 'sing' is not in eval.benches; did you mean 'song'?" in refused(
+        recipe, with_bench[0], "diagnosis.canary=sing", "eval.every=5"
     )
-    off = refused(RECIPE, *with_bench, "eval.every=5", "diagnosis.enabled=false")
+    off = refused(recipe, *with_bench, "eval.every=5", "diagnosis.enabled=false")
     assert "diagnosis.canary is set, but diagnosis.enabled is false" in off

@@ -17,7 +17,7 @@ from rlvr_cli.sampling.wording import (
     repeated,
     sums_of,
 )
-from rlvr_cli.training.texts import length_correlation, text_metrics
+from rlvr_cli.training.texts import length_correlation, lengths_by_outcome, text_metrics
 from rlvr_cli.verifiers.repetition import Repetition
 
 
@@ -114,6 +114,18 @@ def test_longer_and_better_go_together_within_a_group_only() -> None:
     )
     nan = float("nan")
     assert length_correlation([group([0.0, 1.0, nan], [1, 2, 900])]) == {"reward/length_correlation": 1.0}
+
+
+def test_lengths_of_right_and_wrong_answers_and_of_those_that_stop() -> None:
+    one = group([0.0, 1.0, 1.0], [10, 20, 40])
+    one.completions[2].finished = False
+    one.correct = [0.0, 1.0, float("nan")]
+    assert lengths_by_outcome([one]) == {
+        "response_length/stopped_mean": 15.0,
+        "response_length/correct_mean": 20.0,
+        "response_length/wrong_mean": 10.0,
+    }
+    assert lengths_by_outcome([]) == {}
 
 
 def test_a_step_says_it() -> None:
