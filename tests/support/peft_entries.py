@@ -83,6 +83,8 @@ def masked_policy(path: str, stage: int, mask: WeightMask = MASK, **more: Any) -
 def masked(path: str, stage: int, folder: Path, **more: Any) -> dict:
     """What four updates leave of frozen entries, the norm of the first one's step, and a restart after two.
 
+    Between two of them the trainer sleeps.
+
     The trainer that is restarted would draw other masks: it must take those of the checkpoint. It goes on
     under another stage, where there is no offload.
     """
@@ -90,6 +92,8 @@ def masked(path: str, stage: int, folder: Path, **more: Any) -> dict:
     start = trainer.state_dict()
     rows = [trainer.update(batch, objective, lr=1.0)]
     first = trainer.state_dict()
+    if not more:
+        trainer.sleep()
     rows.append(trainer.update(batch, objective, lr=1.0))
     for name, content in trainer.snapshot("trainer", copies=True).items():
         write_file(folder / name, content)
