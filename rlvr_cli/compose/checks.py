@@ -19,6 +19,7 @@ from rlvr_cli.compose.experience import check_experience
 from rlvr_cli.compose.holdout import benches_of, check_holdout
 from rlvr_cli.compose.labels import check_labels
 from rlvr_cli.compose.placement import check_placement
+from rlvr_cli.compose.sources import check_sources
 from rlvr_cli.compose.strict import Place
 from rlvr_cli.compose.tracked import check_tracked
 from rlvr_cli.compose.trees import check_trees
@@ -51,6 +52,7 @@ def check(recipe: Recipe | SFTRecipe | EvalRecipe, place: Place) -> None:
         _check_names(recipe)
         check_difficulty(recipe)
         check_labels(recipe)
+        check_sources(recipe)
         check_unheard(recipe)
         check_evolving(recipe)
         check_holdout(recipe, getattr(recipe, "data", {}), benches_of(recipe))

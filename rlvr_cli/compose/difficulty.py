@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
-from rlvr_cli.schema import Difficulty, DifficultyWeight, EvalRecipe, Recipe, SFTRecipe, Source, Unprofiled
+from rlvr_cli.schema import (
+    Difficulty,
+    DifficultyBy,
+    DifficultyWeight,
+    EvalRecipe,
+    Recipe,
+    SFTRecipe,
+    Source,
+    Unprofiled,
+)
 
 
 def check_difficulty(recipe: Recipe | SFTRecipe | EvalRecipe) -> None:
@@ -60,6 +69,8 @@ def _check_use(key: str, given: Difficulty) -> None:
         raise ValueError(f"{key}.floor has no use with a band alone, which leaves problems out; remove it")
     if given.unprofiled is not Unprofiled.keep and given.file is None:
         raise ValueError(f"{key}.unprofiled has no use without {key}.file; set that, or leave it out")
+    if given.by is DifficultyBy.score and (given.file is None or given.adapt):
+        raise ValueError(f"{key}.by=score is of the scores of {key}.file alone; name one, and no adapt")
     for name in ("prior", "memory"):
         if getattr(given, name) != getattr(usual, name) and not given.adapt:
             raise ValueError(f"{key}.{name} has no use without {key}.adapt=true; set that, or leave it out")

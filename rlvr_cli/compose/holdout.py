@@ -12,7 +12,9 @@ from rlvr_cli.schema import Bench, Recipe, Rollout, SFTRecipe, Source
 
 Tree = dict[str, Any]
 
-OF_TRAINING = ("weight", "verifiers", "verifiers_by", "environment", "difficulty", "labels", "held_out")
+OF_TRAINING = (
+    *("weight", "verifiers", "verifiers_by", "metrics_by", "environment", "difficulty", "labels", "held_out"),
+)
 """Keys of a source that say nothing of the bench its held-out prompts become."""
 SAMPLED_ALIKE = ("temperature", "top_p", "max_tokens", "stop")
 """Keys of a bench that are those of `rollout` where it says nothing."""

@@ -33,13 +33,20 @@ class Profile:
     rows: list[Row]
     """{source, id, key, samples, judged, correct, pass@1, ..., tokens, truncated, reasons, label, ...}"""
 
-    def counts(self, source: str) -> dict[str, tuple[int, int]]:
+    def counts(self, source: str, by_score: bool = False) -> dict[str, tuple[float, int]]:
         """Problem's key -> (right samples, samples with a verdict); where two sources have a problem, those
-        of `source`. Problems without a verdict are not in it."""
-        found = {}
+        of `source`. Problems without a verdict are not in it. `by_score`: the sum of scores in the place of
+        right samples; UserError where a score is none of a share."""
+        found: dict[str, tuple[float, int]] = {}
         for row in sorted(self.rows, key=lambda row: row["source"] == source):
             if row["judged"]:
-                found[row["key"]] = (row["correct"], row["judged"])
+                right = row["score"] * row["judged"] if by_score else row["correct"]
+                if not 0 <= right <= row["judged"]:
+                    raise UserError(
+                        f"difficulty.by=score: problem {row['id']} of '{row['source']}' has the mean score "
+                        f"{row['score']:g}, which is no share; take by=correct"
+                    )
+                found[row["key"]] = (right, row["judged"])
         return found
 
     def labels(self, source: str) -> dict[str, tuple[str | None, bool]]:

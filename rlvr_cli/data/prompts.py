@@ -9,6 +9,7 @@ from rlvr_cli import schema
 from rlvr_cli.core.errors import UserError, hint
 from rlvr_cli.core.types import Problem
 from rlvr_cli.data.golds import AskVerifiers, any_text
+from rlvr_cli.data.instructions import drawn, instructed, phrasings
 from rlvr_cli.data.layouts import PROBLEMS, lookup
 from rlvr_cli.data.shots import Shots, examples
 from rlvr_cli.data.sources import Report, select
@@ -87,7 +88,7 @@ def problems(
     each prompt begins with.
     """
     report, kept = Report(name=name), []
-    shots_of = examples(name, source, seed)
+    shots_of, lists = examples(name, source, seed), phrasings(source.instructions, f"data.{name}")
 
     def fault(row: dict[str, Any], gold: str | None) -> str | None:
         if ask is None:
@@ -102,13 +103,16 @@ def problems(
             look(row)
         row["shots"] = shots_of(row)
         asked = tokenizer is None or environment is not None
+        given = row
+        if lists:  # what identifies a problem is its own text
+            row = row | {"prompt": instructed(row["prompt"], drawn(lists, seed, str(row["id"])))}
         messages = as_messages(row, source, library) if asked else []
         made: tuple[str, list[int]] = (shown(messages), [])
         text, tokens = made if tokenizer is None else render(row, source, tokenizer, tools, library)
         if len(tokens) > max_prompt_tokens:
             report.too_long += 1
             continue
-        found = _problem(row, name, text, tokens, routed(row, source))
+        found = _problem(given, name, text, tokens, routed(given, source))
         found.messages, found.environment, found.raw = messages, environment, row["raw"] if raw else None
         kept.append(found)
     report.kept, report.tokens = len(kept), sum(len(problem.tokens) for problem in kept)

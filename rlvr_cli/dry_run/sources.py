@@ -15,6 +15,7 @@ from typing import Any
 from rlvr_cli.core.errors import UserError, hint
 from rlvr_cli.core.types import Verdict
 from rlvr_cli.data import gym, synthetic
+from rlvr_cli.data.instructions import drawn, instructed, phrasings
 from rlvr_cli.data.layouts import EXAMPLES, PROBLEMS, Layout
 from rlvr_cli.data.pair_layouts import PREFERENCES
 from rlvr_cli.data.prompts import conversation, render, routed, uses_chat
@@ -136,7 +137,9 @@ def _prompt(
     tokenizer: FileTokenizer | None,
     tools: Sequence[dict[str, Any]],
 ) -> None:
-    """The prompt of one row as the model will see it."""
+    """The prompt of one row as the model will see it; of `instructions` any phrasings."""
+    if lists := phrasings(source.instructions, source.path):
+        row = row | {"prompt": instructed(row["prompt"], drawn(lists, 0, str(row["id"])))}
     if tokenizer is None:
         text = "\n".join(m["content"] for m in conversation(row["prompt"], source))
         found.lines.append(f"prompt (chat template not tried: the model is not here): {shown(text)}")

@@ -11,7 +11,7 @@ Options of an algorithm axis and of a verifier are dataclasses beside their code
 from __future__ import annotations
 
 from rlvr_cli.schema.data import Chat, Hygiene, Source, VerifiersBy
-from rlvr_cli.schema.difficulty import Difficulty, DifficultyWeight, Unprofiled
+from rlvr_cli.schema.difficulty import Difficulty, DifficultyBy, DifficultyWeight, Unprofiled
 from rlvr_cli.schema.distilling import DistillationRecipe, Distilling
 from rlvr_cli.schema.evaluation import Bench, Eval
 from rlvr_cli.schema.experience import Editor, Experience, ExperienceBatch, ExperienceRecipe, LibraryForm
@@ -77,6 +77,7 @@ __all__ = [
     "Critic",
     "Diagnosis",
     "Difficulty",
+    "DifficultyBy",
     "DifficultyWeight",
     "DistillationRecipe",
     "Distilling",

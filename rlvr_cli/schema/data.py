@@ -46,6 +46,9 @@ class Source:
     """Maps our names (prompt, answer, id, ...) to the file's; empty: the layout is recognised."""
     prompt: str = "{prompt}"
     """Template around the problem text; `{prompt}` is replaced."""
+    instructions: list[str] = field(default_factory=list)
+    """Lists of phrasings, of which one each, drawn by seed and row, is appended to the prompt: think, answer,
+    box, or files with one phrasing a line. Empty: none."""
     system: str | None = None
     """System message; needs a chat template."""
     chat: Chat = Chat.auto
@@ -59,6 +62,9 @@ class Source:
     `columns` maps `verifiers`, a row's own list stands in their place."""
     verifiers_by: VerifiersBy = field(default_factory=VerifiersBy)
     """In the place of `verifiers` where a set mixes problems of several kinds."""
+    metrics_by: str | None = None
+    """Column whose values have metrics of their own, rewards, verdicts and lengths, as `<name>:<value>`; dots
+    look inside nested columns. null: none."""
     environment: str | None = None
     """Key of `environments`: its problems are played in turns with that one; null: one answer to each."""
     weight: float = 1.0

@@ -13,6 +13,11 @@ class DifficultyWeight(Enum):
     hard = "hard"
 
 
+class DifficultyBy(Enum):
+    correct = "correct"
+    score = "score"
+
+
 class Unprofiled(Enum):
     keep = "keep"
     drop = "drop"
@@ -25,6 +30,9 @@ class Difficulty:
 
     file: str | None = None
     """Profile that `rlvr profile` has written; null: pass rates come from the run alone (`adapt`)."""
+    by: DifficultyBy = DifficultyBy.correct
+    """What counts as solved in the profile. correct: samples whose verdict is; score: the mean score of the
+    first verifier, partial credit included."""
     band: list[float] = field(default_factory=list)
     """[low, high]: problems with a pass rate below or above are left out; with `adapt` they come as rarely
     as `floor` says. Empty: no band."""

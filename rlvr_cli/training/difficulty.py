@@ -12,7 +12,7 @@ from rlvr_cli.data.profiles import Profile, read_profile
 from rlvr_cli.data.sampler import Sampler
 from rlvr_cli.evaluation.stored_samples import fingerprint, weights_of
 from rlvr_cli.sampling.start_model import TINY
-from rlvr_cli.schema import Recipe
+from rlvr_cli.schema import DifficultyBy, Recipe
 from rlvr_cli.tracking import Tracker
 from rlvr_cli.tracking.null_tracker import NullTracker
 
@@ -29,7 +29,8 @@ def paced(
         profile = read_profile(Path(settings.file)) if settings.file is not None else None
         for doubt in doubts(profile, recipe) if profile is not None else ():
             tracker.event("warning", f"data.{name}.difficulty: {settings.file} {doubt}")
-        known = profile.counts(name) if profile is not None else None
+        by_score = settings.by is DifficultyBy.score
+        known = profile.counts(name, by_score) if profile is not None else None
         kept[name], said = choose(name, settings, by_source[name], known)
         tracker.event("data", said)
         paces[name] = Pace(

@@ -25,6 +25,7 @@ from rlvr_cli.tracking import Tracker
 from rlvr_cli.tracking.null_tracker import NullTracker
 from rlvr_cli.training.difficulty import paced
 from rlvr_cli.training.labels import relabelled
+from rlvr_cli.training.source_metrics import check_values_of
 from rlvr_cli.verifiers.pool import Pool
 from rlvr_cli.verifiers.selftest import SelfTest, self_test
 from rlvr_cli.verifiers.several_golds import fault_of, wants_rows
@@ -70,6 +71,8 @@ def load_problems(
             tools=announced.get(source.environment or "", ()),
         )
         check_routes(by_source[name], recipe.verifiers)
+        if source.metrics_by is not None:
+            check_values_of(name, source.metrics_by, by_source[name])
         if environments is not None and source.environment is not None:
             by_source[name] = kept_of(
                 name, source.environment, by_source[name], environments, recipe, tracker

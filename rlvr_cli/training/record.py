@@ -18,6 +18,7 @@ from rlvr_cli.training.gap import second_opinion
 from rlvr_cli.training.kl_course import kl_metrics
 from rlvr_cli.training.leaves import note_values, tree_metrics
 from rlvr_cli.training.parts import Parts
+from rlvr_cli.training.source_metrics import metrics_by_value
 from rlvr_cli.training.staleness import staleness_metrics
 from rlvr_cli.training.stop import NoVerdict
 from rlvr_cli.training.taught import teacher_metrics
@@ -54,6 +55,7 @@ def record(
     row = (
         metrics.reward_metrics(rollouts.sampled, rollouts.kept)
         | metrics.verifier_metrics(rollouts.mine)
+        | metrics_by_value(rollouts.mine, parts.recipe.data)
         | metrics.answer_metrics(rollouts.mine)
         | text_metrics(rollouts.mine)
         | length_correlation(rollouts.sampled)

@@ -76,3 +76,15 @@ def test_a_problem_is_its_text_before_any_template() -> None:
     turns = [{"role": "user", "content": "1+1="}]
     assert key_of(problem(turns, "")) == key_of(problem(json.loads(json.dumps(turns)), ""))
     assert key_of(problem("half \ud800", ""))
+
+
+def test_solved_by_the_mean_score() -> None:
+    """V-Triune's filter: a summed IoU of 2 to 10 in 16 samples is a mean of 1/8 to 5/8."""
+    rows = [
+        row("a", key, 0, 16) | {"score": total / 16} for key, total in (("x", 1.5), ("y", 4.0), ("z", 12.0))
+    ]
+    found = Profile({}, rows).counts("a", by_score=True)
+    assert found == {"x": (1.5, 16), "y": (4.0, 16), "z": (12.0, 16)}
+    assert [key for key, (solved, of) in found.items() if 0.125 <= solved / of <= 0.625] == ["y"]
+    with pytest.raises(UserError, match=r"has the mean score 3, which is no share; take by=correct"):
+        Profile({}, [row("a", "x", 0, 4) | {"score": 3.0}]).counts("a", by_score=True)

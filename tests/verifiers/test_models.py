@@ -17,12 +17,15 @@ from rlvr_cli import compose
 from rlvr_cli.core.errors import UserError
 from rlvr_cli.core.types import Reason, Verdict
 from rlvr_cli.schema import Verification
+from rlvr_cli.verifiers import reward_model as reward_model_module
 from rlvr_cli.verifiers.answer import Unreachable
+from rlvr_cli.verifiers.gain import Remembered
 from rlvr_cli.verifiers.judge import Judge
 from rlvr_cli.verifiers.match import Match
 from rlvr_cli.verifiers.outage import result
 from rlvr_cli.verifiers.pool import Pool
 from rlvr_cli.verifiers.reward_model import RewardModel, Scale, conversation
+from rlvr_cli.verifiers.several_golds import Reads, reads
 from rlvr_cli.verifiers.shown import Extract
 
 # --- batches and workers of one's own
@@ -144,6 +147,43 @@ def test_reward_model_options_count(reward_model: Path, tmp_path: Path) -> None:
         score(text, label=1)
     with pytest.raises(UserError, match=r"path: \./nowhere does not exist"):
         Pool({"rm": RewardModel(path="./nowhere")}, Verification())
+
+
+def test_the_gain_over_a_gold_that_is_asked_about_once(
+    reward_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+    outputs = reward_model_module._outputs
+
+    def counted(tokenizer: Any, model: Any, texts: list[str], *rest: Any) -> list[float]:
+        asked.extend(texts)
+        return outputs(tokenizer, model, texts, *rest)
+
+    monkeypatch.setattr(reward_model_module, "_outputs", counted)
+    monkeypatch.setattr(reward_model_module, "GOLDS", Remembered())
+    delimiters = {"extract": Extract.delimiters, "delimiter": "<answer>", "end_delimiter": "</answer>"}
+    gains = RewardModel(path=str(reward_model), gain=0.5, require_answer=True, **delimiters)
+    said = {text: logit(reward_model, f"a:\n\n{text}") for text in ("abc", "dd", "jih", "ggg", "fee")}
+    gold = sorted(said, key=lambda text: said[text])[2]  # some gain over it, and some do not
+    texts = [text for text in said if text != gold]
+    items = [(f"<answer>{text}</answer>", gold, {"prompt": "a:"}) for text in texts]
+    found = gains.verify_batch([*items, ("abc", gold, {"prompt": "a:"})])
+    for text, verdict in zip(texts, found, strict=False):
+        over = said[text] - said[gold]
+        assert verdict.score == pytest.approx(max(0.0, 1 - math.exp(-0.5 * over)), abs=1e-4)
+        assert verdict.more["gain"] == pytest.approx(over, abs=1e-4)
+    assert sorted(verdict.score > 0 for verdict in found[:4]) == [False, False, True, True]
+    assert (found[4].score, found[4].reason) == (0.0, Reason.no_answer)
+    gains.verify_batch(items[:2])
+    assert asked.count(f"a:\n\n{gold}") == 1 and len(asked) == 4 + 1 + 2
+    assert reads(gains) is Reads.any_gold and reads(RewardModel(path="p")) is Reads.no_gold
+    for bad, says in (
+        ({"gain": 0.0}, "gain is 0.0"),
+        ({"gain": 1.0, "scale": Scale.own}, "in the place of scale=own"),
+        ({"require_answer": True}, "require_answer is about missing delimiters"),
+    ):
+        with pytest.raises(ValueError, match=says):
+            RewardModel(path="p", **bad)  # type: ignore[arg-type]
 
 
 def test_offloaded_weights_are_on_the_device_for_the_scoring_alone(reward_model: Path) -> None:
