@@ -10,14 +10,12 @@ from rlvr_cli.algorithms.check import check as check_algorithm
 from rlvr_cli.algorithms.check import check_reference
 from rlvr_cli.compose.ahead import check_ahead
 from rlvr_cli.compose.control import check_controller, check_diagnosis
-from rlvr_cli.compose.difficulty import check_difficulty
 from rlvr_cli.compose.distillation import check_distillation, check_on_data, check_unheard
 from rlvr_cli.compose.engines import check_engines
 from rlvr_cli.compose.environments import check_environments, refuse_environments
 from rlvr_cli.compose.evolving import check_evolving
 from rlvr_cli.compose.experience import check_experience
 from rlvr_cli.compose.holdout import benches_of, check_holdout
-from rlvr_cli.compose.labels import check_labels
 from rlvr_cli.compose.placement import check_placement
 from rlvr_cli.compose.sources import check_sources
 from rlvr_cli.compose.strict import Place
@@ -50,8 +48,6 @@ def check(recipe: Recipe | SFTRecipe | EvalRecipe, place: Place) -> None:
     try:
         check_values(recipe)
         _check_names(recipe)
-        check_difficulty(recipe)
-        check_labels(recipe)
         check_sources(recipe)
         check_unheard(recipe)
         check_evolving(recipe)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from rlvr_cli.compose.difficulty import sources_taken_whole
+from rlvr_cli.compose.difficulty import check_difficulty, sources_taken_whole
+from rlvr_cli.compose.labels import check_labels
 from rlvr_cli.schema import Context, EvalRecipe, Recipe, SFTRecipe
 
 
 def check_sources(recipe: Recipe | SFTRecipe | EvalRecipe) -> None:
-    """ValueError, key first, for the first that would do nothing."""
+    """ValueError, key first, for the first that would do nothing or cannot be what was meant."""
+    check_difficulty(recipe)
+    check_labels(recipe)
     if isinstance(recipe, Recipe) and recipe.teacher.context is not Context.none:
         for name, source in recipe.data.items():
             if source.instructions:
