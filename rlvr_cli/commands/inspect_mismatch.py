@@ -4,7 +4,13 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
+import sys
 from importlib import import_module
+from pathlib import Path
+from shutil import rmtree
+from tempfile import mkdtemp
+from typing import Any
 
 from rlvr_cli.commands.arguments import parse, parser_of
 from rlvr_cli.core.errors import UserError
@@ -30,14 +36,36 @@ def run(verb: str, arguments: list[str]) -> int:
         raise UserError(f"rlvr {verb} needs a run directory, or a model and --recipe")
     if options.samples < 1:
         raise UserError(f"--samples is {options.samples}; it must be at least 1")
-    page = import_module("rlvr_cli.inspect.mismatch")
-    looked = page.inspect(path, options.samples, options.step, options.recipe, overrides)
+    looked = look(path, options, overrides)
     table = import_module("rlvr_cli.inspect.mismatch_table")
     if options.json:
         print(json.dumps(table.as_json(looked), indent=1))
     else:
         print("\n".join(table.lines(looked)))
     return 0
+
+
+def look(path: str, options: argparse.Namespace, overrides: list[str]) -> Any:
+    """What was looked at. Engines and libraries talk into a log, which is kept where something fails."""
+    from rlvr_cli.core.rank_process import library_defaults
+    from rlvr_cli.launch import prerequisites
+    from rlvr_cli.launch.redirect_output import redirect
+
+    os.environ.update(library_defaults(1, prerequisites.count_gpus()))  # libraries read them on import
+    folder = Path(mkdtemp(prefix="rlvr-inspect-"))
+    failed = False
+    try:
+        with redirect(folder / "libraries.log"):
+            page = import_module("rlvr_cli.inspect.mismatch")
+            return page.inspect(path, options.samples, options.step, options.recipe, overrides)
+    except Exception as error:
+        failed = not isinstance(error, UserError)
+        if failed:
+            print(f"what libraries said is in {folder}/libraries.log", file=sys.stderr)
+        raise
+    finally:
+        if not failed:
+            rmtree(folder, ignore_errors=True)
 
 
 def add(parser: argparse.ArgumentParser) -> None:

@@ -20,7 +20,7 @@ from rlvr_cli.inspect.causes import Suspects, Taken, take_apart
 from rlvr_cli.inspect.forwards import Forwards, Sampled, Setting, Transform
 from rlvr_cli.inspect.versions import Load, model_of, versions
 from rlvr_cli.rollout import Request, Sampling
-from rlvr_cli.sampling.start_model import TINY, local_model, start_engine
+from rlvr_cli.sampling.start_model import local_model, start_engine
 from rlvr_cli.schema import Model, Precision, Recipe
 from rlvr_cli.tracking.records import read_records, record_steps
 from rlvr_cli.training.weight_sync import engine_precision
@@ -244,5 +244,4 @@ def inspect(given: str, samples: int, step: int | None, recipe: str | None, over
     if step is not None:
         raise UserError("--step is for a run, whose steps are recorded")
     chosen = recipe_for(recipe, given, overrides)
-    path = given if given == TINY else resolve_model(given, "MODEL")
-    return of_model(path, chosen, samples)
+    return of_model(resolve_model(given, "MODEL"), chosen, samples)

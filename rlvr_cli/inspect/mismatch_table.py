@@ -28,7 +28,7 @@ def lines(looked: Looked) -> Iterator[str]:
             cause.name,
             cause.said,
             f"{cause.left:.2e}",
-            f"{cause.explained(found.mean_abs):.1%}",
+            f"{share:.1%}" if (share := cause.explained(found.mean_abs)) > 0 else "-",
             f"{cause.alone:.2e}",
         )
         for cause in taken.causes

@@ -13,7 +13,6 @@ import torch
 from rlvr_cli.checkpoints import manifest
 from rlvr_cli.core.errors import UserError
 from rlvr_cli.engine.model import load_model
-from rlvr_cli.sampling.start_model import TINY
 from rlvr_cli.schema import Model, Precision, Recipe
 
 Load = Callable[[], Any]
@@ -22,7 +21,7 @@ Load = Callable[[], Any]
 
 def model_of(run: Path, recipe: Recipe) -> Model:
     """The start model, and transformers' own attention, which takes padded rows."""
-    start = str(run / "start") if recipe.model.path == TINY else recipe.model.path
+    start = str(run / "start") if recipe.model.path.startswith("builtin:") else recipe.model.path
     return replace(recipe.model, path=start, attention="sdpa", gradient_checkpointing=False)
 
 
