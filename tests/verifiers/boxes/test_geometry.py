@@ -115,6 +115,7 @@ def test_worked_average_precisions() -> None:
     assert at(one, one) == [1, 1, 1]
     assert at(boxes((0, 0, 10, 8.2)), one) == [0.7, 1, 1]
     assert at(one, two) == [0.505] * 3
+    assert at(boxes((0, 0, 17, 10)), boxes((0, 0, 20, 10))) == [0.8, 1, 1]  # .85 is a threshold, and reached
     assert at(false + two, two) == [0.5] * 3
     assert at(two + false, two) == [1, 1, 1]  # false ones behind the right ones are free
     assert at(one + one, one) == [1, 1, 1]
