@@ -75,6 +75,22 @@ def tiny_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def tiny_moe_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A Hugging Face folder of the builtin mixture of experts, seed 0, whose routers are sure."""
+    from safetensors.torch import load_file, save_file
+
+    from rlvr_cli.engine.tiny import make_tiny
+
+    folder = tmp_path_factory.mktemp("model") / "tiny_moe"
+    make_tiny(folder, TinyModel(hidden_size=64, layers=2, heads=2, kv_heads=1), seed=0, moe=True)
+    file = folder / "model.safetensors"
+    weights = load_file(file)
+    wider = {name: w * (20.0 if name.endswith("mlp.gate.weight") else 1.0) for name, w in weights.items()}
+    save_file(wider, file, {"format": "pt"})
+    return folder
+
+
 @pytest.fixture
 def own_environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """launch() sets variables for good, as a process runs one recipe; tests run several."""

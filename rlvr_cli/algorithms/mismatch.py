@@ -14,6 +14,7 @@ Rejection stands in mismatch_rejection.py.
 
 from __future__ import annotations
 
+import math
 from enum import Enum
 from typing import TYPE_CHECKING
 
@@ -33,6 +34,10 @@ class Level(Enum):
     geometric = "geometric"
 
 
+EXTREME = math.log(2.0)
+"""|log ratio| from which a token counts as extreme."""
+
+
 def mismatch_weights(old_N: Tensor, rollout_N: Tensor, lengths_B: Tensor, level: Level) -> Tensor:
     """rho of the token, the product over its sequence, or the geometric mean over its sequence: _N."""
     log_rho_N = log_ratio(old_N, rollout_N).detach()
@@ -45,13 +50,15 @@ def mismatch_weights(old_N: Tensor, rollout_N: Tensor, lengths_B: Tensor, level:
 
 def mismatch_metrics(old_N: Tensor, rollout_N: Tensor, weight_N: Tensor) -> dict[str, Tensor]:
     """Of d = old - rollout: k1 = -d and k3 = exp(d) - 1 - d, whose means estimate KL(rollout, trainer), and
-    rho = exp(d)."""
+    rho = exp(d). Extreme is a token whose two probabilities differ by more than a factor of 2 (R3,
+    2510.11370)."""
     d_N = (finite(old_N) - finite(rollout_N)).detach()
     bounded_N = d_N.clamp(-BOUND, BOUND)
     return {
         "mismatch_k1": -d_N,
         "mismatch_k3": bounded_N.expm1() - bounded_N,
         "mismatch_abs": d_N.abs(),
+        "mismatch_extreme": (d_N.abs() > EXTREME).to(d_N.dtype),
         "mismatch_rho": bounded_N.exp(),
         "mismatch_weight": weight_N,
     }

@@ -1,7 +1,8 @@
-"""What fits a rollout engine that several ranks run, or that is sent adapters alone."""
+"""What fits a rollout engine that several ranks run, that is sent adapters alone, or that says its routes."""
 
 from __future__ import annotations
 
+from rlvr_cli.compose.routing import check_routing
 from rlvr_cli.schema import EvalRecipe, LoraInit, Placement, Recipe, RolloutLora
 
 LARGEST_ADAPTER = 512
@@ -9,7 +10,8 @@ LARGEST_ADAPTER = 512
 
 
 def check_engines(recipe: Recipe | EvalRecipe) -> None:
-    """ValueError, one line, where `rollout.tensor_parallel` or `rollout.lora` does not fit the rest.
+    """ValueError, one line, where `rollout.tensor_parallel`, `rollout.lora` or `rollout.routing_replay`
+    does not fit the rest.
 
     How many ranks there are is known to `launch.prerequisites.check_split` alone.
     """
@@ -23,6 +25,7 @@ def check_engines(recipe: Recipe | EvalRecipe) -> None:
             )
     if rollout.lora is RolloutLora.adapter:
         _check_adapter(recipe)
+    check_routing(recipe)
 
 
 def _check_adapter(recipe: Recipe | EvalRecipe) -> None:

@@ -17,6 +17,7 @@ from rlvr_cli.schema import (
     Recipe,
     Rollout,
     RolloutLora,
+    RoutingReplay,
     Server,
     Source,
     WandbMode,
@@ -97,6 +98,7 @@ def engine_of(rollout: Rollout, room: float, server: Server) -> Rollout:
         tensor_parallel=size,
         lora=RolloutLora.merged,
         max_staleness=0,
+        routing_replay=RoutingReplay.none,
         **overlap.DEFAULTS,
     )
 

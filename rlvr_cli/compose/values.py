@@ -33,7 +33,8 @@ RULES: dict[type, dict[str, tuple[str, Any]]] = {
     schema.Lora: {"rank": least(0), "alpha": POSITIVE, "dropout": FRACTION, "targets": GIVEN},
     schema.WeightMask: {"share": SHARE, "rank": least(1), "seed": least(0), "targets": GIVEN},
     schema.TinyModel: dict.fromkeys(
-        ("hidden_size", "layers", "heads", "kv_heads", "max_positions"), least(1)
+        ("hidden_size", "layers", "heads", "kv_heads", "max_positions", "experts", "experts_per_token"),
+        least(1),
     ),
     schema.Model: {"path": GIVEN, "attention": GIVEN},
     schema.Source: {

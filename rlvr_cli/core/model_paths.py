@@ -11,7 +11,9 @@ from pathlib import Path
 from rlvr_cli.core import shipped_recipes
 from rlvr_cli.core.errors import UserError
 
-BUILT_IN = "builtin:tiny"
+TINY, TINY_MOE = "builtin:tiny", "builtin:tiny_moe"
+BUILT_IN = (TINY, TINY_MOE)
+"""Models made at random on the spot: a dense one, and a mixture of experts."""
 ALIKE = 0.8
 """From this ratio on (difflib) a name that is not there resembles one that is."""
 MODEL_FILES = ("config.json", "recipe.yaml")
@@ -22,13 +24,13 @@ class NotMadeYet(UserError):
 
 
 def resolve_model(path: str, key: str = "model.path", parts: tuple[str, ...] = ("final",)) -> str:
-    """A model folder, a run directory's `final/`, a hub id or `builtin:tiny`; local paths must exist.
+    """A model folder, a run directory's `final/`, a hub id or a built-in model; local paths must exist.
 
     `parts` are the folders of a run directory to look into, in order; `key` is the recipe's, for messages.
     """
     if path.startswith("builtin:"):
-        if path != BUILT_IN:
-            raise UserError(f"{key}: there is no {path}; the built-in model is {BUILT_IN}")
+        if path not in BUILT_IN:
+            raise UserError(f"{key}: there is no {path}; the built-in models are {' and '.join(BUILT_IN)}")
         return path
     folder = Path(path).expanduser()
     for candidate in (folder, *(folder / part for part in parts)):

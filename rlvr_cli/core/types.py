@@ -122,6 +122,9 @@ class Completion:
     versions: np.ndarray = field(default_factory=_no_tokens)
     """int32 [T]: the weights that sampled each token, counted as finished steps of the trainer (0: the start
     model); empty where `rollout.max_staleness` is 0. `Elsewhere` as the tokens are."""
+    routes: np.ndarray = field(default_factory=_no_tokens)
+    """uint8 or int16 [prompt + T - 1, L, k]: the experts that the engine sent each token through, of the
+    prompt too (`core/routes.py`); empty where nobody asks. `Elsewhere` as the tokens are."""
     partial: bool = False
     """Begun: more tokens are to come."""
     sampled: np.ndarray = field(default_factory=_all_sampled)
@@ -256,6 +259,9 @@ class Batch:
     """Which of the step's samples each sequence is, counted through its groups in order."""
     owners: list[int] | None = None
     """The rank that has and computes each sequence; None: every rank has all, and they are dealt."""
+    routes: list[np.ndarray] | None = None
+    """Of each sequence the experts that its tokens went through before (`core/routes.py`), for the ranks that
+    have it; None: the trainer chooses."""
     notes: Tensor | None = None
     """[kinds, N] float32: what the update saw at each token of this rank's share, 0 elsewhere."""
 

@@ -113,7 +113,7 @@ def load(model: Model) -> FileTokenizer | None:
     """The tokenizer of a resolved model; None where it is on the hub and not here. UserError where there is
     none."""
     template = _given_template(model)
-    if model.path == BUILT_IN:
+    if model.path in BUILT_IN:
         return CharacterTokenizer(template)
     folder = folder_of(model)
     if folder is None:
@@ -132,9 +132,9 @@ def load(model: Model) -> FileTokenizer | None:
 
 def config_of(model: Model) -> dict[str, Any]:
     """`config.json` with `model.overrides`, of its language part; empty where it is not here."""
-    folder = folder_of(model) if model.path != BUILT_IN else None
+    folder = folder_of(model) if model.path not in BUILT_IN else None
     if folder is None:
-        return {"max_position_embeddings": model.tiny.max_positions} if model.path == BUILT_IN else {}
+        return {"max_position_embeddings": model.tiny.max_positions} if model.path in BUILT_IN else {}
     found = _json(folder / "config.json")
     return found | found.get("text_config", {}) | model.overrides
 

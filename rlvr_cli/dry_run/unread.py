@@ -9,13 +9,19 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from rlvr_cli.compose import AnyRecipe
-from rlvr_cli.core.model_paths import BUILT_IN
+from rlvr_cli.core.model_paths import BUILT_IN, TINY_MOE
 from rlvr_cli.core.unused_keys import named_verifiers
 from rlvr_cli.dry_run.changes import changed_keys
 from rlvr_cli.schema import MaskKind, Recipe, RolloutEngine, Schedule, SFTRecipe, WandbMode
 
 Rule = tuple[str, str, Callable[[Any], bool], str]
 """(section, its keys with spaces between, when they are not read, why)"""
+
+
+def _made(recipe: Any) -> set[str | None]:
+    """Paths of the recipe's models."""
+    return {recipe.model.path, getattr(getattr(recipe, "critic", None), "path", None)}
+
 
 ALWAYS: list[Rule] = [
     ("trainer", "min_lr", lambda r: r.trainer.schedule is Schedule.constant, "trainer.schedule is constant"),
@@ -46,8 +52,14 @@ ALWAYS: list[Rule] = [
     (
         "model.tiny",
         "hidden_size layers heads kv_heads max_positions",
-        lambda r: BUILT_IN not in (r.model.path, getattr(getattr(r, "critic", None), "path", None)),
-        f"model.path is not {BUILT_IN}",
+        lambda r: not _made(r) & {*BUILT_IN},
+        f"model.path is not {' or '.join(BUILT_IN)}",
+    ),
+    (
+        "model.tiny",
+        "experts experts_per_token",
+        lambda r: TINY_MOE not in _made(r),
+        f"model.path is not {TINY_MOE}",
     ),
     (
         "tracker",

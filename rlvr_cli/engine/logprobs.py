@@ -120,12 +120,15 @@ class Scorer(nn.Module):
         entropy_gradient: bool = False,
         compare: Compare | None = None,
         states: bool = False,
+        routes: object = None,
     ) -> Scores:
         """Scores of the n trained tokens; of one placeholder token when there are none (an empty share).
 
-        `states`: in their place the hidden states that predict them, _nD, alone.
+        `states`: in their place the hidden states that predict them, _nD, alone. `routes`: what a mixture of
+        experts is told to choose (`routing_replay.Targets`).
         """
-        hidden_nD = hidden_states(self._decoder[0], input_ids, position_ids, layout)
+        told = {} if routes is None else {"routes": routes}
+        hidden_nD = hidden_states(self._decoder[0], input_ids, position_ids, layout, **told)
         # An empty share must still run the output layer: with ZeRO-3 its weights are gathered by all ranks.
         empty = len(predictors_n) == 0
         chosen_nD = hidden_nD[:1] if empty else hidden_nD[predictors_n]
@@ -232,15 +235,16 @@ class OutputLayer(nn.Module):
 
 
 def hidden_states(
-    decoder: nn.Module, input_ids: Tensor, position_ids: Tensor, layout: Layout | None
+    decoder: nn.Module, input_ids: Tensor, position_ids: Tensor, layout: Layout | None, **told: object
 ) -> Tensor:
-    """Last hidden states of the tokens of all rows laid end to end: [R * L, D]."""
+    """Last hidden states of the tokens of all rows laid end to end: [R * L, D]. `told`: to every layer."""
     decoded = decoder(
         input_ids=input_ids,
         position_ids=position_ids,
         attention_mask=None,
         use_cache=False,
         **arguments(decoder, layout),
+        **told,
     )
     states: Tensor = decoded.last_hidden_state
     return states.flatten(0, 1)

@@ -9,7 +9,7 @@ sequence each, padded on the right: under causal attention no real token sees th
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from heapq import heapreplace
 from itertools import accumulate, pairwise
 
@@ -46,6 +46,10 @@ class MicroBatch:
     """Index of each trained token in the batch's flat _N tensors."""
     lengths_b: Tensor
     """Trained tokens of each sequence here."""
+    members: list[int] = field(default_factory=list)
+    """Its sequences, as they are counted in the batch."""
+    places: list[np.ndarray] = field(default_factory=list)
+    """Where the tokens of each lie in the flattened rows."""
 
     def row(self) -> tuple[Tensor, Tensor, Layout | None]:
         """Tokens, positions and layout on the device."""
@@ -183,7 +187,8 @@ def collate(
     padded: bool = False,
 ) -> MicroBatch:
     """Tensors of one micro-batch; `starts_B[i]` is where sequence i begins in the flat _N tensors."""
-    if not bundles:  # an empty share still runs one token through the model, with nothing to train
+    empty = not bundles
+    if empty:  # an empty share still runs one token through the model, with nothing to train
         bundles, starts_B = [Bundle((0,), (1,))], np.zeros(1, np.int64)
         sequences, trained = [np.zeros(1, np.int32)], [np.zeros(1, bool)]
     rows = len(bundles) if padded else 1
@@ -205,6 +210,8 @@ def collate(
         targets_n=joined([sequences[i][w] for i, w in zip(members, where, strict=True)]),
         tokens_n=joined(tokens),
         lengths_b=torch.tensor([len(w) for w in where]),
+        members=[] if empty else members,
+        places=[] if empty else places,
     )
 
 

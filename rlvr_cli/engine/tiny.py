@@ -1,6 +1,7 @@
-"""The built-in model: a randomly initialised Qwen2 of under a million weights that reads characters.
+"""The built-in models: a randomly initialised Qwen2 of under a million weights that reads characters, and a
+Qwen3 mixture of experts.
 
-It is an ordinary Hugging Face folder, so everything that loads a model loads it.
+They are ordinary Hugging Face folders, so everything that loads a model loads them.
 """
 
 from __future__ import annotations
@@ -14,7 +15,13 @@ from rlvr_cli.core.errors import UserError
 from rlvr_cli.core.files import directory_atomically
 
 if TYPE_CHECKING:
-    from transformers import Qwen2Config, Qwen2ForCausalLM, Qwen2Tokenizer
+    from transformers import (
+        Qwen2Config,
+        Qwen2ForCausalLM,
+        Qwen2Tokenizer,
+        Qwen3MoeConfig,
+        Qwen3MoeForCausalLM,
+    )
 
 PAD, EOS, BOS, UNK = "<pad>", "<eos>", "<bos>", "<unk>"
 CHARACTERS = "\n" + "".join(sorted(string.digits + string.ascii_letters + string.punctuation + " "))
@@ -28,10 +35,10 @@ CHAT_TEMPLATE = (
 )
 
 
-def make_tiny(folder: Path, shape: schema.TinyModel, seed: int) -> None:
+def make_tiny(folder: Path, shape: schema.TinyModel, seed: int, *, moe: bool = False) -> None:
     """Write model and tokenizer to `folder`; the same seed gives the same bytes."""
     tokenizer = tiny_tokenizer(shape.max_positions)
-    model = _model(shape, seed, tokenizer)
+    model = _model(shape, seed, tokenizer, moe)
     with directory_atomically(folder) as aside:
         model.save_pretrained(aside)
         tokenizer.save_pretrained(aside)
@@ -61,26 +68,44 @@ def tiny_tokenizer(max_positions: int) -> Qwen2Tokenizer:
     )
 
 
-def tiny_config(shape: schema.TinyModel, tokenizer: Qwen2Tokenizer) -> Qwen2Config:
+def tiny_config(
+    shape: schema.TinyModel, tokenizer: Qwen2Tokenizer, *, moe: bool = False
+) -> Qwen2Config | Qwen3MoeConfig:
     """The model's config. Raises UserError when heads and sizes do not divide."""
-    from transformers import Qwen2Config
+    from transformers import Qwen2Config, Qwen3MoeConfig
 
     if shape.hidden_size % (2 * shape.heads) or shape.heads % shape.kv_heads:
         raise UserError(
             f"model.tiny: hidden_size ({shape.hidden_size}) must be a multiple of 2 x heads ({shape.heads}), "
             f"and heads a multiple of kv_heads ({shape.kv_heads})"
         )
-    return Qwen2Config(
-        vocab_size=len(tokenizer),
-        hidden_size=shape.hidden_size,
-        intermediate_size=3 * shape.hidden_size,
-        num_hidden_layers=shape.layers,
-        num_attention_heads=shape.heads,
-        num_key_value_heads=shape.kv_heads,
-        max_position_embeddings=shape.max_positions,
-        tie_word_embeddings=True,
-        dtype="float32",
+    inner = 3 * shape.hidden_size
+    common: dict[str, Any] = {
+        "vocab_size": len(tokenizer),
+        "hidden_size": shape.hidden_size,
+        "intermediate_size": inner,
+        "num_hidden_layers": shape.layers,
+        "num_attention_heads": shape.heads,
+        "num_key_value_heads": shape.kv_heads,
+        "max_position_embeddings": shape.max_positions,
+        "tie_word_embeddings": True,
+        "dtype": "float32",
         **_special(tokenizer),
+    }
+    if not moe:
+        return Qwen2Config(**common)
+    if shape.experts_per_token > shape.experts:
+        raise UserError(
+            f"model.tiny: a token cannot go through {shape.experts_per_token} experts (experts_per_token) of "
+            f"{shape.experts} (experts)"
+        )
+    common["head_dim"] = shape.hidden_size // shape.heads
+    return Qwen3MoeConfig(
+        **common,
+        num_experts=shape.experts,
+        num_experts_per_tok=shape.experts_per_token,
+        moe_intermediate_size=inner // shape.experts_per_token,
+        norm_topk_prob=True,
     )
 
 
@@ -92,13 +117,16 @@ def _special(tokenizer: Qwen2Tokenizer) -> dict[str, Any]:
     }
 
 
-def _model(shape: schema.TinyModel, seed: int, tokenizer: Qwen2Tokenizer) -> Qwen2ForCausalLM:
+def _model(
+    shape: schema.TinyModel, seed: int, tokenizer: Qwen2Tokenizer, moe: bool
+) -> Qwen2ForCausalLM | Qwen3MoeForCausalLM:
     import torch
-    from transformers import GenerationConfig, Qwen2ForCausalLM
+    from transformers import GenerationConfig, Qwen2ForCausalLM, Qwen3MoeForCausalLM
 
-    config = tiny_config(shape, tokenizer)
+    config = tiny_config(shape, tokenizer, moe=moe)
     with torch.random.fork_rng(devices=[]):  # making a model must not move the caller's random numbers
         torch.manual_seed(seed)
-        model = Qwen2ForCausalLM(config)
+        kind: Any = Qwen3MoeForCausalLM if moe else Qwen2ForCausalLM
+        model: Qwen2ForCausalLM | Qwen3MoeForCausalLM = kind(config)
     model.generation_config = GenerationConfig(do_sample=True, **_special(tokenizer))
     return model

@@ -6,6 +6,7 @@ Knows nothing of rewards or rollouts. What it shares with the critic is in `opti
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -14,19 +15,21 @@ from torch import Tensor
 
 from rlvr_cli.core import distributed
 from rlvr_cli.core.errors import UserError
+from rlvr_cli.core.types import Batch
 from rlvr_cli.engine.adapters import adapters_of
 from rlvr_cli.engine.asleep import awake
 from rlvr_cli.engine.deepspeed_config import deepspeed_config
-from rlvr_cli.engine.interface import SpikeRule
+from rlvr_cli.engine.interface import Objective, SpikeRule
 from rlvr_cli.engine.layers import LayerRule
 from rlvr_cli.engine.logprobs import Compare, Scorer
 from rlvr_cli.engine.merge import Merge
 from rlvr_cli.engine.model import load_sharded
 from rlvr_cli.engine.optimised import Optimised
 from rlvr_cli.engine.pack import MicroBatch, alone, collate
+from rlvr_cli.engine.routing_replay import replay_for
 from rlvr_cli.engine.sequence_parallel import cut
 from rlvr_cli.engine.ulysses import ALONE
-from rlvr_cli.schema import Model, Precision
+from rlvr_cli.schema import Model, Precision, RoutingReplay
 from rlvr_cli.schema import Trainer as Settings
 
 
@@ -50,6 +53,7 @@ class Trainer(Optimised):
         log_layers: bool = False,
         spikes: SpikeRule | None = None,
         seed: int = 0,
+        routing: RoutingReplay = RoutingReplay.none,
     ) -> None:
         """max_grad_norm is DeepSpeed's global clip (0: none); layer_rule and log_layers: `layers.py`; spikes:
         `localise.py`."""
@@ -58,6 +62,7 @@ class Trainer(Optimised):
         config = deepspeed_config(settings, max_grad_norm=max_grad_norm)
         torch.manual_seed(seed)  # LoRA's initial weights must not differ between ranks
         hf: Any = load_sharded(model, settings, config)
+        self.routing = replay_for(hf, routing)
         scorer = Scorer(hf, fp32_head=model.fp32_head)
         self.vocabulary = scorer.vocabulary
         super().__init__(
@@ -80,24 +85,42 @@ class Trainer(Optimised):
         *,
         temperature: float | None = None,
         owners: list[int] | None = None,
+        routes: list[np.ndarray] | None = None,
+        records: bool = False,
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Logprobs, entropies and greedy hits of all trained tokens, flat _N on the CPU of every rank.
 
-        `owners`: as in `Batch`.
+        `owners`: as in `Batch`. `routes`: what a mixture of experts follows; `records`: what it chooses is
+        recorded in `routing`.
         """
-        return score_with(self, self.engine, sequences, trained, temperature=temperature, owners=owners)
+        with self._following(routes, records=records):
+            return score_with(self, self.engine, sequences, trained, temperature=temperature, owners=owners)
+
+    def update(self, batch: Batch, objective: Objective, *, lr: float) -> dict[str, float]:
+        with self._following(batch.routes):
+            return super().update(batch, objective, lr=lr)
+
+    def _following(
+        self, routes: list[np.ndarray] | None, *, records: bool = False
+    ) -> AbstractContextManager[None]:
+        return nullcontext() if self.routing is None else self.routing.of(routes, records=records)
 
     def forward(self, module: Any, micro: MicroBatch, temperature: float | None = None) -> tuple[Tensor, ...]:
         device, piece = distributed.device(), cut(micro, self.ulysses)
-        compared = {} if self.beside is None else {"compare": self.beside(piece.micro.tokens_n)}
+        told: dict[str, Any] = {} if self.beside is None else {"compare": self.beside(piece.micro.tokens_n)}
+        targets = None if self.routing is None else self.routing.targets(micro)
+        if targets is not None:
+            told["routes"] = targets
         scores = module(
             *piece.micro.row(),
             piece.micro.predictors_n.to(device),
             piece.micro.targets_n.to(device),
             self.temperature if temperature is None else temperature,
             self.entropy_gradient,
-            **compared,
+            **told,
         )
+        if self.routing is not None and targets is not None:
+            self.routing.close(targets, micro)
         return piece.whole(scores)
 
     def states(self, module: Any, micro: MicroBatch) -> Tensor:

@@ -19,6 +19,7 @@ from rlvr_cli.core import distributed
 from rlvr_cli.core.errors import UserError
 from rlvr_cli.core.files import from_json
 from rlvr_cli.core.heartbeat import heart
+from rlvr_cli.core.model_paths import BUILT_IN
 from rlvr_cli.core.types import Group, Problem, Verdict
 from rlvr_cli.data.layouts import PROBLEMS
 from rlvr_cli.data.profiles import VERSION, Profile, Row, key_of, read_profile, write_profile
@@ -32,7 +33,7 @@ from rlvr_cli.evaluation.profile_table import lines_of
 from rlvr_cli.evaluation.stored_samples import Partial, fingerprint, weights_of
 from rlvr_cli.rollout import Engine, Request, Sampling
 from rlvr_cli.sampling.collect import gates_of, request_seed, score
-from rlvr_cli.sampling.start_model import TINY, local_model, start_engine, start_server
+from rlvr_cli.sampling.start_model import local_model, start_engine, start_server
 from rlvr_cli.schema import Model, ProfileRecipe, Unscored
 from rlvr_cli.tracking import Tracker, versions
 from rlvr_cli.tracking.null_tracker import NullTracker
@@ -128,7 +129,7 @@ def head_of(recipe: ProfileRecipe, model: Model) -> dict[str, Any]:
     engine = rollout.engine.value if recipe.server.url is None else f"server of {name}"
     measured = {
         "model": recipe.model.path,
-        "weights": None if recipe.model.path == TINY else fingerprint(weights_of(model.path)),
+        "weights": None if recipe.model.path in BUILT_IN else fingerprint(weights_of(model.path)),
         "k": recipe.k,
         "seed": recipe.seed,
         "sampling": {

@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from rlvr_cli.core.errors import UserError
+from rlvr_cli.core.model_paths import BUILT_IN
 from rlvr_cli.engine.model import context_length, load_tokenizer
 from rlvr_cli.evaluation.stored_samples import fingerprint, weights_of
 from rlvr_cli.experience.models import Model
 from rlvr_cli.rollout.chat_server import ChatEngine
-from rlvr_cli.sampling.start_model import TINY, default_precision, local_model, start_engine, start_server
+from rlvr_cli.sampling.start_model import default_precision, local_model, start_engine, start_server
 from rlvr_cli.sampling.user_functions import surroundings
 from rlvr_cli.schema import ExperienceRecipe
 from rlvr_cli.tracking import Tracker
@@ -50,7 +51,7 @@ def start_models(
         )
     try:
         name = recipe.server.model or recipe.model.path
-        if recipe.server.url is None and recipe.model.path != TINY:
+        if recipe.server.url is None and recipe.model.path not in BUILT_IN:
             name += f" {fingerprint(weights_of(local.path))}"
         policy = Model(
             engine=engine,

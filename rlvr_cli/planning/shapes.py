@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from rlvr_cli.core.errors import UserError
+from rlvr_cli.core.model_paths import BUILT_IN, TINY_MOE
 from rlvr_cli.engine.attention import suited
 from rlvr_cli.engine.masked_weights import masked_weights
 from rlvr_cli.engine.model import Head, add_lora, load_config
@@ -68,12 +69,13 @@ class Shape:
 
 
 def config_of(model: Model) -> Any:
-    """The model's config from the sizes of `builtin:tiny`, the table of known ones, a folder or the hub.
+    """The model's config from the sizes of a built-in one, the table of known ones, a folder or the hub.
 
     Raises UserError naming the way out where it is none of them.
     """
-    if model.path == "builtin:tiny":
-        return tiny_config(model.tiny, tiny_tokenizer(model.tiny.max_positions))
+    if model.path in BUILT_IN:
+        tokenizer = tiny_tokenizer(model.tiny.max_positions)
+        return tiny_config(model.tiny, tokenizer, moe=model.path == TINY_MOE)
     if model.path in CONFIGS:
         from transformers import AutoConfig
 

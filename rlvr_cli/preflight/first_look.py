@@ -11,16 +11,17 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from rlvr_cli.core.model_paths import BUILT_IN
 from rlvr_cli.schema import Recipe
 
-MADE = "builtin:tiny"
-"""A model that is made at random and knows nothing: there is no need to look."""
+MADE = BUILT_IN
+"""Models that are made at random and know nothing: there is no need to look."""
 REPORT = "preflight.json"
 
 
 def is_new(recipe: Recipe) -> bool:
     """Whether no run beside `recipe.out` has passed a preflight of the same problems, verifiers and model."""
-    if recipe.model.path == MADE:
+    if recipe.model.path in MADE:
         return False
     mark = fingerprint(recipe)
     return not any(_passed(path, mark) for path in sorted(Path(recipe.out).parent.glob(f"*/{REPORT}")))

@@ -32,9 +32,11 @@ class Sampling:
     stop: list[str] = field(default_factory=list)
     logprobs: bool = True
     """Completions carry their logprobs; without, an engine may leave them out to save time."""
+    routes: bool = False
+    """Completions of a mixture of experts carry the routes of their tokens."""
 
     @classmethod
-    def of(cls, settings: Rollout | Bench, *, logprobs: bool) -> Sampling:
+    def of(cls, settings: Rollout | Bench, *, logprobs: bool, routes: bool = False) -> Sampling:
         """As a recipe's `rollout` or one of its benches says."""
         return cls(
             temperature=settings.temperature,
@@ -42,6 +44,7 @@ class Sampling:
             max_tokens=settings.max_tokens,
             stop=list(settings.stop),
             logprobs=logprobs,
+            routes=routes,
         )
 
     def of_request(self, request: Request) -> Sampling:

@@ -24,6 +24,7 @@ from rlvr_cli.rollout.engine import (
     nothing_more,
 )
 from rlvr_cli.rollout.fingerprints import Ledger, Receipt, fingerprint
+from rlvr_cli.rollout.hf_routes import HFRoutes
 from rlvr_cli.rollout.text import ResponseText
 from rlvr_cli.schema import Precision, Rollout
 
@@ -74,6 +75,7 @@ class HFEngine(OnOneRank):
         self.max_num_seqs = rollout.max_num_seqs or CPU_SEQUENCES
         self.seed = seed
         self.version, self.stamped = 0, rollout.max_staleness > 0
+        self.routes = HFRoutes(self.model) if rollout.routing_replay.recorded else None
 
     def generate(
         self,
@@ -144,6 +146,9 @@ class HFEngine(OnOneRank):
             mask[row, width - len(prompt) :] = 1
         positions = (mask.cumsum(1) - 1).clamp(min=0)
         cache, alive = None, torch.ones(len(rows), dtype=torch.bool, device=self.device)
+        recorder = self.routes if sampling.routes else None
+        if recorder is not None:
+            recorder.begin()
         for _ in range(max(r.left(sampling, s) for r, s in rows)):
             heart.beat()
             out = self.model(
@@ -154,6 +159,8 @@ class HFEngine(OnOneRank):
                 use_cache=True,
             )
             cache = out.past_key_values
+            if recorder is not None:
+                recorder.keep(len(rows))
             log_p = _processed(out.logits[:, -1].float(), sampling)
             chosen = _draw(log_p, generators, sampling)
             token = torch.where(alive, chosen, self.pad)
@@ -183,6 +190,8 @@ class HFEngine(OnOneRank):
             stop = sampling.of_request(request).stop
             rest = self._completion(tokens_BT[row, :left], logprobs_BT[row, :left], stop)
             rest.partial = not rest.finished and len(rest.tokens) < left
+            if self.routes is not None and sampling.routes:
+                rest.routes = self.routes.of(row, len(prompt_of(request, sample)), len(rest.tokens))
             found.append(joined(request, sample, rest, self.text, stop))
         return found
 

@@ -27,6 +27,7 @@ from rlvr_cli.rollout.tensor_parallel import Ranks
 from rlvr_cli.rollout.text import ResponseText
 from rlvr_cli.rollout.turns import Turns
 from rlvr_cli.rollout.vllm_arguments import sampling_arguments, vllm_arguments
+from rlvr_cli.rollout.vllm_routes import OF_VLLM, HookedRoutes, VLLMRoutes
 from rlvr_cli.rollout.weights import BACKEND
 from rlvr_cli.schema import Lora, OnUpdate, Rollout
 
@@ -80,6 +81,8 @@ class VLLMEngine:
         self.keeps = rollout.on_update is OnUpdate.keep
         if self.keeps:  # a step under way would be stamped with the weights that come
             device["async_scheduling"] = False
+        recorded = rollout.routing_replay.recorded
+        device |= OF_VLLM if recorded and cuda else {}
         spare_llvmlite()
         generator_state = torch.get_rng_state()
         self.llm = LLM(
@@ -100,6 +103,7 @@ class VLLMEngine:
         self.ranks = Ranks(rollout.tensor_parallel)
         self.ranks.forget_names()
         self.adapter = None if lora is None else adapters.Adapter(self.llm, lora)
+        self.routes = (VLLMRoutes() if cuda else HookedRoutes(self.llm)) if recorded else None
 
     @property
     def share(self) -> tuple[int, int]:
@@ -135,7 +139,7 @@ class VLLMEngine:
             )
             yield from apart.generate(requests, asked)
             return
-        keys: dict[str, int] = {}
+        keys: dict[str, Request] = {}
         try:
             self._begin(requests, sampling, keys)
             while not asked():
@@ -146,22 +150,27 @@ class VLLMEngine:
                 heart.beat()
                 for output in engine.step():
                     if output.finished:
-                        yield keys.pop(output.request_id), [self._completion(o) for o in output.outputs]
+                        request = keys.pop(output.request_id)
+                        yield request.key, self._completions(request, sampling, output)
         finally:  # the caller stopped early
             if keys:
                 engine.abort_request(list(keys))
                 while engine.has_unfinished_requests():
                     engine.step()
+            if self.routes is not None:
+                self.routes.done()
 
-    def _begin(self, requests: list[Request], sampling: Sampling, keys: dict[str, int]) -> None:
+    def _begin(self, requests: list[Request], sampling: Sampling, keys: dict[str, Request]) -> None:
         """Hand requests to vLLM; `keys` gets them under its names."""
         for request in requests:
             params = self._params(
                 sampling.of_request(request), request.samples, request.limit(sampling), request.seed
             )
             name = f"{request.key}"
-            keys[name] = request.key
-            self._add(name, request.tokens, params)
+            keys[name] = request
+            own = self._add(name, request.tokens, params)
+            if self.routes is not None:
+                self.routes.called(name, own)
 
     def _add(self, name: str, tokens: list[int], params: SamplingParams) -> str:
         engine: Any = self.llm.llm_engine
@@ -186,6 +195,13 @@ class VLLMEngine:
             output_kind=RequestOutputKind.FINAL_ONLY,
         )
 
+    def _completions(self, request: Request, sampling: Sampling, output: Any) -> list[Completion]:
+        found = [self._completion(each) for each in output.outputs]
+        if self.routes is not None and sampling.routes:
+            for each, one in zip(output.outputs, found, strict=True):
+                one.routes = self.routes.of(output.request_id, each, request.samples, request.tokens)
+        return found
+
     def _completion(self, output: Any) -> Completion:
         tokens = np.asarray(output.token_ids, np.int32)
         self.ranks.note(tokens)
@@ -209,6 +225,8 @@ class VLLMEngine:
 
     def _load(self, weights: Iterable[tuple[str, Tensor]], version: int) -> Receipt:
         self.version = version
+        if self.routes is not None:
+            self.routes.forget()
         received: list[str] = []
 
         def noted() -> Iterator[tuple[str, Tensor]]:

@@ -11,22 +11,21 @@ import torch
 
 from rlvr_cli.core import distributed
 from rlvr_cli.core.errors import UserError
+from rlvr_cli.core.model_paths import BUILT_IN, TINY_MOE
 from rlvr_cli.engine.model import eos_ids, load_config, load_tokenizer, uneven
 from rlvr_cli.engine.tiny import make_tiny
 from rlvr_cli.rollout import Engine, make_engine
 from rlvr_cli.rollout.vllm_arguments import CPU_HEADS
 from rlvr_cli.schema import Model, Placement, Precision, Rollout, RolloutEngine, RolloutLora, Server
 
-TINY = "builtin:tiny"
-
 
 def local_model(model: Model, out: Path, seed: int) -> Model:
-    """The model with a path that loads: `builtin:tiny` is first made in the run directory (by rank 0)."""
-    if model.path != TINY:
+    """The model with a path that loads: a built-in one is first made in the run directory (by rank 0)."""
+    if model.path not in BUILT_IN:
         return model
     folder = out / "start"
     if distributed.rank() == 0 and not folder.exists():
-        make_tiny(folder, model.tiny, seed)
+        make_tiny(folder, model.tiny, seed, moe=model.path == TINY_MOE)
     distributed.barrier()
     return replace(model, path=str(folder))
 

@@ -36,7 +36,15 @@ from rlvr_cli.schema.recipes import (
     VerifyRecipe,
 )
 from rlvr_cli.schema.reward_modeling import RewardModeling, RewardModelRecipe
-from rlvr_cli.schema.sampling import Batch, Rollout, RolloutEngine, RolloutLora, Unscored, Verification
+from rlvr_cli.schema.sampling import (
+    Batch,
+    Rollout,
+    RolloutEngine,
+    RolloutLora,
+    RoutingReplay,
+    Unscored,
+    Verification,
+)
 from rlvr_cli.schema.select import Prune, Select, SelectBy, TraceScore
 from rlvr_cli.schema.teacher import Context, Teacher, TeacherPolicy
 from rlvr_cli.schema.training import (
@@ -119,6 +127,7 @@ __all__ = [
     "Rollout",
     "RolloutEngine",
     "RolloutLora",
+    "RoutingReplay",
     "SFTBatch",
     "SFTEval",
     "SFTRecipe",

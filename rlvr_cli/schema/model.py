@@ -87,7 +87,8 @@ class WeightMask:
 
 @dataclass(kw_only=True)
 class TinyModel:
-    """Shape of the randomly initialised Qwen2 model made when `model.path` is `builtin:tiny`."""
+    """Shape of the randomly initialised model made when `model.path` is `builtin:tiny` (a Qwen2) or
+    `builtin:tiny_moe` (a Qwen3 mixture of experts)."""
 
     hidden_size: int = 128
     """Width of the hidden states."""
@@ -99,6 +100,10 @@ class TinyModel:
     """Heads of keys and values; several attention heads share one."""
     max_positions: int = 2048
     """Longest prompt and response together, in tokens."""
+    experts: int = 8
+    """Of `builtin:tiny_moe`, in each layer."""
+    experts_per_token: int = 2
+    """Of these a token goes through; together they are as wide as the dense model's feed-forward layer."""
 
 
 @dataclass(kw_only=True)
@@ -106,7 +111,8 @@ class Model:
     """The start model and how it is loaded."""
 
     path: str = MISSING
-    """Hugging Face folder, hub id, run directory (its `final/` is taken) or `builtin:tiny`."""
+    """Hugging Face folder, hub id, run directory (its `final/` is taken), `builtin:tiny` or
+    `builtin:tiny_moe`."""
     revision: str | None = None
     """Branch, tag or commit of a hub id."""
     attention: str = "auto"

@@ -20,6 +20,18 @@ class RolloutLora(Enum):
     adapter = "adapter"
 
 
+class RoutingReplay(Enum):
+    none = "none"
+    measure = "measure"
+    r2 = "r2"
+    r3 = "r3"
+
+    @property
+    def recorded(self) -> bool:
+        """Whether the engine has to say which experts it has chosen."""
+        return self in (RoutingReplay.measure, RoutingReplay.r3)
+
+
 class Unscored(Enum):
     drop = "drop"
     zero = "zero"
@@ -92,6 +104,10 @@ class Rollout:
     lora: RolloutLora = RolloutLora.merged
     """Of a run that trains `model.lora`. merged: the engine is sent whole weights, with the adapters in them.
     adapter: it keeps the start model and is sent the adapters alone (docs/placements.md)."""
+    routing_replay: RoutingReplay = RoutingReplay.none
+    """Of a mixture of experts: which experts the trainer sends a token through. none: those that it would
+    choose; r3: those that the engine chose when it sampled; r2: those that the trainer chose at the start of
+    the step; measure: as none, told how often the engine's were others (docs/routing_replay.md)."""
     seeded: bool = True
     """A seed per sample, so that a rollout repeats whatever it is batched with."""
     probe_tolerance: float | None = None

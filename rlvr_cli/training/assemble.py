@@ -76,8 +76,7 @@ def assemble(recipe: Recipe, tracker: Tracker | NullTracker) -> Parts:
     """Build all parts of an RL run, check them against each other, and restore the newest checkpoint."""
     out = Path(recipe.out)
     model = local_model(recipe.model, out, recipe.seed)
-    tokenizer = load_tokenizer(model)
-    room = positions_needed(recipe, model)
+    tokenizer, room = load_tokenizer(model), positions_needed(recipe, model)
     check_even(recipe.rollout, model)
     environments = Environments.of(recipe.environments, recipe.eval.benches, tokenizer, out)
     sampler = load_problems(recipe, tokenizer, tracker, environments)
@@ -90,6 +89,7 @@ def assemble(recipe: Recipe, tracker: Tracker | NullTracker) -> Parts:
         temperature=recipe.rollout.temperature,
         entropy_gradient=recipe.algorithm.entropy.needs_entropy,
         seed=recipe.seed,
+        routing=recipe.rollout.routing_replay,
         **clipping(recipe.algorithm.gradient),
     )
     critic = make_critic(recipe, model, trainer)
@@ -115,7 +115,7 @@ def assemble(recipe: Recipe, tracker: Tracker | NullTracker) -> Parts:
         engine=engine,
         pool=make_pool(recipe, tokenizer, sampler, tracker),
         sampler=sampler,
-        sampling=Sampling.of(recipe.rollout, logprobs=True),
+        sampling=Sampling.of(recipe.rollout, logprobs=True, routes=recipe.rollout.routing_replay.recorded),
         tracker=tracker,
         records=_records(recipe, out),
         checkpoints=Checkpoints(out, recipe.checkpoint, jsonable(asdict(recipe)) | sums(out), tracker.event),

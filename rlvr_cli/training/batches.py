@@ -17,6 +17,7 @@ from rlvr_cli.tracking import Timer
 from rlvr_cli.training.leaves import places, row_of
 from rlvr_cli.training.parts import Parts
 from rlvr_cli.training.sampled import rollout_logprobs, token_ages
+from rlvr_cli.training.start_scores import score
 from rlvr_cli.training.taught import take_opinion
 from rlvr_cli.training.teaching import Prompts, normalised
 from rlvr_cli.training.token_records import blank
@@ -56,13 +57,12 @@ def make_batches(
     not every rank has all; all ranks must call it. `prompts`: what the teacher reads before each sample,
     where that is not what the policy reads.
     """
-    algorithm = parts.recipe.algorithm
-    sequences, trained = sequences_of(groups)
+    algorithm, (sequences, trained) = parts.recipe.algorithm, sequences_of(groups)
     lengths_B = torch.tensor([c.length for g in groups for c in g.completions])
     rows_B = [len(c.rows) for g in groups for c in g.completions]
     owners = None if owners is None else np.repeat(owners, rows_B).tolist()
     rollout_N = rollout_logprobs(groups, owners)
-    old_N, entropies_N, ref_N = score(parts, sequences, trained, owners)
+    (old_N, entropies_N, ref_N), routes = score(parts, groups, sequences, trained, owners)
     values_N = values(parts.critic, parts.timer, sequences, trained, owners)
     rewards_PG = torch.tensor([g.rewards for g in groups], dtype=torch.float64)
     earned_N = turn_rewards(groups, lengths_B, parts.recipe.verifiers)
@@ -101,7 +101,9 @@ def make_batches(
     batches = []
     aggregation = partial(aggregated, algorithm.aggregation, lengths_B, len(groups[0].completions))
     for number, members in enumerate(updates_of(groups, parts.recipe.batch.updates_per_step)):
-        batch = cut(members, rows_B, sequences, trained, keep_N, lengths_B, aggregation, tensors, owners)
+        batch = cut(
+            members, rows_B, sequences, trained, keep_N, lengths_B, aggregation, tensors, owners, routes
+        )
         if batch.sequences:
             batches.append(finished(parts, batch, number, aggregation, prompts))
     return batches
@@ -165,20 +167,6 @@ def added(x_N: Tensor | None, y_N: Tensor | None) -> Tensor | None:
     return y_N if x_N is None else x_N if y_N is None else x_N + y_N
 
 
-def score(
-    parts: Parts, sequences: list[np.ndarray], trained: list[np.ndarray], owners: list[int] | None
-) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
-    """Old logprobs, entropies and reference logprobs, each only where the algorithm needs it."""
-    old_N = entropies_N = ref_N = None
-    if parts.needs_old:
-        with parts.timer("old_logprobs"):
-            old_N, entropies_N, _ = parts.trainer.score(sequences, trained, owners=owners)
-    if parts.reference is not None:
-        with parts.timer("ref_logprobs"):
-            ref_N = parts.reference.logprobs(sequences, trained, owners=owners)
-    return old_N, entropies_N, ref_N
-
-
 def token_rewards(kl: Any, old_N: Tensor | None, ref_N: Tensor | None) -> Tensor | None:
     """The KL penalty as rewards of single tokens; None where it is none, or its coefficient is 0."""
     rewards_N: Tensor | None = None
@@ -211,11 +199,12 @@ def cut(
     aggregation: Aggregation,
     tensors: dict[str, Any],
     owners: list[int] | None,
+    routes: list[np.ndarray] | None = None,
 ) -> Batch:
     """The batch of the given samples; those without a kept token leave it, and every normaliser.
 
-    `rows_B`: sequences of each sample, which lie one after the other in `sequences`, `trained` and `owners`.
-    In the aggregation they count as one.
+    `rows_B`: sequences of each sample, which lie one after the other in `sequences`, `trained`, `owners`
+    and `routes`. In the aggregation they count as one.
     """
     ends = lengths_B.cumsum(0).tolist()
     spans = {b: slice(ends[b] - int(lengths_B[b]), ends[b]) for b in members}
@@ -231,6 +220,7 @@ def cut(
         weights_N=aggregation(keep_N[at], members),
         samples=[b for b, _ in rows],
         owners=None if owners is None else [owners[r] for _, r in rows],
+        routes=None if routes is None else [routes[r] for _, r in rows],
         **{name: x[at] for name, x in tensors.items()},
     )
 
@@ -270,6 +260,7 @@ def without_idle(batch: Batch) -> Batch:
         trained=[t for t, b in zip(batch.trained, busy, strict=True) if b],
         samples=[i for i, b in zip(batch.samples, busy, strict=True) if b],
         owners=None if batch.owners is None else [r for r, b in zip(batch.owners, busy, strict=True) if b],
+        routes=None if batch.routes is None else [r for r, b in zip(batch.routes, busy, strict=True) if b],
         idle_tokens=int((batch.weights_N[~at_N] != 0).sum()),
         **kept,
     )

@@ -6,12 +6,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from rlvr_cli.core.model_paths import BUILT_IN
 from rlvr_cli.core.types import Group, Problem
 from rlvr_cli.data.difficulty import Pace, choose
 from rlvr_cli.data.profiles import Profile, read_profile
 from rlvr_cli.data.sampler import Sampler
 from rlvr_cli.evaluation.stored_samples import fingerprint, weights_of
-from rlvr_cli.sampling.start_model import TINY
 from rlvr_cli.schema import DifficultyBy, Recipe
 from rlvr_cli.tracking import Tracker
 from rlvr_cli.tracking.null_tracker import NullTracker
@@ -44,7 +44,7 @@ def doubts(profile: Profile, recipe: Recipe) -> Iterator[str]:
     head, path = profile.head, recipe.model.path
     if head.get("model") != path:
         yield f"is of the model {head.get('model')}, and this run starts from {path}"
-    elif path != TINY and head.get("weights") != fingerprint(weights_of(path)):
+    elif path not in BUILT_IN and head.get("weights") != fingerprint(weights_of(path)):
         yield f"is of other weights than {path} has"
     rollout = recipe.rollout
     now = {"temperature": rollout.temperature, "top_p": rollout.top_p, "max_tokens": rollout.max_tokens}

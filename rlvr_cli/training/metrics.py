@@ -144,6 +144,7 @@ NAMES = {
     "mismatch_k1": "mismatch/k1",
     "mismatch_k3": "mismatch/k3",
     "mismatch_abs": "mismatch/mean_abs",
+    "mismatch_extreme": "mismatch/extreme_fraction",
     "mismatch_max": "mismatch/max",
     "mismatch_rho": "mismatch/rho_mean",
     "mismatch_rho_max": "mismatch/rho_max",

@@ -18,6 +18,7 @@ from rlvr_cli.training.gap import second_opinion
 from rlvr_cli.training.kl_course import kl_metrics
 from rlvr_cli.training.leaves import note_values, tree_metrics
 from rlvr_cli.training.parts import Parts
+from rlvr_cli.training.routing import routing_metrics
 from rlvr_cli.training.source_metrics import metrics_by_value
 from rlvr_cli.training.staleness import staleness_metrics
 from rlvr_cli.training.stop import NoVerdict
@@ -79,6 +80,7 @@ def record(
         | {"actor/trained_token_fraction": kept_tokens / max(1, all_tokens)}
         | {"actor/idle_token_fraction": idle_tokens / max(1, all_tokens)}
         | staleness_metrics(parts.ahead, rollouts.mine, kept, parts.step - 1)
+        | routing_metrics(parts)
         | teacher_metrics(parts, batches if updates else [], timing)
         | metrics.speed_metrics(rollouts.sampled, trained, parts.trainer.parameters, timing)
         | timing

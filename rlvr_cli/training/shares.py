@@ -10,8 +10,8 @@ from rlvr_cli.core.types import Completion, Group, elsewhere
 from rlvr_cli.training.batches import updates_of
 from rlvr_cli.training.parts import Parts
 
-PER_TOKEN = ("tokens", "logprobs", "versions")
-"""What a completion has for each of its tokens."""
+PER_TOKEN = ("tokens", "logprobs", "versions", "routes")
+"""What a completion has for each of its tokens (routes also for its prompt's)."""
 
 
 def slim(group: Group) -> Group:

@@ -237,7 +237,7 @@ def test_models_are_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
         ("empty", "has no config.json"),
         ("./nowhere", "./nowhere does not exist; give a Hugging Face folder, a hub id or a run directory"),
         ("./Qwen/Qwen2.5-7B", "does not exist; give a Hugging Face folder, a hub id or a run directory"),
-        ("builtin:large", "the built-in model is builtin:tiny"),
+        ("builtin:large", "the built-in models are builtin:tiny and builtin:tiny_moe"),
     ):
         with pytest.raises(UserError, match=says):
             model_paths.resolve_model(path)
