@@ -22,7 +22,7 @@ VERBS = {
     "experience": "learn a library of experiences that a frozen model reads before each problem",
     "profile": "sample every problem k times: pass rates, to choose problems by difficulty",
     "why": "say what is wrong with a run, with evidence, samples and the key to change",
-    "inspect": "look into finished models and runs: what training changed in the weights",
+    "inspect": "look into finished models and runs: changed weights, what parts of a response are worth",
     "report": "put runs on one page: curves, results, events, rollouts",
     "doctor": "try what training needs on this machine",
     "convert": "write a launch script of verl, TRL or OpenRLHF as a recipe",

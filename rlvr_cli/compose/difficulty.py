@@ -1,4 +1,4 @@
-"""Difficulty of a source: keys that would do nothing, and places where pass rates mean nothing."""
+"""Difficulty and trajectories of a source: keys that would do nothing, and places where they mean nothing."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from rlvr_cli.schema import (
     Difficulty,
     DifficultyBy,
     DifficultyWeight,
+    DistillationRecipe,
     EvalRecipe,
     Recipe,
     SFTRecipe,
@@ -15,7 +16,8 @@ from rlvr_cli.schema import (
 
 
 def check_difficulty(recipe: Recipe | SFTRecipe | EvalRecipe) -> None:
-    """ValueError, key first, for the first source whose difficulty cannot be what was meant."""
+    """ValueError, key first, for the first source whose difficulty or trajectories cannot be meant."""
+    _check_trajectories(recipe)
     if isinstance(recipe, Recipe):
         for name, source in recipe.data.items():
             if source.difficulty is not None:
@@ -25,6 +27,25 @@ def check_difficulty(recipe: Recipe | SFTRecipe | EvalRecipe) -> None:
         if source.difficulty is not None:
             raise ValueError(
                 f"{key}.difficulty chooses problems to train on by reinforcement learning; leave it out here"
+            )
+
+
+def _check_trajectories(recipe: Recipe | SFTRecipe | EvalRecipe) -> None:
+    data = {f"data.{name}": source for name, source in getattr(recipe, "data", {}).items()}
+    tuned = data if type(recipe) in (SFTRecipe, DistillationRecipe) else {}
+    for key, source in (data | sources_taken_whole(recipe)).items():
+        if (wanted := source.trajectories) is None:
+            continue
+        if key not in tuned:
+            raise ValueError(
+                f"{key}.trajectories chooses traces to fine-tune on (rlvr sft); leave it out here"
+            )
+        if wanted < 1:
+            raise ValueError(f"{key}.trajectories is {wanted}; it must be at least 1, or null: every row")
+        if source.deduplicate:
+            raise ValueError(
+                f"{key}.deduplicate leaves one row of each prompt, and {key}.trajectories needs several: set "
+                "one of them"
             )
 
 

@@ -14,6 +14,7 @@ Tree = dict[str, Any]
 
 OF_TRAINING = (
     *("weight", "verifiers", "verifiers_by", "metrics_by", "environment", "difficulty", "labels", "held_out"),
+    "trajectories",
 )
 """Keys of a source that say nothing of the bench its held-out prompts become."""
 SAMPLED_ALIKE = ("temperature", "top_p", "max_tokens", "stop")

@@ -156,4 +156,8 @@ class Sampler(Generic[T]):
                 self._orders[name] = (epoch, order(len(found), self.seed, epoch, name))
             at = self._orders[name][1][row]
             if pace is None or pace.takes(epoch, at):
-                return found[at]
+                return self._item(found[at], epoch)
+
+    def _item(self, found: T, epoch: int) -> T:
+        """What a draw gives of an item, whose turn this is in an epoch."""
+        return found

@@ -37,8 +37,25 @@ class Example:
     """Key of the recipe's `data`."""
 
 
-class ExampleSampler(Sampler[Example]):
-    """`take` draws (index, example) in a seeded order; each epoch visits every example of a source once."""
+@dataclass(slots=True, kw_only=True)
+class Traces:
+    """Several completions of one prompt, of which each epoch trains the next."""
+
+    examples: list[Example]
+
+
+class ExampleSampler(Sampler[Example | Traces]):
+    """`take` draws (index, example) in a seeded order; each epoch visits every item of a source once."""
+
+    def _item(self, found: Example | Traces, epoch: int) -> Example:
+        return found.examples[epoch % len(found.examples)] if isinstance(found, Traces) else found
+
+    def _identity(self) -> dict[str, Any]:
+        traces = {
+            name: sum(len(each.examples) for each in items if isinstance(each, Traces))
+            for name, items in self.items.items()
+        }
+        return super()._identity() | ({"traces": traces} if any(traces.values()) else {})
 
 
 def examples(
@@ -51,6 +68,19 @@ def examples(
 ) -> tuple[list[Example], Report]:
     """All examples of a source that fit, and what became of the others. `apart`: held out by other
     sources."""
+    found, report = by_prompt(name, source, tokenizer, max_length, seed, apart)
+    return [made for _, made in found], report
+
+
+def by_prompt(
+    name: str,
+    source: schema.Source,
+    tokenizer: PreTrainedTokenizerBase,
+    max_length: int,
+    seed: int,
+    apart: Set[int] = frozenset(),
+) -> tuple[list[tuple[str, Example]], Report]:
+    """The same with what tells prompts apart."""
     report, kept = Report(name=name), []
     for row in select(source, seed, EXAMPLES, report, apart=apart):
         made = example(row, source, tokenizer)
@@ -58,8 +88,8 @@ def examples(
             report.too_long += 1
             continue
         made.source = name
-        kept.append(made)
-    report.kept, report.tokens = len(kept), sum(len(made.tokens) for made in kept)
+        kept.append((repr(row["prompt"]), made))
+    report.kept, report.tokens = len(kept), sum(len(made.tokens) for _, made in kept)
     if not kept:
         raise UserError(
             f"{name}: all {report.too_long} examples of '{source.path}' are longer than "

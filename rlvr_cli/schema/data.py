@@ -75,6 +75,9 @@ class Source:
     """Use only the first so many rows."""
     deduplicate: bool = False
     """Keep only the first of rows with the same prompt."""
+    trajectories: int | None = None
+    """Of fine-tuning: traces of a problem (rows with the same prompt) that train, at most. Each epoch has
+    every problem once, with the next of its traces; null: every row once (RaML, 2505.19815)."""
     holdout: float | None = None
     """Prompts that never train and become the bench of this source's name (of sft `eval.source`): below 1
     their share, from 1 on their number. Their text alone decides which; null: none."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, TextIO
 
 import torch
@@ -10,8 +11,9 @@ from torch import Tensor
 from rlvr_cli.core.types import Batch
 from rlvr_cli.data.layouts import EXAMPLES
 from rlvr_cli.data.sampler import Sampler
-from rlvr_cli.data.sft import Example, ExampleSampler, examples
+from rlvr_cli.data.sft import Example, ExampleSampler, Traces, by_prompt, examples
 from rlvr_cli.data.sources import held_out
+from rlvr_cli.data.trajectories import traces
 from rlvr_cli.engine.trainer import Trainer
 from rlvr_cli.schema import Model, SFTRecipe
 from rlvr_cli.tracking import Timer, Tracker
@@ -38,11 +40,15 @@ class Examples:
         self, recipe: SFTRecipe, model: Model, tokenizer: Any, tracker: Tracker | NullTracker
     ) -> None:
         self.recipe = recipe
-        found, longest = {}, recipe.algorithm.max_length
+        found: dict[str, Sequence[Example | Traces]] = {}
+        longest = recipe.algorithm.max_length
         apart = held_out(recipe.data.values(), recipe.seed, EXAMPLES)
         for name, source in recipe.data.items():
-            found[name], report = examples(name, source, tokenizer, longest, recipe.seed, apart)
-            tracker.event("data", str(report))
+            rows, report = by_prompt(name, source, tokenizer, longest, recipe.seed, apart)
+            found[name], note = [example for _, example in rows], ""
+            if source.trajectories is not None:
+                found[name], note = traces(rows, source.trajectories, recipe.seed, report)
+            tracker.event("data", f"{report}: {note}" if note else str(report))
         weights = {name: source.weight for name, source in recipe.data.items()}
         self.sampler: Sampler[Any] = ExampleSampler(found, weights, seed=recipe.seed)
         self.held_out = held_out_examples(recipe, tokenizer)

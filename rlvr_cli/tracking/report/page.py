@@ -24,6 +24,7 @@ SCRIPTS = (
     "page.lines.js",
     "page.effects.js",
     "page.episodes.js",
+    "page.courses.js",
     "page.rollouts.js",
     "page.experiences.js",
     "page.main.js",

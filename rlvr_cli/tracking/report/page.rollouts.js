@@ -93,6 +93,7 @@ function sampleNode(sample, index, group, wanted, heated) {
   return el("div", { class: `sample ${state}${sampleMatches(sample, group, wanted) ? "" : " other"}` },
     el("b", {}, `${index} ${STANDINGS[state]}`), ` · ${facts.join(" · ")}`,
     Object.entries(sample.verdicts).map(([name, verdict]) => verdictLine(name, verdict)),
+    sample.course ? courseNode(sample.course) : null,
     sample.episode ? conversation(sample, wanted, coloured ? heated : null) : text());
 }
 

@@ -14,6 +14,7 @@ from rlvr_cli.core.errors import UserError
 from rlvr_cli.core.result_files import is_result, read_result
 from rlvr_cli.tracking.journal import jsonable
 from rlvr_cli.tracking.records import read_records
+from rlvr_cli.tracking.report import courses
 from rlvr_cli.tracking.report.gather import Run, short
 from rlvr_cli.tracking.report.tokens import Texts
 
@@ -116,11 +117,14 @@ def _results(run: Path) -> list[Path]:
 
 def _step(run: Path, step: int, texts: Texts) -> Chunk:
     groups: dict[int, dict[str, Any]] = {}
+    found = courses.of_step(run, step)
     try:
         for row in read_records(run, step):
             if row["index"] not in groups:
                 groups[row["index"]] = _head(row)
-            groups[row["index"]]["samples"].append(_sample(row, texts))
+            groups[row["index"]]["samples"].append(
+                _sample(row, texts) | courses.shown(found, row["index"], row["sample"], row["response"])
+            )
     except (OSError, ValueError, KeyError) as error:
         raise UserError(
             f"{run / 'rollouts'}, step {step} cannot be read: {error!r}; mend or remove it"
@@ -178,7 +182,7 @@ def _evaluation(path: Path) -> Chunk:
     result = read_result(path)
     step, bench = int(result.get("step") or 0), result["bench"]
     verifier = result["verifier"].get("name", "verifier")
-    groups = []
+    groups, found = [], courses.of_result(path)
     for problem in result["problems"]:
         rows = zip(*(problem[name] for name in PER_SAMPLE), strict=True)
         episodes = problem.get("episodes") or [None] * len(problem["responses"])
@@ -193,10 +197,12 @@ def _evaluation(path: Path) -> Chunk:
                     verifier: {"score": score, "reason": reason, "extracted": extracted, "detail": detail}
                 },
                 **({"episode": _episode(episode)} if episode is not None else {}),
+                **courses.shown(found, problem["index"], number, response),
             }
-            for (response, correct, score, extracted, reason, detail, length, cut), episode in zip(
-                rows, episodes, strict=True
-            )
+            for number, (
+                (response, correct, score, extracted, reason, detail, length, cut),
+                episode,
+            ) in enumerate(zip(rows, episodes, strict=True))
         ]
         head = {"step": step, "index": problem["index"], "problem": problem["id"], "source": bench}
         groups.append({**head, "prompt": problem["prompt"], "answer": _golds(problem), "samples": samples})

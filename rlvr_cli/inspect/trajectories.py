@@ -1,0 +1,199 @@
+"""`rlvr inspect trajectories`: what a response is worth, place by place: how likely its gold answer is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from rlvr_cli.core.errors import UserError
+from rlvr_cli.core.model_paths import resolve_model
+from rlvr_cli.data.prompts import encode, encode_plain
+from rlvr_cli.engine.model import load_model, load_tokenizer
+from rlvr_cli.inspect import answer_curve, course
+from rlvr_cli.inspect.course import Course
+from rlvr_cli.inspect.recorded import Recorded, Source, read
+from rlvr_cli.schema import Model, Precision
+from rlvr_cli.tracking.report.courses import digest
+
+LEAD, CLOSE = "\n\n**Final Answer**\n\\boxed{", "}"
+SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
+"""Of the thinking, after which it is cut."""
+AGREE = {Precision.fp32: 1e-3, Precision.bf16: 0.1}
+"""Most nats by which both ways of reading may differ; above, every place has a forward pass of its own."""
+
+
+@dataclass(kw_only=True)
+class Settings:
+    every: int = 8
+    """Tokens between two places; 1: every token."""
+    alpha: float = 0.01
+    """Of the moving average, per token."""
+    lead: str = LEAD
+    """Asks for the answer."""
+    close: str = CLOSE
+    """Ends it."""
+    until: tuple[str, ...] = course.END_OF_THOUGHT
+    lexicon: tuple[str, ...] = course.LEXICON
+
+
+@dataclass(kw_only=True)
+class Traced:
+    """A sample and its course."""
+
+    sample: Recorded
+    pieces: list[str]
+    thought: int
+    """Tokens of the thinking."""
+    course: Course
+
+    def row(self, settings: Settings) -> dict[str, Any]:
+        """For the file and the report's rollout browser."""
+        found, turning = self.course, course.turn(self.course)
+        smooth = course.ema(found.losses, settings.alpha, found.places)
+        said: dict[str, Any] | None = None
+        if turning is not None:
+            before, after, change = turning
+            said = {"before": before, "after": after, "change": round(change, 5)}
+            said["text"] = "".join(self.pieces[before:after])
+        return self.sample.key | {
+            "digest": digest(self.sample.response),
+            "correct": self.sample.correct,
+            "answer": self.sample.answer,
+            "tokens": len(self.pieces),
+            "thought": self.thought,
+            "places": found.places,
+            "loss": [round(x, 6) for x in found.losses],
+            "ema": [round(x, 6) for x in smooth],
+            "right": [int(x) for x in found.right],
+            "settled": course.settled(found),
+            "enough": course.enough(found),
+            "turn": said,
+        }
+
+
+@dataclass(kw_only=True)
+class Traces:
+    """All that was found."""
+
+    source: Source
+    model: str
+    settings: Settings
+    traced: list[Traced]
+    told: list[str] = field(default_factory=list)
+    """What to know of it, a line each."""
+
+
+def inspect(path: Path, model: str | None, step: int | None, limit: int, settings: Settings) -> Traces:
+    """Measure the samples of a run or a result file. UserError where there are none, or no model."""
+    source = read(path, step, limit)
+    named = model or source.model
+    if named is None:
+        raise UserError(f"--model: {path} does not say which model sampled it; name one")
+    of = Model(path=resolve_model(named, "--model"), attention="sdpa")
+    tokenizer, precision = load_tokenizer(of), _precision()
+    hf: Any = _on_device(load_model(of, precision))
+    found = Traces(source=source, model=of.path, settings=settings, traced=[])
+    found.told += [f"left out: {count} {why}" for why, count in source.left_out.items()]
+    if not source.samples:
+        raise UserError(f"{path} has no sample to look at ({'; '.join(found.told) or 'it is empty'})")
+    cached = _reads_cache(hf, tokenizer, source.samples[0], settings, precision, found.told)
+    room = getattr(hf.config.get_text_config(), "max_position_embeddings", None)
+    long = 0
+    for sample in source.samples:
+        traced = trace(hf, tokenizer, sample, settings, cached=cached, room=room)
+        if traced is None:
+            long += 1
+        else:
+            found.traced.append(traced)
+    if long:
+        found.told.append(
+            f"left out: {long} samples that with the question for the answer exceed {room} positions"
+        )
+    if not found.traced:
+        raise UserError(
+            f"{path}: {'; '.join(found.told)}; give a model with more positions, or a shorter --ask"
+        )
+    return found
+
+
+def trace(
+    hf: Any, tokenizer: Any, sample: Recorded, settings: Settings, *, cached: bool, room: int | None = None
+) -> Traced | None:
+    """The course of one sample; None where it does not fit into `room` positions."""
+    prompt, response, pieces, ask = parts(tokenizer, sample, settings)
+    if room is not None and len(prompt) + len(response) + len(ask.tokens) > room:
+        return None
+    length = course.thought(pieces, settings.until)
+    spans = {word: course.occurrences(pieces[:length], word) for word in settings.lexicon}
+    places = places_of(length, settings.every, spans)
+    ends = [len(prompt) + place for place in places]
+    points = answer_curve.curve(hf, prompt + response[:length], ends, ask, cached=cached)
+    right = [
+        spelled and closes(tokenizer, token, settings.close)
+        for spelled, token in zip(points.spelled, points.closing, strict=True)
+    ]
+    found = Course(
+        places=places, losses=points.losses, right=right, spans={w: s for w, s in spans.items() if s}
+    )
+    return Traced(sample=sample, pieces=pieces, thought=length, course=found)
+
+
+def parts(
+    tokenizer: Any, sample: Recorded, settings: Settings
+) -> tuple[list[int], list[int], list[str], answer_curve.Ask]:
+    """Token ids of prompt and response, the texts of the response's tokens, and what is appended."""
+    prompt, response = sample.ids or (
+        encode_plain(sample.prompt, tokenizer),
+        encode(sample.response, tokenizer),
+    )
+    while response and response[-1] in (tokenizer.eos_token_id, tokenizer.pad_token_id):
+        response = response[:-1]
+    ask = answer_curve.Ask(
+        lead=encode(settings.lead, tokenizer),
+        answer=encode(sample.answer, tokenizer),
+        close=encode(settings.close, tokenizer),
+    )
+    return prompt, response, [str(tokenizer.decode([token])) for token in response], ask
+
+
+def places_of(length: int, every: int, spans: dict[str, list[tuple[int, int]]]) -> list[int]:
+    """Every so many tokens, the ends, the shares at which thinking is cut, and around each word."""
+    shares = [round(share * length) for share in SHARES]
+    around = [place for found in spans.values() for span in found for place in span]
+    return sorted({*range(0, length + 1, every), *shares, *around})
+
+
+def closes(tokenizer: Any, token: int, close: str) -> bool:
+    """Whether a token ends the answer: it begins as `close` does, or the response where that is empty."""
+    if not close:
+        return token == int(tokenizer.eos_token_id)
+    said = str(tokenizer.decode([token]))
+    return bool(said) and (said.startswith(close) or close.startswith(said))
+
+
+def _reads_cache(
+    hf: Any, tokenizer: Any, sample: Recorded, settings: Settings, precision: Precision, told: list[str]
+) -> bool:
+    """Whether one cache says what forward passes say, tried on the first sample."""
+    prompt, response, _, ask = parts(tokenizer, sample, settings)
+    ends = list(range(len(prompt), len(prompt) + len(response) + 1))
+    gap = answer_curve.cache_gap(hf, prompt + response, ends, ask)
+    if gap is not None and gap <= AGREE[precision]:
+        told.append(f"one cache a response; forward passes of their own differ by {gap:.1e} nats at most")
+        return True
+    why = "its cache cannot be read at any place" if gap is None else f"its cache differs by {gap:.1e} nats"
+    told.append(f"every place is a forward pass of its own, which is slow: {why}; a larger --every is faster")
+    return False
+
+
+def _precision() -> Precision:
+    import torch
+
+    return Precision.bf16 if torch.cuda.is_available() else Precision.fp32
+
+
+def _on_device(hf: Any) -> Any:
+    import torch
+
+    return hf.to("cuda" if torch.cuda.is_available() else "cpu").eval()
