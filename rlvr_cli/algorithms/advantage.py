@@ -55,6 +55,9 @@ class AdvantageInputs:
     """Value of the state before a token as sampled continuations measure it; NaN where they did not."""
     places_N: Tensor | None = None
     """Where in its response each token stands, from 0 on, where responses are the leaves of a tree."""
+    parts: dict[str, tuple[float, Tensor]] | None = None
+    """Where the option asks for parts: verifier -> its weight, and what it adds to each score (_PG, weight
+    and gates included; NaN where it has no say)."""
     turns: tuple[Tensor, Tensor, Tensor] | None = None
     """Where the option asks for turns: how many each sample has (_B), and of all turns, one after the other,
     their sampled tokens and the states they began in (int64; equal states of a group are equal numbers)."""

@@ -121,6 +121,15 @@ def _check_samples(algorithm: Algorithm, group_size: int) -> None:
 def _check_rewards(algorithm: Algorithm, max_tokens: int) -> None:
     shaping = algorithm.shaping
     replace(shaping).resolve(max_tokens)  # on a copy: a buffer longer than the response is refused now
+    if getattr(algorithm.advantage, "needs_parts", False) and (
+        shaping.name != "identity" or algorithm.kl.in_reward
+    ):
+        added = f"shaping={shaping.name}" if shaping.name != "identity" else "kl=reward"
+        raise ValueError(
+            f"algorithm.advantage={algorithm.advantage.name} compares the scores of each verifier, and what "
+            f"algorithm.{added} adds is none: use shaping=identity and no KL in the reward; a rule of "
+            "lengths can be a verifier"
+        )
     if algorithm.advantage.name != "maxrl":
         return
     negative = shaping.wrong < 0 or getattr(shaping, "coef", 0) < 0

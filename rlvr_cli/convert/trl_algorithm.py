@@ -56,6 +56,14 @@ def _advantage(draft: Draft) -> None:
     given, key = draft.given, "scale_rewards"
     scale = given.get(key)
     scale = {True: "group", False: "none"}.get(scale, scale) if isinstance(scale, bool) else str(scale)
+    several = "multi_objective_aggregation"
+    if given.get(several) == "normalize_then_sum":
+        draft.choose("advantage", "separate_rewards", several, several)
+        draft.put("algorithm.advantage.ddof", 1, "TRL")
+        draft.put("algorithm.advantage.eps", 1e-4, "TRL")
+        given.lose(key, f"{several} divides each reward by its group's deviation")
+        return
+    given.take(several)
     if scale == "none":
         draft.choose("advantage", "group_centered", draft.origin(key), key)
         return

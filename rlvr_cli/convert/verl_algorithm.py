@@ -11,6 +11,7 @@ ACTOR = "actor_rollout_ref.actor."
 OVERLONG = "reward.reward_kwargs.overlong_buffer_cfg."
 PRESETS = {
     "gae": "ppo",
+    "gdpo": "gdpo",
     "rloo": "rloo",
     "reinforce_plus_plus": "reinforce_pp",
     "reinforce_plus_plus_baseline": "reinforce_pp_baseline",
@@ -113,6 +114,11 @@ def _advantage(draft: Draft) -> None:
     elif estimator == "grpo_passk":
         draft.choose("advantage", "best_margin", origin, key)
         draft.copy("algorithm.advantage.normalise", "algorithm.norm_adv_by_std_in_grpo")
+        draft.put("algorithm.advantage.eps", 1e-6, "verl")
+    elif estimator == "gdpo":
+        draft.choose("advantage", "separate_rewards", origin, key)
+        given.settle("algorithm.advantage.whiten: verl whitens over tokens, here it is over samples")
+        draft.put("algorithm.advantage.ddof", 1, "verl")
         draft.put("algorithm.advantage.eps", 1e-6, "verl")
     elif estimator == "rloo":
         draft.choose("advantage", "leave_one_out", origin, key)

@@ -191,6 +191,8 @@ class Group:
     """Per completion: verifier name -> verdict."""
     scores: list[float] = field(default_factory=list)
     """Per completion: weighted sum over verifiers; NaN where there is no verdict."""
+    parts: list[dict[str, float]] = field(default_factory=list)
+    """Per completion: what each verifier that has a say, gates apart, adds to the score."""
     scales: list[tuple[float | None, float]] = field(default_factory=list)
     """Per completion: the part of its score in [0, 1] (None: no such verifier had a say) and the part that is
     `Verdict.raw`; empty where no verdict is."""

@@ -169,7 +169,8 @@ def gates_of(verifiers: Mapping[str, Any]) -> list[str]:
 
 
 def score(group: Group, weights: dict[str, float], unscored: Unscored, gates: Collection[str] = ()) -> None:
-    """Fill a verified group's `scores`, and `correct` and `first_scores` (the first verifier's).
+    """Fill a verified group's `scores` and their `parts`, and `correct` and `first_scores` (the first
+    verifier's).
 
     A score is the weighted sum over the verifiers that are no gates, times the score of each gate. One that
     has no say is no part of it; where none has, there is no score.
@@ -181,6 +182,7 @@ def score(group: Group, weights: dict[str, float], unscored: Unscored, gates: Co
         passed = math.prod(gated(name, value, group) for name, value in values.items() if name in gates)
         scoring = {name: weights[name] * value for name, value in values.items() if name not in gates}
         group.scores.append(sum(scoring.values()) * passed if scoring else math.nan)
+        group.parts.append({name: value * passed for name, value in scoring.items()})
         if mixed:
             raw = [name for name in scoring if verdicts[name].raw and verdicts[name].scored]
             mapped = [value for name, value in scoring.items() if name not in raw]

@@ -16,6 +16,7 @@ from rlvr_cli.engine.critic import Critic
 from rlvr_cli.tracking import Timer
 from rlvr_cli.training.leaves import places, row_of
 from rlvr_cli.training.parts import Parts
+from rlvr_cli.training.reward_parts import parts_of
 from rlvr_cli.training.sampled import rollout_logprobs, token_ages
 from rlvr_cli.training.start_scores import score
 from rlvr_cli.training.taught import take_opinion
@@ -78,6 +79,7 @@ def make_batches(
         ref_logprobs_N=ref_N,
         state_values_N=state_values(groups),
         places_N=places(groups),
+        parts=parts_of(groups, parts.recipe.verifiers, algorithm.advantage),
         turns=turns_of(groups, algorithm.advantage),
     )
     advantages_N = reweighted(algorithm, groups, inputs, rewards_PG)

@@ -286,6 +286,11 @@ def test_missing_inputs_are_named() -> None:
             {"advantage": make("advantage", "pass_at_k", k=8)},
             r"advantage\.k is 8; .* below batch\.group_size",
         ),
+        ({"advantage": "separate_rewards", "kl": "reward"}, r"kl=reward adds is none"),
+        (
+            {"advantage": "separate_rewards", "shaping": "soft_overlong"},
+            r"shaping=soft_overlong adds is none",
+        ),
     ],
 )
 def test_impossible_combinations(parts: dict[str, Any], message: str) -> None:

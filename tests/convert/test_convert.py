@@ -597,6 +597,22 @@ def test_verls_grpo_passk_is_the_best_ones_lead() -> None:
     assert (advantage.name, advantage.normalise) == ("best_margin", False)
 
 
+def test_rewards_that_are_compared_one_by_one() -> None:
+    made = convert("verl", VERL + f"{GROUPS} algorithm.adv_estimator=gdpo", rows=10_000)
+    advantage = recipe_of(made).algorithm.advantage
+    assert (advantage.name, advantage.ddof, advantage.whiten) == ("separate_rewards", 1, True)
+    assert any("verl whitens over tokens" in line for line in made.lists.settle)
+    made = convert(
+        "trl", TRL + "multi_objective_aggregation: normalize_then_sum\n", rows=10_000, suffix=".yaml"
+    )
+    advantage = recipe_of(made).algorithm.advantage
+    assert (advantage.name, advantage.eps) == ("separate_rewards", 1e-4)
+    plain = convert(
+        "trl", TRL + "multi_objective_aggregation: sum_then_normalize\n", rows=10_000, suffix=".yaml"
+    )
+    assert recipe_of(plain).algorithm.advantage.name == "group_zscore" and plain.lists.unknown == []
+
+
 @pytest.mark.parametrize(
     ("text", "loss", "values", "aggregation"),
     [

@@ -82,6 +82,8 @@ def test_groups_come_back_in_order_with_weighted_scores_and_first_verifier_corre
     first, second = run(Judge())
     assert (first.index, second.index) == (10, 11)
     assert first.scores == pytest.approx([1.1, 0.1])
+    assert [sum(parts.values()) for parts in first.parts] == pytest.approx(first.scores)
+    assert all(set(parts) == {"exact", "form"} for parts in first.parts)
     assert first.correct == first.first_scores == [1.0, 0.0]
 
 
@@ -96,6 +98,7 @@ def test_a_gate_multiplies_the_score_and_adds_nothing_to_it():
     """`form` gives 0.5: half of what `exact` gives, and nothing where that gives nothing."""
     first, second = run(Judge(), gates=["form"])
     assert first.scores == [0.5, 0.0] and second.scores == [0.5, 0.0]
+    assert first.parts == [{"exact": 0.5}, {"exact": 0.0}]
     assert first.correct == [1.0, 0.0]
 
 

@@ -16,6 +16,11 @@ from rlvr_cli.tracking import plots
 
 MORE = {
     "pass_at_k": ["algorithm.advantage.k=2"],  # of groups of 4
+    "gdpo": [  # whose second reward is another one than the first
+        "+verifier@verifiers.short=length",
+        "data.train.verifiers=[chance,short]",
+        "verifiers.short.weight=0.5",
+    ],
     "clip_cov": ["algorithm.loss.cov_low=0.01"],  # of small models
 }
 BARE = RECIPE.replace("algorithm: {kl: {coef: 0.05}, reference: {}}\n", "")
