@@ -18,6 +18,7 @@ from transformers import AutoConfig, AutoModelForCausalLM
 from rlvr_cli import compose
 from rlvr_cli.commands.main import main
 from rlvr_cli.core.errors import UserError
+from rlvr_cli.core.model_paths import BUILT_IN
 from rlvr_cli.engine import attention
 from rlvr_cli.engine.logprobs import hidden_states
 from rlvr_cli.engine.model import add_lora
@@ -44,7 +45,7 @@ def test_every_model_of_the_package_is_known() -> None:
     paths = {
         text.split("path: ")[1].split()[0] for file in shipped.glob("*.yaml") for text in [file.read_text()]
     }
-    assert paths - {"builtin:tiny"} <= set(CONFIGS)
+    assert paths - set(BUILT_IN) <= set(CONFIGS)
 
 
 @pytest.mark.parametrize("rank", [0, 4])
