@@ -12,6 +12,7 @@ INSPECTIONS = {
     "weights": "what training changed in the weights: how many, where, in which directions",
     "mismatch": "why the rollout engine's logprobs are not the trainer's, cause by cause",
     "trajectories": "what each part of a response is worth: the likelihood of the gold answer along it",
+    "rotate": "the same function in another basis: V/O rotations and orders of heads, layer by layer",
 }
 """Second word -> what it does. `commands/inspect_<word>.py` has `add(parser)` and `run(verb, arguments)`."""
 

@@ -76,9 +76,12 @@ def _blocks(shape: tuple[int, ...]) -> Iterator[tuple[int, int | None]]:
 
 
 def _square(values: Tensor) -> float:
-    """Sum of the squares of finite entries; norms of blocks, since fp32 sums of millions lose digits."""
-    finite = torch.where(values.isfinite(), values, 0)
-    return float(torch.linalg.vector_norm(finite.flatten(), dtype=torch.float64)) ** 2
+    """Sum of the squares of finite entries; of rows in their type, of all rows in fp64."""
+    rows = torch.linalg.vector_norm(values.reshape(len(values), -1) if values.dim() else values, dim=-1)
+    square = float(rows.double().square().sum())
+    if math.isfinite(square):
+        return square
+    return float(values.double().masked_fill(~values.isfinite(), 0).square().sum())
 
 
 def _add(entries: Entries, w0: Tensor, w1: Tensor) -> Tensor:
@@ -86,18 +89,26 @@ def _add(entries: Entries, w0: Tensor, w1: Tensor) -> Tensor:
     mask = changed_in_bf16(w0, w1)
     exact = torch.float64 if torch.float64 in (w0.dtype, w1.dtype) else torch.float32
     difference = w1.to(exact) - w0.to(exact)
-    entries.changed += int(mask.sum())
-    entries.moved += int((difference != 0).sum())
-    entries.not_finite += int((~(w0.isfinite() & w1.isfinite())).sum())
+    entries.changed += int(torch.count_nonzero(mask))
+    entries.moved += int(torch.count_nonzero(difference))
+    if not math.isfinite(float(difference.sum())):  # one look at all; which ones only where there are some
+        entries.not_finite += int(torch.count_nonzero(~(w0.isfinite() & w1.isfinite())))
     entries.square += _square(difference)
     return mask
 
 
 def _together(found: Compared, masks: list[Tensor]) -> None:
+    if len(masks) == 1:
+        changed = int(torch.count_nonzero(masks[0]))
+        found.consensus[0] += masks[0].numel() - changed
+        found.consensus[1] += changed
+        return
     for i, j in combinations(range(len(masks)), 2):
-        found.both[i, j] = found.both.get((i, j), 0) + int((masks[i] & masks[j]).sum())
-    votes = sum(mask.to(torch.uint8) for mask in masks)
-    for count, number in enumerate(torch.bincount(votes.flatten(), minlength=len(masks) + 1).tolist()):  # type: ignore[union-attr]
+        found.both[i, j] = found.both.get((i, j), 0) + int(torch.count_nonzero(masks[i] & masks[j]))
+    votes = torch.zeros_like(masks[0], dtype=torch.uint8)
+    for mask in masks:
+        votes += mask
+    for count, number in enumerate(torch.bincount(votes.flatten(), minlength=len(masks) + 1).tolist()):
         found.consensus[count] += number
 
 

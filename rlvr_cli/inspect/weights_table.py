@@ -5,43 +5,71 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
-from rlvr_cli.inspect.weights import Measured, Total
+from rlvr_cli.inspect.measured import Measured, Total, mean_of, relative
 
-HEAD = ("kind", "weights", "sparsity", "relative change", "rows", "columns")
+ENTRIES = ("kind", "weights", "sparsity", "relative change", "rows", "columns")
+DIRECTIONS = ("kind", "drift", "left angle", "right angle", "principal", "low", "principal, not low")
+WHOLE = "matrices of layers"
 
 
 def lines(measured: Measured) -> Iterator[str]:
-    """A table for each model, by kind; what the models have in common; what to know."""
-    for run, name in enumerate(measured.models):
+    """Tables for each model, by kind; what the models have in common; what to know."""
+    for model, name in enumerate(measured.models):
         yield f"{measured.base} -> {name}"
-        rows = [(kind, *_cells(total, run)) for kind, total in measured.groups()]
-        rows.append(("matrices of layers", *_cells(measured.total(), run)))
-        widths = [max(len(row[n]) for row in (HEAD, *rows)) for n in range(len(HEAD))]
-        for row in (HEAD, *rows):
-            first, *others = (cell.rjust(width) for cell, width in zip(row, widths, strict=True))
-            yield "  " + "  ".join([first.strip().ljust(widths[0]), *others])
+        groups = [*measured.groups(), (WHOLE, measured.total())]
+        yield from _table(ENTRIES, [(kind, *_entries(total, model)) for kind, total in groups])
         yield ""
-    if len(measured.models) > 1:
+        seen = [(kind, total) for kind, total in groups if any(weight.directions for weight in total.weights)]
+        if measured.options is not None and seen:
+            yield _heading(measured)
+            rows = [(kind, *_directions(total, model)) for kind, total in seen]
+            share = measured.options.share
+            at_random = mean_of([weight.principal_not_low for weight in measured.total().weights])
+            rows.append(("at random", "", "", "", f"{share:.1%}", f"{share:.1%}", f"{at_random:.1%}"))
+            yield from _table(DIRECTIONS, rows)
+            yield ""
+    if len(measured.models) > 1 and measured.total().size:
         yield from _together(measured)
         yield ""
     yield from measured.told
 
 
-def _cells(total: Total, run: int) -> tuple[str, ...]:
-    base = sum(weight.entries.square for weight in total.weights)
-    moved = sum(weight.entries.models[run].square for weight in total.weights)
+def _heading(measured: Measured) -> str:
+    assert measured.options is not None
+    rank, share = measured.options.rank, measured.options.share
+    return f"directions, rank {rank}; of the changed entries, the share in masks of {share:.0%} of the base"
+
+
+def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> Iterator[str]:
+    widths = [max(len(row[n]) for row in (head, *rows)) for n in range(len(head))]
+    for first, *others in (head, *rows):
+        cells = [cell.rjust(width) for cell, width in zip(others, widths[1:], strict=True)]
+        yield "  " + "  ".join([first.ljust(widths[0]), *cells]).rstrip()
+
+
+def _entries(total: Total, model: int) -> tuple[str, ...]:
     return (
         str(len(total.weights)),
-        f"{total.sparsity(run):.1%}",
-        f"{math.sqrt(moved / base):.2e}" if base else "-",
-        _mean([weight.entries.models[run].rows for weight in total.weights]),
-        _mean([weight.entries.models[run].columns for weight in total.weights]),
+        _text(total.sparsity(model), ".1%"),
+        _text(relative(total.weights, model), ".2e"),
+        _text(mean_of([weight.entries.models[model].rows for weight in total.weights]), ".1f"),
+        _text(mean_of([weight.entries.models[model].columns for weight in total.weights]), ".1f"),
     )
 
 
-def _mean(values: list[float]) -> str:
-    there = [value for value in values if math.isfinite(value)]
-    return f"{sum(there) / len(there):.1f}" if there else "-"
+def _directions(total: Total, model: int) -> tuple[str, ...]:
+    return (
+        _text(total.mean(model, lambda each: each.drift), ".1e"),
+        _text(total.mean(model, lambda each: each.left_max), ".2f"),
+        _text(total.mean(model, lambda each: each.right_max), ".2f"),
+        _text(total.mean(model, lambda each: each.principal), ".1%"),
+        _text(total.mean(model, lambda each: each.low), ".1%"),
+        _text(total.mean(model, lambda each: each.principal_not_low), ".1%"),
+    )
+
+
+def _text(value: float, form: str) -> str:
+    return format(value, form) if math.isfinite(value) else "-"
 
 
 def _together(measured: Measured) -> Iterator[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 import torch
@@ -168,9 +169,9 @@ def test_what_differs_is_told_in_a_line_each(tmp_path: Path, capsys: pytest.Capt
     assert main(["inspect", "weights", *paths, "--json"]) == 0
     told = json.loads(capsys.readouterr().out)["told"]
     assert [line.split(f" {paths[1]}")[0] for line in told[:3]] == [
-        "1 weights are not in",
-        "1 weights are only in",
-        "1 weights are of another shape in",
+        "1 weight is not in",
+        "1 weight is only in",
+        "1 weight is of another shape in",
     ]
     assert told[3].startswith("1 entries are NaN or infinite") and "down_proj" in told[3]
 
@@ -220,3 +221,36 @@ def test_a_real_model_is_its_own_twin(tiny_path: Path, capsys: pytest.CaptureFix
 def test_inspect_without_a_word_or_with_a_wrong_one(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["inspect"]) == 2 and main(["inspect", "weight"]) == 2
     assert "did you mean 'weights'?" in capsys.readouterr().err
+
+
+def test_the_page_needs_nothing_and_escapes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Maps for every number, a cell for each layer and kind; a folder's name is somebody else's text."""
+    base, tuned = two_layers(), two_layers()
+    tuned["model.layers.1.self_attn.q_proj.weight"][0] *= 2
+    paths = [folder(tmp_path / "base", base), folder(tmp_path / "<b>", tuned)]
+    page = tmp_path / "page.html"
+    assert main(["inspect", "weights", *map(str, paths), "-o", str(page), "--rank", "2"]) == 0
+    text = page.read_text()
+    assert "<b>" not in text and "&lt;b&gt;" in text
+    assert "<script" not in text and "http://" not in text and "https://" not in text
+    assert text.count("<svg ") == 9
+    assert (
+        "<title>q_proj, layer 1: 87.5%</title>" in text and "<title>q_proj, layer 0: 100.0%</title>" in text
+    )
+    assert "principal, not low" in capsys.readouterr().out
+    ElementTree.fromstring(text[text.index("<svg ") : text.index("</svg>") + 6])
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--rank", "0"], "--rank is 0"),
+        (["--share", "1"], "--share is 1"),
+        (["--exact", "--entries"], "choose one"),
+        (["-o", "page.txt"], "ends in .html"),
+        (["-o", "nowhere/page.html"], "is not a directory"),
+    ],
+)
+def test_options_that_make_no_sense(words: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["inspect", "weights", "a", "b", *words]) == 2
+    assert said in capsys.readouterr().err
