@@ -91,6 +91,16 @@ def tiny_moe_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def tiny_vision_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A Hugging Face folder of the builtin model that sees, seed 0."""
+    from rlvr_cli.engine.tiny_vision import make_tiny_vision
+
+    folder = tmp_path_factory.mktemp("model") / "tiny_vision"
+    make_tiny_vision(folder, TinyModel(layers=2), seed=0)
+    return folder
+
+
 @pytest.fixture
 def own_environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """launch() sets variables for good, as a process runs one recipe; tests run several."""

@@ -38,6 +38,7 @@ from rlvr_cli.schema import (
 )
 from rlvr_cli.schema.score_names import score_names
 from rlvr_cli.schema.stages import stages_of
+from rlvr_cli.vision.refusals import check_vision
 
 LONGEST_NAME = 80
 NAME = rf"\w[\w.+-]{{0,{LONGEST_NAME - 1}}}"
@@ -48,6 +49,7 @@ def check(recipe: Recipe | SFTRecipe | EvalRecipe, place: Place) -> None:
     try:
         check_values(recipe)
         _check_names(recipe)
+        check_vision(recipe)
         check_sources(recipe)
         check_unheard(recipe)
         check_evolving(recipe)
@@ -138,11 +140,10 @@ def _check_shared_rows(recipe: Recipe | SFTRecipe) -> None:
 
 def _check_pairs(recipe: Recipe) -> None:
     """A loss on pairs is differentiated once a step."""
-    updates = recipe.batch.updates_per_step
-    if recipe.algorithm.advantage.name == "online_pairs" and updates > 1:
+    if recipe.algorithm.advantage.name == "online_pairs" and recipe.batch.updates_per_step > 1:
         raise ValueError(
-            f"batch.updates_per_step is {updates}; it must be 1 with algorithm.advantage=online_pairs, whose "
-            "gradient is that of the policy at the start of the step"
+            "batch.updates_per_step must be 1 with algorithm.advantage=online_pairs, whose gradient is that "
+            "of the policy at the start of the step"
         )
 
 

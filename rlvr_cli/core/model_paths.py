@@ -11,9 +11,9 @@ from pathlib import Path
 from rlvr_cli.core import shipped_recipes
 from rlvr_cli.core.errors import UserError
 
-TINY, TINY_MOE = "builtin:tiny", "builtin:tiny_moe"
-BUILT_IN = (TINY, TINY_MOE)
-"""Models made at random on the spot: a dense one, and a mixture of experts."""
+TINY, TINY_MOE, TINY_VISION = "builtin:tiny", "builtin:tiny_moe", "builtin:tiny_vision"
+BUILT_IN = (TINY, TINY_MOE, TINY_VISION)
+"""Models made at random on the spot: a dense one, a mixture of experts, and one that sees."""
 ALIKE = 0.8
 """From this ratio on (difflib) a name that is not there resembles one that is."""
 MODEL_FILES = ("config.json", "recipe.yaml")

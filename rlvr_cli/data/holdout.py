@@ -16,6 +16,7 @@ from typing import Any
 from rlvr_cli import schema
 from rlvr_cli.core.errors import UserError
 from rlvr_cli.data.hygiene import text_of
+from rlvr_cli.data.image_columns import identity
 
 SALT = b"holdout/"
 """The families of data/synthetic.py cut their splits by the bare hash: without it, all of a split were on
@@ -26,9 +27,15 @@ Prompt = str | list[dict[str, str]]
 Row = dict[str, Any]
 
 
-def place(prompt: Prompt) -> int:
-    """Where the text of a prompt lies in [0, 2^64), evenly over all texts."""
-    text = " ".join(text_of(prompt).lower().split())
+def place_of(row: Row) -> int:
+    """`place` of its prompt and images."""
+    return place(row["prompt"], identity(row))
+
+
+def place(prompt: Prompt, images: str = "") -> int:
+    """Where the text of a prompt lies in [0, 2^64), evenly over all texts. `images`: what tells it from
+    others with this text."""
+    text = " ".join(text_of(prompt).lower().split()) + images
     return int.from_bytes(sha256(SALT + text.encode("utf-8", "surrogatepass")).digest()[: BITS // 8])
 
 
@@ -41,11 +48,11 @@ def side(
     `apart`: places of prompts that other sources hold out; they are on no training side.
     """
     if source.holdout is None:
-        return lambda row: not apart or place(row["prompt"]) not in apart
+        return lambda row: not apart or place_of(row) not in apart
     below = _below(source, rows)
 
     def asked(row: Row) -> bool:
-        found = place(row["prompt"])
+        found = place_of(row)
         return (found < below) is source.held_out and found not in apart
 
     return asked
@@ -58,7 +65,7 @@ def _below(source: schema.Source, rows: Callable[[], Iterator[Row]]) -> int:
         return int(source.holdout * 2**BITS)
     wanted, seen, counted = int(source.holdout), set[int](), 0
     for row in rows():
-        found = place(row["prompt"])
+        found = place_of(row)
         counted += not (source.deduplicate and found in seen)
         seen.add(found)
         if counted == source.limit:

@@ -12,6 +12,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
+from rlvr_cli.data.image_columns import identity
 from rlvr_cli.schema import Hygiene
 
 WORD = re.compile(r"[^\W_]+")
@@ -72,6 +73,15 @@ class Checker:
             return [" ".join(text.lower().split())]
         return list(zip(*(words[i:] for i in range(n)), strict=False))
 
+    def _grams_of(self, row: dict[str, Any]) -> list[Gram]:
+        """Of a row with images one for its whole text with them: the same question is asked of many."""
+        if images := identity(row):
+            return [" ".join(text_of(row["prompt"]).lower().split()) + images]
+        return self.grams(text_of(row["prompt"]))
+
+    def _shared(self, key: str) -> Gram | None:
+        return key if key in self._benches else None
+
     def overlap(self, text: str) -> Gram | None:
         """The first n-gram that a benchmark has too."""
         words = WORD.findall(text.lower())
@@ -83,13 +93,13 @@ class Checker:
 
     def bench(self, name: str, rows: list[dict[str, Any]]) -> None:
         """What no problem may share: {id, prompt, ...} of a benchmark."""
-        grams = [(row["id"], set(self.grams(text_of(row["prompt"])))) for row in rows]
+        grams = [(row["id"], set(self._grams_of(row))) for row in rows]
         common = Counter(gram for _, found in grams for gram in found)
         most = max(1.0, BOILERPLATE * len(rows))
-        for identity, found in grams:
+        for row, found in grams:
             for gram in found:
                 if common[gram] <= most:
-                    self._benches.setdefault(gram, (name, identity))
+                    self._benches.setdefault(gram, (name, row))
                     if isinstance(gram, tuple):
                         self._probes |= {gram[i : i + self._probe] for i in range(self._stride)}
 
@@ -97,7 +107,8 @@ class Checker:
         """Look at one problem {id, prompt, answer, ...} of a source."""
         self.findings.setdefault(source, {})
         text = text_of(row["prompt"])
-        key = " ".join(text.lower().split())
+        images = identity(row)
+        key = " ".join(text.lower().split()) + images
         golds = [gold.strip() for gold in (row["answer"], *row.get("alternatives", []))]
         first = self._seen.setdefault(key, (source, row["id"], golds))
         if first[:2] != (source, row["id"]):
@@ -105,7 +116,7 @@ class Checker:
             self.found(source, kind, id=row["id"], first=f"{first[0]} {first[1]}", prompt=text[:200])
             if set(first[2]).isdisjoint(golds):
                 self.found(source, CONFLICT, id=row["id"], answer=golds[0][:200], other=first[2][0][:200])
-        if self._benches and (gram := self.overlap(text)) is not None:
+        if self._benches and (gram := self._shared(key) if images else self.overlap(text)) is not None:
             bench, other = self._benches[gram]
             shared = gram if isinstance(gram, str) else " ".join(gram)
             self.found(source, OVERLAP, id=row["id"], bench=bench, problem=other, shared=shared[:200])

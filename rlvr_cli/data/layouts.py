@@ -17,13 +17,15 @@ from rlvr_cli.core.errors import UserError
 from rlvr_cli.core.types import Raw
 from rlvr_cli.data import programs
 from rlvr_cli.data.golds import golds
+from rlvr_cli.data.image_columns import image_column, images_of
+from rlvr_cli.vision.marks import marked
 
 # Most specific first: verl files may hold `answer` inside extra_info only, and where a worked
 # `solution` stands beside an `answer`, the answer is the gold.
 PROMPTS = ("prompt", "problem", "question", "input", "context_messages", "query", "messages")
 ANSWERS = (
     *("reward_model.ground_truth", "answer", "final_answer", "ground_truth"),
-    *("expected_answer", "golden_answers", "label", *programs.COLUMNS, "solution"),
+    *("expected_answer", "golden_answers", "label", *programs.COLUMNS, "solution", "gt"),
 )
 IDS = ("id", "unique_id", "problem_id", "question_id", "uuid", "extra_info.index")
 MESSAGES = ("messages", "conversations", "conversation")
@@ -118,16 +120,20 @@ def problem_columns(raw: Row, explicit: Columns, where: str) -> Columns:
     columns["prompt"] = _recognised(raw, columns, where, "prompt", PROMPTS)
     if "answer" not in columns and (path := find(raw, ANSWERS)):
         columns["answer"] = path
-    if "id" not in columns and (path := find(raw, IDS)):
-        columns["id"] = path
+    return _with_images(raw, columns)
+
+
+def _with_images(raw: Row, columns: Columns) -> Columns:
+    """Those that rows of any kind may have."""
+    for ours, path in (("id", find(raw, IDS)), ("images", image_column(raw))):
+        if ours not in columns and path is not None:
+            columns[ours] = path
     return columns
 
 
 def example_columns(raw: Row, explicit: Columns, where: str) -> Columns:
     """Columns of a set of SFT examples, from its first row."""
-    columns = _explicit(raw, explicit, where)
-    if "id" not in columns and (path := find(raw, IDS)):
-        columns["id"] = path
+    columns = _with_images(raw, _explicit(raw, explicit, where))
     if "prompt" not in columns and "completion" not in columns:
         if path := columns.get("messages") or find(raw, MESSAGES):
             return {**columns, "messages": path}
@@ -155,6 +161,8 @@ def messages(value: list[Any], where: str) -> list[dict[str, str]]:
             raise UserError(f"{where}: message {number} is not an object with role and content")
         role = message.get("role") or message.get("from")
         content = message.get("content") if message.get("content") is not None else message.get("value")
+        if isinstance(content, list):
+            content = marked(content, where)
         if not isinstance(role, str) or not isinstance(content, str):
             raise UserError(f"{where}: message {number} needs a role and a content, both text")
         found.append({"role": SHAREGPT_ROLES.get(role, role), "content": content})
@@ -191,14 +199,19 @@ def problem(raw: Row, columns: Columns, where: str) -> Row:
         found, faults = _golds(raw, columns, where)
     except UserError as error:
         found, faults, unreadable = [], [str(error)], str(error)
-    used = {columns["prompt"], columns.get("answer"), columns.get("id")}
+    used = {columns["prompt"], *map(columns.get, ("answer", "id", "images"))}
     extra = {name: value for name, value in raw.items() if name not in used}
-    mapped = [ours for ours in columns if ours not in ("prompt", "answer", "id")]
+    mapped = [ours for ours in columns if ours not in ("prompt", "answer", "id", "images")]
     extra |= {ours: _value(raw, columns, ours, where) for ours in mapped}
     identity = _value(raw, columns, "id", where) if "id" in columns else None
     golds_of_row = {"answer": next(iter(found), None), "alternatives": found[1:], "faults": faults}
-    more = {"unreadable": unreadable, "raw": raw_of(raw, columns)}
+    more = {"unreadable": unreadable, "raw": raw_of(raw, columns)} | _images(raw, columns, where)
     return {"id": identity, "prompt": prompt, **golds_of_row, "extra": extra, **more}
+
+
+def _images(raw: Row, columns: Columns, where: str) -> Row:
+    """{images}, as the row has them; {} where the set has none."""
+    return {"images": images_of(_value(raw, columns, "images", where))} if "images" in columns else {}
 
 
 def raw_of(raw: Row, columns: Columns) -> Raw:
@@ -231,19 +244,20 @@ def _golds(raw: Row, columns: Columns, where: str) -> tuple[list[str], list[str]
 def example(raw: Row, columns: Columns, where: str) -> Row:
     """{id, prompt, completion}; a chat is cut in two before its first assistant turn."""
     identity = _value(raw, columns, "id", where) if "id" in columns else None
+    shared = {"id": identity} | _images(raw, columns, where)
     if "messages" in columns:
         chat = text_or_messages(_value(raw, columns, "messages", where), columns["messages"], where)
         roles = [m["role"] for m in chat] if isinstance(chat, list) else []
         if "assistant" not in roles[1:] or roles[0] == "assistant":
             raise UserError(f"{where}: '{columns['messages']}' must hold a request, then an assistant turn")
         cut = roles.index("assistant")
-        return {"id": identity, "prompt": chat[:cut], "completion": chat[cut:]}
+        return {**shared, "prompt": chat[:cut], "completion": chat[cut:]}
     prompt = text_or_messages(_value(raw, columns, "prompt", where), columns["prompt"], where)
     if "input" in columns and isinstance(prompt, str) and (context := raw.get(columns["input"])):
         prompt = f"{prompt}\n\n{context}"
     value = _value(raw, columns, "completion", where)
     return {
-        "id": identity,
+        **shared,
         "prompt": prompt,
         "completion": text_or_messages(value, columns["completion"], where),
     }

@@ -9,10 +9,13 @@ from rlvr_cli import schema
 from rlvr_cli.core.errors import UserError, hint
 from rlvr_cli.core.types import Problem
 from rlvr_cli.data.golds import AskVerifiers, any_text
+from rlvr_cli.data.image_columns import looked
 from rlvr_cli.data.instructions import drawn, instructed, phrasings
 from rlvr_cli.data.layouts import PROBLEMS, lookup
 from rlvr_cli.data.shots import Shots, examples
-from rlvr_cli.data.sources import Report, select
+from rlvr_cli.data.sources import Report, select, unusable_images
+from rlvr_cli.vision.marks import typed
+from rlvr_cli.vision.processor import processor_of
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -32,14 +35,34 @@ def render(
     """The prompt as the model sees it, and its token ids. `tools`: what it announces, in OpenAI's form;
     `library`: experiences to read before the problem."""
     shots: Shots = row.get("shots", [])
-    if uses_chat(row["prompt"], source, tokenizer):
+    if uses_chat(row["prompt"], source, tokenizer, images=bool(row.get("images"))):
         messages = as_messages(row, source, library)
-        text = apply_chat(messages, source, tokenizer, generation=True, tools=tools)
+        text = apply_chat(shown_to_model(messages, row), source, tokenizer, generation=True, tools=tools)
         # The chat template writes the BOS token itself where the model wants one.
-        return text, encode(text, tokenizer)
+        return text, with_images(encode(text, tokenizer), row, source, tokenizer)
     worked = "".join(f"{wrap(question, source)}\n{answer}\n\n" for question, answer in shots)
     text = worked + _read_before(library, wrap(row["prompt"], source)) + ("\n" if shots else "")
     return text, encode_plain(text, tokenizer)
+
+
+def shown_to_model(messages: Messages, row: dict[str, Any]) -> list[dict[str, Any]]:
+    """The messages as a chat template takes them: with images as typed parts."""
+    return typed(messages) if row.get("images") else messages
+
+
+def with_images(
+    tokens: list[int], row: dict[str, Any], source: schema.Source, tokenizer: PreTrainedTokenizerBase
+) -> list[int]:
+    """Token ids with the images of the row in the place of the model's token for them."""
+    if (processor := processor_of(tokenizer)) is None:
+        return tokens
+    try:
+        return processor.expand(tokens, row.get("images", []))
+    except ValueError as error:
+        raise UserError(
+            f"'{source.path}' row {row['id']}: its prompt has {error}; take the model's own image token out "
+            "of the text, or set model.chat_template to a template that prints one for each image"
+        ) from None
 
 
 def as_messages(row: dict[str, Any], source: schema.Source, library: Library | None = None) -> Messages:
@@ -101,6 +124,8 @@ def problems(
     for row in select(source, seed, PROBLEMS, report, fault, apart):
         if look is not None:
             look(row)
+        if not looked(row, source, processor_of(tokenizer), report, f"'{source.path}' row {row['id']}"):
+            continue
         row["shots"] = shots_of(row)
         asked = tokenizer is None or environment is not None
         given = row
@@ -117,9 +142,16 @@ def problems(
         kept.append(found)
     report.kept, report.tokens = len(kept), sum(len(problem.tokens) for problem in kept)
     if not kept:
-        limit = f"longer than {max_prompt_tokens} tokens"
-        raise UserError(f"{name}: all {report.too_long} prompts of '{source.path}' are {limit}; {remedy}")
+        raise UserError(nothing_left(source, report, max_prompt_tokens, remedy))
     return kept, report
+
+
+def nothing_left(source: schema.Source, report: Report, limit: int, remedy: str) -> str:
+    """Why there is no problem of a source."""
+    if not report.too_long:
+        return f"{report.name}: nothing of '{source.path}' is left: {unusable_images(report)}"
+    many = f"all {report.too_long} prompts of '{source.path}'"
+    return f"{report.name}: {many} are longer than {limit} tokens; {remedy}"
 
 
 def _problem(row: dict[str, Any], source: str, text: str, tokens: list[int], verifiers: list[str]) -> Problem:
@@ -172,7 +204,12 @@ def by_column(row: dict[str, Any], source: schema.Source) -> list[str]:
     )
 
 
-def uses_chat(prompt: str | Messages, source: schema.Source, tokenizer: PreTrainedTokenizerBase) -> bool:
+def uses_chat(
+    prompt: str | Messages,
+    source: schema.Source,
+    tokenizer: PreTrainedTokenizerBase,
+    images: bool = False,
+) -> bool:
     """Whether the chat template applies; an error where the source needs one and there is none."""
     has_template = bool(tokenizer.chat_template)
     remedy = "set model.chat_template to a Jinja file" if not has_template else "set chat: auto"
@@ -181,6 +218,8 @@ def uses_chat(prompt: str | Messages, source: schema.Source, tokenizer: PreTrain
     chat = has_template and source.chat is not schema.Chat.never
     if source.system is not None and not chat:
         raise UserError(f"'{source.path}' has a system message, which needs a chat template; {remedy}")
+    if images and not chat:
+        raise UserError(f"'{source.path}' has images, which need a chat template; {remedy}")
     if not isinstance(prompt, str) and not chat:
         raise UserError(f"'{source.path}' holds chat messages, which need a chat template; {remedy}")
     return chat

@@ -11,10 +11,22 @@ import numpy as np
 
 from rlvr_cli import schema
 from rlvr_cli.core.errors import UserError
+from rlvr_cli.data.image_columns import looked
 from rlvr_cli.data.layouts import EXAMPLES
-from rlvr_cli.data.prompts import Messages, apply_chat, conversation, encode, render, uses_chat
+from rlvr_cli.data.prompts import (
+    Messages,
+    apply_chat,
+    conversation,
+    encode,
+    render,
+    shown_to_model,
+    uses_chat,
+    with_images,
+)
 from rlvr_cli.data.sampler import Sampler, order
-from rlvr_cli.data.sources import Report, select
+from rlvr_cli.data.sources import Report, select, unusable_images
+from rlvr_cli.vision.album import album
+from rlvr_cli.vision.processor import processor_of
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -83,13 +95,18 @@ def by_prompt(
     """The same with what tells prompts apart."""
     report, kept = Report(name=name), []
     for row in select(source, seed, EXAMPLES, report, apart=apart):
+        if not looked(row, source, processor_of(tokenizer), report, f"'{source.path}' row {row['id']}"):
+            continue
         made = example(row, source, tokenizer)
         if len(made.tokens) > max_length:
             report.too_long += 1
             continue
         made.source = name
-        kept.append((repr(row["prompt"]), made))
+        shown = "".join(f" {number}" for number in row.get("images") or ())  # another image, another problem
+        kept.append((repr(row["prompt"]) + shown, made))
     report.kept, report.tokens = len(kept), sum(len(made.tokens) for _, made in kept)
+    if not kept and not report.too_long:
+        raise UserError(f"{name}: nothing of '{source.path}' is left: {unusable_images(report)}")
     if not kept:
         raise UserError(
             f"{name}: all {report.too_long} examples of '{source.path}' are longer than "
@@ -103,20 +120,32 @@ def example(row: dict[str, Any], source: schema.Source, tokenizer: PreTrainedTok
     if tokenizer.eos_token_id is None:
         raise UserError("the tokenizer has no end-of-sequence token; SFT needs one to teach stopping")
     prompt, completion = row["prompt"], row["completion"]
-    if not uses_chat(prompt, source, tokenizer):
+    if not uses_chat(prompt, source, tokenizer, images=bool(row.get("images"))):
         if not isinstance(completion, str):
             raise UserError(
                 f"'{source.path}' row {row['id']} completes text with chat messages; use text in both"
             )
         segments = [(render(row, source, tokenizer)[1], False), (encode(completion, tokenizer), True)]
         return _join(segments, tokenizer.eos_token_id)
-    messages = conversation(prompt, source)
+    messages = shown_to_model(conversation(prompt, source), row)
     reply = [{"role": "assistant", "content": completion}] if isinstance(completion, str) else completion
     if GENERATION_MARKER.search(_template(tokenizer)):
         segments = _marked(messages, reply, source, tokenizer)
     else:
         segments = _by_prefixes(messages, reply, source, tokenizer, row["id"])
-    return _join(segments, tokenizer.eos_token_id)
+    return _with_images(_join(segments, tokenizer.eos_token_id), row, source, tokenizer)
+
+
+def _with_images(
+    made: Example, row: dict[str, Any], source: schema.Source, tokenizer: PreTrainedTokenizerBase
+) -> Example:
+    """With the images of the row in the place of the model's token for them."""
+    if (processor := processor_of(tokenizer)) is None:
+        return made
+    tokens = np.array(with_images(made.tokens.tolist(), row, source, tokenizer), np.int32)
+    counts = np.ones(len(made.tokens), np.int64)
+    counts[made.tokens == processor.pad] = [album[number].tokens for number in row.get("images", [])]
+    return Example(tokens=tokens, mask=np.repeat(made.mask, counts))
 
 
 def _by_prefixes(

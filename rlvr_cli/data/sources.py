@@ -11,7 +11,8 @@ from rlvr_cli import schema
 from rlvr_cli.core.errors import UserError
 from rlvr_cli.data import bench_layouts, gym, synthetic, task_sets
 from rlvr_cli.data.golds import Fault, any_text, keep_usable
-from rlvr_cli.data.holdout import place, side
+from rlvr_cli.data.holdout import place_of, side
+from rlvr_cli.data.image_columns import identity
 from rlvr_cli.data.layouts import PROBLEMS, Layout
 from rlvr_cli.data.readers import Located, read
 
@@ -35,6 +36,12 @@ class Report:
     held_out: int = 0
     """Rows on the other side of a `holdout`: of a source those of the benches, of a bench those that
     train."""
+    images: int = 0
+    """Images of the rows that are kept, and of those that are too long."""
+    bad_images: int = 0
+    """Rows left out because an image of theirs cannot be used."""
+    bad_image_rows: list[str] = field(default_factory=list)
+    """The first of them, and why."""
     too_long: int = 0
     others: dict[str, int] = field(default_factory=dict)
     """Rows left out for other reasons: what they are -> how many."""
@@ -46,15 +53,24 @@ class Report:
         dropped = {"duplicates": self.duplicates, "too long": self.too_long, **self.others}
         notes = f", {self.held_out} held out" if self.held_out else ""
         notes += "".join(f", {count} {what} left out" for what, count in dropped.items() if count)
+        if self.bad_images:
+            notes += f", {unusable_images(self)} left out"
         if self.no_gold:
             notes += f", {without_gold(self.no_gold, self.no_gold_rows)}"
         if self.unusable_golds:
             notes += f", golds left out of rows that have others: {self.unusable_golds}"
-        return f"{self.name}: {self.kept} of {self.rows} rows, {self.tokens} tokens{notes}"
+        seen = f", {self.images} images" if self.images else ""
+        return f"{self.name}: {self.kept} of {self.rows} rows, {self.tokens} tokens{seen}{notes}"
 
     def leave_out(self, what: str) -> None:
         """Count a row that is left out."""
         self.others[what] = self.others.get(what, 0) + 1
+
+    def bad_image(self, why: str) -> None:
+        """Count a row that is left out for an image."""
+        self.bad_images += 1
+        if len(self.bad_image_rows) < SHOWN:
+            self.bad_image_rows.append(why)
 
     def settle(self, row: dict[str, Any], where: str, fault: Fault) -> bool:
         """Whether the row has a gold that can be used; it keeps only those."""
@@ -72,6 +88,13 @@ def without_gold(count: int, first: list[str]) -> str:
     """`2 without a usable gold left out (d.jsonl row 2: 'answer' is null; ...)`"""
     more = "; ..." if count > len(first) else ""
     return f"{count} without a usable gold left out ({'; '.join(first)}{more})"
+
+
+def unusable_images(report: Report) -> str:
+    """`2 rows with an image that cannot be used (d.jsonl row 2: there is no file a.png; ...)`"""
+    more = "; ..." if report.bad_images > len(report.bad_image_rows) else ""
+    rows = f"{report.bad_images} row{'s' * (report.bad_images > 1)}"
+    return f"{rows} with an image that cannot be used ({'; '.join(report.bad_image_rows)}{more})"
 
 
 def rows(
@@ -107,7 +130,7 @@ def held_out(sources: Iterable[schema.Source], seed: int, layout: Layout) -> fro
     if len(found) < 2:
         return frozenset()
     return frozenset(
-        place(row["prompt"])
+        place_of(row)
         for source in found
         if source.holdout is not None
         for row in normalised(replace(source, held_out=True), seed, layout)
@@ -136,7 +159,7 @@ def select(
     distinct, asked = _Distinct(), side(source, lambda: _bare(source, seed, layout), apart)
     for number, where, row in _parsed(source, seed, layout):
         report.rows += 1
-        key = repr(row["prompt"]) if source.deduplicate else ""
+        key = repr(row["prompt"]) + identity(row) if source.deduplicate else ""
         if key in seen:
             report.duplicates += 1
             continue

@@ -252,12 +252,18 @@ def suited(hf: Any) -> str | None:
     return PACKED if hf._supports_attention_backend and hf._supports_sdpa and kinds <= WINDOWED else None
 
 
+def for_language(hf: Any, name: str) -> str | dict[str, str]:
+    """The implementation for the language part of a model alone, where it has another."""
+    text = hf.config.get_text_config()
+    return name if text is hf.config else {"text_config": name}
+
+
 def pads(hf: Any) -> bool:
     """Whether the implementation this model has been given needs rows of one sequence each."""
-    name = hf.config._attn_implementation
+    name = hf.config.get_text_config()._attn_implementation
     return name != PACKED and not name.startswith("flash_attention")
 
 
 def shares_prompts(hf: Any) -> bool:
     """Whether a prompt may be in a row once for several sequences."""
-    return bool(hf.config._attn_implementation == PACKED)
+    return bool(hf.config.get_text_config()._attn_implementation == PACKED)

@@ -97,7 +97,8 @@ class Frozen(Sleeper):
         if settings.offload is Offload.optimizer:
             settings.offload = Offload.none  # there is no optimizer
         config = deepspeed_config(settings, max_grad_norm=0.0)
-        scorer: Any = Scorer(load_sharded(self.model, settings, config), fp32_head=self.model.fp32_head)
+        hf = load_sharded(self.model, settings, config)
+        scorer: Any = Scorer(hf, fp32_head=self.model.fp32_head, banned=self.trainer.banned)
         scorer.requires_grad_(False)
         if settings.zero_stage != 3:
             return scorer.to(distributed.device())

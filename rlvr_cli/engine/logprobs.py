@@ -6,7 +6,7 @@ one chunk the backward pass recomputes each. The same code serves training, old 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -16,6 +16,8 @@ from torch.utils.checkpoint import checkpoint
 
 from rlvr_cli.core import distributed
 from rlvr_cli.engine.attention import Layout, arguments
+from rlvr_cli.vision.processor import BAN
+from rlvr_cli.vision.shown import Shown, embedded, tower_of
 
 
 def chunk_elements(memory: float | None) -> int:
@@ -101,12 +103,14 @@ def token_scores(
 class Scorer(nn.Module):
     """The module DeepSpeed wraps: a Hugging Face causal LM whose forward returns token scores."""
 
-    def __init__(self, model: Any, *, fp32_head: bool = False) -> None:
+    def __init__(self, model: Any, *, fp32_head: bool = False, banned: Sequence[int] = ()) -> None:
+        """`banned`: tokens that are never sampled, whose logits are lowered as the engines lower them."""
         super().__init__()
         self.model = model
         causal = model.get_base_model() if hasattr(model, "get_base_model") else model  # unwrap peft
         self._decoder = [causal.get_decoder()]  # in a list: not registered a second time
-        self.head = OutputLayer(causal, fp32=fp32_head)
+        self._tower = [tower_of(causal)]
+        self.head = OutputLayer(causal, fp32=fp32_head, banned=banned)
         self.vocabulary: int = causal.config.get_text_config().vocab_size
 
     def forward(
@@ -121,13 +125,17 @@ class Scorer(nn.Module):
         compare: Compare | None = None,
         states: bool = False,
         routes: object = None,
+        shown: Shown | None = None,
     ) -> Scores:
         """Scores of the n trained tokens; of one placeholder token when there are none (an empty share).
 
         `states`: in their place the hidden states that predict them, _nD, alone. `routes`: what a mixture of
-        experts is told to choose (`routing_replay.Targets`).
+        experts is told to choose (`routing_replay.Targets`). `shown`: the images of the rows, whose positions
+        then have three axes.
         """
-        told = {} if routes is None else {"routes": routes}
+        told: dict[str, Any] = {} if routes is None else {"routes": routes}
+        if shown is not None:
+            told["inputs_embeds"] = self.embedded(input_ids, shown)
         hidden_nD = hidden_states(self._decoder[0], input_ids, position_ids, layout, **told)
         # An empty share must still run the output layer: with ZeRO-3 its weights are gathered by all ranks.
         empty = len(predictors_n) == 0
@@ -143,6 +151,12 @@ class Scorer(nn.Module):
         )
         return scores
 
+    def embedded(self, input_ids: Tensor, shown: Shown) -> Tensor:
+        """The tokens' embeddings with the images in their places: [R, L, D]."""
+        tower: Any = self._tower[0]
+        frozen = not any(p.requires_grad for p in tower.parameters())
+        return embedded(self._decoder[0], tower, input_ids, shown, frozen=frozen)
+
 
 class OutputLayer(nn.Module):
     """From hidden states to token scores through the model's output layer, in chunks.
@@ -152,7 +166,7 @@ class OutputLayer(nn.Module):
     for ever.
     """
 
-    def __init__(self, causal: Any, *, fp32: bool) -> None:
+    def __init__(self, causal: Any, *, fp32: bool, banned: Sequence[int] = ()) -> None:
         super().__init__()
         layer, text = causal.get_output_embeddings(), causal.config.get_text_config()
         self._layer = [layer]  # in a list: it stays the model's
@@ -161,6 +175,7 @@ class OutputLayer(nn.Module):
         for parameter in layer.parameters():
             deepspeed.zero.register_external_parameter(self, parameter)
         self.fp32 = fp32
+        self.banned = list(banned)
         self._softcap: float | None = getattr(text, "final_logit_softcapping", None)
         # Cohere multiplies its logits, Granite divides them.
         self._scale: float = getattr(text, "logit_scale", None) or 1 / (
@@ -231,15 +246,28 @@ class OutputLayer(nn.Module):
     def scaled(self, logits_nV: Tensor) -> Tensor:
         """With the scalings the model's own forward applies."""
         logits_nV = logits_nV * self._scale
-        return logits_nV if self._softcap is None else self._softcap * torch.tanh(logits_nV / self._softcap)
+        if self._softcap is not None:
+            logits_nV = self._softcap * torch.tanh(logits_nV / self._softcap)
+        if self.banned:
+            logits_nV[:, self.banned] += BAN
+        return logits_nV
 
 
 def hidden_states(
-    decoder: nn.Module, input_ids: Tensor, position_ids: Tensor, layout: Layout | None, **told: object
+    decoder: nn.Module,
+    input_ids: Tensor,
+    position_ids: Tensor,
+    layout: Layout | None,
+    inputs_embeds: Tensor | None = None,
+    **told: object,
 ) -> Tensor:
-    """Last hidden states of the tokens of all rows laid end to end: [R * L, D]. `told`: to every layer."""
+    """Last hidden states of the tokens of all rows laid end to end: [R * L, D]. `told`: to every layer.
+
+    `inputs_embeds` [R, L, D] in the place of the tokens' own, where images are among them.
+    """
+    tokens = {"input_ids": input_ids} if inputs_embeds is None else {"inputs_embeds": inputs_embeds}
     decoded = decoder(
-        input_ids=input_ids,
+        **tokens,
         position_ids=position_ids,
         attention_mask=None,
         use_cache=False,

@@ -15,7 +15,9 @@ from rlvr_cli.core.files import directory_atomically
 from rlvr_cli.engine import attention
 from rlvr_cli.engine.adapter_start import keep_together, take_principal_part
 from rlvr_cli.engine.kernels import check_liger, use_liger
-from rlvr_cli.schema import Kernels, LoraInit, Model, Precision, Trainer
+from rlvr_cli.schema import Kernels, LoraInit, Model, Precision, Trainer, Vision
+from rlvr_cli.vision.processor import ATTRIBUTE, KNOWN, load_processor, processor_of
+from rlvr_cli.vision.shown import tower_of
 
 AUTO = "auto"
 """`model.attention` that takes rows without padding where the model allows it."""
@@ -56,6 +58,7 @@ def load_tokenizer(model: Model) -> Any:
         raise UserError(f"model.path: the tokenizer of '{model.path}' has no end-of-sequence token")
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
+    setattr(tokenizer, ATTRIBUTE, load_processor(model, load_config(model)))
     return tokenizer
 
 
@@ -113,6 +116,8 @@ def load_model(model: Model, precision: Precision, *, head: Head = Head.logits) 
     config = load_config(model)
     if head is not Head.logits:
         config.num_labels = 1
+    elif config.model_type in KNOWN:
+        auto = transformers.AutoModelForImageTextToText
     try:
         loaded: Any = auto.from_pretrained(
             model.path,
@@ -131,7 +136,9 @@ def load_model(model: Model, precision: Precision, *, head: Head = Head.logits) 
     hf.config.use_cache = False
     if model.attention == AUTO and (suited := attention.suited(hf)) is not None:
         attention.register()
-        hf.set_attn_implementation(suited)
+        hf.set_attn_implementation(attention.for_language(hf, suited))
+    if model.vision is Vision.frozen and (tower := tower_of(hf)) is not None:
+        tower.requires_grad_(False)
     if model.gradient_checkpointing:
         hf.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
     return add_lora(hf, model, head) if model.lora.rank else hf
@@ -188,6 +195,7 @@ def add_lora(hf: nn.Module, model: Model, head: Head = Head.logits) -> nn.Module
     from peft import LoraConfig, get_peft_model
 
     values = head is not Head.logits
+    outside = None if tower_of(hf) is None else r".*\bvisual\..*"  # of a frozen tower nothing is adapted
     lora = model.lora
     targets = lora.targets if lora.targets == "all-linear" else [t.strip() for t in lora.targets.split(",")]
     try:
@@ -200,7 +208,7 @@ def add_lora(hf: nn.Module, model: Model, head: Head = Head.logits) -> nn.Module
                 use_rslora=lora.rank_stabilised,
                 use_dora=lora.dora,
                 target_modules=targets,
-                exclude_modules=["score", "classifier"] if values else None,
+                exclude_modules=["score", "classifier"] if values else outside,
                 task_type=None if values else "CAUSAL_LM",
             ),
             # The fp32 copies are DeepSpeed's; peft's own would stay in fp32 under ZeRO-3 alone.
@@ -240,6 +248,8 @@ def export(
     with directory_atomically(folder) as aside:
         base.save_pretrained(aside, state_dict=state)
         tokenizer.save_pretrained(aside)
+        if (processor := processor_of(tokenizer)) is not None:
+            processor.save(aside)
         (aside / "rlvr.json").write_text(json.dumps(note, indent=1) + "\n")
     base.config.use_cache = False
 

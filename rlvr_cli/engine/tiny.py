@@ -74,11 +74,7 @@ def tiny_config(
     """The model's config. Raises UserError when heads and sizes do not divide."""
     from transformers import Qwen2Config, Qwen3MoeConfig
 
-    if shape.hidden_size % (2 * shape.heads) or shape.heads % shape.kv_heads:
-        raise UserError(
-            f"model.tiny: hidden_size ({shape.hidden_size}) must be a multiple of 2 x heads ({shape.heads}), "
-            f"and heads a multiple of kv_heads ({shape.kv_heads})"
-        )
+    check_shape(shape)
     inner = 3 * shape.hidden_size
     common: dict[str, Any] = {
         "vocab_size": len(tokenizer),
@@ -90,7 +86,7 @@ def tiny_config(
         "max_position_embeddings": shape.max_positions,
         "tie_word_embeddings": True,
         "dtype": "float32",
-        **_special(tokenizer),
+        **special(tokenizer),
     }
     if not moe:
         return Qwen2Config(**common)
@@ -109,7 +105,16 @@ def tiny_config(
     )
 
 
-def _special(tokenizer: Qwen2Tokenizer) -> dict[str, Any]:
+def check_shape(shape: schema.TinyModel) -> None:
+    """UserError when heads and sizes do not divide."""
+    if shape.hidden_size % (2 * shape.heads) or shape.heads % shape.kv_heads:
+        raise UserError(
+            f"model.tiny: hidden_size ({shape.hidden_size}) must be a multiple of 2 x heads ({shape.heads}), "
+            f"and heads a multiple of kv_heads ({shape.kv_heads})"
+        )
+
+
+def special(tokenizer: Qwen2Tokenizer) -> dict[str, Any]:
     return {
         "pad_token_id": tokenizer.pad_token_id,
         "eos_token_id": tokenizer.eos_token_id,
@@ -128,5 +133,5 @@ def _model(
         torch.manual_seed(seed)
         kind: Any = Qwen3MoeForCausalLM if moe else Qwen2ForCausalLM
         model: Qwen2ForCausalLM | Qwen3MoeForCausalLM = kind(config)
-    model.generation_config = GenerationConfig(do_sample=True, **_special(tokenizer))
+    model.generation_config = GenerationConfig(do_sample=True, **special(tokenizer))
     return model

@@ -6,7 +6,8 @@ Knows nothing of rewards or rollouts. What it shares with the critic is in `opti
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -23,14 +24,16 @@ from rlvr_cli.engine.interface import Objective, SpikeRule
 from rlvr_cli.engine.layers import LayerRule
 from rlvr_cli.engine.logprobs import Compare, Scorer
 from rlvr_cli.engine.merge import Merge
-from rlvr_cli.engine.model import load_sharded
+from rlvr_cli.engine.model import load_config, load_sharded
 from rlvr_cli.engine.optimised import Optimised
 from rlvr_cli.engine.pack import MicroBatch, alone, collate
 from rlvr_cli.engine.routing_replay import replay_for
 from rlvr_cli.engine.sequence_parallel import cut
 from rlvr_cli.engine.ulysses import ALONE
-from rlvr_cli.schema import Model, Precision, RoutingReplay
+from rlvr_cli.schema import Model, Precision, RoutingReplay, Vision
 from rlvr_cli.schema import Trainer as Settings
+from rlvr_cli.vision.processor import load_processor
+from rlvr_cli.vision.shown import Shown, blank, show
 
 
 class Trainer(Optimised):
@@ -63,7 +66,11 @@ class Trainer(Optimised):
         torch.manual_seed(seed)  # LoRA's initial weights must not differ between ranks
         hf: Any = load_sharded(model, settings, config)
         self.routing = replay_for(hf, routing)
-        scorer = Scorer(hf, fp32_head=model.fp32_head)
+        self.processor = load_processor(model, load_config(model))
+        self.banned = self.processor.banned if self.processor is not None else ()
+        scorer = Scorer(hf, fp32_head=model.fp32_head, banned=self.banned)
+        # Where a rank's tower takes part in what all ranks do together, it must run whatever the rank shows.
+        self.looks_always = settings.zero_stage == 3 or model.vision is Vision.train
         self.vocabulary = scorer.vocabulary
         super().__init__(
             hf,
@@ -111,13 +118,15 @@ class Trainer(Optimised):
         targets = None if self.routing is None else self.routing.targets(micro)
         if targets is not None:
             told["routes"] = targets
+        seen, shown = self.seen(piece.micro)
         scores = module(
-            *piece.micro.row(),
-            piece.micro.predictors_n.to(device),
-            piece.micro.targets_n.to(device),
+            *seen.row(),
+            seen.predictors_n.to(device),
+            seen.targets_n.to(device),
             self.temperature if temperature is None else temperature,
             self.entropy_gradient,
             **told,
+            **shown,
         )
         if self.routing is not None and targets is not None:
             self.routing.close(targets, micro)
@@ -126,9 +135,35 @@ class Trainer(Optimised):
     def states(self, module: Any, micro: MicroBatch) -> Tensor:
         """Hidden states that predict the micro-batch's trained tokens, under `module`: [n, D]."""
         device = distributed.device()
+        micro, shown = self.seen(micro)
         predictors_n, targets_n = micro.predictors_n.to(device), micro.targets_n.to(device)
-        hidden_nD: Tensor = module(*micro.row(), predictors_n, targets_n, 1.0, states=True)[0]
+        hidden_nD: Tensor = module(*micro.row(), predictors_n, targets_n, 1.0, states=True, **shown)[0]
         return hidden_nD[: len(predictors_n)]
+
+    def seen(self, micro: MicroBatch) -> tuple[MicroBatch, dict[str, Shown]]:
+        """The micro-batch with the model's own tokens and positions, and its images by `Scorer`'s name.
+
+        Itself, and nothing, for a model that reads text alone.
+        """
+        if self.processor is None:
+            return micro, {}
+        ids, positions, shown = show(micro.input_ids, micro.position_ids, self.processor)
+        if shown is None and self.looks_always:
+            shown = blank(self.processor)
+        targets_n = micro.targets_n.where(micro.targets_n >= 0, self.processor.pad)
+        own = replace(micro, input_ids=ids, position_ids=positions, targets_n=targets_n)
+        return own, {} if shown is None else {"shown": shown.to(distributed.device())}
+
+    @contextmanager
+    def unbanned(self) -> Iterator[None]:
+        """Scores are of all tokens meanwhile, as an engine scores a prompt: no token is kept from being
+        sampled."""
+        head = self.engine.module.head
+        banned, head.banned = head.banned, []
+        try:
+            yield
+        finally:
+            head.banned = banned
 
     @awake
     def demand_apart(self) -> None:

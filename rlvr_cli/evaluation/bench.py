@@ -12,7 +12,7 @@ from rlvr_cli.core.causes import causes, commonest
 from rlvr_cli.core.types import Group, Problem, Reason
 from rlvr_cli.data.experiences import read_library
 from rlvr_cli.data.prompts import guesses_read, problems
-from rlvr_cli.data.sources import without_gold
+from rlvr_cli.data.sources import unusable_images, without_gold
 from rlvr_cli.evaluation.scores import MOST_MISSING, share_missing, summarise
 from rlvr_cli.evaluation.spoken import spoken
 from rlvr_cli.evaluation.stored_samples import Partial, Replay, fields
@@ -65,6 +65,8 @@ class Questions:
     """Problems without a gold answer that the verifier can use: the same."""
     no_gold_rows: list[str] = field(default_factory=list)
     """The first of them, and why."""
+    images: str | None = None
+    """Which problems have an image that cannot be used, if any; they count as left out."""
     guesses: str | None = None
     """What is wrong with how their responses are read, if anything."""
     experiences: dict[str, Any] | None = None
@@ -74,6 +76,8 @@ class Questions:
         """What is to be known of the bench `name` before its score, apart from its length limit."""
         if self.no_gold:
             yield f"{name}: {without_gold(self.no_gold, self.no_gold_rows)}"
+        if self.images:
+            yield f"{name}: {self.images}; they are no part of the score"
         if self.guesses:
             yield f"{name}: {self.guesses}"
 
@@ -118,7 +122,8 @@ def questions(
     )
     return Questions(
         problems=found,
-        left_out=report.too_long,
+        left_out=report.too_long + report.bad_images,
+        images=unusable_images(report) if report.bad_images else None,
         no_gold=report.no_gold,
         no_gold_rows=report.no_gold_rows,
         guesses=guesses_read(found, bench.verifier, f"benches.{name}.verifier"),

@@ -47,6 +47,8 @@ from rlvr_cli.tracking import Timer, Tracker, print_results, versions
 from rlvr_cli.tracking.journal import jsonable
 from rlvr_cli.tracking.null_tracker import NullTracker
 from rlvr_cli.verifiers.pool import Pool
+from rlvr_cli.vision.album import album
+from rlvr_cli.vision.refusals import refuse_unseen
 
 UNSAMPLED = ("verifier", "tracked", "note", "pass_at", "majority")
 """Parts of a bench that its samples do not depend on."""
@@ -138,6 +140,7 @@ def sampled(recipe: EvalRecipe, out: Path, pool: Pool, tracker: Tracker | NullTr
     """The benches, one after the other, on one engine."""
     model = local_model(recipe.model, out, recipe.seed)
     tokenizer = None if recipe.server.chat else load_tokenizer(model)
+    refuse_unseen(recipe, tokenizer)
     precision = recipe.rollout.dtype or recipe.precision or default_precision()
     context = room(recipe, model, tracker)
     # Before the engine starts, which may take minutes: what cannot be had is known at once.
@@ -165,7 +168,7 @@ def sampled(recipe: EvalRecipe, out: Path, pool: Pool, tracker: Tracker | NullTr
     for name, bench in recipe.benches.items():
         timer = Timer()
         identity = fingerprint(
-            [(problem.id, problem.tokens or problem.messages) for problem in asked[name].problems],
+            [_asked(problem) for problem in asked[name].problems],
             {k: v for k, v in asdict(bench).items() if k not in UNSAMPLED},
             *(origin, weights_of(model.path), asdict(recipe.rollout), versions(), context),
             *chosen,
@@ -189,6 +192,12 @@ def sampled(recipe: EvalRecipe, out: Path, pool: Pool, tracker: Tracker | NullTr
             result.summary |= probe(name, bench, engine, tokenizer, recipe.contamination, limit, timer)
         yield Measured(name=name, result=result, context=dict(origin), timing=timer.take())
     engine.close()
+
+
+def _asked(problem: Problem) -> tuple[Any, ...]:
+    """What a problem's samples are samples of."""
+    images = album.keys(problem.tokens)
+    return (problem.id, problem.tokens or problem.messages, *([images] if images else []))
 
 
 def _introduce(

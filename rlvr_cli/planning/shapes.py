@@ -9,11 +9,12 @@ import torch
 from torch import nn
 
 from rlvr_cli.core.errors import UserError
-from rlvr_cli.core.model_paths import BUILT_IN, TINY_MOE
+from rlvr_cli.core.model_paths import BUILT_IN, TINY_MOE, TINY_VISION
 from rlvr_cli.engine.attention import suited
 from rlvr_cli.engine.masked_weights import masked_weights
 from rlvr_cli.engine.model import Head, add_lora, load_config
 from rlvr_cli.engine.tiny import tiny_config, tiny_tokenizer
+from rlvr_cli.engine.tiny_vision import tiny_vision_config, tiny_vision_tokenizer
 from rlvr_cli.engine.ulysses import Heads
 from rlvr_cli.planning.known_models import CONFIGS
 from rlvr_cli.schema import Lora, Model, WeightMask
@@ -73,6 +74,8 @@ def config_of(model: Model) -> Any:
 
     Raises UserError naming the way out where it is none of them.
     """
+    if model.path == TINY_VISION:
+        return tiny_vision_config(model.tiny, tiny_vision_tokenizer(model.tiny.max_positions))
     if model.path in BUILT_IN:
         tokenizer = tiny_tokenizer(model.tiny.max_positions)
         return tiny_config(model.tiny, tokenizer, moe=model.path == TINY_MOE)

@@ -24,9 +24,11 @@ from rlvr_cli.rollout.engine import (
     nothing_more,
 )
 from rlvr_cli.rollout.fingerprints import Ledger, Receipt, fingerprint
+from rlvr_cli.rollout.hf_images import allowed, auto_class, inputs
 from rlvr_cli.rollout.hf_routes import HFRoutes
 from rlvr_cli.rollout.text import ResponseText
 from rlvr_cli.schema import Precision, Rollout
+from rlvr_cli.vision.processor import processor_of
 
 
 class HFEngine(OnOneRank):
@@ -50,15 +52,16 @@ class HFEngine(OnOneRank):
         trust_remote_code: bool = False,
         overrides: dict[str, Any] | None = None,
         fp32_head: bool = False,
+        frozen_tower: bool = True,
     ) -> None:
-        from transformers import AutoModelForCausalLM
-
+        """`frozen_tower` is for engines that remember images; this one looks at each again."""
         self.device = (
             torch.device("cuda", torch.cuda.current_device())
             if torch.cuda.is_available()
             else torch.device("cpu")
         )
-        model: Any = AutoModelForCausalLM.from_pretrained(
+        self.processor = processor_of(tokenizer)
+        model: Any = auto_class(self.processor).from_pretrained(
             path,
             revision=revision,
             trust_remote_code=trust_remote_code,
@@ -144,7 +147,7 @@ class HFEngine(OnOneRank):
         for row, prompt in enumerate(prompts):
             step_ids[row, width - len(prompt) :] = torch.tensor(prompt, device=self.device)
             mask[row, width - len(prompt) :] = 1
-        positions = (mask.cumsum(1) - 1).clamp(min=0)
+        given = inputs(self.model, self.processor, step_ids, (mask.cumsum(1) - 1).clamp(min=0))
         cache, alive = None, torch.ones(len(rows), dtype=torch.bool, device=self.device)
         recorder = self.routes if sampling.routes else None
         if recorder is not None:
@@ -152,23 +155,22 @@ class HFEngine(OnOneRank):
         for _ in range(max(r.left(sampling, s) for r, s in rows)):
             heart.beat()
             out = self.model(
-                input_ids=step_ids,
+                **given,
                 attention_mask=mask,
-                position_ids=positions,
                 past_key_values=cache,
                 use_cache=True,
             )
             cache = out.past_key_values
             if recorder is not None:
                 recorder.keep(len(rows))
-            log_p = _processed(out.logits[:, -1].float(), sampling)
+            log_p = _processed(allowed(out.logits[:, -1].float(), self.processor), sampling)
             chosen = _draw(log_p, generators, sampling)
             token = torch.where(alive, chosen, self.pad)
             alive = alive & ~torch.isin(chosen, self.eos)
             yield token, log_p.gather(1, chosen[:, None])[:, 0], alive
             if not alive.any():
                 return
-            step_ids, positions = chosen[:, None], positions[:, -1:] + 1
+            given = {"input_ids": chosen[:, None], "position_ids": given["position_ids"][..., -1:] + 1}
             mask = torch.cat([mask, mask.new_ones(len(mask), 1)], 1)
 
     def _samples(
@@ -243,7 +245,10 @@ class HFEngine(OnOneRank):
     @torch.no_grad()
     def probe(self, tokens: list[int]) -> list[float]:
         ids = torch.tensor([tokens], device=self.device)
-        log_p = self.model(input_ids=ids, use_cache=False).logits[0, :-1].float().log_softmax(-1)
+        made = inputs(self.model, self.processor, ids, torch.arange(len(tokens), device=self.device)[None])
+        log_p = self.model(**made, use_cache=False).logits[0, :-1].float().log_softmax(-1)
+        if self.processor is not None:
+            ids = ids.where(ids >= 0, self.processor.pad)
         return [float(x) for x in log_p.gather(1, ids[0, 1:, None])[:, 0]]
 
     def sleep(self) -> None:

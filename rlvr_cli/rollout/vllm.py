@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import nullcontext, suppress
 from functools import partial
@@ -12,7 +11,6 @@ import numpy as np
 import torch
 from torch import Tensor
 from vllm import LLM, SamplingParams
-from vllm.inputs import TokensPrompt
 from vllm.sampling_params import RequestOutputKind
 
 from rlvr_cli.core.gpu_memory import peak
@@ -23,35 +21,20 @@ from rlvr_cli.rollout.apart import Apart
 from rlvr_cli.rollout.begun import stamps
 from rlvr_cli.rollout.engine import Names, Request, Sampling, SyncError, demand, never, nothing_more
 from rlvr_cli.rollout.fingerprints import Receipt
+from rlvr_cli.rollout.seen import Prompts
+from rlvr_cli.rollout.spare_llvmlite import spare_llvmlite
 from rlvr_cli.rollout.tensor_parallel import Ranks
 from rlvr_cli.rollout.text import ResponseText
 from rlvr_cli.rollout.turns import Turns
 from rlvr_cli.rollout.vllm_arguments import sampling_arguments, vllm_arguments
 from rlvr_cli.rollout.vllm_routes import OF_VLLM, HookedRoutes, VLLMRoutes
 from rlvr_cli.rollout.weights import BACKEND
+from rlvr_cli.rollout.without_torchvision import repair
 from rlvr_cli.schema import Lora, OnUpdate, Rollout
+from rlvr_cli.vision.processor import processor_of
 
 PROBE = "probe"
 """Name of the request that compares weights; those of samples are numbers."""
-
-
-def spare_llvmlite() -> None:
-    """Have llvmlite's library object, where numba has been imported, say that it has no `__dict__`.
-
-    It claims to have any attribute. vLLM 0.32 looks through all modules for kernels, takes that for a dict
-    and fails.
-    """
-    library = getattr(sys.modules.get("llvmlite.binding.ffi"), "_lib_wrapper", None)
-    if library is None or hasattr(library, "is_spared"):
-        return
-    found = library.__getattr__
-
-    def attribute(self: Any, name: str) -> Any:
-        if name.startswith("__"):
-            raise AttributeError(name)
-        return found(self, name)
-
-    library.__getattr__, library.is_spared = attribute, True
 
 
 class VLLMEngine:
@@ -65,9 +48,10 @@ class VLLMEngine:
         tokenizer: Any,
         eos: list[int],
         lora: Lora | None = None,
+        frozen_tower: bool = True,
         **model: Any,
     ) -> None:
-        """`model`: as `vllm_arguments` has it."""
+        """`model`: as `vllm_arguments` has it. `frozen_tower`: no sync changes what is made of an image."""
         cuda = torch.cuda.is_available()
         several = torch.distributed.is_initialized() and torch.distributed.get_world_size() > 1
         self.text = ResponseText(tokenizer, eos)
@@ -84,10 +68,13 @@ class VLLMEngine:
         recorded = rollout.routing_replay.recorded
         device |= OF_VLLM if recorded and cuda else {}
         spare_llvmlite()
+        self.prompts = Prompts(processor_of(tokenizer))
+        self.remembers = frozen_tower or self.prompts.processor is None
+        if self.prompts.processor is not None:
+            repair()
         generator_state = torch.get_rng_state()
         self.llm = LLM(
-            **vllm_arguments(rollout, cuda=cuda, **model),
-            **device,
+            **(vllm_arguments(rollout, cuda=cuda, **model) | device | self.prompts.arguments()),
             **(adapters.arguments(lora) if lora is not None else {}),
             weight_transfer_config={"backend": BACKEND},
             worker_extension_cls="rlvr_cli.rollout.weights.WorkerExtension",
@@ -125,6 +112,7 @@ class VLLMEngine:
     ) -> Iterator[tuple[int, list[Completion]]]:
         engine: Any = self.llm.llm_engine
         requests, asked = self.ranks.shared(requests), self.ranks.asking(enough)
+        self.prompts.forget()
         if self.ranks.size > 1:  # aborted requests free memory in an order that differs from rank to rank
             self.llm.reset_prefix_cache()
         if enough is not never or any(request.begun for request in requests):
@@ -150,6 +138,7 @@ class VLLMEngine:
                 heart.beat()
                 for output in engine.step():
                     if output.finished:
+                        self.prompts.check(output)
                         request = keys.pop(output.request_id)
                         yield request.key, self._completions(request, sampling, output)
         finally:  # the caller stopped early
@@ -174,7 +163,7 @@ class VLLMEngine:
 
     def _add(self, name: str, tokens: list[int], params: SamplingParams) -> str:
         engine: Any = self.llm.llm_engine
-        prompt: dict[str, Any] = {"prompt_token_ids": tokens}
+        prompt = self.prompts.of(name, tokens)
         if self.keeps:  # prefixes of older weights are not for new requests
             prompt["cache_salt"] = f"{self.version}"
         return str(engine.add_request(name, prompt, params, lora_request=self._lora))
@@ -191,6 +180,7 @@ class VLLMEngine:
             max_tokens=max_tokens,
             seed=seed,
             n=samples,
+            **self.prompts.bans(),
             flat_logprobs=sampling.logprobs,
             output_kind=RequestOutputKind.FINAL_ONLY,
         )
@@ -243,6 +233,8 @@ class VLLMEngine:
             self.llm.update_weight_version(f"{version}")
         elif not self.llm.reset_prefix_cache():
             raise SyncError("weight sync: vLLM keeps prefixes of the old weights, as requests still run")
+        if not self.remembers:  # what a tower has made of an image is kept by the image, over all weights
+            self.llm.llm_engine.reset_encoder_cache()
         return receipt
 
     def _replace(self, weights: Iterator[tuple[str, Tensor]]) -> Receipt:
@@ -264,9 +256,8 @@ class VLLMEngine:
         if self.keeps:
             return self._probe_beside(tokens, params)
         output: Any
-        [output] = self.llm.generate(
-            TokensPrompt(prompt_token_ids=tokens), params, use_tqdm=False, lora_request=self._lora
-        )
+        prompt: Any = self.prompts.of(PROBE, tokens)
+        [output] = self.llm.generate(prompt, params, use_tqdm=False, lora_request=self._lora)
         return [float(x) for x in output.prompt_logprobs.logprobs]
 
     def _probe_beside(self, tokens: list[int], params: SamplingParams) -> list[float]:

@@ -11,12 +11,14 @@ import torch
 
 from rlvr_cli.core import distributed
 from rlvr_cli.core.errors import UserError
-from rlvr_cli.core.model_paths import BUILT_IN, TINY_MOE
+from rlvr_cli.core.model_paths import BUILT_IN, TINY_MOE, TINY_VISION
 from rlvr_cli.engine.model import eos_ids, load_config, load_tokenizer, uneven
 from rlvr_cli.engine.tiny import make_tiny
+from rlvr_cli.engine.tiny_vision import make_tiny_vision
 from rlvr_cli.rollout import Engine, make_engine
 from rlvr_cli.rollout.vllm_arguments import CPU_HEADS
-from rlvr_cli.schema import Model, Placement, Precision, Rollout, RolloutEngine, RolloutLora, Server
+from rlvr_cli.schema import Model, Placement, Precision, Rollout, RolloutEngine, RolloutLora, Server, Vision
+from rlvr_cli.vision.processor import processor_of
 
 
 def local_model(model: Model, out: Path, seed: int) -> Model:
@@ -25,7 +27,10 @@ def local_model(model: Model, out: Path, seed: int) -> Model:
         return model
     folder = out / "start"
     if distributed.rank() == 0 and not folder.exists():
-        make_tiny(folder, model.tiny, seed, moe=model.path == TINY_MOE)
+        if model.path == TINY_VISION:
+            make_tiny_vision(folder, model.tiny, seed)
+        else:
+            make_tiny(folder, model.tiny, seed, moe=model.path == TINY_MOE)
     distributed.barrier()
     return replace(model, path=str(folder))
 
@@ -78,6 +83,8 @@ def start_engine(
     can show its cache, the kind of it that a one-token verifier reads.
     """
     more: dict[str, Any] = {"lora": model.lora} if rollout.lora is RolloutLora.adapter else {}
+    if processor_of(tokenizer) is not None:
+        more["frozen_tower"] = model.vision is Vision.frozen
     if rollout.placement is Placement.servers:
         more = {"out": out, "event": event}
     check_even(rollout, model)

@@ -16,7 +16,7 @@ from rlvr_cli.schema.distilling import DistillationRecipe, Distilling
 from rlvr_cli.schema.evaluation import Bench, Eval
 from rlvr_cli.schema.experience import Editor, Experience, ExperienceBatch, ExperienceRecipe, LibraryForm
 from rlvr_cli.schema.labels import Labels, LabelsKept
-from rlvr_cli.schema.model import Lora, LoraInit, MaskKind, Model, Precision, TinyModel, WeightMask
+from rlvr_cli.schema.model import Lora, LoraInit, MaskKind, Model, Precision, TinyModel, Vision, WeightMask
 from rlvr_cli.schema.one_token import OTV, ConfidenceLoss, OTVEval, OTVRecipe, PseudoLabel
 from rlvr_cli.schema.overlap import OnUpdate, Overlap, TooOld
 from rlvr_cli.schema.placement import Placement, Servers
@@ -152,6 +152,7 @@ __all__ = [
     "Verification",
     "VerifiersBy",
     "VerifyRecipe",
+    "Vision",
     "WandbMode",
     "WeightMask",
 ]

@@ -43,7 +43,9 @@ class Source:
     layout: str | None = None
     """Layout of a benchmark whose rows are put together first (gpqa, livecodebench, ...); null: none."""
     columns: dict[str, str] = field(default_factory=dict)
-    """Maps our names (prompt, answer, id, ...) to the file's; empty: the layout is recognised."""
+    """Maps our names (prompt, answer, images, id, ...) to the file's; empty: the layout is recognised."""
+    images: str | None = None
+    """Folder that the paths of a row's images are relative to; null: the one rlvr runs in."""
     prompt: str = "{prompt}"
     """Template around the problem text; `{prompt}` is replaced."""
     instructions: list[str] = field(default_factory=list)

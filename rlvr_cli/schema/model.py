@@ -19,6 +19,11 @@ class LoraInit(Enum):
     pissa = "pissa"
 
 
+class Vision(Enum):
+    frozen = "frozen"
+    train = "train"
+
+
 @dataclass(kw_only=True)
 class Lora:
     """Low-rank adapters (peft). rank 0 trains every weight."""
@@ -88,7 +93,7 @@ class WeightMask:
 @dataclass(kw_only=True)
 class TinyModel:
     """Shape of the randomly initialised model made when `model.path` is `builtin:tiny` (a Qwen2) or
-    `builtin:tiny_moe` (a Qwen3 mixture of experts)."""
+    `builtin:tiny_moe` (a Qwen3 mixture of experts), and of the language part of `builtin:tiny_vision`."""
 
     hidden_size: int = 128
     """Width of the hidden states."""
@@ -111,8 +116,8 @@ class Model:
     """The start model and how it is loaded."""
 
     path: str = MISSING
-    """Hugging Face folder, hub id, run directory (its `final/` is taken), `builtin:tiny` or
-    `builtin:tiny_moe`."""
+    """Hugging Face folder, hub id, run directory (its `final/` is taken), `builtin:tiny`, `builtin:tiny_moe`,
+    or `builtin:tiny_vision`, which sees images."""
     revision: str | None = None
     """Branch, tag or commit of a hub id."""
     attention: str = "auto"
@@ -129,6 +134,13 @@ class Model:
     """Path of a Jinja file that replaces the tokenizer's chat template."""
     overrides: dict[str, Any] = field(default_factory=dict)
     """Entries of the model's config.json to change, e.g. {max_position_embeddings: 32768}."""
+    vision: Vision = Vision.frozen
+    """Of a model that sees: whether its vision tower, with the layers that lead from it to the language
+    model, is trained too. frozen: neither."""
+    min_pixels: int | None = None
+    """Smaller images are enlarged to so many pixels (an area); null: what the model's processor says."""
+    max_pixels: int | None = None
+    """Larger images are reduced to so many pixels (an area); null: what the model's processor says."""
     lora: Lora = field(default_factory=Lora)
     mask: WeightMask = field(default_factory=WeightMask)
     tiny: TinyModel = field(default_factory=TinyModel)

@@ -41,6 +41,7 @@ from rlvr_cli.training.resume import restore
 from rlvr_cli.training.stop import Stop, deadline
 from rlvr_cli.training.weight_sync import engine_precision, probe_tokens, self_check
 from rlvr_cli.verifiers.pool import Pool
+from rlvr_cli.vision.refusals import refuse_unseen
 
 
 def positions_needed(recipe: Recipe, model: Model) -> int:
@@ -74,14 +75,14 @@ def longest_prompt(recipe: Recipe) -> int:
 
 def assemble(recipe: Recipe, tracker: Tracker | NullTracker) -> Parts:
     """Build all parts of an RL run, check them against each other, and restore the newest checkpoint."""
-    out = Path(recipe.out)
+    out, stages = Path(recipe.out), resolved_stages(recipe)
     model = local_model(recipe.model, out, recipe.seed)
     tokenizer, room = load_tokenizer(model), positions_needed(recipe, model)
+    refuse_unseen(recipe, tokenizer)
     check_even(recipe.rollout, model)
     environments = Environments.of(recipe.environments, recipe.eval.benches, tokenizer, out)
     sampler = load_problems(recipe, tokenizer, tracker, environments)
     on_server = check_teacher(recipe, model, tokenizer, room, tracker.event, sampler)
-    stages = resolved_stages(recipe)
     trainer = Trainer(
         model,
         recipe.trainer,

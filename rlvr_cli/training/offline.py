@@ -30,6 +30,7 @@ from rlvr_cli.tracking.null_tracker import NullTracker
 from rlvr_cli.training.stop import Interrupted, Stop, deadline
 from rlvr_cli.training.teacher_server import NoTeacher
 from rlvr_cli.training.tracker import open_tracker, tell_resume, tell_silence, tell_stop
+from rlvr_cli.vision.refusals import refuse_unseen
 
 
 class Task(Protocol):
@@ -81,6 +82,7 @@ def train(
     with open_tracker(recipe, terminal, kind=kind) as tracker:
         model = local_model(recipe.model, out, recipe.seed)
         tokenizer = load_tokenizer(model)
+        refuse_unseen(recipe, tokenizer)
         task = make(recipe, model, tokenizer, tracker)
         checkpoints = Checkpoints(out, recipe.checkpoint, jsonable(asdict(recipe)) | sums(out), tracker.event)
         run = Progress(recipe, task, checkpoints, tracker, tokenizer)

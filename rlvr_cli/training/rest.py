@@ -37,7 +37,8 @@ def rest(
 def probe_logprobs(trainer: Trainer, probe_tokens: list[int]) -> np.ndarray:
     """Logprobs (temperature 1) of the tokens after the first."""
     sequence = np.asarray(probe_tokens, np.int32)
-    logprobs_N, _, _ = trainer.score([sequence], [np.arange(len(sequence)) > 0], temperature=1.0)
+    with trainer.unbanned():  # as an engine scores a prompt
+        logprobs_N, _, _ = trainer.score([sequence], [np.arange(len(sequence)) > 0], temperature=1.0)
     return logprobs_N.numpy()
 
 

@@ -27,9 +27,13 @@ DRIFT = 3.0
 
 
 def probe_tokens(sampler: Sampler[Problem], rollout: Rollout) -> list[int]:
-    """The first prompts of the run's problems, end to end: text a model is made for."""
+    """The first prompts of the run's problems, end to end: text a model is made for. Of images the first
+    prompt as it is, as a part of one is none."""
     length = min(PROBE, rollout.max_prompt_tokens + rollout.max_tokens - 1)
-    problems = cycle([problem for items in sampler.items.values() for problem in items])
+    of_all = [problem for items in sampler.items.values() for problem in items]
+    if (seen := next((p.tokens for p in of_all if min(p.tokens, default=0) < 0), None)) is not None:
+        return list(seen)
+    problems = cycle(of_all)
     return list(islice(chain.from_iterable(problem.tokens for problem in problems), length))
 
 

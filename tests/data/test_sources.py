@@ -260,6 +260,7 @@ def test_packaged_sources_fit_the_schema(path: Path) -> None:
         "hotpotqa": ["em"],
         "countdown": ["countdown"],
         "progression": ["match"],
+        **{f"shapes_{kind}": ["match"] for kind in ("count", "colour", "digit", "bigger", "box")},
     }
     none = {"openr1", "two_hop", "two_hop_turns", "guess", "guess_turns", "product_turns", "fork_blind"}
     none |= {"addition_pairs", "marker_pairs", "ultrafeedback", "keyword", "keyword_answers", "keyword_pairs"}

@@ -11,7 +11,7 @@ def test_llvmlites_library_does_not_claim_a_dict() -> None:
     """It has every attribute that it is asked for; vLLM takes `__dict__` at its word."""
     from llvmlite.binding import ffi
 
-    from rlvr_cli.rollout.vllm import spare_llvmlite
+    from rlvr_cli.rollout.spare_llvmlite import spare_llvmlite
 
     spare_llvmlite()
     assert not hasattr(ffi.lib, "__dict__")

@@ -13,7 +13,7 @@ PARTS = ("algorithms", "engine", "rollout", "verifiers", "data", "tracking", "di
 """Siblings that do not know each other; only the rooms above them know two."""
 LAYERS = (
     ("core",),
-    ("schema", "gym", "otv"),
+    ("schema", "gym", "otv", "vision"),
     PARTS,
     ("environments",),
     ("episodes",),

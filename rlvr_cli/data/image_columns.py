@@ -1,0 +1,114 @@
+"""Images of a row: which column holds them, what of them can be used, and where they stand in its prompt."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from rlvr_cli import schema
+from rlvr_cli.core.errors import UserError
+from rlvr_cli.vision import scenes
+from rlvr_cli.vision.album import album
+from rlvr_cli.vision.marks import placed
+from rlvr_cli.vision.pictures import BadImage, picture
+
+if TYPE_CHECKING:
+    from rlvr_cli.vision.processor import Processor
+
+COLUMNS = ("images", "image")
+NAMED = re.compile(r"\.(png|jpe?g|webp|gif|bmp|tiff?|ppm)$", re.IGNORECASE)
+
+Row = dict[str, Any]
+
+
+class Told(Protocol):
+    """What a source's report keeps of images: `sources.Report`."""
+
+    images: int
+
+    def bad_image(self, why: str) -> None: ...
+
+
+def image_column(raw: Row) -> str | None:
+    """The column of the first row that holds its images, if it looks like one."""
+    by_fold = {name.casefold(): name for name in raw}
+    found = [by_fold[name] for name in COLUMNS if name in by_fold]
+    return next((name for name in found if _is_images(raw[name])), None)
+
+
+def _is_images(value: Any) -> bool:
+    if isinstance(value, list | tuple):
+        return all(_is_images(each) for each in value)
+    if isinstance(value, Mapping):
+        return bool(value) and set(value) <= {"bytes", "path"}
+    if isinstance(value, str):
+        return bool(NAMED.search(value)) or value.startswith(("data:image", scenes.PREFIX))
+    return value is None or isinstance(value, bytes) or hasattr(value, "getbands")
+
+
+def images_of(value: Any) -> list[Any]:
+    """A column's images, one by one; [] where the row has none."""
+    several = list(value) if isinstance(value, list | tuple) else [value]
+    return [each for each in several if each is not None]
+
+
+def identity(row: Row) -> str:
+    """Tells rows with the same text and other images apart; "" for a row without images."""
+    return "".join(_key(value) for value in row.get("images") or ())
+
+
+def _key(value: Any) -> str:
+    try:
+        return f" {picture(value).key.hex()[:16]}"
+    except BadImage:
+        return f" {value!r:.60}"
+
+
+def looked(row: Row, source: schema.Source, processor: Processor | None, report: Told, where: str) -> bool:
+    """Whether the row can be used: its `images` become numbers of the album, its `prompt` has a mark for
+    each. What cannot be opened is counted.
+
+    UserError where the model reads no images, and where there are not as many marks as images.
+    """
+    values = row.get("images") or []
+    if not values:
+        return True
+    if processor is None:
+        raise UserError(
+            f"{where} has {len(values)} image{'s' * (len(values) > 1)}, and the model reads text alone; take "
+            "a model that sees (docs/vision.md), or a set without images"
+        )
+    row["prompt"] = placed(row["prompt"], len(values), where)
+    folder = Path(source.images).expanduser() if source.images is not None else Path()
+    numbers = []
+    for value in values:
+        try:
+            numbers.append(processor.look(picture(value, folder)))
+        except BadImage as bad:
+            report.bad_image(f"{where}: {bad}")
+            return False
+    row["images"] = numbers
+    if "extra" in row:
+        row["extra"] = sizes_of(numbers, processor.patch) | row["extra"]
+    report.images += len(numbers)
+    return True
+
+
+def sizes_of(numbers: list[int], patch: int) -> dict[str, Any]:
+    """What a verifier that judges places in an image has to know, as columns of the row: `images` with the
+    sizes of all, `image_size` and `image_grid_thw` of the first."""
+    found = [album[number] for number in numbers]
+    each = [
+        {
+            "width": image.original[0],
+            "height": image.original[1],
+            "seen_width": image.width,
+            "seen_height": image.height,
+        }
+        for image in found
+    ]
+    first = found[0]
+    grid = [1, first.height // patch, first.width // patch]
+    return {"images": each, "image_size": list(first.original), "image_grid_thw": grid}

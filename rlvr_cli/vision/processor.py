@@ -1,0 +1,146 @@
+"""From a picture to what a model is given: one processor, in PIL, for training and for every engine.
+
+transformers has two of them, in PIL and in torchvision, whose bicubic resize differs by up to 0.29 of a
+normalised value. Here the picture is resized once, with PIL; an engine is handed the result, in which its own
+processor has nothing left to resize, whichever it is.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rlvr_cli.core.errors import UserError
+from rlvr_cli.schema import Model
+from rlvr_cli.vision.album import Image, album, expanded
+from rlvr_cli.vision.pictures import BadImage, Picture
+
+if TYPE_CHECKING:
+    import numpy as np
+
+KNOWN = ("qwen2_5_vl",)
+"""Kinds of models (`model_type`) whose images are understood."""
+STEEPEST = 200
+"""Largest ratio of an image's sides."""
+BAN = -100.0
+"""Added to the logits of tokens that would stand for an image that is not there, in engines and trainer."""
+ATTRIBUTE = "image_processor"
+
+
+class Processor:
+    """What a model makes of images."""
+
+    def __init__(
+        self,
+        patch: int,
+        merge: int,
+        areas: dict[str, int],
+        pad: int,
+        *,
+        banned: Sequence[int] = (),
+        images: Any = None,
+    ) -> None:
+        """`areas`: fewest and most pixels, as `shortest_edge` and `longest_edge`; `pad`: the token of an
+        image; `banned`: tokens that no response may hold; `images`: transformers' processor, in PIL, where
+        pixels are wanted."""
+        self.patch, self.merge, self.pad, self.banned = patch, merge, pad, tuple(banned)
+        self.least, self.most = int(areas["shortest_edge"]), int(areas["longest_edge"])
+        self._images = images
+
+    def fitted(self, width: int, height: int) -> tuple[int, int]:
+        """(width, height) as the model sees it: multiples of a token's side within the allowed areas.
+
+        As transformers' `smart_resize` has it, halves to the even number. Raises BadImage.
+        """
+        if max(width, height) > STEEPEST * min(width, height):
+            raise BadImage(f"{width} x {height} pixels; one side may be {STEEPEST} times the other")
+        side, area = self.patch * self.merge, width * height
+        wide, tall = (round(length / side) * side for length in (width, height))
+        if wide * tall > self.most:
+            shrink = math.sqrt(area / self.most)
+            wide, tall = (math.floor(length / shrink / side) * side for length in (width, height))
+        elif wide * tall < self.least:
+            grow = math.sqrt(self.least / area)
+            wide, tall = (math.ceil(length * grow / side) * side for length in (width, height))
+        return max(wide, side), max(tall, side)
+
+    def look(self, picture: Picture) -> int:
+        """The picture's number in the album, after it was opened once as a whole. Raises BadImage."""
+        width, height = picture.size()
+        wide, tall = self.fitted(width, height)
+        side = self.patch * self.merge
+        return album.add(Image(picture, wide, tall, tall // side, wide // side, (width, height)))
+
+    def expand(self, tokens: Sequence[int], numbers: Sequence[int]) -> list[int]:
+        """`album.expanded` with this model's image token."""
+        return expanded(tokens, numbers, self.pad)
+
+    def seen(self, number: int) -> np.ndarray:
+        """uint8 [height, width, 3]: the image as the model sees it."""
+        if (found := album.kept(number)) is not None:
+            return found
+        image = album[number]
+        pixels = image.picture.rgb()
+        if pixels.shape[:2] != (image.height, image.width):
+            pixels = self._resized(pixels, image.width, image.height)
+        return album.keep(number, pixels)
+
+    def _resized(self, pixels: np.ndarray, width: int, height: int) -> np.ndarray:
+        import numpy as np
+        from PIL import Image as PIL
+
+        return np.array(PIL.fromarray(pixels).resize((width, height), resample=self._images.resample))
+
+    def patches(self, number: int) -> tuple[np.ndarray, tuple[int, int, int]]:
+        """(float32 [patches, channels x 2 x side x side], the grid of patches (1, rows, columns))."""
+        import numpy as np
+
+        made = self._images(images=[self.seen(number)], do_resize=False, return_tensors="np")
+        grid = tuple(int(n) for n in made["image_grid_thw"][0])
+        return np.asarray(made["pixel_values"], np.float32), grid  # type: ignore[return-value]
+
+    def save(self, folder: Path) -> None:
+        """What an engine and other programs read beside the model."""
+        self._images.save_pretrained(folder)
+
+
+def load_processor(model: Model, config: Any) -> Processor | None:
+    """The processor of a model that sees; None for one that reads text alone.
+
+    Raises UserError where it sees in a way that is not understood here.
+    """
+    limits = [name for name in ("min_pixels", "max_pixels") if getattr(model, name) is not None]
+    if config.model_type not in KNOWN:
+        if limits:
+            raise UserError(
+                f"model.{limits[0]} is set, and '{model.path}' is a {config.model_type}, which sees no "
+                f"images here (models that do: {', '.join(KNOWN)}); leave it out"
+            )
+        return None
+    from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
+
+    try:
+        images: Any = Qwen2VLImageProcessorPil.from_pretrained(model.path, revision=model.revision or "main")
+    except (OSError, ValueError) as error:
+        raise UserError(
+            f"model.path: no image processor loads from '{model.path}': {str(error).splitlines()[0]}"
+        ) from error
+    size = {
+        "shortest_edge": model.min_pixels or images.size["shortest_edge"],  # areas, whatever they are called
+        "longest_edge": model.max_pixels or images.size["longest_edge"],
+    }
+    if size["shortest_edge"] > size["longest_edge"]:
+        raise UserError(
+            f"model.min_pixels is {size['shortest_edge']} and model.max_pixels {size['longest_edge']}: no "
+            "image has so many and so few; change one"
+        )
+    images.size = size
+    pad, video = int(config.image_token_id), int(config.video_token_id)
+    return Processor(images.patch_size, images.merge_size, size, pad, banned=(pad, video), images=images)
+
+
+def processor_of(tokenizer: Any) -> Processor | None:
+    """The processor of the tokenizer's model; None where that reads text alone."""
+    return getattr(tokenizer, ATTRIBUTE, None)
