@@ -103,7 +103,9 @@ def _start(draft: Draft) -> None:
         draft.put("model.lora.init", "pissa", draft.origin(key), key)
     elif isinstance(way, str) and way.startswith("pissa_niter_"):
         draft.put("model.lora.init", "pissa", f"{way}: here exactly, whatever the iterations", key)
-    elif given.has(key) and way is not True:
+    elif given.has(key) and way is True:
+        draft.put("model.lora.init", "default", key, key)
+    elif given.has(key):
         given.settle(f"{key}={way}: model.lora.init has default and pissa")
 
 

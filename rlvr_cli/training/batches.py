@@ -94,9 +94,7 @@ def make_batches(
         keep_N &= advantages_N != 0
     note_advantages(groups, advantages_N, keep_N, lengths_B)
     tensors: dict[str, Any] = {"rollout_logprobs_N": rollout_N, "advantages_N": advantages_N.float()} | taught
-    tensors |= token_ages(parts, groups, owners)
-    scored = {"old_logprobs_N": old_N, "ref_logprobs_N": ref_N}
-    tensors |= {name: x_N for name, x_N in scored.items() if x_N is not None}
+    tensors |= token_ages(parts, groups, owners) | there(old_logprobs_N=old_N, ref_logprobs_N=ref_N)
     if values_N is not None:
         _, returns_N = algorithm.advantage.estimate(inputs)
         tensors |= {"values_N": values_N.float(), "returns_N": returns_N.float()}
@@ -109,6 +107,11 @@ def make_batches(
         if batch.sequences:
             batches.append(finished(parts, batch, number, aggregation, prompts))
     return batches
+
+
+def there(**tensors: Tensor | None) -> dict[str, Tensor]:
+    """Those that are not None."""
+    return {name: x for name, x in tensors.items() if x is not None}
 
 
 def reweighted(algorithm: Any, groups: list[Group], inputs: AdvantageInputs, rewards_PG: Tensor) -> Tensor:

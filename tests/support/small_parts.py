@@ -76,7 +76,7 @@ class Even:
 class Still:
     """A trainer that never moves: every logprob is -1. Keeps the learning rates it was given."""
 
-    parameters, vocabulary, merge = 10, 100, Merge()
+    parameters, vocabulary, merge, routing = 10, 100, Merge(), None
 
     def __init__(self) -> None:
         self.rates: list[float] = []

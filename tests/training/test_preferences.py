@@ -37,12 +37,20 @@ def test_the_zero_of_kto_is_what_mismatched_answers_gain() -> None:
     task = Preferences.__new__(Preferences)
     task.option, task.recipe = KTO(), PreferenceRecipe(name="k")
     rows = rows_of([answer(1, 2, prompt=1), answer(3, 4, prompt=1, good=False)])
-    new_B, ref_B = (torch.tensor(x, dtype=torch.float64) for x in ([-1, -2, -3, -4], [-2, -4, -3.5, -4.1]))
-    objective, sums_B = task._objective(rows, new_B, ref_B)  # two rows, then two mismatches
-    loss, told = objective(sums_B)
-    assert sums_B.tolist() == [-1, -2] and told["preference/kl"] == pytest.approx((0.5 + 0.1) / 2)
+    masks = [*rows.trained, *mismatched(rows, 99)[1]]  # two rows, then two mismatches
+    sums = [-1.0, -2.0, -3.0, -4.0], [-2.0, -4.0, -3.5, -4.1]
+    new_N, ref_N = (at_last_tokens(x, masks) for x in sums)
+    objective = task._objective(rows, new_N, ref_N, masks)
+    loss, told = objective(new_N[: int(rows.lengths_B.sum())])
+    assert told["preference/kl"] == pytest.approx((0.5 + 0.1) / 2)
     good, bad = 0.1 * (1 - 0.3), 0.1 * (0.3 - 2)
     assert float(loss) == pytest.approx(1 - (1 / (1 + np.exp(-good)) + 1 / (1 + np.exp(-bad))) / 2)
+
+
+def at_last_tokens(sums: list[float], masks: list[np.ndarray]) -> torch.Tensor:
+    """Each answer's sum at its last token and 0 at the others."""
+    parts = [[0.0] * (int(mask.sum()) - 1) + [x] for x, mask in zip(sums, masks, strict=True)]
+    return torch.tensor([x for part in parts for x in part], dtype=torch.float64)
 
 
 @pytest.fixture(scope="module")
