@@ -98,14 +98,15 @@ def _lora(draft: Draft, peft: bool) -> None:
 def _start(draft: Draft) -> None:
     """`init_lora_weights`: the ways that only choose A leave the start model as it is."""
     given, key = draft.given, "init_lora_weights"
-    way = given.get(key) if given.has(key) else True
-    if way == "pissa":
-        draft.put("model.lora.init", "pissa", draft.origin(key), key)
-    elif isinstance(way, str) and way.startswith("pissa_niter_"):
-        draft.put("model.lora.init", "pissa", f"{way}: here exactly, whatever the iterations", key)
-    elif given.has(key) and way is True:
-        draft.put("model.lora.init", "default", key, key)
-    elif given.has(key):
+    if not given.has(key):
+        return
+    way = given.get(key)
+    if isinstance(way, str) and (way == "pissa" or way.startswith("pissa_niter_")):
+        told = key if way == "pissa" else f"{way}: here exactly, whatever the iterations"
+        draft.put("model.lora.init", "pissa", told, key)
+        return
+    draft.put("model.lora.init", "default", key, key)
+    if way is not True:
         given.settle(f"{key}={way}: model.lora.init has default and pissa")
 
 
