@@ -23,6 +23,7 @@ from statistics import mean
 
 from algorithms import ACCURACY, interval
 from seeds import SAMPLED, finished, parser, train_all
+from seeds import interval as written
 
 from rlvr_cli.tracking import read_metrics
 from rlvr_cli.tracking.plots import COLOURS, STYLE
@@ -89,8 +90,7 @@ def tables(results: dict[str, Found]) -> Iterator[str]:
         cells = []
         for lag in LAGS:
             found = results.get(f"{name}, {lag}" if lag else YOUNG)
-            middle, half = interval([100 * x for x in found.accuracies]) if found else (float("nan"),) * 2
-            cells.append(f"{middle:.1f} ± {half:.1f}" if found else "-")
+            cells.append(written([100 * x for x in found.accuracies], 1) if found else "-")
         if any(cell != "-" for cell in cells):
             yield f"| `{name}` | " + " | ".join(cells) + " |"
     yield ""
