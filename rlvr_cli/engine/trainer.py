@@ -27,12 +27,12 @@ from rlvr_cli.engine.merge import Merge
 from rlvr_cli.engine.model import load_config, load_sharded
 from rlvr_cli.engine.optimised import Optimised
 from rlvr_cli.engine.pack import MicroBatch, alone, collate
-from rlvr_cli.engine.routing_replay import replay_for
+from rlvr_cli.engine.routing_replay import Replay, replay_for
 from rlvr_cli.engine.sequence_parallel import cut
 from rlvr_cli.engine.ulysses import ALONE
 from rlvr_cli.schema import Model, Precision, RoutingReplay, Vision
 from rlvr_cli.schema import Trainer as Settings
-from rlvr_cli.vision.processor import load_processor
+from rlvr_cli.vision.processor import Processor, load_processor
 from rlvr_cli.vision.shown import Shown, blank, show
 
 
@@ -42,6 +42,10 @@ class Trainer(Optimised):
     scores = ("logprob", "entropy", "greedy hit", "divergence from the teacher", "teacher's logprob")
     beside: Callable[[Tensor], Compare] | None = None
     """During updates with a teacher: index of tokens in the update -> what their logits are compared with."""
+    processor: Processor | None = None
+    """Of a model that sees."""
+    routing: Replay | None = None
+    """Of a mixture of experts that is told what to choose."""
 
     def __init__(
         self,
