@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
+from contextlib import nullcontext
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
@@ -17,6 +18,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
+from transformers import PretrainedConfig
 
 from rlvr_cli.core import distributed
 from rlvr_cli.core.types import Batch, Completion, Elsewhere, Group, Problem, Reason, Verdict
@@ -165,9 +167,10 @@ class NoModel(Optimised):
 
     scores: ClassVar[tuple[str, ...]] = ("logprobs", "entropies")
     parameters, vocabulary = 1, VOCABULARY
+    routing, unbanned = None, staticmethod(nullcontext)
 
     def __init__(self, recipe: Recipe) -> None:
-        self.hf: Any = SimpleNamespace(config=SimpleNamespace(_attn_implementation=PACKED))
+        self.hf: Any = SimpleNamespace(config=PretrainedConfig(attn_implementation=PACKED))
         self.settings, self.padded, self.merge = recipe.trainer, False, Merge()
         self.tokens_per_microbatch = recipe.batch.tokens_per_microbatch
         size = recipe.trainer.sequence_parallel

@@ -114,6 +114,7 @@ def test_objective_metrics() -> None:
     assert set(metrics) == {
         *("clip_ratio_low", "clip_ratio_high", "ppo_kl", "ratio", "ref_kl", "entropy"),
         *("mismatch_k1", "mismatch_k3", "mismatch_abs", "mismatch_rho", "mismatch_weight"),
+        "mismatch_extreme",
     }
     assert all(value.shape == NEW.shape for value in metrics.values())
     assert float(metrics["ref_kl"].mean()) == near(0.034813)

@@ -198,6 +198,7 @@ MADE = (
     "two_hop",
     "product",
     "fork",
+    "shapes_count",
 )
 """Made in the process; tested with their families."""
 

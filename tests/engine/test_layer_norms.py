@@ -33,7 +33,7 @@ class Sharded(Layers):
         embedding, layer = (group[0] for group in self.groups.values())
         self.pieces = {embedding: pieces[0], layer: pieces[1]}
 
-    def _piece(self, parameter: Any) -> Any:
+    def piece(self, parameter: Any) -> Any:
         return self.pieces[parameter]
 
 
@@ -56,7 +56,7 @@ class Copies(Layers):
         self.made: list[Any] = []
         self.held: list[int] = []
 
-    def _piece(self, parameter: Any) -> Any:
+    def piece(self, parameter: Any) -> Any:
         self.held.append(sum(ref() is not None for ref in self.made))
         piece = torch.ones(3)
         self.made.append(weakref.ref(piece))

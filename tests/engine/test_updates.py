@@ -14,6 +14,7 @@ import pytest
 import torch
 from thread_ranks import on_ranks
 from torch import Tensor, nn
+from transformers import PretrainedConfig
 
 from rlvr_cli import schema
 from rlvr_cli.core import distributed
@@ -70,7 +71,7 @@ class Averages:
 class Attends:
     """Stands for the Hugging Face model: what it says of its attention."""
 
-    config = SimpleNamespace(_attn_implementation="sdpa")
+    config = PretrainedConfig(attn_implementation="sdpa")
 
 
 class Table(Optimised):

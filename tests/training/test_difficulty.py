@@ -12,6 +12,7 @@ from f1 import algorithm
 
 from rlvr_cli.algorithms.reweight import HistoryDifficulty, NoReweight
 from rlvr_cli.core.types import Completion, Group, Problem
+from rlvr_cli.schema import Rollout
 from rlvr_cli.training.batches import make_batches
 from rlvr_cli.training.metrics import difficulty_metrics
 
@@ -36,8 +37,12 @@ def corrections(groups: list[Group], anchor: float) -> dict[str, float]:
     reweight.observe(anchor)
     parts = SimpleNamespace(
         recipe=SimpleNamespace(
-            algorithm=algorithm(reweight=reweight), batch=SimpleNamespace(updates_per_step=1), verifiers={}
+            algorithm=algorithm(reweight=reweight),
+            batch=SimpleNamespace(updates_per_step=1),
+            verifiers={},
+            rollout=Rollout(),
         ),
+        trainer=SimpleNamespace(routing=None),
         needs_old=False,
         reference=None,
         lessons=None,

@@ -17,7 +17,7 @@ from rlvr_cli.algorithms import options
 from rlvr_cli.algorithms.objective import critic_loss
 from rlvr_cli.core.errors import UserError
 from rlvr_cli.core.types import Batch, Completion, Group, Problem
-from rlvr_cli.schema import Critic, Faults, Recipe, Trainer
+from rlvr_cli.schema import Critic, Faults, Recipe, Rollout, Trainer
 from rlvr_cli.tracking import Timer
 from rlvr_cli.training.batches import make_batches, token_rewards
 from rlvr_cli.training.loop import update_critic
@@ -48,7 +48,10 @@ def test_batches_hold_advantages_values_and_returns() -> None:
     algorithm.advantage.lam, algorithm.advantage.whiten = 0.95, False
     values_N = torch.tensor([0.2, 0.5, 0.6, 0.0])
     parts = SimpleNamespace(
-        recipe=SimpleNamespace(algorithm=algorithm, batch=SimpleNamespace(updates_per_step=1), verifiers={}),
+        recipe=SimpleNamespace(
+            algorithm=algorithm, batch=SimpleNamespace(updates_per_step=1), verifiers={}, rollout=Rollout()
+        ),
+        trainer=SimpleNamespace(routing=None),
         needs_old=False,
         reference=None,
         lessons=None,

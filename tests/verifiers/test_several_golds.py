@@ -21,6 +21,7 @@ from rlvr_cli.verifiers.match import Match
 from rlvr_cli.verifiers.math import Math
 from rlvr_cli.verifiers.pool import Pool
 from rlvr_cli.verifiers.random import Random
+from rlvr_cli.verifiers.reward_model import RewardModel
 from rlvr_cli.verifiers.several_golds import Reads, fault_of, reads, settles, together
 
 
@@ -142,7 +143,9 @@ def test_golds_are_needed_by_those_that_read_them() -> None:
 def test_every_verifier_says_whether_it_reads_golds() -> None:
     free = {name for name in verifiers.names() if reads(verifiers.find(name)) is Reads.no_gold}
     assert free == {
-        *("always", "random", "format", "length", "language", "majority", "reward_model"),
+        *("always", "random", "format", "length", "language", "majority", "vqa"),
         *("ifeval", "reasoning_gym", "python", "countdown", "environment"),
         *("contains", "tag_count", "rubric", "reasoning_steps", "repetition", "pairwise"),
     }
+    assert reads(RewardModel(path="m")) is Reads.no_gold  # it depends on an option
+    assert reads(RewardModel(path="m", gain=1.0)) is Reads.any_gold
