@@ -8,8 +8,9 @@ white, RGB.
 from __future__ import annotations
 
 import base64
-import binascii
 import io
+import os.path
+import struct
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -25,6 +26,11 @@ if TYPE_CHECKING:
 LONGEST_SIDE = 16_384
 MOST_PIXELS = 100_000_000
 """Of an image as stored; beyond it a small file may unpack to more memory than the machine has."""
+BROKEN = (
+    *(OSError, SyntaxError, ValueError, RuntimeError, TypeError, ArithmeticError, LookupError, EOFError),
+    struct.error,
+)
+"""What PIL raises on damaged files, by their format and by what is wrong."""
 DEEP = ("I;16", "I;16B", "I;16L", "I", "F")
 """Modes of PIL with more than eight bits a channel, which `convert` clips."""
 
@@ -81,7 +87,7 @@ class Stored:
         return _rgb(self._file())
 
     def _file(self) -> Path:
-        if not self.path.is_file():
+        if not os.path.isfile(self.path):  # False too for a name that is longer than names may be
             raise BadImage(f"there is no file {self.path}")
         return self.path
 
@@ -127,6 +133,8 @@ def picture(value: Any, folder: Path = Path()) -> Picture:
 
 def _of_text(value: str, folder: Path) -> Picture:
     if value.startswith(scenes.PREFIX):
+        if not scenes.KNOWN.fullmatch(value):
+            raise BadImage(f"{value[:60]!r} is no scene that can be drawn")
         return Scene(value)
     if value.startswith("data:"):
         head, comma, body = value.partition(",")
@@ -137,10 +145,9 @@ def _of_text(value: str, folder: Path) -> Picture:
         raise BadImage(f"{value[:60]} is on the network, and images are read from disk; download it first")
     if len(value) > 255 and "." not in value[-8:]:  # longer than any file name may be
         return Encoded(_decoded(value))
-    path = Path(value.removeprefix("file://")).expanduser()
-    if (
-        folder != Path() and path.is_absolute() and not path.exists()
-    ):  # some sets write a slash before what is below their folder
+    path = Path(os.path.expanduser(value.removeprefix("file://")))
+    # some sets write a slash before what is below their folder
+    if folder != Path() and path.is_absolute() and not os.path.exists(path):
         path = Path(str(path).lstrip("/"))
     return Stored(folder / path)
 
@@ -148,7 +155,7 @@ def _of_text(value: str, folder: Path) -> Picture:
 def _decoded(text: str) -> bytes:
     try:
         return base64.b64decode("".join(text.split()), validate=True)
-    except binascii.Error:
+    except ValueError:
         raise BadImage("its base64 text is damaged") from None
 
 
@@ -161,7 +168,8 @@ def _opened(file: Path | io.BytesIO) -> Iterator[Any]:
 
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # judged below, by our own limit
+            # Of its size, judged below by our own limit; of tags that are cut off, lines for every such file.
+            warnings.simplefilter("ignore")
             with Image.open(file) as image:
                 width, height = image.size
                 if width * height > MOST_PIXELS:
@@ -175,10 +183,9 @@ def _opened(file: Path | io.BytesIO) -> Iterator[Any]:
         raise BadImage("it would unpack to more pixels than PIL opens") from None
     except UnidentifiedImageError:
         raise BadImage("it is no image that PIL knows") from None
-    # Damaged files raise half a dozen types, by format: OSError, SyntaxError, ValueError, struct.error.
-    except (OSError, SyntaxError, ValueError, EOFError, KeyError, IndexError) as error:
-        if isinstance(error, BadImage):
-            raise
+    except BadImage:
+        raise
+    except BROKEN as error:
         raise BadImage(f"it is damaged ({' '.join(str(error).split())[:80]})") from error
 
 

@@ -7,6 +7,7 @@ side of a cell). Text and picture belong together: every process draws the same 
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -16,6 +17,11 @@ PREFIX = "scene:"
 SIDE = 56
 """Pixels: 8 x 8 patches of 7, 4 x 4 tokens of 2 x 2 patches."""
 COLOURS = {"red": (215, 40, 40), "green": (35, 160, 60), "blue": (40, 70, 210), "yellow": (235, 200, 30)}
+KNOWN = re.compile(
+    rf"{PREFIX}\d{{1,3}},\d+(;(square|disc),({'|'.join(COLOURS)})(,\d{{1,3}}){{4}}"
+    rf"|;\d,({'|'.join(COLOURS)}),\d{{1,3}},\d{{1,3}},[1-9]\d?)*"
+)
+"""Of the whole text of a scene."""
 NOISE = 6
 """Each channel of each pixel is off by at most so much."""
 DIGITS = (

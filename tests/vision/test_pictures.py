@@ -27,6 +27,22 @@ def encoded(image: Image.Image, form: str = "PNG", **more: Any) -> bytes:
 PNG = encoded(Image.fromarray(PIXELS))
 
 
+def odd_exif() -> bytes:
+    """A JPEG file that is to be turned, whose EXIF has a text where PIL writes a number back."""
+    exif = Image.Exif()
+    exif[0x0112], exif[0x010E] = 6, "hello"
+    whole = encoded(Image.fromarray(PIXELS), "JPEG", exif=exif)
+    tag = whole.index(b"\x01\x0e\x00\x02")
+    return whole[:tag] + b"\x01\x1a\x00\x02" + whole[tag + 4 :]
+
+
+def odd_dds() -> bytes:
+    """A DDS file whose pixels are of no format."""
+    whole = bytearray(encoded(Image.fromarray(PIXELS), "DDS"))
+    whole[80] = 0
+    return bytes(whole)
+
+
 def empty_png(width: int, height: int) -> bytes:
     """A PNG file of a few bytes that says it is of this size."""
 
@@ -83,6 +99,12 @@ def test_modes_and_orientation() -> None:
         ("nowhere.png", "there is no file nowhere.png"),
         (PNG[:200], "it is damaged"),
         (encoded(Image.fromarray(PIXELS), "JPEG")[:400], "it is damaged"),
+        (odd_exif(), r"it is damaged \("),
+        (odd_dds(), r"it is damaged \(Unknown pixel format"),
+        ("~nobody-of-this-name/a.png", "there is no file ~nobody-of-this-name/a.png"),
+        ("a" * 300 + ".png", "there is no file a+.png"),
+        ("/" + "a" * 300 + ".png", "there is no file /a+.png"),
+        ("é" * 300, "its base64 text is damaged"),
         (b"no image at all", "no image that PIL knows"),
         (empty_png(50_000, 50_000), "would unpack to more pixels than PIL opens"),
         (empty_png(12_000, 12_000), "12000 x 12000 pixels would unpack to 0.4 GiB"),
@@ -98,6 +120,17 @@ def test_what_cannot_be_used(value: Any, said: str) -> None:
     with pytest.raises(BadImage, match=said) as told:
         picture(value).rgb()
     assert "\n" not in str(told.value)
+
+
+@pytest.mark.parametrize("text", ["", "240", "a,1", "240,1;blob,red,1,2,3,4", "240,1;square,pink,1,2,3,4"])
+def test_no_scene(text: str) -> None:
+    with pytest.raises(BadImage, match="scene:"):
+        picture(f"scene:{text}")
+
+
+def test_below_a_folder_too_long_a_name_is_no_file(tmp_path: Path) -> None:
+    with pytest.raises(BadImage, match="there is no file"):
+        picture("/" + "a" * 300 + ".png", tmp_path).size()
 
 
 def test_kinds() -> None:
