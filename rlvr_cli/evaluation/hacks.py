@@ -9,16 +9,14 @@ from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
-from pathlib import Path
 from typing import Any, TextIO
 
 from rlvr_cli.core.errors import UserError
-from rlvr_cli.core.files import write_atomically
 from rlvr_cli.core.types import Verdict
 from rlvr_cli.data.layouts import PROBLEMS
 from rlvr_cli.data.sources import Report, select
 from rlvr_cli.evaluation.hack_results import Judged, Paid, as_summary
-from rlvr_cli.evaluation.verify import as_json
+from rlvr_cli.evaluation.verify import as_json, check_out, write_verdicts
 from rlvr_cli.evaluation.verify_groups import compares, group_of
 from rlvr_cli.schema import Recipe, Source, Verification, VerifyRecipe
 from rlvr_cli.tracking.hack_table import print_hacks
@@ -48,12 +46,13 @@ Row = dict[str, Any]
 def run_hacks(recipe: VerifyRecipe | Recipe, terminal: TextIO, out: str | None, *, as_one: bool) -> int:
     """Print the table, or with `as_one` a JSON object; 1 where a hack pays and not by nature, or verdicts are
     missing."""
+    check_out(out)
     skipped: list[str] = []
     lines: list[dict[str, Any]] = []
     config = recipe.verification
     found = list(judged(_targets(recipe, skipped), config, recipe.seed, lines))
     if out is not None:
-        write_atomically(Path(out).expanduser(), "".join(json.dumps(line) + "\n" for line in lines))
+        write_verdicts(out, lines)
     if as_one:
         print(
             json.dumps({"verifiers": [as_summary(each) for each in found], "skipped": skipped}, indent=1),

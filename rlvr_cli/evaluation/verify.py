@@ -38,7 +38,7 @@ def run_cases(recipe: VerifyRecipe, terminal: TextIO, out: str | None) -> int:
     1 where one of them has given less than half of its verdicts.
     """
     assert recipe.source is not None
-    _writable(out)
+    check_out(out)
     report = Report(name="responses")
     cases = list(islice(read_cases(recipe, report), recipe.source.limit))
     with TemporaryDirectory(prefix="rlvr-verify-") as folder:
@@ -57,7 +57,7 @@ def run_cases(recipe: VerifyRecipe, terminal: TextIO, out: str | None) -> int:
             for case, each in zip(cases, verdicts, strict=True)
             for name, verdict in each.items()
         ]
-        _write(out, lines)
+        write_verdicts(out, lines)
         _write_disputed(out, cases, verdicts)
     for name in recipe.verifiers:
         print_verdicts(terminal, name, [each[name] for each in verdicts])
@@ -104,7 +104,7 @@ def _keep_prints(folder: Path, out: str | None, terminal: TextIO) -> None:
 def run_self_test(recipe: VerifyRecipe, terminal: TextIO, floor: float | None, out: str | None) -> int:
     """Gold answers and wrong ones made of them; 1 where the verifier falls below `floor` (default 1)."""
     assert recipe.source is not None
-    _writable(out)
+    check_out(out)
     floor = 1.0 if floor is None else floor
     [(name, verifier)] = recipe.verifiers.items()
     report = Report(name="golds")
@@ -121,7 +121,7 @@ def run_self_test(recipe: VerifyRecipe, terminal: TextIO, floor: float | None, o
         raise UserError(f"'{name}' makes no responses out of these gold answers, so nothing was tested")
     if out is not None:
         kinds = {"refused_gold": result.refused, "accepted_wrong": result.accepted}
-        _write(out, [failure_json(kind, one) for kind, found in kinds.items() for one in found])
+        write_verdicts(out, [failure_json(kind, one) for kind, found in kinds.items() for one in found])
     _say_left_out(terminal, report)
     print_self_test(terminal, name, len(rows), result, floor)
     _say_where(terminal, out)
@@ -221,13 +221,13 @@ def failure_json(kind: str, failure: Failure) -> dict[str, Any]:
     }
 
 
-def _writable(out: str | None) -> None:
-    """Before the work, not after it."""
+def check_out(out: str | None) -> None:
+    """UserError where nothing can be written there: before the work, not after it."""
     if out is not None and not Path(out).expanduser().absolute().parent.is_dir():
         raise UserError(f"--out: {Path(out).parent} is not a directory")
 
 
-def _write(out: str, lines: list[dict[str, Any]]) -> None:
+def write_verdicts(out: str, lines: list[dict[str, Any]]) -> None:
     write_atomically(Path(out).expanduser(), "".join(json.dumps(line) + "\n" for line in lines))
 
 
@@ -247,7 +247,7 @@ def _write_disputed(out: str, cases: list[Case], verdicts: list[dict[str, Verdic
         if verdict.disputed
     ]
     if rows:
-        _write(str(path), rows)
+        write_verdicts(str(path), rows)
 
 
 def _say_where(terminal: TextIO, out: str | None) -> None:

@@ -240,3 +240,10 @@ def test_the_command_asks_all_verifiers_of_a_recipe(tmp_path: Path, capsys: Any)
     ):
         assert main(["verify", str(recipe), *words]) == 2
         assert refusal in capsys.readouterr().err
+
+
+def test_where_verdicts_are_written_is_looked_at_first(tmp_path: Path, capsys: Any) -> None:
+    out = tmp_path / "nowhere" / "out.jsonl"
+    assert main(["verify", "synthetic:addition", "--hacks", "--verifier", "match", "--out", str(out)]) == 2
+    assert capsys.readouterr().err == f"rlvr: error: --out: {out.parent} is not a directory\n"
+    assert not out.parent.exists()
