@@ -7,6 +7,7 @@ when a row is loaded; here the draw is a function of seed and row, so that a res
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -57,8 +58,11 @@ def phrasings(names: Sequence[str], where: str) -> list[tuple[str, ...]]:
         path = Path(name).expanduser()
         if name in LISTS:
             found.append(LISTS[name])
-        elif path.is_file():
-            lines = tuple(line.strip() for line in path.read_text(encoding="utf-8").splitlines())
+        elif os.path.isfile(path):  # False also for a phrasing in its place, too long for a name
+            try:
+                lines = tuple(line.strip() for line in path.read_text(encoding="utf-8").splitlines())
+            except UnicodeDecodeError:
+                raise UserError(f"{where}: instructions: {path} is no UTF-8 text") from None
             if not any(lines):
                 raise UserError(f"{where}: instructions: {path} is empty; write one phrasing a line")
             found.append(tuple(line for line in lines if line))

@@ -18,9 +18,9 @@ ALONE = ("limits", "verify_group", "of_group", "of_sample", "ready")
 NOT_OF_ROWS = ("name", "weight", "gate")
 
 
-def without_nulls(options: Mapping[str, Any] | None) -> dict[str, Any]:
+def without_nulls(options: Mapping[str, Any]) -> dict[str, Any]:
     """The options that are there: a struct of a parquet file has every key that any row has."""
-    return {key: value for key, value in (options or {}).items() if value is not None}
+    return {key: value for key, value in options.items() if value is not None}
 
 
 def row_verifier(name: str, options: Mapping[str, Any]) -> Any:

@@ -123,7 +123,7 @@ class Vtriune(Seen, Thresholds):
             ratios.append(float(value))
         if not sum(ratios):
             raise ValueError(f"'{self.column}' has no ratio above 0: nothing can be earned")
-        return Asked(row["verifier"], without_nulls(row.get("verifier_parm")), *ratios)
+        return Asked(row["verifier"], without_nulls(_struct(row, "verifier_parm")), *ratios)
 
     def check_row(self, extra: Mapping[str, Any]) -> Any:
         """The verifier that the row names, None for detections. ValueError that says what is wrong."""
@@ -202,9 +202,17 @@ class Vtriune(Seen, Thresholds):
         return [each._replace(box=normalised(each.box, *seen, self.published)) for each in found]
 
 
+def _struct(row: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    """What stands under a key, empty where nothing does. ValueError where that has no keys."""
+    found = row.get(key) or {}
+    if not isinstance(found, Mapping):
+        raise ValueError(f"the {key} of its row is {found!r:.60}; it must have keys and values")
+    return found
+
+
 def _weights(options: Mapping[str, Any]) -> Weights:
     """Of a row's `det_reward_ratio`; what is missing or not in [0, 1] counts 0."""
-    given = options.get("det_reward_ratio") or {}
+    given = _struct(options, "det_reward_ratio")
     values = [given.get(name) for name in PARTS.values()]
     return Weights(*(float(v) if isinstance(v, int | float) and 0 <= v <= 1 else 0.0 for v in values))
 

@@ -60,3 +60,8 @@ def test_what_is_no_list(tmp_path: Path) -> None:
     (tmp_path / "empty.txt").write_text("\n \n")
     with pytest.raises(UserError, match="is empty; write one phrasing a line"):
         phrasings([str(tmp_path / "empty.txt")], "data.train")
+    with pytest.raises(UserError, match=r"which is neither a list .* nor a file"):
+        phrasings(["Think before you answer. " * 20], "data.train")  # too long for the name of a file
+    (tmp_path / "bytes.txt").write_bytes(b"\xff\xfe")
+    with pytest.raises(UserError, match=r"bytes\.txt is no UTF-8 text"):
+        phrasings([str(tmp_path / "bytes.txt")], "data.train")

@@ -165,6 +165,11 @@ def test_other_verifiers_by_name_with_a_rows_own_options() -> None:
         (row("reward_model", {"path": "m"}), "route to it with verifiers_by"),
         (row("mathverify", accuracy_ratio=0.0, format_ratio=0.0), "has no ratio above 0"),
         (row("mathverify", accuracy_ratio=-1.0), "accuracy_ratio -1.0; it must be a number from 0 on"),
+        (
+            {"reward_model": {"verifier": "mathverify", "verifier_parm": "{}"}},
+            "the verifier_parm of its row is '{}'",
+        ),
+        (row(parm={"det_reward_ratio": [1.0]}), "the det_reward_ratio of its row is [1.0]"),
         (row(parm=det(map=3.0)), "`det_reward_ratio` of its row has no weight in (0, 1]"),
     ],
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import floor
@@ -23,8 +24,6 @@ class Mask:
 
     def __contains__(self, point: Point) -> bool:
         """By the pixel that the point lies in, floor(x) and floor(y)."""
-        from bisect import bisect_right
-
         x, y = floor(point[0]), floor(point[1])
         if not (0 <= x < self.width and 0 <= y < self.height):
             return False
@@ -48,7 +47,7 @@ def mask_of(value: Any) -> Mask:
     size, counts = value.get("size"), value.get("counts")
     if not isinstance(counts, Sequence) or isinstance(counts, str):
         raise ValueError("`counts` must be a list of run lengths; compressed ones are not read")
-    if not isinstance(size, Sequence) or len(size) != 2 or not all(0 < side <= LARGEST_SIDE for side in size):
+    if not isinstance(size, Sequence) or len(size) != 2 or not all(map(_is_side, size)):
         raise ValueError("`size` must be [height, width]")
     ends, at = [], 0
     for count in counts:
@@ -59,6 +58,10 @@ def mask_of(value: Any) -> Mask:
     if at != size[0] * size[1]:
         raise ValueError(f"`counts` covers {at} pixels, and `size` has {size[0] * size[1]}")
     return Mask(size[0], size[1], tuple(ends))
+
+
+def _is_side(value: Any) -> bool:
+    return isinstance(value, int | float) and 0 < value <= LARGEST_SIDE
 
 
 def _of_rows(rows: Any) -> Mask:

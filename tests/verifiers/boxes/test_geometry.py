@@ -202,6 +202,7 @@ def test_masks() -> None:
     assert [(x, y) for x in range(3) for y in range(2) if inside(coded, (x, y))] == [(0, 1), (1, 0)]
     for bad in (
         {"size": [2, 3], "counts": [1, 2]},
+        {"size": ["2", 3], "counts": [1, 2, 3]},
         {"counts": "abc", "size": [1, 1]},
         {"mask": [[1], [1, 0]]},
         5,
