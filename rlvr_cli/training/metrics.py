@@ -68,9 +68,23 @@ NO_SAY, UNSCORED = "reward/no_say_fraction", "reward/unscored_fraction"
 """A sample on which nobody has a say is not counted as unscored where this is known: `verifier_metrics`."""
 
 
+Sums = dict[str, tuple[float, int]]
+"""By name the sum of values, and how many they are."""
+
+
+def over_ranks(sums: Sums) -> Sums:
+    """Those of all ranks together; all ranks must call it."""
+    merged: Sums = {}
+    for part in distributed.gather(sums):
+        for name, (total, count) in part.items():
+            before = merged.get(name, (0.0, 0))
+            merged[name] = before[0] + total, before[1] + count
+    return merged
+
+
 def verifier_metrics(mine: list[Group]) -> dict[str, float]:
     """Per-verifier and per-source means over all ranks' verdicts; all ranks must call it."""
-    sums: dict[str, tuple[float, int]] = {}
+    sums: Sums = {}
 
     def add(name: str, value: float) -> None:
         total, count = sums.get(name, (0.0, 0))
@@ -103,10 +117,7 @@ def verifier_metrics(mine: list[Group]) -> dict[str, float]:
                 for key, value in verdict.more.items() if verdict.scored else ():
                     if not isinstance(value, str):
                         add(f"reward/{name}/{key if key != 'mean' else 'mean_'}", value)
-    merged: dict[str, tuple[float, int]] = {}
-    for part in distributed.gather(sums):
-        for name, (total, count) in part.items():
-            merged[name] = merged.get(name, (0.0, 0))[0] + total, merged.get(name, (0.0, 0))[1] + count
+    merged = over_ranks(sums)
     if not merged.get(NO_SAY, (0.0, 0))[0]:  # then all that is unscored is missing
         merged.pop(NO_SAY, None)
         merged.pop(UNSCORED, None)

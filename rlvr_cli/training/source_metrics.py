@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 
-from rlvr_cli.core import distributed
 from rlvr_cli.core.errors import UserError
 from rlvr_cli.core.types import Group, Problem
 from rlvr_cli.data.layouts import lookup
 from rlvr_cli.schema import Source
+from rlvr_cli.training.metrics import Sums, judged_scores, over_ranks
 
 MOST = 100
 """Values of a column; each has some ten metrics, and a column of ids would have them by the thousand."""
@@ -41,20 +41,15 @@ def metrics_by_value(mine: list[Group], data: Mapping[str, Source]) -> dict[str,
     columns = {name: source.metrics_by for name, source in data.items() if source.metrics_by is not None}
     if not columns:
         return {}
-    sums: dict[str, tuple[float, int]] = {}
+    sums: Sums = {}
     for group in mine:
         column = columns.get(group.problem.source)
         if column is not None:
             _add(sums, group, f"{group.problem.source}:{value_of(group.problem, column)}")
-    merged: dict[str, tuple[float, int]] = {}
-    for part in distributed.gather(sums):
-        for name, (total, count) in part.items():
-            before = merged.get(name, (0.0, 0))
-            merged[name] = before[0] + total, before[1] + count
-    return {name: total / count for name, (total, count) in sorted(merged.items())}
+    return {name: total / count for name, (total, count) in sorted(over_ranks(sums).items())}
 
 
-def _add(sums: dict[str, tuple[float, int]], group: Group, source: str) -> None:
+def _add(sums: Sums, group: Group, source: str) -> None:
     def add(name: str, value: float) -> None:
         if not math.isnan(value):
             total, count = sums.get(name, (0.0, 0))
@@ -67,8 +62,8 @@ def _add(sums: dict[str, tuple[float, int]], group: Group, source: str) -> None:
         add(f"{reward}/correct_fraction", correct)
         if not math.isnan(correct):
             add(f"{length}/{'correct' if correct else 'wrong'}", completion.response_length)
-    for score, correct in zip(group.first_scores, group.correct, strict=True):
-        add(f"{reward}/score", score if not math.isnan(correct) else math.nan)
+    for score in judged_scores(group):
+        add(f"{reward}/score", score)
     for value in group.rewards:
         add(f"{reward}/mean", value)
     for verdicts in group.verdicts:
