@@ -20,9 +20,11 @@ class Progress:
     """Of the whole run (`trainer.steps`)."""
 
     def __post_init__(self) -> None:
-        if self.total_steps < 1 or not 0 <= self.step <= self.total_steps:
+        whole = type(self.step) is type(self.total_steps) is int
+        if not whole or self.total_steps < 1 or not 0 <= self.step <= self.total_steps:
             raise ValueError(
-                f"step {self.step} of {self.total_steps}: it must be from 0 to total_steps, and that above 0"
+                f"step {self.step} of {self.total_steps}: it must be from 0 to total_steps, and that above "
+                "0, whole numbers"
             )
 
     @property

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 from rlvr_cli.core import progress
+from rlvr_cli.core.files import from_json
 from rlvr_cli.core.flatten import deeper
 from rlvr_cli.core.types import Verdict
-from rlvr_cli.verifiers.messages import MAX_LEVELS, BadRequest, Item
+from rlvr_cli.verifiers.messages import MAX_LEVELS, BadRequest, Item, content_of
 from rlvr_cli.verifiers.vtriune import Vtriune
 
 TEXTS = ("response", "prompt", "answer", "solution", "data_source", "reward_verifier", "reward_verifier_parm")
@@ -31,10 +31,7 @@ def parse_judge(text: str, verifiers: dict[str, Any]) -> Item:
     `solution` is the gold; the grid of an image comes in pixels, as V-Triune's client sends it.
     """
     name, verifier = judge_of(verifiers)
-    try:
-        content = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise BadRequest(f"the body is not JSON: {str(error)[:200]}") from None
+    content = content_of(text)
     if not isinstance(content, dict):
         raise BadRequest("the body must be an object")
     for key in TEXTS:
@@ -60,8 +57,8 @@ def parse_judge(text: str, verifiers: dict[str, Any]) -> Item:
 
 def _parameters(text: str) -> dict[str, Any]:
     try:
-        given = json.loads(text)
-    except (ValueError, RecursionError):
+        given = from_json(text)
+    except ValueError:
         given = None
     if not isinstance(given, dict) or deeper(given, MAX_LEVELS):
         raise BadRequest("reward_verifier_parm must be the JSON text of an object")
@@ -69,13 +66,10 @@ def _parameters(text: str) -> dict[str, Any]:
 
 
 def _progress(given: dict[str, Any]) -> progress.Progress:
-    step, total = given.get("step"), given.get("total_steps")
     try:
-        if type(step) is type(total) is int:
-            return progress.Progress(step, total)
+        return progress.Progress(given.get("step"), given.get("total_steps"))  # type: ignore[arg-type]
     except ValueError:
-        pass
-    raise BadRequest("reward_verifier_parm has no step from 0 to its total_steps")
+        raise BadRequest("reward_verifier_parm has no step from 0 to its total_steps") from None
 
 
 def _in_patches(grid: Any, patch: int) -> list[list[int]]:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import re
 from itertools import islice
 from typing import Any, NamedTuple
 
 from rlvr_cli.core import progress
 from rlvr_cli.core.errors import hint
+from rlvr_cli.core.files import from_json
 from rlvr_cli.core.flatten import deeper
 from rlvr_cli.core.types import Verdict
 
@@ -62,15 +62,20 @@ def values(text: str) -> int:
     return found
 
 
+def content_of(text: str) -> Any:
+    """What a body says; BadRequest where it is not JSON."""
+    try:
+        return from_json(text)
+    except ValueError as error:
+        raise BadRequest(f"the body is not JSON: {str(error)[:200]}") from None
+
+
 def parse(text: str, names: list[str], most: int) -> tuple[list[Item], bool]:
     """The items of a request (at most `most`), and whether it was a single one without a list around it.
 
     `names`: the server's verifiers; an item need not name the only one.
     """
-    try:
-        content = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise BadRequest(f"the body is not JSON: {str(error)[:200]}") from None
+    content = content_of(text)
     if not isinstance(content, dict):
         raise BadRequest("the body must be an object: an item, or {items: [...]}")
     if "items" not in content:
@@ -110,14 +115,11 @@ def _progress(given: Any, where: str) -> progress.Progress | None:
     if given is None:
         return None
     try:
-        step, total = given["step"], given["total_steps"]
-        if set(given) == {"step", "total_steps"} and type(step) is type(total) is int:
-            return progress.Progress(step, total)
-    except (KeyError, TypeError, ValueError):
-        pass
-    raise BadRequest(
-        f"{where}progress must be {{step, total_steps}}, whole numbers, 0 <= step <= total_steps"
-    )
+        return progress.Progress(**given)
+    except (TypeError, ValueError):
+        raise BadRequest(
+            f"{where}progress must be {{step, total_steps}}, whole numbers, 0 <= step <= total_steps"
+        ) from None
 
 
 def reply_of(verdicts: list[Verdict], single: bool) -> dict[str, Any]:
