@@ -7,7 +7,7 @@ from typing import Any
 
 from rlvr_cli.core.types import Reason, Verdict
 from rlvr_cli.verifiers.boxes.declared import Declared
-from rlvr_cli.verifiers.boxes.detection import Weights, detected
+from rlvr_cli.verifiers.boxes.detection import NONE, Weights, detected
 from rlvr_cli.verifiers.boxes.matching import Labelled
 from rlvr_cli.verifiers.boxes.reader import Form
 from rlvr_cli.verifiers.boxes.thresholds import Thresholds
@@ -16,8 +16,6 @@ from rlvr_cli.verifiers.golds import wrapped
 from rlvr_cli.verifiers.rejected import Rejected
 
 PARTS = ("iou_first", "label_first", "map", "map50", "map75")
-NONE = {"mean_iou": 0.0, "map": 0.0, "map50": 0.0, "map75": 0.0}
-"""Measures of a response without boxes."""
 
 
 @dataclass(kw_only=True)
@@ -75,13 +73,12 @@ class Detection(Declared, Thresholds):
         thresholds = self.counted_from(extra)
         weights = Weights(*(getattr(self, key) for key in (*PARTS, "completeness")))
         result = detected(found, gold, thresholds, weights, self.size_penalty)
-        of_map = {name: result.parts[name] for name in ("map", "map50", "map75")}
         return Verdict(
             score=result.score,
             reason=Reason.correct if result.score >= self.correct_from else Reason.wrong,
             extracted=text[:300],
             detail=f"{len(found)} boxes for {len(gold)}",
-            more={**result.measures, **of_map, **self.outside(found, extra), **self.stage(thresholds)},
+            more={**result.measures, **self.outside(found, extra), **self.stage(thresholds)},
         )
 
     def _of_nothing(self, gold: list[Labelled], found: list[Labelled], text: str) -> Verdict:

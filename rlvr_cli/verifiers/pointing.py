@@ -88,17 +88,15 @@ class Pointing(Declared):
         """ValueError that says what is wrong with them."""
         try:
             value = self.given(answer, extra)
-        except KeyError:
-            raise ValueError(f"the row has no column '{self.gold_column}'") from None
         except Rejected as rejected:
             raise ValueError(f"the gold is no target: {rejected.verdict.detail}") from None
-        masks = [each for each in (value if isinstance(value, list) else [value]) if _is_mask(each)]
-        if not masks:
+        entries = value if isinstance(value, list) else [value]
+        if not any(map(_is_mask, entries)):
             found: list[Target] = [each.box for each in self.gold_boxes(answer, extra)]
         elif self.gold is not Unit.pixels:
             raise ValueError(f"the gold is a mask, which has pixels; set gold=pixels, not {self.gold.value}")
         else:
-            found = [mask_of(each) for each in (value if isinstance(value, list) else [value])]
+            found = [mask_of(each) for each in entries]
         if not found:
             raise ValueError("the gold has no target")
         return found

@@ -11,7 +11,6 @@ from typing import Any
 
 from rlvr_cli.core.types import Reason, Verdict
 from rlvr_cli.verifiers.boxes.declared import Declared
-from rlvr_cli.verifiers.boxes.reader import Form
 from rlvr_cli.verifiers.choice import Choice, Place
 from rlvr_cli.verifiers.extract import Extraction
 from rlvr_cli.verifiers.iou import Iou
@@ -34,15 +33,13 @@ class Vlaa(Declared):
     """Of choices: column with the list of options, if there is one."""
 
     def __post_init__(self) -> None:
-        self.check_declared()
         for value, kind in self.kinds.items():
             if kind not in KINDS:
                 raise ValueError(f"kinds.{value} is {kind}; it must be one of {', '.join(KINDS)}")
         if self.extraction is not Extraction.answer_tags:
             raise ValueError("extraction must be answer_tags: what stands elsewhere is no answer here")
-        if self.form is Form.molmo:
-            raise ValueError("form=molmo has points and no boxes")
         tags = Extraction.answer_tags
+        # What is wrong with boxes iou says.
         shared = {key: getattr(self, key) for key in Declared.__dataclass_fields__}
         self._judges: dict[str, Any] = {
             "digit": Math(extraction=tags),

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from rlvr_cli.core.types import Reason, Verdict
 from rlvr_cli.verifiers.boxes.declared import Seen
-from rlvr_cli.verifiers.boxes.detection import Weights, detected
+from rlvr_cli.verifiers.boxes.detection import NONE, Weights, detected
 from rlvr_cli.verifiers.boxes.matching import Labelled
 from rlvr_cli.verifiers.boxes.published import boxes_in, element, four_tags, normalised, one_element
 from rlvr_cli.verifiers.boxes.thresholds import Count, Thresholds
@@ -37,7 +37,6 @@ EARNING = [name for name in PARTS if name != "completeness"]
 SIZE_PENALTY = 0.6
 MOST = 500
 """Boxes; answers with more are refused."""
-NONE = {"mean_iou": 0.0, "map": 0.0, "map50": 0.0, "map75": 0.0}
 
 
 class Asked(NamedTuple):
@@ -91,7 +90,7 @@ class Vtriune(Seen, Thresholds):
             return Verdict(score=0.0, reason=Reason.crash, detail=str(error))
         if asked.verifier != MATH:
             return None
-        found = self._math.inline(_boxed_part(response), _solution(answer), extra)
+        found = self._math.inline(_answer_in(response), _answer_in(answer), extra)
         return None if found is None else _mixed(found, four_tags(response), asked, 1.0)
 
     def warm(self) -> None:
@@ -103,7 +102,7 @@ class Vtriune(Seen, Thresholds):
             found, form = self._detection(response, answer, extra, asked.options)
             return _mixed(found, form, asked, self.correct_from)
         if asked.verifier == MATH:
-            found = self._math.verify(_boxed_part(response), _solution(answer), dict(extra))
+            found = self._math.verify(_answer_in(response), _answer_in(answer), dict(extra))
             return _mixed(found, four_tags(response), asked, 1.0)
         other = row_verifier(asked.verifier, asked.options)
         return _mixed(
@@ -143,12 +142,9 @@ class Vtriune(Seen, Thresholds):
         except ValueError as error:
             return str(error)
         if judge is None:
-            return (
-                None
-                if boxes_in(_solution(answer), self.published)
-                else "it has no box: a list of {bbox_2d, label}"
-            )
-        answer = _solution(answer) if judge is self._math else answer
+            found = boxes_in(_answer_in(answer), self.published)
+            return None if found else "it has no box: a list of {bbox_2d, label}"
+        answer = _answer_in(answer) if judge is self._math else answer
         fault: str | None = judge.check_gold(answer, extra) if hasattr(judge, "check_gold") else None
         return fault
 
@@ -166,7 +162,7 @@ class Vtriune(Seen, Thresholds):
         self, response: str, answer: str, extra: Mapping[str, Any], options: Mapping[str, Any]
     ) -> tuple[Verdict, float]:
         """Accuracy and format."""
-        gold = boxes_in(_solution(answer), self.published)
+        gold = boxes_in(_answer_in(answer), self.published)
         if not gold:
             raise ValueError("the gold has no box: a list of {bbox_2d, label}")
         text = element(response, first=self.published)
@@ -185,13 +181,12 @@ class Vtriune(Seen, Thresholds):
             found = self._normalised(found, extra)
         thresholds = self.counted_from(extra)
         result = detected(found, gold, thresholds, _weights(options), SIZE_PENALTY, self.published)
-        of_map = {name: result.parts[name] for name in ("map", "map50", "map75")}
         verdict = Verdict(
             score=result.score,
             reason=Reason.wrong,
             extracted=(text or "")[:300],
             detail=f"{len(found)} boxes for {len(gold)}",
-            more={**result.measures, **of_map, **self.stage(thresholds)},
+            more={**result.measures, **self.stage(thresholds)},
         )
         return verdict, form
 
@@ -217,16 +212,11 @@ def _weights(options: Mapping[str, Any]) -> Weights:
     return Weights(*(float(v) if isinstance(v, int | float) and 0 <= v <= 1 else 0.0 for v in values))
 
 
-def _solution(answer: str) -> str:
-    """A gold without the answer tags that V-Triune's loader puts around it."""
-    found = element(answer)
-    return answer if found is None else found
-
-
-def _boxed_part(response: str) -> str:
-    """Where mathematics looks for a box: in the answer element, or everywhere where there is none."""
-    found = element(response)
-    return response if found is None else found
+def _answer_in(text: str) -> str:
+    """What stands in the answer element, or everything where there is none: of a response where mathematics
+    looks for a box, of a gold what V-Triune's loader puts the tags around."""
+    found = element(text)
+    return text if found is None else found
 
 
 def _mixed(found: Verdict, form: float, asked: Asked, correct_from: float) -> Verdict:

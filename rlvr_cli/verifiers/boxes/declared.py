@@ -113,7 +113,9 @@ class Declared(Seen):
         return text
 
     def given(self, answer: str, extra: Mapping[str, Any]) -> Any:
-        """The gold as its row has it: JSON read, else text. KeyError, Rejected where there is none."""
+        """The gold as its row has it: JSON read, else text. ValueError, Rejected where there is none."""
+        if self.gold_column is not None and self.gold_column not in extra:
+            raise ValueError(f"the row has no column '{self.gold_column}'")
         value = answer if self.gold_column is None else extra[self.gold_column]
         if not isinstance(value, str):
             return value
@@ -127,8 +129,6 @@ class Declared(Seen):
                 return []
             text, form = (value, Form.numbers) if isinstance(value, str) else (_as_json(value), Form.json)
             return read_boxes(text, form, self.gold_order, GOLD_BOXES, self.keys)
-        except KeyError:
-            raise ValueError(f"the row has no column '{self.gold_column}'") from None
         except Rejected as rejected:
             raise ValueError(f"the gold is no box: {rejected.verdict.detail}") from None
 
@@ -170,7 +170,6 @@ class Declared(Seen):
 
 
 def _as_json(value: Any) -> str:
-
     return json.dumps(value, default=str)
 
 

@@ -18,6 +18,8 @@ from rlvr_cli.verifiers.boxes.matching import (
     tally,
 )
 
+NONE = {"mean_iou": 0.0, "map": 0.0, "map50": 0.0, "map75": 0.0}
+"""`Verdict.more` of a response without boxes."""
 REPORTED = (0.5, 0.95, 0.99)
 """IoUs at which precision and recall are reported."""
 Matching = Callable[[Sequence[Labelled], Sequence[Labelled], Overlaps, float], list[Match]]
@@ -43,7 +45,7 @@ class Detected:
     parts: dict[str, float]
     """Before the size penalty: iou_first, label_first, map, map50, map75."""
     measures: dict[str, float]
-    """mean_iou, precision and recall at REPORTED, by iou-first matching."""
+    """`Verdict.more`: mean_iou, precision and recall at REPORTED, by iou-first matching; the three maps."""
 
 
 def detected(
@@ -77,10 +79,10 @@ def detected(
     }
     total = sum(getattr(weights, name) for name in parts)
     mixed = sum(getattr(weights, name) * value for name, value in parts.items()) / total if total else 0.0
-    measures = {"mean_iou": at(first, REPORTED[0]).mean_iou}
-    for threshold in REPORTED:
-        each = at(first, threshold)
-        percent = round(100 * threshold)
+    tallies = {round(100 * threshold): at(first, threshold) for threshold in REPORTED}
+    measures = {"mean_iou": tallies[50].mean_iou}
+    for percent, each in tallies.items():
         measures |= {f"precision_{percent}": each.precision, f"recall_{percent}": each.recall}
+    measures |= {name: parts[name] for name in ("map", "map50", "map75")}
     penalty = size_penalty ** abs(len(predicted) - len(gold))
     return Detected(score=min(1.0, max(0.0, mixed * penalty)), parts=parts, measures=measures)
