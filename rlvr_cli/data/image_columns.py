@@ -12,7 +12,7 @@ from rlvr_cli.core.errors import UserError
 from rlvr_cli.vision import scenes
 from rlvr_cli.vision.album import album
 from rlvr_cli.vision.marks import placed
-from rlvr_cli.vision.pictures import BadImage, picture
+from rlvr_cli.vision.pictures import BASE64, BadImage, picture
 
 if TYPE_CHECKING:
     from rlvr_cli.vision.processor import Processor
@@ -44,7 +44,7 @@ def _is_images(value: Any) -> bool:
     if isinstance(value, Mapping):
         return bool(value) and set(value) <= {"bytes", "path"}
     if isinstance(value, str):
-        return bool(NAMED.search(value)) or value.startswith(("data:image", scenes.PREFIX))
+        return bool(NAMED.search(value)) or value.startswith(("data:image", scenes.PREFIX, *BASE64))
     return value is None or isinstance(value, bytes) or hasattr(value, "getbands")
 
 

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 LONGEST_SIDE = 16_384
 MOST_PIXELS = 100_000_000
 """Of an image as stored; beyond it a small file may unpack to more memory than the machine has."""
+BASE64 = ("iVBORw0KGgo", "/9j/", "R0lGOD", "UklGR")
+"""What PNG, JPEG, GIF and WebP files begin with in base64."""
 BROKEN = (
     *(OSError, SyntaxError, ValueError, RuntimeError, TypeError, ArithmeticError, LookupError, EOFError),
     struct.error,
@@ -143,7 +145,8 @@ def _of_text(value: str, folder: Path) -> Picture:
         return Encoded(_decoded(body))
     if value.startswith(("http://", "https://")):
         raise BadImage(f"{value[:60]} is on the network, and images are read from disk; download it first")
-    if len(value) > 255 and "." not in value[-8:]:  # longer than any file name may be
+    longer = len(value) > 255  # than any file name may be
+    if (longer or value.startswith(BASE64)) and "." not in value[-8:]:
         return Encoded(_decoded(value))
     path = Path(os.path.expanduser(value.removeprefix("file://")))
     # some sets write a slash before what is below their folder

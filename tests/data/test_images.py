@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import json
 from pathlib import Path
@@ -15,6 +16,7 @@ from PIL import Image
 
 from rlvr_cli.core.errors import UserError
 from rlvr_cli.data.hygiene import Checker
+from rlvr_cli.data.image_columns import image_column
 from rlvr_cli.data.layouts import PROBLEMS
 from rlvr_cli.data.prompts import problems
 from rlvr_cli.data.sft import examples
@@ -22,6 +24,7 @@ from rlvr_cli.data.sources import Report, held_out, normalised, select
 from rlvr_cli.engine.model import load_tokenizer
 from rlvr_cli.schema import Hygiene, Model, Source
 from rlvr_cli.vision.album import album, shortened
+from rlvr_cli.vision.pictures import picture
 from rlvr_cli.vision.processor import processor_of
 
 
@@ -87,6 +90,8 @@ def test_layouts_of_other_projects(tmp_path: Path, tokenizer: Any) -> None:
         "geo3k": (parquet(tmp_path / "g.parquet", [{"images": [struct(10)]} | asked]), [10]),
     }
     sources["vlaa"][0].images = str(tmp_path)
+    coded = {"image": base64.b64encode(png(10)).decode(), "question": "how many?", "answer": "3"}
+    sources["table of text"] = (jsonl(tmp_path / "c.jsonl", [coded]), [10])
     for name, (source, shades) in sources.items():
         [problem], report = prompts_of(source, tokenizer)
         assert images_in(problem, tokenizer) == shades, name
@@ -95,6 +100,14 @@ def test_layouts_of_other_projects(tmp_path: Path, tokenizer: Any) -> None:
         assert problem.extra["image_size"] == [56, 56] and problem.extra["image_grid_thw"] == [1, 8, 8]
         assert sum(token < 0 for token in problem.tokens) == 16 * len(shades)
     json.dumps(problem.extra)  # what goes to verifiers and records has no pixels in it
+
+
+@pytest.mark.parametrize("form", ["PNG", "JPEG", "GIF", "WEBP"])
+def test_a_column_of_base64_is_one_of_images(form: str) -> None:
+    file = io.BytesIO()
+    Image.new("RGB", (8, 8)).save(file, form)
+    coded = base64.b64encode(file.getvalue()).decode()
+    assert image_column({"image": coded}) == "image" and picture(coded).size() == (8, 8)
 
 
 def test_what_cannot_be_opened_is_counted_and_told(tmp_path: Path, tokenizer: Any) -> None:
