@@ -11,6 +11,8 @@ from rlvr_cli.commands.arguments import parser_of
 from rlvr_cli.core.errors import UserError
 
 EDITS = {"values": ["values"], "heads": ["heads"], "both": ["values", "heads"]}
+MOST_SEED = 2**62
+"""Either way: a layer's number is added to it, and torch takes 64 bits."""
 ROTATE = """\
 Writes MODEL to OUT with the attention of some layers in another basis: values and their output in random
 orthogonal directions of each head, or the heads in another order. The model computes the same function (an
@@ -32,6 +34,8 @@ def run(verb: str, arguments: list[str]) -> int:
         raise UserError(f"OUT: {out} exists; name another folder")
     if not out.absolute().parent.is_dir():
         raise UserError(f"OUT: {out.parent} is not a directory; make it first")
+    if not -MOST_SEED <= options.seed <= MOST_SEED:
+        raise UserError(f"--seed is {options.seed}; it must be from -2^62 to 2^62")
     layers = _layers(options.layer)
     write = import_module("rlvr_cli.inspect.rotated_folder").write
     for line in write(options.model, out, layers, EDITS[options.edit], options.seed):

@@ -107,6 +107,7 @@ def load_model(model: Model, precision: Precision, *, head: Head = Head.logits) 
     A new head of values is 0 everywhere. Raises UserError when nothing such loads.
     """
     import transformers
+    from safetensors import SafetensorError
 
     auto, key, kind = {
         Head.logits: (transformers.AutoModelForCausalLM, "model.path", "causal language model"),
@@ -128,7 +129,7 @@ def load_model(model: Model, precision: Precision, *, head: Head = Head.logits) 
             attn_implementation=None if model.attention == AUTO else model.attention,
             output_loading_info=True,
         )
-    except (OSError, ValueError, ImportError) as error:
+    except (OSError, ValueError, ImportError, SafetensorError) as error:
         raise UserError(f"{key}: no {kind} loads from '{model.path}': {first_line(error)}") from error
     hf, report = loaded
     if head is not Head.logits and report["missing_keys"]:

@@ -84,3 +84,12 @@ class Folder:
             if not self.weights[name].shape:
                 return opened.get_tensor(name).clone()
             return opened.get_slice(name)[start:stop].clone()
+
+
+def check_weights(path: str, key: str) -> None:
+    """UserError where a folder's weights are missing or damaged, which an engine says in a traceback.
+
+    Those of a hub id, and files of PyTorch, are not looked at.
+    """
+    if Path(path).is_dir() and not any(Path(path).glob("*.bin")):
+        Folder(path, key)

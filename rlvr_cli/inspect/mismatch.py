@@ -17,6 +17,7 @@ from rlvr_cli.core.errors import UserError
 from rlvr_cli.core.model_paths import resolve_model
 from rlvr_cli.engine.model import load_model, load_tokenizer
 from rlvr_cli.inspect.causes import Suspects, Taken, take_apart
+from rlvr_cli.inspect.folder import check_weights
 from rlvr_cli.inspect.forwards import Forwards, Sampled, Setting, Transform
 from rlvr_cli.inspect.versions import Load, model_of, versions
 from rlvr_cli.rollout import Request, Sampling
@@ -110,6 +111,7 @@ def of_model(path: str, recipe: Recipe, samples: int) -> Looked:
     with tempfile.TemporaryDirectory(prefix="rlvr-mismatch-") as folder:
         model = replace(recipe.model, path=path, attention="sdpa", gradient_checkpointing=False)
         model = local_model(model, Path(folder), recipe.seed)
+        check_weights(model.path, "MODEL")
         tokenizer = load_tokenizer(model)
         rows = list(_anew(recipe, model, tokenizer, samples, Path(folder)))
         taken = _apart(recipe, tokenizer, rows, partial(load_model, model, Precision.fp32), [], model)

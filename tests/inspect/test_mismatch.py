@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import math
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -265,3 +266,15 @@ def test_a_run_is_looked_at_by_its_own_record(tmp_path: Path, capsys: Any) -> No
     settings = ("rollout.dtype=bf16", "rollout.temperature=0.7", "--samples", "6")
     found = looked(capsys, str(run / "final"), "--recipe", str(recipe), *settings)
     assert found["dominates"] == "dtype" and found["sequences"] == 6  # at one temperature on both sides
+
+
+@pytest.mark.parametrize("left", [0, 3000])
+def test_damaged_weights_are_told_before_an_engine_starts(
+    left: int, tiny_path: Path, tmp_path: Path, capsys: Any
+) -> None:
+    model = shutil.copytree(tiny_path, tmp_path / "damaged")
+    whole = (tiny_path / "model.safetensors").read_bytes()
+    (model / "model.safetensors").write_bytes(whole[:left])
+    assert main(["inspect", "mismatch", str(model), "--recipe", "tiny_dapo"]) == 2
+    said = capsys.readouterr().err.splitlines()
+    assert len(said) == 1 and f"MODEL: {model}/model.safetensors cannot be read" in said[0]

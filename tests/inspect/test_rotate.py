@@ -135,6 +135,7 @@ def test_a_run_directory_in_bf16(tiny_path: Path, tmp_path: Path, capsys: pytest
         (["--layer", "0,0"], "each once"),
         (["--layer", "-1"], "a list of layers such as 0,3"),
         ([], "--layer"),
+        (["--layer", "0", "--seed", str(2**63)], "--seed is 9223372036854775808; it must be from -2^62"),
     ],
 )
 def test_wrong_layers(
