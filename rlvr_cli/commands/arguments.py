@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import re
 from pathlib import Path
 from typing import NoReturn
@@ -63,8 +64,8 @@ def parse(parser: Parser, arguments: list[str]) -> tuple[argparse.Namespace, str
 
 
 def _is_override(word: str) -> bool:
-    """`key=value`, `+key=value` or `~key`, unless there is a file of that name."""
-    return bool(re.match(r"[+~]*[\w.@/-]+=|~[\w.@]", word)) and not Path(word).is_file()
+    """`key=value`, `+key=value` or `~key`, unless there is a file of that name; of any length."""
+    return bool(re.match(r"[+~]*[\w.@/-]+=|~[\w.@]", word)) and not os.path.isfile(word)
 
 
 def run_directories(verb: str, given: list[str]) -> list[Path]:

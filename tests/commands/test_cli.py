@@ -53,6 +53,7 @@ def rlvr(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str,
         ("dapo -odd.yaml", "a path that begins with - is written ./-odd.yaml"),
         ("dapo model.path=/a=b", "as text it is written 'model.path=\"/a=b\"'"),
         ("dapo trainer.steps=many", "trainer.steps: Value 'many'"),
+        ("dapo trainer.steps=" + 300 * "x", "trainer.steps: Value 'xxx"),  # too long for a file's name
         ("dapo", "model.path: runs/tiny_sft does not exist; run `rlvr sft tiny_sft` first"),
         ("dapo model.path=builtin:huge", "the built-in models are builtin:tiny and builtin:tiny_moe"),
         ("dapo smoke.yml", "no recipe smoke.yml"),
