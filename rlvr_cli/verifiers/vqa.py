@@ -38,6 +38,10 @@ class Vqa:
     correct_from: float = 0.5
     """Score from which a response counts as correct."""
 
+    def __post_init__(self) -> None:
+        if not 0 < self.correct_from <= 1:
+            raise ValueError(f"correct_from is {self.correct_from}; it must be above 0 and at most 1")
+
     def verify(self, response: str, answer: str, extra: dict[str, Any]) -> Verdict:
         people = said(extra.get(self.answers))
         if not people:

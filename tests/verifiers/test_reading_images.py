@@ -91,6 +91,8 @@ def test_vqa_accuracy() -> None:
     assert Vqa().verify("<answer>2 dogs</answer>", "", row).score == pytest.approx(4 / 9)
     assert Vqa().verify("<answer>2 dogs</answer>", "", {}).reason is Reason.crash
     assert "no column 'answers'" in str(Vqa().check_gold("", {"answers": "two"}))
+    with pytest.raises(ValueError, match=r"correct_from is 7; it must be above 0 and at most 1"):
+        Vqa(correct_from=7)
 
 
 @pytest.mark.parametrize(
