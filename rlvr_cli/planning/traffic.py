@@ -15,16 +15,16 @@ from rlvr_cli.schema.derived import needs_old_logprobs
 if TYPE_CHECKING:
     from rlvr_cli.planning.job import Job
 
-SAMPLE, GROUP, PROMPT_TOKEN, RANK = 91, 141, 4.14, 1210
+SAMPLE, GROUP, PROMPT_TOKEN, RANK = 104, 141, 4.14, 1980
 """Bytes that every rank is told: of a sample (length, flags, scores), of its group, of a token of its prompt,
-of a rank (sums of metrics)."""
+of a rank (sums of metrics, of what texts say)."""
 SENT_SAMPLE, PARCEL = 110, 220
 """Bytes besides the tokens: of a sample on its way to where it trains, of all that go to one rank."""
 SCORES = 3
 """Numbers that a model's pass gives for each token: logprob, entropy, greedy hit."""
 KNOWN_TOKEN = 66
 """Bytes of CPU memory that each rank has for each response token of a step, whoever trains on it."""
-GATHERS = 7
+GATHERS = 9
 """Times a step in which every rank is told something by each of the others, besides once an update."""
 SAMPLE_S, TOKEN_S, PASSED_S = 100e-6, 0.13e-6, 85e-6
 """CPU seconds of each rank for a sample, for a response token that trains, for passing a block on."""

@@ -70,7 +70,7 @@ def sample_groups(parts: Parts, step: int) -> Rollouts:
         leave_if_asked(parts.stop, parts.sampler, start)
         if out.refills == 0:
             out.unjudged = cause_of(mine)
-        shares = distributed.gather([without_tokens(g) for g in mine])
+        shares = distributed.gather([without_tokens(g, recipe.algorithm.advantage) for g in mine])
         groups = sorted((g for share in shares for g in share), key=lambda g: g.index)
         keep = judge(groups, recipe.algorithm, step)
         out.kept += [g for g, k in zip(groups, keep, strict=True) if k]

@@ -55,7 +55,8 @@ def sample_ahead(parts: Parts, ahead: Ahead, step: int) -> Rollouts:
         mine = [f for f in ahead.flights if f.group is not None and f.index not in decided]
         if out.refills == 0:
             out.unjudged = cause_of([f.group for f in mine if f.group is not None])
-        found = [(f.oldest(step), without_tokens(f.group)) for f in mine if f.group is not None]
+        advantage = parts.recipe.algorithm.advantage
+        found = [(f.oldest(step), without_tokens(f.group, advantage)) for f in mine if f.group is not None]
         choose(parts, out, [pair for share in distributed.gather(found) for pair in share], step)
         if out.unjudged is not None or len(out.kept) >= recipe.batch.prompts_per_step:
             break

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 from rlvr_cli.core import distributed
 from rlvr_cli.core.episode import Episode
 from rlvr_cli.core.types import Completion, Group, elsewhere
 from rlvr_cli.training.batches import updates_of
 from rlvr_cli.training.parts import Parts
+from rlvr_cli.training.reward_parts import needs_parts
 
 PER_TOKEN = ("tokens", "logprobs", "versions", "routes")
 """What a completion has for each of its tokens (routes also for its prompt's)."""
 
 
-def slim(group: Group) -> Group:
-    """A group whose samples any rank measures: ids, logprobs, scores, no text. On one rank itself."""
+def slim(group: Group, *, parts: bool = False) -> Group:
+    """A group whose samples any rank measures: ids, logprobs, scores (and their `parts`), no text. On one
+    rank itself."""
     if distributed.world_size() == 1:
         return group
     return replace(
@@ -23,6 +26,7 @@ def slim(group: Group) -> Group:
         problem=replace(group.problem, prompt="", answer="", extra={}, raw=None),
         completions=[replace(c, text="", episode=brief(c)) for c in group.completions],
         verdicts=[],
+        parts=group.parts if parts else [],
         audits={},
     )
 
@@ -34,16 +38,19 @@ def brief(completion: Completion) -> Episode | None:
     return replace(episode, turns=[replace(turn, text="", said="", notes={}) for turn in episode.turns])
 
 
-def without_tokens(group: Group) -> Group:
-    """A group as every rank needs it: lengths, scores, the prompt's tokens. On one rank the group itself."""
+def without_tokens(group: Group, advantage: Any) -> Group:
+    """A group as every rank needs it: lengths, scores, what the advantage asks for, the prompt's tokens. On
+    one rank the group itself."""
     if distributed.world_size() == 1:
         return group
-    return replace(slim(group), completions=[bare(c) for c in group.completions])
+    parts = needs_parts(advantage)
+    return replace(slim(group, parts=parts), completions=[bare(c) for c in group.completions])
 
 
 def bare(completion: Completion) -> Completion:
     """A sample as it is known where its tokens are not."""
-    lengths = {name: elsewhere(len(getattr(completion, name))) for name in PER_TOKEN}
+    counts = {name: len(getattr(completion, name)) for name in PER_TOKEN}
+    lengths = {name: elsewhere(count) for name, count in counts.items() if count}  # one empty array for all
     earlier = [bare(row) for row in completion.earlier]
     return replace(completion, text="", episode=brief(completion), earlier=earlier, **lengths)
 
