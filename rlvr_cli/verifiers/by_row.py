@@ -27,7 +27,7 @@ def row_verifier(name: str, options: Mapping[str, Any]) -> Any:
     """ValueError for one that is not there, needs more than a response, or lacks or refuses an option."""
     try:
         return _built(name, json.dumps(options, sort_keys=True))
-    except (TypeError, UserError) as error:
+    except (OverflowError, TypeError, UserError) as error:
         raise ValueError(str(error)) from None
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from sys import float_info
 from typing import Any, NamedTuple
 
 from rlvr_cli.core.types import Reason, Verdict
@@ -117,8 +118,10 @@ class Vtriune(Seen, Thresholds):
         ratios = []
         for key, default in (("accuracy_ratio", ACCURACY_RATIO), ("format_ratio", FORMAT_RATIO)):
             value = default if row.get(key) is None else row[key]
-            if not isinstance(value, int | float) or not 0 <= value < float("inf"):
-                raise ValueError(f"'{self.column}' has the {key} {value!r}; it must be a number from 0 on")
+            if not isinstance(value, int | float) or not 0 <= value <= float_info.max:
+                raise ValueError(
+                    f"'{self.column}' has the {key} {value!r:.60}; it must be a number from 0 on"
+                )
             ratios.append(float(value))
         if not sum(ratios):
             raise ValueError(f"'{self.column}' has no ratio above 0: nothing can be earned")

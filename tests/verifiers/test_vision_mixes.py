@@ -160,6 +160,8 @@ def test_other_verifiers_by_name_with_a_rows_own_options() -> None:
             row("ocr", {"measure": "anlss"}),
             "ocr: measure is 'anlss'; it must be one of anls, similarity, exact",
         ),
+        (row("ocr", {"threshold": 10**400}), "int too large to convert to float"),
+        (row("mathverify", accuracy_ratio=10**400), "it must be a number from 0 on"),
         (row("ocr", {"threshold": "half"}), "ocr: threshold is 'half'; it must be float"),
         (row("iou", {}), "'iou' needs the option boxes"),
         (row("reward_model", {"path": "m"}), "route to it with verifiers_by"),

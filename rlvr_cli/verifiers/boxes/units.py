@@ -12,6 +12,8 @@ from rlvr_cli.verifiers.boxes.geometry import Box, Point
 
 Size = tuple[float, float]
 """(width, height)"""
+LARGEST_SIZE = 1e9
+"""A side beyond it is that of no image."""
 
 
 class Unit(Enum):
@@ -119,7 +121,9 @@ def size_in(value: Any) -> Size | None:
         value = [value.get("width"), value.get("height")]
     if not isinstance(value, Sequence) or isinstance(value, str) or len(value) != 2:
         return None
-    if not all(isinstance(side, int | float) and not isinstance(side, bool) and side > 0 for side in value):
+    if not all(isinstance(side, int | float) and not isinstance(side, bool) for side in value):
+        return None
+    if not all(0 < side <= LARGEST_SIZE for side in value):
         return None
     return float(value[0]), float(value[1])
 

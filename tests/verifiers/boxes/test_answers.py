@@ -150,7 +150,8 @@ def test_units_are_declared_and_never_guessed() -> None:
     assert forgotten.score == pytest.approx(0.5491, abs=1e-4)
     lost = Iou(boxes=Unit.seen).verify(said(listed([121, 117, 511, 353])), gold, {})
     assert lost.reason is Reason.crash and "take the size of the image" in lost.detail
-    assert "image_size" in str(Iou(boxes=Unit.seen).check_gold(gold, {}))
+    for size in ({}, {"image_size": [10**400, 428]}):
+        assert "image_size" in str(Iou(boxes=Unit.seen).check_gold(gold, size))
     beyond = Iou(boxes=Unit.pixels).verify(said(listed([10, 10, 900, 400])), gold, IMAGE)
     assert beyond.more["outside"] == 1 and forgotten.more["outside"] == 0
 
