@@ -16,16 +16,13 @@ table (Markdown) for each kind of training.
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
-from argparse import Namespace
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from statistics import mean
 
 import torch
 from safetensors.torch import load_file
-from seeds import SAMPLED, finished, interval, parser, train_all
+from seeds import SAMPLED, Measured, finished, interval, measure, only, parser, train_all
 from torch import Tensor
 
 from rlvr_cli.core.weight_masks import principal_mask
@@ -49,7 +46,6 @@ ARMS: dict[str, list[str]] = {
 }
 """What trains -> its settings."""
 KINDS = {"rl": "tiny_dapo", "sft": "tiny_sft"}
-Measured = dict[str, float]
 
 
 def labels_of(kind: str, rate: float) -> dict[str, list[str]]:
@@ -77,16 +73,6 @@ def moved(start: Mapping[str, Tensor], masks: Mapping[str, Tensor], model: Path)
     return {"moved": (whole / size) ** 0.5, "principal": principal / whole if whole else float("nan")}
 
 
-def measure(model: Path, out: Path) -> Measured:
-    """Share of sampled answers that are right, on held-out sums."""
-    if not (out / "addition.json").is_file():
-        command = [sys.executable, "-m", "rlvr_cli", "eval", "--model", str(model), "--bench", "addition"]
-        command += ["rollout=hf", f"out={out}", "tracker.wandb=disabled"]
-        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
-    found = json.loads((out / "addition.json").read_text())["summary"]
-    return {"right": next(value for name, value in found.items() if name.startswith("avg@"))}
-
-
 def table(start: Measured, results: Mapping[str, Sequence[Measured]]) -> Iterator[str]:
     yield "| | seeds | right | least | change, % | on principal entries |"
     yield "|---|---|---|---|---|---|"
@@ -101,15 +87,15 @@ def table(start: Measured, results: Mapping[str, Sequence[Measured]]) -> Iterato
 
 
 def main() -> None:
-    labels = {**labels_of("rl", 2e-4), **labels_of("sft", 2e-4)}
+    by_kind = {kind: labels_of(kind, 2e-4) for kind in KINDS}
+    labels = {label: settings for each in by_kind.values() for label, settings in each.items()}
     options = parser(__doc__, labels, model="runs/tiny_sft", out="runs/peft", steps=40).parse_args()
     model = Path(options.model)
     start = measure(model, Path(options.out) / "start_eval")
     for kind, recipe in KINDS.items():
-        chosen = [label for label in options.only if label.startswith(f"{kind}, ")]
         here = ("eval.at_start=false", "eval.at_end=false", "rollout=hf", *SAMPLED)
         more = here if kind == "rl" else ("eval.every=null", "eval.stop_at=null", "trainer.warmup_steps=0")
-        train_all(Namespace(**{**vars(options), "only": chosen}), recipe, labels, more)
+        train_all(only(options, by_kind[kind]), recipe, labels, more)
     before = weights_of(model)
     layers = [name for name, weight in before.items() if weight.dim() == 2 and ".layers." in name]
     with torch.no_grad():

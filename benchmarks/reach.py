@@ -20,8 +20,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from statistics import mean
 
-from seeds import SAMPLED, finished, interval, parser, train_all
-from signals import measure, only
+from seeds import SAMPLED, finished, interval, measure, only, parser, train_all
 
 from rlvr_cli.tracking import read_metrics
 

@@ -5,6 +5,7 @@ A run that is there already is not made again: an interrupted benchmark goes on,
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -20,6 +21,7 @@ SAMPLED = ("tracker.rollouts=false", "preflight.enabled=false")
 """Of runs that sample, besides."""
 Labels = Mapping[str, Sequence[str]]
 """Name of a kind of run -> its settings."""
+Measured = dict[str, float]
 
 
 def parser(doc: str | None, labels: Labels, *, model: str, out: str, steps: int) -> ArgumentParser:
@@ -52,6 +54,11 @@ def finished(options: Namespace, label: str) -> Iterator[Path]:
     return (folder for folder in folders if (folder / "final").is_dir())
 
 
+def only(options: Namespace, labels: Labels) -> Namespace:
+    """The options, of whose labels these alone are wanted."""
+    return Namespace(**{**vars(options), "only": [label for label in options.only if label in labels]})
+
+
 def train_all(options: Namespace, recipe: str, labels: Labels, more: Sequence[str]) -> None:
     """All runs that are missing, seed by seed; `more`: settings of all of them, which win."""
 
@@ -70,3 +77,14 @@ def train_all(options: Namespace, recipe: str, labels: Labels, more: Sequence[st
     with ThreadPoolExecutor(options.jobs) as pool:
         wanted = [(label, seed) for seed in range(options.seeds) for label in options.only]
         list(pool.map(lambda each: train(*each), wanted))
+
+
+def measure(model: Path, out: Path) -> Measured:
+    """Share right and share without an answer on held-out sums."""
+    if not (out / "addition.json").is_file():
+        command = [sys.executable, "-m", "rlvr_cli", "eval", "--model", str(model), "--bench", "addition"]
+        command += ["rollout=hf", f"out={out}", "tracker.wandb=disabled"]
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    found = json.loads((out / "addition.json").read_text())["summary"]
+    right = next(value for name, value in found.items() if name.startswith("avg@"))
+    return {"right": right, "none": found["no_answer_fraction"]}

@@ -19,14 +19,12 @@ from __future__ import annotations
 
 import json
 import math
-import subprocess
-import sys
 from argparse import Namespace
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from statistics import mean
 
-from seeds import SAMPLED, finished, folder_of, interval, parser, train_all
+from seeds import SAMPLED, Measured, finished, folder_of, interval, measure, only, parser, train_all
 
 from rlvr_cli.tracking import read_metrics, read_records
 
@@ -48,7 +46,6 @@ TAUGHT = {
     "gkd": ["algorithm=gkd", *SINGLE, *HERE, "trainer.lr=2e-4"],
 }
 BETA = 0.1
-Measured = dict[str, float]
 
 
 def three_answers() -> Iterator[str]:
@@ -78,17 +75,6 @@ def pairs_of(run: Path) -> list[dict[str, str]]:
     ]
 
 
-def measure(model: Path, out: Path) -> Measured:
-    """Share right and share without an answer on held-out sums."""
-    if not (out / "addition.json").is_file():
-        command = [sys.executable, "-m", "rlvr_cli", "eval", "--model", str(model), "--bench", "addition"]
-        command += ["rollout=hf", f"out={out}", "tracker.wandb=disabled"]
-        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
-    found = json.loads((out / "addition.json").read_text())["summary"]
-    right = next(value for name, value in found.items() if name.startswith("avg@"))
-    return {"right": right, "none": found["no_answer_fraction"]}
-
-
 def tokens_of(run: Path) -> float:
     """Response tokens of the whole run: sampled, or of pairs trained on."""
     rows = list(read_metrics(run))
@@ -107,10 +93,6 @@ def table(start: Measured, results: Mapping[str, list[Measured]]) -> Iterator[st
             f"| {label} | {len(found)} | {interval(right)} | {min(right):.3f} | {none:.4f} "
             f"| {tokens / 1e3:,.0f} k |"
         )
-
-
-def only(options: Namespace, labels: Mapping[str, Sequence[str]]) -> Namespace:
-    return Namespace(**{**vars(options), "only": [label for label in options.only if label in labels]})
 
 
 def draw(options: Namespace) -> Path:
