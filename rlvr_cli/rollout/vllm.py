@@ -187,9 +187,13 @@ class VLLMEngine:
 
     def _completions(self, request: Request, sampling: Sampling, output: Any) -> list[Completion]:
         found = [self._completion(each) for each in output.outputs]
-        if self.routes is not None and sampling.routes:
-            for each, one in zip(output.outputs, found, strict=True):
-                one.routes = self.routes.of(output.request_id, each, request.samples, request.tokens)
+        if self.routes is None:
+            return found
+        for each, one in zip(output.outputs, found, strict=True):
+            # Also where nobody asks: what was sampled is a prefix of an episode's next turn, in the cache.
+            routes = self.routes.of(output.request_id, each, request.samples, request.tokens)
+            if sampling.routes:
+                one.routes = routes
         return found
 
     def _completion(self, output: Any) -> Completion:
