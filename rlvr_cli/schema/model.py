@@ -151,6 +151,12 @@ class Model:
                 f"model.mask.kind is {self.mask.kind.value} and model.lora.rank is {self.lora.rank}: a mask "
                 "is of weights that train, and under adapters none do; leave one of the two out"
             )
+        for key in () if self.lora.rank else ("rank_stabilised", "init", "dora"):
+            if getattr(self.lora, key) != getattr(Lora, key):
+                raise ValueError(
+                    f"model.lora.{key} is of adapters, and model.lora.rank is 0, which makes none; set the "
+                    "rank, or leave it out"
+                )
 
     @property
     def head_trains(self) -> bool:

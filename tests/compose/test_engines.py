@@ -55,6 +55,8 @@ def test_adapters_go_to_the_engine_of_a_run_that_trains_some() -> None:
         ([adapter, rank, "model.lora.dora=true"], "model.lora.dora, which vLLM does not compute"),
         ([adapter, rank, "model.lora.init=pissa"], "model.lora.init=pissa: the engine keeps the start model"),
         ([rank, "model.mask.kind=random"], "model.mask.kind is random and model.lora.rank is 8"),
+        (["model.lora.dora=true"], "model.lora.dora is of adapters, and model.lora.rank is 0"),
+        (["model.lora.init=pissa"], "model.lora.init is of adapters, and model.lora.rank is 0"),
     ):
         with pytest.raises(UserError, match=said) as caught:
             compose.load("tiny_dapo", given)
