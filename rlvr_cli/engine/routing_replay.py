@@ -43,8 +43,9 @@ class Targets:
     """Router -> its own choice [T, k]."""
     differs_T: Tensor | None = None
     """int64: routers whose own choice is another."""
-    taken: int = 0
-    """(token, router) pairs that were computed with other experts than those given."""
+    taken: Tensor | int = 0
+    """(token, router) pairs that were computed with other experts than those given; on the device, as asking
+    each router for its number would wait for it."""
     reached: set[int] = field(default_factory=set)
 
 
@@ -114,7 +115,7 @@ class Replay:
             return
         assert targets.differs_T is not None
         tokens = int(targets.given_T.sum())
-        found = [tokens * len(self.routers), int(targets.differs_T.sum()), targets.taken, tokens]
+        found = [tokens * len(self.routers), int(targets.differs_T.sum()), int(targets.taken), tokens]
         self.sums += torch.tensor([*found, int((targets.differs_T > 0).sum())], dtype=torch.float64)
 
     def take_recorded(self, count: int) -> list[np.ndarray]:
@@ -194,7 +195,7 @@ class Replay:
         differs_T = (~agrees_T).long()
         targets.differs_T = differs_T if targets.differs_T is None else targets.differs_T + differs_T
         wrong_T = ~same_experts(targets.choice_TLk[:, number], choice_Tk) & targets.given_T
-        targets.taken += int(wrong_T.sum())
+        targets.taken = targets.taken + wrong_T.sum()
 
     def _of_routers(self, rows: np.ndarray, member: int) -> np.ndarray:
         """Routes [rows, L, k] of the routers, from those of all layers where these were recorded."""

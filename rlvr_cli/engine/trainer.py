@@ -24,7 +24,7 @@ from rlvr_cli.engine.interface import Objective, SpikeRule
 from rlvr_cli.engine.layers import LayerRule
 from rlvr_cli.engine.logprobs import Compare, Scorer
 from rlvr_cli.engine.merge import Merge
-from rlvr_cli.engine.model import load_config, load_sharded
+from rlvr_cli.engine.model import load_sharded
 from rlvr_cli.engine.optimised import Optimised
 from rlvr_cli.engine.pack import MicroBatch, alone, collate
 from rlvr_cli.engine.routing_replay import Replay, replay_for
@@ -70,7 +70,7 @@ class Trainer(Optimised):
         torch.manual_seed(seed)  # LoRA's initial weights must not differ between ranks
         hf: Any = load_sharded(model, settings, config)
         self.routing = replay_for(hf, routing)
-        self.processor = load_processor(model, load_config(model))
+        self.processor = load_processor(model, hf.config)
         self.banned = self.processor.banned if self.processor is not None else ()
         scorer = Scorer(hf, fp32_head=model.fp32_head, banned=self.banned)
         # Where a rank's tower takes part in what all ranks do together, it must run whatever the rank shows.
