@@ -11,6 +11,7 @@ from typing import Any
 from rlvr_cli.inspect.changed import jaccard, jaccard_at_random
 from rlvr_cli.inspect.entries import Compared
 from rlvr_cli.inspect.spectra import Directions, Options
+from rlvr_cli.tracking.journal import jsonable
 
 
 @dataclass(frozen=True)
@@ -156,13 +157,4 @@ class Measured:
             "told": self.told,
             "weights": [weight.as_json(models) for weight in self.weights],
         }
-        return dict(without_nan(whole))
-
-
-def without_nan(value: Any) -> Any:
-    """JSON has no NaN: null in its place."""
-    if isinstance(value, dict):
-        return {key: without_nan(each) for key, each in value.items()}
-    if isinstance(value, list):
-        return [without_nan(each) for each in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+        return dict(jsonable(whole))

@@ -6,7 +6,9 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any
 
+from rlvr_cli.inspect.columns import table
 from rlvr_cli.inspect.mismatch import Looked
+from rlvr_cli.tracking.journal import jsonable
 
 HEAD = ("cause", "taken over", "gap left", "explained", "alone")
 
@@ -33,11 +35,7 @@ def lines(looked: Looked) -> Iterator[str]:
         )
         for cause in taken.causes
     ]
-    widths = [max(len(row[n]) for row in (HEAD, *rows)) for n in range(len(HEAD))]
-    for row in (HEAD, *rows):
-        left = [cell.ljust(width) for cell, width in zip(row[:2], widths[:2], strict=True)]
-        right = [cell.rjust(width) for cell, width in zip(row[2:], widths[2:], strict=True)]
-        yield "  " + "  ".join([*left, *right]).rstrip()
+    yield from table(HEAD, rows, left=2)
     for line in taken.told:
         yield f"  not looked at: {line}"
     yield ""
@@ -45,8 +43,9 @@ def lines(looked: Looked) -> Iterator[str]:
 
 
 def as_json(looked: Looked) -> dict[str, Any]:
+    """Plain values; what could not be measured is null."""
     taken = looked.taken
-    return {
+    whole = {
         "what": looked.what,
         "sequences": looked.sequences,
         "gap": taken.gap.as_dict(),
@@ -57,3 +56,4 @@ def as_json(looked: Looked) -> dict[str, Any]:
         "dominates": taken.dominates,
         "verdict": taken.verdict,
     }
+    return dict(jsonable(whole))

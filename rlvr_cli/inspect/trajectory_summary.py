@@ -13,8 +13,9 @@ import numpy as np
 
 from rlvr_cli.core.files import write_atomically
 from rlvr_cli.inspect import course
+from rlvr_cli.inspect.columns import table
 from rlvr_cli.inspect.trajectories import SHARES, Traced, Traces
-from rlvr_cli.tracking.journal import to_line
+from rlvr_cli.tracking.journal import jsonable, to_line
 from rlvr_cli.tracking.plots import COLOURS, STYLE
 
 STEPS = 20
@@ -27,7 +28,7 @@ LINES = 12
 
 
 def summary(found: Traces) -> dict[str, Any]:
-    """All numbers over samples, as JSON."""
+    """All numbers over samples."""
     traced, kinds = found.traced, {name: _of(found.traced, value) for name, value in KINDS.items()}
     sure = [
         place / each.thought
@@ -56,6 +57,11 @@ def summary(found: Traces) -> dict[str, Any]:
         },
         "told": found.told,
     }
+
+
+def as_json(numbers: dict[str, Any]) -> dict[str, Any]:
+    """Plain values; what is not finite is null."""
+    return dict(jsonable(numbers))
 
 
 def write(found: Traces, numbers: dict[str, Any]) -> list[Path]:
@@ -100,7 +106,7 @@ def lines(found: Traces, numbers: dict[str, Any]) -> Iterator[str]:
     yield from found.told
     yield ""
     cut = numbers["cut"]
-    yield from _table(
+    yield from table(
         ("thinking seen", *(f"{share:.0%}" for share in SHARES)),
         [
             *(
@@ -118,7 +124,7 @@ def lines(found: Traces, numbers: dict[str, Any]) -> Iterator[str]:
     )
     yield ""
     every = f"every {found.settings.every} tokens" if found.settings.every > 1 else "every token"
-    yield from _table(
+    yield from table(
         ("word", "count", "effect", "median", "change of L"),
         [
             (
@@ -150,13 +156,6 @@ def _sentences(found: Traces, numbers: dict[str, Any]) -> Iterator[str]:
         key, text = each.sample.key, "".join(each.pieces[before:after])
         where = f"prompt {key['index']}, sample {key['sample']}, tokens {before}-{after}"
         yield f"  {change:+.2f}  {where}: {text!r}"
-
-
-def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> Iterator[str]:
-    widths = [max(len(row[n]) for row in (head, *rows)) for n in range(len(head))]
-    for first, *others in (head, *rows):
-        cells = [cell.rjust(width) for cell, width in zip(others, widths[1:], strict=True)]
-        yield "  ".join(["", first.ljust(widths[0]), *cells])
 
 
 def picture(found: Traces, numbers: dict[str, Any]) -> bytes:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
+from rlvr_cli.inspect.columns import table
 from rlvr_cli.inspect.measured import Measured, Total, mean_of, relative
 
 ENTRIES = ("kind", "weights", "sparsity", "relative change", "rows", "columns")
@@ -17,7 +18,7 @@ def lines(measured: Measured) -> Iterator[str]:
     for model, name in enumerate(measured.models):
         yield f"{measured.base} -> {name}"
         groups = [*measured.groups(), (WHOLE, measured.total())]
-        yield from _table(ENTRIES, [(kind, *_entries(total, model)) for kind, total in groups])
+        yield from table(ENTRIES, [(kind, *_entries(total, model)) for kind, total in groups])
         yield ""
         seen = [(kind, total) for kind, total in groups if any(weight.directions for weight in total.weights)]
         if measured.options is not None and seen:
@@ -26,7 +27,7 @@ def lines(measured: Measured) -> Iterator[str]:
             share = measured.options.share
             at_random = mean_of([weight.principal_not_low for weight in measured.total().weights])
             rows.append(("at random", "", "", "", f"{share:.1%}", f"{share:.1%}", f"{at_random:.1%}"))
-            yield from _table(DIRECTIONS, rows)
+            yield from table(DIRECTIONS, rows)
             yield ""
     if len(measured.models) > 1 and measured.total().size:
         yield from _together(measured)
@@ -38,13 +39,6 @@ def _heading(measured: Measured) -> str:
     assert measured.options is not None
     rank, share = measured.options.rank, measured.options.share
     return f"directions, rank {rank}; of the changed entries, the share in masks of {share:.0%} of the base"
-
-
-def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> Iterator[str]:
-    widths = [max(len(row[n]) for row in (head, *rows)) for n in range(len(head))]
-    for first, *others in (head, *rows):
-        cells = [cell.rjust(width) for cell, width in zip(others, widths[1:], strict=True)]
-        yield "  " + "  ".join([first.ljust(widths[0]), *cells]).rstrip()
 
 
 def _entries(total: Total, model: int) -> tuple[str, ...]:
