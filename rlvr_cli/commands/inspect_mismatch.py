@@ -5,11 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import sys
 from importlib import import_module
-from pathlib import Path
-from shutil import rmtree
-from tempfile import mkdtemp
 from typing import Any
 
 from rlvr_cli.commands.arguments import parse, parser_of
@@ -46,26 +42,15 @@ def run(verb: str, arguments: list[str]) -> int:
 
 
 def look(path: str, options: argparse.Namespace, overrides: list[str]) -> Any:
-    """What was looked at. Engines and libraries talk into a log, which is kept where something fails."""
+    """What was looked at."""
     from rlvr_cli.core.rank_process import library_defaults
     from rlvr_cli.launch import prerequisites
-    from rlvr_cli.launch.redirect_output import redirect
+    from rlvr_cli.launch.redirect_output import quiet
 
     os.environ.update(library_defaults(1, prerequisites.count_gpus()))  # libraries read them on import
-    folder = Path(mkdtemp(prefix="rlvr-inspect-"))
-    failed = False
-    try:
-        with redirect(folder / "libraries.log"):
-            page = import_module("rlvr_cli.inspect.mismatch")
-            return page.inspect(path, options.samples, options.step, options.recipe, overrides)
-    except Exception as error:
-        failed = not isinstance(error, UserError)
-        if failed:
-            print(f"what libraries said is in {folder}/libraries.log", file=sys.stderr)
-        raise
-    finally:
-        if not failed:
-            rmtree(folder, ignore_errors=True)
+    with quiet("rlvr-inspect-"):
+        page = import_module("rlvr_cli.inspect.mismatch")
+        return page.inspect(path, options.samples, options.step, options.recipe, overrides)
 
 
 def add(parser: argparse.ArgumentParser) -> None:

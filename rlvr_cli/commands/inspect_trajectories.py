@@ -29,23 +29,25 @@ def run(verb: str, arguments: list[str]) -> int:
     for name in ("every", "limit"):
         if getattr(options, name) < 1:
             raise UserError(f"--{name} is {getattr(options, name)}; it must be at least 1")
+    if options.ask == "":
+        raise UserError("--ask is empty; it is the text that asks for the answer")
     if not 0 < options.ema <= 1:
         raise UserError(f"--ema is {options.ema}; it must be above 0 and at most 1")
-    looked = import_module("rlvr_cli.inspect.trajectories")
     given = {"every": options.every, "alpha": options.ema}
     given |= {"lead": _text(options.ask)} if options.ask is not None else {}
     given |= {"close": _text(options.close)} if options.close is not None else {}
     given |= {"until": (_text(options.until),)} if options.until is not None else {}
     given |= {"lexicon": tuple(w for w in options.words.split(",") if w)} if options.words is not None else {}
-    settings = looked.Settings(**given)
-    found = looked.inspect(
-        Path(options.samples).expanduser(), options.model, options.step, options.limit, settings
-    )
+    path = Path(options.samples).expanduser()
+    with import_module("rlvr_cli.launch.redirect_output").quiet("rlvr-inspect-"):
+        looked = import_module("rlvr_cli.inspect.trajectories")
+        settings = looked.Settings(**given)
+        found = looked.inspect(path, options.model, options.step, options.limit, settings)
     told = import_module("rlvr_cli.inspect.trajectory_summary")
     numbers = told.summary(found)
     files = told.write(found, numbers)
     if options.json:
-        print(json.dumps(numbers, indent=1, ensure_ascii=False))
+        print(json.dumps(told.as_json(numbers), indent=1, ensure_ascii=False))
     else:
         print("\n".join(told.lines(found, numbers)))
         print("\n".join(f"written: {file}" for file in files))

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from rlvr_cli.core import distributed
 from rlvr_cli.core.errors import UserError
 from rlvr_cli.core.model_paths import resolve_model
 from rlvr_cli.data.prompts import encode, encode_plain
@@ -91,12 +92,12 @@ def inspect(path: Path, model: str | None, step: int | None, limit: int, setting
     if named is None:
         raise UserError(f"--model: {path} does not say which model sampled it; name one")
     of = Model(path=resolve_model(named, "--model"), attention="sdpa")
-    tokenizer, precision = load_tokenizer(of), _precision()
-    hf: Any = _on_device(load_model(of, precision))
     found = Traces(source=source, model=of.path, settings=settings, traced=[])
     found.told += [f"left out: {count} {why}" for why, count in source.left_out.items()]
     if not source.samples:
         raise UserError(f"{path} has no sample to look at ({'; '.join(found.told) or 'it is empty'})")
+    tokenizer, precision = load_tokenizer(of), _precision()
+    hf: Any = load_model(of, precision).to(distributed.device()).eval()
     cached = _reads_cache(hf, tokenizer, source.samples[0], settings, precision, found.told)
     room = getattr(hf.config.get_text_config(), "max_position_embeddings", None)
     long = 0
@@ -188,12 +189,4 @@ def _reads_cache(
 
 
 def _precision() -> Precision:
-    import torch
-
-    return Precision.bf16 if torch.cuda.is_available() else Precision.fp32
-
-
-def _on_device(hf: Any) -> Any:
-    import torch
-
-    return hf.to("cuda" if torch.cuda.is_available() else "cpu").eval()
+    return Precision.bf16 if distributed.device().type == "cuda" else Precision.fp32

@@ -8,7 +8,11 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
+from shutil import rmtree
+from tempfile import mkdtemp
 from typing import TextIO
+
+from rlvr_cli.core.errors import UserError
 
 
 @contextmanager
@@ -40,6 +44,24 @@ def redirect(log: Path) -> Iterator[TextIO]:
             os.close(original)
         # Handlers run in reverse order: this one before those of the libraries, which may still talk.
         atexit.register(_send_output_to, file)
+
+
+@contextmanager
+def quiet(prefix: str) -> Iterator[None]:
+    """Engines and libraries talk into a log, which is kept where something fails that is no UserError."""
+    folder = Path(mkdtemp(prefix=prefix))
+    failed = False
+    try:
+        with redirect(folder / "libraries.log"):
+            yield
+    except Exception as error:
+        failed = not isinstance(error, UserError)
+        if failed:
+            print(f"what libraries said is in {folder}/libraries.log", file=sys.stderr)
+        raise
+    finally:
+        if not failed:
+            rmtree(folder, ignore_errors=True)
 
 
 def _send_output_to(file: TextIO) -> None:

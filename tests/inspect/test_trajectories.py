@@ -137,7 +137,9 @@ def test_the_command(tiny_path: Path, tmp_path: Path, capsys: pytest.CaptureFixt
     responses = ["7+5=12. Wait, 4+8+1=13 \\boxed{132}", "7+5=2 \\boxed{2}", ""]
     file = result(tmp_path / "sums.json", str(tiny_path), responses)
     assert main(["inspect", "trajectories", str(file), "--every", "4", "--json"]) == 0
-    numbers = json.loads(capsys.readouterr().out)
+    said, talk = capsys.readouterr()
+    numbers = json.loads(said)
+    assert not talk, "what libraries say while they load a model is no one's to read"
     assert (numbers["samples"], numbers["right"]) == (2, 1)
     assert numbers["effects"]["Wait"]["count"] == 1 and numbers["effects"]["all"]["count"] == 6
     assert "left out: 1 empty responses" in numbers["told"] and set(numbers["cut"]) == {
@@ -188,6 +190,7 @@ def test_what_the_command_refuses(
         (str(file), "--step", "3"): "is a result file, which has no steps",
         (str(file), "--every", "0"): "--every is 0; it must be at least 1",
         (str(file), "--ema", "0"): "--ema is 0.0; it must be above 0",
+        (str(file), "--ask", ""): "--ask is empty; it is the text that asks for the answer",
         (str(tmp_path),): "has no rollouts/ with samples",
         (str(file), "--model", str(tmp_path)): "--model: ",
     }
