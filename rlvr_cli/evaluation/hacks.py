@@ -100,8 +100,8 @@ def judged(
             asked = Asked(pool=pool, name=name, verifier=verifier, source=source.path)
             found = Judged(name=shown, by_nature=getattr(verifier, "by_nature", None))
             rows = problems_of(source, seed, name, verifier)
+            others = [row["answer"] or "" for row in rows]
             for row in rows:
-                others = [other["answer"] or "" for other in rows]
                 _one_problem(asked, found, row, others, lines)
             yield found
 

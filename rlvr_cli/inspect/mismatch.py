@@ -53,9 +53,7 @@ def of_run(run: Path, samples: int, step: int | None) -> Looked:
             f"the rollouts of step {chosen} of {run} have no logprobs: record them with tracker.tokens=true, "
             f"or sample anew: rlvr inspect mismatch {run}/final --recipe {run}/recipe.yaml"
         )
-    older = [
-        (f"the weights after step {v}" if v else "the start model", there[v]) for v in _older(there, version)
-    ]
+    older = [(_name(v), there[v]) for v in _older(there, version)]
     model = model_of(run, recipe)
     taken = _apart(recipe, load_tokenizer(model), rows, there[version], older, model)
     return Looked(
