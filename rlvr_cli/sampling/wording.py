@@ -26,6 +26,9 @@ _REFLECTION = re.compile(
     r"\b(?=[rctvwy])(?:re-(?:check|evaluate|examine|think)|re(?:check|evaluate|examine|evaluation|think)"
     r"|(?:check|think|try)\s+again|verify|wait|yet)\b"
 )
+AHA = "alternatively double-check i_should_check wait"
+"""Phrases that VLAA-Thinking (2504.11468) names, `_` for the blank; the paper may have counted more."""
+_AHA = re.compile(r"\b(?=[adiw])(?:alternatively|double[- ]check|i\s+should\s+check|wait)\b")
 REPEATED = 3
 """Words of an n-gram that counts as said again, as in Open-R1's repetition penalty."""
 NOVEL = 4
@@ -54,6 +57,11 @@ class Text:
 def reflections(text: str) -> int:
     """How often a word of LEXICON stands in it: whole words, in any case."""
     return sum(1 for _ in _REFLECTION.finditer(text.lower()))
+
+
+def ahas(text: str) -> int:
+    """How often a phrase of AHA stands in it: whole words, in any case; also `double check`."""
+    return sum(1 for _ in _AHA.finditer(text.lower()))
 
 
 def repeated(text: str, size: int = REPEATED) -> float | None:
@@ -150,6 +158,9 @@ def _of(text: Text, repetition: float | None, novelty: float | None) -> Sums:
     share = mixed(text.response)
     add(found, "reflection_fraction", has)
     add(found, "reflection_per_1k", 1000.0 * times, text.tokens)
+    phrases = ahas(text.response)
+    add(found, "aha_fraction", float(phrases > 0))
+    add(found, "aha_per_1k", 1000.0 * phrases, text.tokens)
     if text.correct is not None:
         add(found, "correct_with_reflection" if times else "correct_without_reflection", text.correct)
         add(found, "reflection_fraction_" + ("correct" if text.correct >= 1 else "wrong"), has)

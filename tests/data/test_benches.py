@@ -199,6 +199,7 @@ MADE = (
     "product",
     "fork",
     "shapes_count",
+    "shapes_box",
 )
 """Made in the process; tested with their families."""
 

@@ -7,8 +7,10 @@ import pytest
 
 from rlvr_cli.core.types import Completion, Group, Problem
 from rlvr_cli.sampling.wording import (
+    AHA,
     LEXICON,
     Text,
+    ahas,
     means,
     merged,
     mixed,
@@ -44,6 +46,19 @@ def test_words_of_reflection_are_whole_words_in_any_case() -> None:
     for none in ("waiting", "await", "verifying", "yeti", "prerecheck", "check it again", "reexamined"):
         assert reflections(none) == 0, none
     assert reflections("Wait. Wait, let me check\nagain; yet") == 4
+
+
+def test_aha_phrases_are_whole_words_in_any_case() -> None:
+    phrases = [phrase.replace("_", " ") for phrase in AHA.split()]
+    assert len(phrases) == 4
+    assert [ahas(f"so {phrase.upper()}, it is") for phrase in phrases] == [1] * 4
+    assert ahas("Wait. I should\ncheck; let me double check, alternatively wait") == 5
+    for none in ("alternative", "await", "waiting", "i should", "check", "re-check", "yet"):
+        assert ahas(none) == 0, none
+    said = [text("Wait, 7.", 1.0), text("no, try again: 8", 0.0), text("Alternatively wait", 0.0, tokens=20)]
+    found = means(sums_of([("2 + 5 = ?", said)]))
+    assert found["text/aha_fraction"] == pytest.approx(2 / 3)
+    assert found["text/aha_per_1k"] == pytest.approx(3 / 40 * 1000)
 
 
 def test_repetition_is_open_r1s_and_the_verifiers() -> None:
