@@ -135,7 +135,7 @@ class Scorer(nn.Module):
         """
         told: dict[str, Any] = {} if routes is None else {"routes": routes}
         if shown is not None:
-            told["inputs_embeds"] = self.embedded(input_ids, shown)
+            told |= self.embedded(input_ids, shown)
         hidden_nD = hidden_states(self._decoder[0], input_ids, position_ids, layout, **told)
         # An empty share must still run the output layer: with ZeRO-3 its weights are gathered by all ranks.
         empty = len(predictors_n) == 0
@@ -151,8 +151,8 @@ class Scorer(nn.Module):
         )
         return scores
 
-    def embedded(self, input_ids: Tensor, shown: Shown) -> Tensor:
-        """The tokens' embeddings with the images in their places: [R, L, D]."""
+    def embedded(self, input_ids: Tensor, shown: Shown) -> dict[str, Any]:
+        """What the decoder is called with in the place of the tokens, where images are among them."""
         tower: Any = self._tower[0]
         frozen = not any(p.requires_grad for p in tower.parameters())
         return embedded(self._decoder[0], tower, input_ids, shown, frozen=frozen)

@@ -27,6 +27,8 @@ class Apart:
     """Of an output of vLLM's."""
     add: Callable[[str, list[int], Request, int], str]
     """Hands (name, tokens, request, sample) to the engine; returns the engine's own name."""
+    check: Callable[[Any], None]
+    """Raises where the engine has read another prompt than it was given."""
     turns: Turns
     running: dict[str, tuple[Request, int, str]] = field(default_factory=dict)
     """Name -> request, sample, and what the engine calls it."""
@@ -60,6 +62,7 @@ class Apart:
 
     def _done(self, output: Any) -> int:
         """Take in a finished output; its request's key."""
+        self.check(output)
         request, sample, _ = self.running.pop(output.request_id)
         self._place(request, sample, self.completion(output.outputs[0]))
         return request.key

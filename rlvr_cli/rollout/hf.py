@@ -24,7 +24,7 @@ from rlvr_cli.rollout.engine import (
     nothing_more,
 )
 from rlvr_cli.rollout.fingerprints import Ledger, Receipt, fingerprint
-from rlvr_cli.rollout.hf_images import allowed, auto_class, inputs
+from rlvr_cli.rollout.hf_images import ahead, allowed, auto_class, inputs
 from rlvr_cli.rollout.hf_routes import HFRoutes
 from rlvr_cli.rollout.text import ResponseText
 from rlvr_cli.schema import Precision, Rollout
@@ -154,16 +154,11 @@ class HFEngine(OnOneRank):
             recorder.begin()
         for _ in range(max(r.left(sampling, s) for r, s in rows)):
             heart.beat()
-            out = self.model(
-                **given,
-                attention_mask=mask,
-                past_key_values=cache,
-                use_cache=True,
-            )
-            cache = out.past_key_values
+            now = {"attention_mask": mask, "past_key_values": cache, "use_cache": True}
+            logits_BTV, cache = ahead(self.model, self.processor, **given, **now)
             if recorder is not None:
                 recorder.keep(len(rows))
-            log_p = _processed(allowed(out.logits[:, -1].float(), self.processor), sampling)
+            log_p = _processed(allowed(logits_BTV[:, -1].float(), self.processor), sampling)
             chosen = _draw(log_p, generators, sampling)
             token = torch.where(alive, chosen, self.pad)
             alive = alive & ~torch.isin(chosen, self.eos)
@@ -246,7 +241,8 @@ class HFEngine(OnOneRank):
     def probe(self, tokens: list[int]) -> list[float]:
         ids = torch.tensor([tokens], device=self.device)
         made = inputs(self.model, self.processor, ids, torch.arange(len(tokens), device=self.device)[None])
-        log_p = self.model(**made, use_cache=False).logits[0, :-1].float().log_softmax(-1)
+        logits_BTV, _ = ahead(self.model, self.processor, **made, use_cache=False)
+        log_p = logits_BTV[0, :-1].float().log_softmax(-1)
         if self.processor is not None:
             ids = ids.where(ids >= 0, self.processor.pad)
         return [float(x) for x in log_p.gather(1, ids[0, 1:, None])[:, 0]]

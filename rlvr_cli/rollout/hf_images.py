@@ -19,9 +19,7 @@ def auto_class(processor: Processor | None) -> Any:
     return transformers.AutoModelForImageTextToText
 
 
-def inputs(
-    model: Any, processor: Processor | None, ids_BT: Tensor, positions_BT: Tensor
-) -> dict[str, Tensor]:
+def inputs(model: Any, processor: Processor | None, ids_BT: Tensor, positions_BT: Tensor) -> dict[str, Any]:
     """Tokens (or, with images among them, embeddings [B, T, D]) and positions, [3, B, T] where it sees."""
     if processor is None:
         return {"input_ids": ids_BT, "position_ids": positions_BT}
@@ -30,8 +28,17 @@ def inputs(
     ids_BT, positions = ids_BT.to(device), {"position_ids": positions_3BT.to(device)}
     if shown is None:
         return {"input_ids": ids_BT} | positions
-    made_BTD = embedded(model.get_decoder(), tower_of(model), ids_BT, shown.to(device), frozen=True)
-    return {"inputs_embeds": made_BTD} | positions
+    return embedded(model.get_decoder(), tower_of(model), ids_BT, shown.to(device), frozen=True) | positions
+
+
+def ahead(model: Any, processor: Processor | None, **given: Any) -> tuple[Tensor, Any]:
+    """(logits [B, T, V], the cache) of `inputs`."""
+    if processor is None:
+        out = model(**given)
+        return out.logits, out.past_key_values
+    # The whole model would take images as pixels alone: what a tower's middle layers say goes in below it.
+    out = model.get_decoder()(**given)
+    return model.get_output_embeddings()(out.last_hidden_state), out.past_key_values
 
 
 def allowed(logits_BV: Tensor, processor: Processor | None) -> Tensor:

@@ -123,6 +123,7 @@ class VLLMEngine:
                 text=self.text,
                 completion=self._completion,
                 add=partial(self._add_sample, sampling),
+                check=self.prompts.check,
                 turns=self.turns,
             )
             yield from apart.generate(requests, asked)

@@ -20,7 +20,7 @@ from rlvr_cli.vision.pictures import BadImage, Picture
 if TYPE_CHECKING:
     import numpy as np
 
-KNOWN = ("qwen2_5_vl",)
+KNOWN = ("qwen2_vl", "qwen2_5_vl", "qwen3_vl")
 """Kinds of models (`model_type`) whose images are understood."""
 STEEPEST = 200
 """Largest ratio of an image's sides."""

@@ -85,17 +85,27 @@ def blank(processor: Processor) -> Shown:
     return Shown(torch.zeros(patches, 3 * 2 * processor.patch**2), grid, none, none)
 
 
-def embedded(decoder: Any, tower: Any, ids_RL: Tensor, shown: Shown, *, frozen: bool) -> Tensor:
-    """[R, L, D]: the tokens' embeddings, with what the tower makes of the images in their places."""
+def embedded(decoder: Any, tower: Any, ids_RL: Tensor, shown: Shown, *, frozen: bool) -> dict[str, Any]:
+    """What the decoder is called with for the tokens: embeddings [R, L, D] with what the tower makes of the
+    images in their places and, of a tower whose middle layers speak too (DeepStack, Qwen3-VL), what is added
+    to the images' hidden states after the decoder's first layers."""
     hidden_RLD: Tensor = decoder.get_input_embeddings()(ids_RL)
     with torch.no_grad() if frozen else nullcontext():
-        features_fD = tower(shown.pixels.to(tower.dtype), grid_thw=shown.grid_I3).pooler_output
+        made = tower(shown.pixels.to(tower.dtype), grid_thw=shown.grid_I3)
+    features_fD, deep = made.pooler_output, list(getattr(made, "deepstack_features", None) or ())
     flat_tD = hidden_RLD.flatten(0, 1)
     here_kD = features_fD[shown.features_k].to(flat_tD.dtype)
     flat_tD = flat_tD.index_put((shown.places_k,), here_kD)
     if not len(shown.places_k):  # in the graph all the same, so that every rank goes back through the tower
-        flat_tD = flat_tD + features_fD.sum() * 0.0
-    return flat_tD.view_as(hidden_RLD)
+        flat_tD = flat_tD + sum(each.sum() for each in (features_fD, *deep)) * 0.0
+        deep = []
+    told: dict[str, Any] = {"inputs_embeds": flat_tD.view_as(hidden_RLD)}
+    if deep:
+        images_t = torch.zeros(len(flat_tD), dtype=torch.bool, device=ids_RL.device)
+        images_t[shown.places_k] = True  # in the order of places_k, which rises
+        told["visual_pos_masks"] = images_t.view_as(ids_RL)
+        told["deepstack_visual_embeds"] = [each[shown.features_k] for each in deep]
+    return told
 
 
 def tower_of(causal: Any) -> Any | None:

@@ -1,26 +1,21 @@
 """vLLM and the transformers engine against the trainer on prompts with images, in fp32."""
 
-import os
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
+from seeing_models import make_seeing
+from seen_gap import LIMIT, SAMPLED, engine_of, gap, move, requests_of, trainer_of
 
 from rlvr_cli import schema
-from rlvr_cli.data.prompts import problems
-from rlvr_cli.engine import process_group
-from rlvr_cli.engine.model import load_tokenizer
 from rlvr_cli.engine.trainer import Trainer
-from rlvr_cli.rollout import Request, Sampling, SyncError, make_engine
-from rlvr_cli.schema import Model, Precision, RolloutEngine, Source, Vision
+from rlvr_cli.rollout import SyncError
+from rlvr_cli.schema import Model, Precision, Vision
 from rlvr_cli.training.rest import probe_logprobs
-from rlvr_cli.vision.album import album, shortened
+from rlvr_cli.vision.album import shortened
 
 pytestmark = pytest.mark.slow
-SAMPLED = Sampling(temperature=1.0, top_p=1.0, max_tokens=24)
-LIMIT = 1e-5
-"""Mean gap of logprobs in fp32."""
 
 
 @pytest.fixture(scope="module")
@@ -30,57 +25,32 @@ def model(tiny_vision_path):
 
 @pytest.fixture(scope="module")
 def trainer(model):
-    before = dict(os.environ)
-    process_group.initialise()
-    settings = schema.Trainer(precision=Precision.fp32, zero_stage=0)
-    yield Trainer(model, settings, tokens_per_microbatch=300, max_grad_norm=1.0)
-    os.environ.clear()
-    os.environ.update(before)
+    with trainer_of(model) as trainer:
+        yield trainer
 
 
 @pytest.fixture(scope="module")
 def requests(model):
-    """Prompts of one image each, one of two images, and one of text."""
-    source = Source(path="synthetic:shapes_box", options={"size": 4})
-    rows = problems("train", source, load_tokenizer(model), 99, 0)[0]
-    prompts = [problem.tokens for problem in rows]
-    album.most = max(album.most, 2)  # as a data set with such a prompt would have said
-    prompts += [[*prompts[0][:-1], *prompts[1][1:]], [2, 71, 84, 36, 2]]
-    return [Request(key=i, tokens=tokens, samples=3, seed=100 * i) for i, tokens in enumerate(prompts)]
+    return requests_of(model)
 
 
 @pytest.fixture(scope="module")
 def engines(model, requests):
-    def start(kind, frozen=False):
-        rollout = schema.Rollout(engine=RolloutEngine[kind], kv_cache_gb=0.1)
-        size = {"precision": Precision.fp32, "max_model_len": 128, "frozen_tower": frozen}
-        tokenizer = load_tokenizer(model)
-        return make_engine(rollout, path=model.path, tokenizer=tokenizer, eos=[1], seed=0, **size)
-
-    return {"vllm": start("vllm"), "hf": start("hf")}
+    return {kind: engine_of(model, kind) for kind in ("vllm", "hf")}
 
 
-def gap(trainer, requests, engine):
-    """Mean difference of the engine's logprobs of what it has sampled to the trainer's."""
-    found = dict(engine.generate(requests, SAMPLED))
-    sequences, trained, theirs = [], [], []
-    for request in requests:
-        for completion in found[request.key]:
-            assert (completion.tokens >= 0).all() and not np.isin(completion.tokens, trainer.banned).any()
-            sequences.append(np.concatenate([np.asarray(request.tokens, np.int32), completion.tokens]))
-            trained.append(np.arange(len(sequences[-1])) >= len(request.tokens))
-            theirs.append(completion.logprobs)
-    ours = trainer.score(sequences, trained)[0].numpy()
-    return float(np.abs(ours - np.concatenate(theirs)).mean())
-
-
-def move(trainer, part=""):
-    """Change the trainer's weights whose names hold this."""
-    generator = torch.Generator().manual_seed(len(part))
-    with torch.no_grad():
-        for name, parameter in trainer.hf.named_parameters():
-            if part in name:
-                parameter.add_(0.05 * torch.randn(parameter.shape, generator=generator))
+def packed_rows_and_single_ones_are_one(trainer, requests):
+    """Each sequence in a micro-batch alone, and all in one row with shared prompts; the image matters."""
+    sequences = [np.array([*r.tokens, 70 + n, 80, 1], np.int32) for r in requests for n in range(3)]
+    trained = [np.arange(len(s)) >= len(s) - 3 for s in sequences]
+    whole = trainer.score(sequences, trained)[0]
+    for budget in (30, 5000):
+        trainer.tokens_per_microbatch = budget
+        assert torch.allclose(trainer.score(sequences, trained)[0], whole, atol=2e-6)
+    trainer.tokens_per_microbatch = 300
+    other = [np.where(s < 0, requests[1].tokens[2], s) for s in sequences[:3]]  # the image of another row
+    assert (trainer.score(other, trained[:3])[0] - whole[:9]).abs().max() > 1e-3
+    return sequences, trained, whole
 
 
 def test_engine_and_trainer_agree_before_and_after_syncs(trainer, requests, engines) -> None:
@@ -112,13 +82,7 @@ def test_what_a_tower_made_of_an_image_is_forgotten_when_it_changes(trainer, req
 
 
 def test_packed_rows_padded_rows_and_micro_batches_are_one(model, trainer, requests) -> None:
-    sequences = [np.array([*r.tokens, 70 + n, 80, 1], np.int32) for r in requests for n in range(3)]
-    trained = [np.arange(len(s)) >= len(s) - 3 for s in sequences]
-    whole = trainer.score(sequences, trained)[0]
-    for budget in (30, 5000):  # each sequence alone, and all in one row with shared prompts
-        trainer.tokens_per_microbatch = budget
-        assert torch.allclose(trainer.score(sequences, trained)[0], whole, atol=2e-6)
-    trainer.tokens_per_microbatch = 300
+    sequences, trained, whole = packed_rows_and_single_ones_are_one(trainer, requests)
     settings = schema.Trainer(precision=Precision.fp32, zero_stage=0)
     padded = Trainer(replace(model, attention="sdpa"), settings, tokens_per_microbatch=300, max_grad_norm=1.0)
     assert padded.padded and not trainer.padded
@@ -127,8 +91,6 @@ def test_packed_rows_padded_rows_and_micro_batches_are_one(model, trainer, reque
         for name, weight in trainer.weights():
             own[name].copy_(weight)
     assert torch.allclose(padded.score(sequences, trained)[0], whole, atol=2e-6)
-    blank = [np.where(s < 0, requests[1].tokens[2], s) for s in sequences[:3]]  # the image of another row
-    assert (trainer.score(blank, trained[:3])[0] - whole[:9]).abs().max() > 1e-3
 
 
 def test_a_response_that_was_begun_goes_on(trainer, requests, engines) -> None:
@@ -155,3 +117,33 @@ def test_another_processor_is_noticed(requests, engines) -> None:
 
     with pytest.raises(SyncError, match="as 23 tokens, the trainer as 24: their image processors differ"):
         prompts.check(Output())
+
+
+@pytest.mark.parametrize("kind", ["qwen3_vl", pytest.param("qwen2_vl", marks=pytest.mark.long)])
+def test_other_kinds_of_models_that_see(kind, tmp_path) -> None:
+    """The same images come again after each change; of the second one the tower alone is moved, and of the
+    third, of Qwen3-VL, what its middle layers say."""
+    model = Model(path=str(make_seeing(tmp_path, kind)), vision=Vision.train)
+    parts = (None, "", "visual", *(["deepstack"] if kind == "qwen3_vl" else []))
+    with trainer_of(model) as trainer:
+        requests = requests_of(model)
+        engines = {name: engine_of(model, name) for name in ("vllm", "hf")}
+        for part in parts:
+            if part is not None:
+                move(trainer, part)
+            for name, engine in engines.items():
+                if part is not None:
+                    receipt = engine.load(trainer.weights())
+                    assert not receipt.untold
+                    assert receipt.compared + receipt.sampled == trainer.parameters
+                assert gap(trainer, requests, engine) < LIMIT, (name, part)
+                probed = engine.probe(requests[4].tokens)
+                apart = np.abs(probed - probe_logprobs(trainer, requests[4].tokens))
+                assert apart.mean() < LIMIT, (name, part)
+        packed_rows_and_single_ones_are_one(trainer, requests)
+        move(trainer, "merger")
+        engines["vllm"].remembers = True  # as for a tower that is frozen: it reads other images then
+        engines["vllm"].load(trainer.weights())
+        assert gap(trainer, requests[:4], engines["vllm"]) > 1e-2
+        for engine in engines.values():
+            engine.close()
