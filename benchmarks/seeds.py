@@ -69,7 +69,7 @@ def train_all(options: Namespace, recipe: str, labels: Labels, more: Sequence[st
         command = [sys.executable, "-m", "rlvr_cli", "train", recipe, f"model.path={options.model}"]
         command += [f"trainer.steps={options.steps}", *labels[label], *options.overrides]
         command += [f"seed={seed}", f"out={out}", *QUIET, *more]
-        threads = max(1, (os.cpu_count() or 1) // options.jobs)
+        threads = max(1, len(os.sched_getaffinity(0)) // options.jobs)
         environment = {**os.environ, "OMP_NUM_THREADS": f"{threads}"}
         done = subprocess.run(command, env=environment, capture_output=True, text=True)
         print(f"{label} seed {seed}: {(done.stderr.strip().splitlines() or ['done'])[-1]}", flush=True)

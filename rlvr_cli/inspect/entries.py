@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from rlvr_cli.inspect.changed import changed_in_bf16, dispersion
-from rlvr_cli.inspect.folder import Folder
+from rlvr_cli.inspect.folder import Folder, Readable
 
 BLOCK = 2**22
 """Entries that are in memory at once, of each model: an embedding is larger than all else together."""
@@ -48,7 +48,7 @@ class Compared:
     """Entries that 0, 1, ... of the models have changed."""
 
 
-def compare_entries(name: str, base: Folder, tuned: Sequence[Folder]) -> Compared:
+def compare_entries(name: str, base: Folder, tuned: Sequence[Readable]) -> Compared:
     """One pass over the weight `name`, a block of rows of every model at a time."""
     shape = base.weights[name].shape
     found = Compared(math.prod(shape), models=[Entries() for _ in tuned], consensus=[0] * (len(tuned) + 1))

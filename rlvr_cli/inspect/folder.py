@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
@@ -41,6 +42,13 @@ def place(name: str) -> tuple[int | None, str]:
     tower, layer, rest = found.groups()
     rest = MODULES.sub("", re.sub(r"\.\d+(?=\.)", "", rest))
     return int(layer), tower + rest
+
+
+class Readable(Protocol):
+    """What has weights by name, of which a few rows can be read."""
+
+    def read(self, name: str, start: int = 0, stop: int | None = None) -> Tensor:
+        """As `Folder.read`."""
 
 
 class Folder:

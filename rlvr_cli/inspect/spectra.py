@@ -143,19 +143,25 @@ def base_of(weight: Tensor, options: Options) -> Base:
     return Base(found, principal, low_magnitude_mask(weight, options.share))
 
 
+def overlaps(base: Base, changed: Tensor) -> tuple[float, float]:
+    """Shares of the changed entries in the principal mask and in that of small ones; NaN: nothing changed."""
+    return overlap(changed, base.principal), overlap(changed, base.low)
+
+
 def directions(base: Base, weight: Tensor, changed: Tensor, options: Options) -> Directions:
     """`weight` is the finite matrix after training, `changed` its mask of changed entries."""
     after = spectrum(weight, options)
     left = angles(base.spectrum.left, after.left)
     right = angles(base.spectrum.right, after.right)
+    principal, low = overlaps(base, changed)
     return Directions(
         drift=drift(base.spectrum.values.double(), after.values.double()),
         left_max=float(left.max()),
         left_mean=float(left.mean()),
         right_max=float(right.max()),
         right_mean=float(right.mean()),
-        principal=overlap(changed, base.principal),
-        low=overlap(changed, base.low),
+        principal=principal,
+        low=low,
         principal_not_low=overlap(changed, base.principal & ~base.low),
         top=after.values[: options.rank].tolist(),
         exact=after.exact,

@@ -36,7 +36,7 @@ def _weight(name: str, before: Folder, after: list[Folder], options: Options | N
     shape = before.weights[name].shape
     entries = compare_entries(name, before, after)
     plain = Weight(name, layer, kind, shape, entries)
-    if options is None or layer is None or not _has_directions(shape, entries):
+    if options is None or layer is None or not has_directions(shape, entries):
         return plain
     w0 = before.read(name)
     base = base_of(w0, options)
@@ -48,7 +48,7 @@ def _weight(name: str, before: Folder, after: list[Folder], options: Options | N
     return Weight(name, layer, kind, shape, entries, found, top, base.principal_not_low)
 
 
-def _has_directions(shape: tuple[int, ...], entries: Compared) -> bool:
+def has_directions(shape: tuple[int, ...], entries: Compared) -> bool:
     """A finite matrix."""
     return len(shape) == 2 and min(shape) > 1 and not any(each.not_finite for each in entries.models)
 
@@ -68,7 +68,13 @@ def _in_common(measured: Measured, base: Folder, tuned: list[Folder]) -> list[st
         names = (names & here) - set(other)
     if not names:
         raise UserError(f"{measured.base} and the others have no weight of the same name and shape in common")
-    return sorted(names, key=lambda name: (place(name)[0] is not None, place(name)[0] or 0, name))
+    return sorted(names, key=in_order)
+
+
+def in_order(name: str) -> tuple[bool, int, str]:
+    """Sorts names: what is outside of layers, then layer by layer."""
+    layer, _ = place(name)
+    return layer is not None, layer or 0, name
 
 
 def _caveats(measured: Measured, base: Folder, tuned: list[Folder]) -> Iterator[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from enum import Enum
 from typing import Any
 
@@ -156,6 +156,13 @@ class Model:
                 raise ValueError(
                     f"model.lora.{key} is of adapters, and model.lora.rank is 0, which makes none; set the "
                     "rank, or leave it out"
+                )
+
+        for field_ in () if self.mask.on else fields(self.mask):
+            if getattr(self.mask, field_.name) != field_.default:
+                raise ValueError(
+                    f"model.mask.{field_.name} is of a mask, and model.mask.kind is none, which makes none; "
+                    "set the kind, or leave it out"
                 )
 
     @property

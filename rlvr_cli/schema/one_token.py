@@ -73,6 +73,10 @@ class OTVRecipe(SFTRecipe):
             "model.fp32_head": (self.model.fp32_head, "nothing: the output layer is not used"),
             "model.gradient_checkpointing": (self.model.gradient_checkpointing, "algorithm.probes"),
             "trainer.zero_stage": (self.trainer.zero_stage == 3, "trainer=zero2: the base must be whole"),
+            "trainer.inspect_weights_every": (
+                self.trainer.inspect_weights_every is not None,
+                "nothing: its weights stay as they are",
+            ),
             "trainer.sequence_parallel": (self.trainer.sequence_parallel > 1, "nothing: rows stay whole"),
         }
         for key, (given, instead) in refused.items():

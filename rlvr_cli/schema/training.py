@@ -61,6 +61,9 @@ class Trainer:
     sequence_parallel: int = 1
     """Neighbouring ranks that share each micro-batch (DeepSpeed Ulysses): every one has a part of its tokens,
     and of activations and logits. Divides the ranks and the model's attention heads."""
+    inspect_weights_every: int | None = None
+    """Steps between looks at what training has changed in the weights (`weights/*`, docs/inspect.md), the
+    last step included; null: none."""
     ranks: int | None = None
     """Processes on this machine; null: one per GPU, or 1 without GPUs. Ignored under torchrun or Slurm."""
 
@@ -69,6 +72,8 @@ class Trainer:
             raise ValueError(f"trainer.zero_stage is {self.zero_stage}; it must be 0, 1, 2 or 3")
         if self.steps < 1:
             raise ValueError(f"trainer.steps is {self.steps}; it must be at least 1")
+        if (every := self.inspect_weights_every) is not None and every < 1:
+            raise ValueError(f"trainer.inspect_weights_every is {every}; it must be at least 1, or null")
         if self.response_tokens is not None and self.response_tokens < 1:
             raise ValueError(f"trainer.response_tokens is {self.response_tokens}; it must be at least 1")
         if self.lr < 0:

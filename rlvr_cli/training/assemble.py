@@ -39,6 +39,7 @@ from rlvr_cli.training.problems import load_problems
 from rlvr_cli.training.rest import rest
 from rlvr_cli.training.resume import restore
 from rlvr_cli.training.stop import Stop, deadline
+from rlvr_cli.training.weight_course import course_of
 from rlvr_cli.training.weight_sync import engine_precision, probe_tokens, self_check
 from rlvr_cli.verifiers.pool import Pool
 from rlvr_cli.vision.refusals import refuse_unseen
@@ -83,16 +84,8 @@ def assemble(recipe: Recipe, tracker: Tracker | NullTracker) -> Parts:
     environments = Environments.of(recipe.environments, recipe.eval.benches, tokenizer, out)
     sampler = load_problems(recipe, tokenizer, tracker, environments)
     on_server = check_teacher(recipe, model, tokenizer, room, tracker.event, sampler)
-    trainer = Trainer(
-        model,
-        recipe.trainer,
-        tokens_per_microbatch=recipe.batch.tokens_per_microbatch,
-        temperature=recipe.rollout.temperature,
-        entropy_gradient=recipe.algorithm.entropy.needs_entropy,
-        seed=recipe.seed,
-        routing=recipe.rollout.routing_replay,
-        **clipping(recipe.algorithm.gradient),
-    )
+    trainer = make_policy(recipe, model)
+    course = course_of(model, recipe.trainer, tracker.event)
     critic = make_critic(recipe, model, trainer)
     reference = Reference(model, trainer) if any(s.algorithm.kl.needs_reference for s in stages) else None
     lessons = make_lessons(recipe, model, tokenizer, trainer, on_server)
@@ -126,6 +119,7 @@ def assemble(recipe: Recipe, tracker: Tracker | NullTracker) -> Parts:
         verifier_weights={name: v.weight for name, v in recipe.verifiers.items()},
         probe_tokens=probe,
         expected=expected,
+        course=course,
         watch=make_watch(stages),
         ahead=Ahead(rollout, engine, tracker) if rollout.max_staleness else None,
     )
@@ -133,6 +127,20 @@ def assemble(recipe: Recipe, tracker: Tracker | NullTracker) -> Parts:
     self_check(parts)
     restore(parts)
     return parts
+
+
+def make_policy(recipe: Recipe, model: Model) -> Trainer:
+    """What is trained."""
+    return Trainer(
+        model,
+        recipe.trainer,
+        tokens_per_microbatch=recipe.batch.tokens_per_microbatch,
+        temperature=recipe.rollout.temperature,
+        entropy_gradient=recipe.algorithm.entropy.needs_entropy,
+        seed=recipe.seed,
+        routing=recipe.rollout.routing_replay,
+        **clipping(recipe.algorithm.gradient),
+    )
 
 
 def make_pool(recipe: Recipe, tokenizer: Any, sampler: Sampler, tracker: Tracker | NullTracker) -> Pool:

@@ -119,6 +119,8 @@ def train_step(parts: Parts) -> None:
     algorithm.entropy.observe(mean(u["entropy"] for u in updates))
 
     parts.step += 1
+    if parts.course is not None:  # before the trainer goes to sleep
+        parts.course.look(parts.step, parts.trainer, timer)
     with timer("sync"):
         sync(parts)
     record(parts, rollouts, batches, updates, lr, critic_updates)

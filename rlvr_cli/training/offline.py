@@ -30,6 +30,7 @@ from rlvr_cli.tracking.null_tracker import NullTracker
 from rlvr_cli.training.stop import Interrupted, Stop, deadline
 from rlvr_cli.training.teacher_server import NoTeacher
 from rlvr_cli.training.tracker import open_tracker, tell_resume, tell_silence, tell_stop
+from rlvr_cli.training.weight_course import course_of
 from rlvr_cli.vision.refusals import refuse_unseen
 
 
@@ -84,6 +85,7 @@ def train(
         tokenizer = load_tokenizer(model)
         refuse_unseen(recipe, tokenizer)
         task = make(recipe, model, tokenizer, tracker)
+        course = course_of(model, recipe.trainer, tracker.event)
         checkpoints = Checkpoints(out, recipe.checkpoint, jsonable(asdict(recipe)) | sums(out), tracker.event)
         run = Progress(recipe, task, checkpoints, tracker, tokenizer)
         run.restore()
@@ -94,6 +96,8 @@ def train(
                 metrics = task.step(run, learning_rate(recipe.trainer, run.step), timer)
                 run.step += 1
                 heart.step(run.step)
+                if course is not None:
+                    metrics |= course.look(run.step, task.trainer, timer)
                 timing = timer.take()
                 metrics["perf/tokens_per_second"] = metrics["train/tokens"] / timing["timing_s/step"]
                 tracker.step(run.step, metrics | timing)

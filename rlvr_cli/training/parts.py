@@ -23,6 +23,7 @@ from rlvr_cli.tracking.null_tracker import NullTracker
 from rlvr_cli.training.ahead import Ahead
 from rlvr_cli.training.stop import Stop
 from rlvr_cli.training.teaching import Lessons
+from rlvr_cli.training.weight_course import WeightCourse
 from rlvr_cli.verifiers.pool import Pool
 
 
@@ -64,6 +65,8 @@ class Parts:
     told_of_sync: bool = False
     verified: float = 1.0
     """Share of this rank's engine that fingerprints have proved in the newest sync."""
+    course: WeightCourse | None = None
+    """Looks at what has changed in the weights, where that is asked for."""
     environments: Environments = field(default_factory=Environments)
     lessons: Lessons | None = None
     """The teacher, where the algorithm has one."""

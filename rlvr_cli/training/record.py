@@ -63,6 +63,7 @@ def record(
         | second_opinion(rollouts.mine, parts.recipe.diagnosis, parts.state)
         | stage_metrics(parts)
         | sync_metrics(parts)
+        | ({} if parts.course is None else parts.course.metrics)
         | skipped_metrics(parts.state, parts.recipe.faults)
         | ({} if (lost := parts.trainer.merge.error) is None else {"actor/lora_merge_error": lost})
         | {"group/refills": float(rollouts.refills), "group/trained": float(len(rollouts.kept))}

@@ -57,6 +57,8 @@ def test_adapters_go_to_the_engine_of_a_run_that_trains_some() -> None:
         ([rank, "model.mask.kind=random"], "model.mask.kind is random and model.lora.rank is 8"),
         (["model.lora.dora=true"], "model.lora.dora is of adapters, and model.lora.rank is 0"),
         (["model.lora.init=pissa"], "model.lora.init is of adapters, and model.lora.rank is 0"),
+        (["model.mask.share=0.3"], "model.mask.share is of a mask, and model.mask.kind is none"),
+        (["trainer.inspect_weights_every=0"], "inspect_weights_every is 0; it must be at least 1, or null"),
     ):
         with pytest.raises(UserError, match=said) as caught:
             compose.load("tiny_dapo", given)
