@@ -17,6 +17,7 @@ from rlvr_cli.core.errors import UserError
 from rlvr_cli.core.model_paths import resolve_model
 from rlvr_cli.engine.model import load_model, load_tokenizer
 from rlvr_cli.inspect.causes import Suspects, Taken, take_apart
+from rlvr_cli.inspect.chat_text import bare, chat
 from rlvr_cli.inspect.folder import check_weights
 from rlvr_cli.inspect.forwards import Forwards, Sampled, Setting, Transform
 from rlvr_cli.inspect.versions import Load, model_of, versions
@@ -195,10 +196,8 @@ def prompts_of(tokenizer: Any) -> list[tuple[str, Callable[[Sampled], list[int]]
         ("an opened <think> behind the prompt", lambda row: encoded(row.text + "<think>\n")),
     ]
     if getattr(tokenizer, "chat_template", None):
-        found.append(("the prompt in the chat template", lambda row: encoded(_chat(tokenizer, row.text))))
-        found.append(
-            ("the prompt without the chat template", lambda row: encoded(_bare(tokenizer, row.text)))
-        )
+        found.append(("the prompt in the chat template", lambda row: encoded(chat(tokenizer, row.text))))
+        found.append(("the prompt without the chat template", lambda row: encoded(bare(tokenizer, row.text))))
     return found
 
 
@@ -208,18 +207,6 @@ def _before(token: int, row: Sampled) -> list[int]:
 
 def _without(token: int, row: Sampled) -> list[int]:
     return row.prompt[1:] if row.prompt[:1] == [token] and len(row.prompt) > 1 else row.prompt
-
-
-def _chat(tokenizer: Any, text: str) -> str:
-    messages = [{"role": "user", "content": text}]
-    return str(tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True))
-
-
-def _bare(tokenizer: Any, text: str) -> str:
-    """What the user says in a rendered prompt of one message; the text as it is where it is none."""
-    before, _, after = _chat(tokenizer, "\x1f").partition("\x1f")
-    inside = text.startswith(before) and text.endswith(after) and len(text) > len(before) + len(after)
-    return text[len(before) : len(text) - len(after)] if inside else text
 
 
 def recipe_for(path: str | None, model: str, overrides: list[str]) -> Recipe:

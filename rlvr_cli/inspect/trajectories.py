@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import re
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
+from zlib import crc32
 
 from rlvr_cli.core import distributed
 from rlvr_cli.core.errors import UserError
 from rlvr_cli.core.model_paths import resolve_model
 from rlvr_cli.data.prompts import encode, encode_plain
 from rlvr_cli.engine.model import load_model, load_tokenizer
-from rlvr_cli.inspect import answer_curve, course
+from rlvr_cli.inspect import answer_curve, course, summaries
 from rlvr_cli.inspect.course import Course
 from rlvr_cli.inspect.recorded import Recorded, Source, read
+from rlvr_cli.inspect.summaries import Summary, Wanted, Writer
 from rlvr_cli.schema import Model, Precision
 from rlvr_cli.tracking.report.courses import digest
 
@@ -36,6 +39,10 @@ class Settings:
     """Ends it."""
     until: tuple[str, ...] = course.END_OF_THOUGHT
     lexicon: tuple[str, ...] = course.LEXICON
+    summaries: Wanted | None = None
+    """What a summary in the place of the thinking is worth, too."""
+    summary_model: str | None = None
+    """What writes them; None: the model that is asked."""
 
 
 @dataclass(kw_only=True)
@@ -47,6 +54,7 @@ class Traced:
     thought: int
     """Tokens of the thinking."""
     course: Course
+    summaries: list[Summary] = field(default_factory=list)
 
     def row(self, settings: Settings) -> dict[str, Any]:
         """For the file and the report's rollout browser."""
@@ -70,6 +78,7 @@ class Traced:
             "settled": course.settled(found),
             "enough": course.enough(found),
             "turn": said,
+            **({"summaries": [each.row() for each in self.summaries]} if settings.summaries else {}),
         }
 
 
@@ -97,7 +106,8 @@ def inspect(path: Path, model: str | None, step: int | None, limit: int, setting
     if not source.samples:
         raise UserError(f"{path} has no sample to look at ({'; '.join(found.told) or 'it is empty'})")
     tokenizer, precision = load_tokenizer(of), _precision()
-    hf: Any = load_model(of, precision).to(distributed.device()).eval()
+    written = _written_by_another(tokenizer, found)
+    hf: Any = _loaded(of, precision)
     cached = _reads_cache(hf, tokenizer, source.samples[0], settings, precision, found.told)
     room = getattr(hf.config.get_text_config(), "max_position_embeddings", None)
     long = 0
@@ -115,7 +125,63 @@ def inspect(path: Path, model: str | None, step: int | None, limit: int, setting
         raise UserError(
             f"{path}: {'; '.join(found.told)}; give a model with more positions, or a shorter --ask"
         )
+    if settings.summaries is not None:
+        if written is None:
+            written = _write(Writer(hf, tokenizer, of.path, settings.summaries), tokenizer, found)
+        _score(hf, tokenizer, found, written, room)
     return found
+
+
+Written = dict[int, list[Summary]]
+"""Summaries by the place of their sample in the source."""
+
+
+def _written_by_another(tokenizer: Any, found: Traces) -> Written | None:
+    """Summaries by a model of its own, which has left the memory when the other one comes."""
+    wanted, named = found.settings.summaries, found.settings.summary_model
+    if wanted is None or named is None:
+        return None
+    of = Model(path=resolve_model(named, "--summary-model"), attention="sdpa")
+    return _write(Writer(_loaded(of, _precision()), load_tokenizer(of), of.path, wanted), tokenizer, found)
+
+
+def _write(writer: Writer, tokenizer: Any, found: Traces) -> Written:
+    written = {}
+    for place, sample in enumerate(found.source.samples):
+        _, response, pieces, _ = parts(tokenizer, sample, found.settings)
+        thinking = str(tokenizer.decode(response[: course.thought(pieces, found.settings.until)]))
+        problem = summaries.problem_of(tokenizer, sample.prompt)
+        written[place] = writer.write(problem, thinking, crc32(repr(sample.key).encode()))
+    found.told += writer.told()
+    return written
+
+
+def _score(hf: Any, tokenizer: Any, found: Traces, written: Written, room: int | None) -> None:
+    """Fill in what the answer is worth after each summary, by a forward pass of its own."""
+    places = {id(sample): place for place, sample in enumerate(found.source.samples)}
+    long = 0
+    for traced in found.traced:
+        prompt, response, _, ask = parts(tokenizer, traced.sample, found.settings)
+        thinking = str(tokenizer.decode(response[: traced.thought]))
+        named = re.compile(rf"(?<!\w){re.escape(traced.sample.answer)}(?!\w)")
+        for summary in written[places[id(traced.sample)]]:
+            tokens = prompt + encode(summaries.in_place(thinking, summary.text), tokenizer)
+            if room is not None and len(tokens) + len(ask.tokens) > room:
+                long += 1
+                continue
+            points = answer_curve.anew(hf, tokens, [len(tokens)], ask)
+            right = points.spelled[0] and closes(tokenizer, points.closing[0], found.settings.close)
+            traced.summaries.append(
+                replace(summary, loss=points.losses[0], right=right, names=bool(named.search(summary.text)))
+            )
+    if long:
+        found.told.append(
+            f"left out: {long} summaries that with the question for the answer exceed {room} positions"
+        )
+
+
+def _loaded(of: Model, precision: Precision) -> Any:
+    return load_model(of, precision).to(distributed.device()).eval()
 
 
 def trace(

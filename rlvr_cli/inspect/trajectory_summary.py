@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from rlvr_cli.core.files import write_atomically
-from rlvr_cli.inspect import course
+from rlvr_cli.inspect import course, summaries
 from rlvr_cli.inspect.columns import table
 from rlvr_cli.inspect.trajectories import SHARES, Traced, Traces
 from rlvr_cli.tracking.journal import jsonable, to_line
@@ -55,6 +55,7 @@ def summary(found: Traces) -> dict[str, Any]:
             word: asdict(each)
             for word, each in course.effects((t.course for t in traced), found.settings.every).items()
         },
+        **_summaries(found),
         "told": found.told,
     }
 
@@ -100,6 +101,21 @@ def _cut(traced: Sequence[Traced]) -> dict[str, dict[str, float]]:
     return found
 
 
+def _summaries(found: Traces) -> dict[str, Any]:
+    """What summaries of the thinking are worth, of samples that have any; nothing where none were wanted."""
+    if (wanted := found.settings.summaries) is None:
+        return {}
+    of = {"all": found.traced, **{name: _of(found.traced, value) for name, value in KINDS.items()}}
+    each = {
+        name: summaries.numbers([(t.summaries, t.thought) for t in some], wanted.count)
+        for name, some in of.items()
+    }
+    return {
+        "summaries": {name: numbers for name, numbers in each.items() if numbers is not None},
+        "summary_model": found.settings.summary_model or found.model,
+    }
+
+
 def lines(found: Traces, numbers: dict[str, Any]) -> Iterator[str]:
     """What is printed."""
     yield f"{numbers['about']}, {numbers['right']} of them right; {found.model} is asked for the gold answer"
@@ -139,6 +155,29 @@ def lines(found: Traces, numbers: dict[str, Any]) -> Iterator[str]:
     )
     yield ""
     yield from _sentences(found, numbers)
+    if numbers.get("summaries"):
+        yield ""
+        yield from _of_summaries(numbers)
+
+
+def _of_summaries(numbers: dict[str, Any]) -> Iterator[str]:
+    """The answer after a summary, between no thinking and all of it."""
+    rows: list[tuple[str, ...]] = []
+    told = numbers["summaries"]
+    count = told["all"]["count"]
+    for name, each in told.items():
+        none, whole = numbers["cut"][name]["0"], numbers["cut"][name]["1"]
+        likely = (f"{none['likelihood']:.3f}", f"{each['likelihood']:.3f}", "", f"{whole['likelihood']:.3f}")
+        rows.append((f"likelihood, {name} samples", *likely))
+        right = (none["greedy_right"], each["greedy_right"], each["any_right"], whole["greedy_right"])
+        rows.append((f"right, {name} samples", *(f"{share:.1%}" for share in right)))
+    yield from table(("in its place", "nothing", "a summary", f"any of {count}", "the thinking"), rows)
+    each = told["all"]
+    yield (
+        f"summaries by {numbers['summary_model']}: in the median {each['median_length']:.0%} of the "
+        f"thinking's tokens; {each['finished']:.0%} ended by themselves, {each['names']:.0%} name the gold "
+        "answer"
+    )
 
 
 def _sentences(found: Traces, numbers: dict[str, Any]) -> Iterator[str]:

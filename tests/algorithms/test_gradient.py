@@ -29,6 +29,17 @@ def test_layer_clip_with_a_fixed_limit() -> None:
     assert set(unchanged.values()) == {1.0}
 
 
+def test_layer_clip_is_scale_equivariant_layer_by_layer() -> None:
+    """Gradients of one layer a thousand times as large: its factors stay, and so do the others'."""
+    norms = [{"a": 1.0, "b": 2.0}, {"a": 1.5, "b": 1.0}, {"a": 9.0, "b": 2.5}, {"a": 1.0, "b": 8.0}]
+    found = []
+    for scale in (1.0, 1e3):
+        option = make("gradient", "layer_clip", kappa=2.0, decay=0.9, warmup=2, max_norm=None)
+        found.append([option({"a": scale * each["a"], "b": each["b"]}) for each in norms])
+    assert found[1] == [near(each) for each in found[0]]
+    assert found[0][2]["a"] < 1 and found[0][3]["b"] < 1
+
+
 def test_layer_clip_adapts_and_a_spike_cannot_raise_its_limit() -> None:
     option = make("gradient", "layer_clip", kappa=2.0, decay=0.9, warmup=2, max_norm=None)
     assert set(option({"a": 1.0, "b": 10.0}).values()) == {1.0}

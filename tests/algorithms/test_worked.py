@@ -84,6 +84,8 @@ def test_mismatch_of_three_tokens() -> None:
     metrics = mismatch_metrics(trainer, engine, torch.ones(3))
     assert float(metrics["mismatch_k1"].mean()) == pytest.approx(0.5014, abs=5e-5)
     assert float(metrics["mismatch_k3"].mean()) == pytest.approx(0.2717, abs=5e-5)
+    assert metrics["mismatch_extreme"].tolist() == [0, 1, 0]  # by a factor of 1.11, 5 and 1; a third
+    assert metrics["mismatch_rho"].tolist() == near([1 / 0.9, 0.2, 1])
     one = torch.tensor([3])
     assert make("mismatch", "truncate", cap=2.0)(trainer, engine, one).tolist() == near([1 / 0.9, 0.2, 1])
     assert make("mismatch", "mask")(trainer, engine, one).tolist() == near([1 / 0.9, 0, 1])

@@ -12,10 +12,12 @@ import torch
 
 from rlvr_cli.commands.main import main
 from rlvr_cli.engine.model import load_model, load_tokenizer
-from rlvr_cli.inspect import answer_curve, course
+from rlvr_cli.inspect import answer_curve, course, summaries, trajectories
 from rlvr_cli.inspect.answer_curve import Ask
 from rlvr_cli.inspect.course import Course
-from rlvr_cli.inspect.trajectories import Settings, closes, places_of
+from rlvr_cli.inspect.recorded import read
+from rlvr_cli.inspect.summaries import Summary, Wanted, Writer
+from rlvr_cli.inspect.trajectories import Settings, Traces, closes, places_of
 from rlvr_cli.schema import Model, Precision
 
 
@@ -181,6 +183,68 @@ def test_the_report_draws_them(tiny_path: Path, tmp_path: Path, capsys: pytest.C
     assert not page["failed"]
 
 
+THINKING = "7+5=12. Wait, 4+8+1=13 "
+
+
+def test_a_summary_stands_where_the_thinking_stood(tiny: Any, tiny_path: Path, tmp_path: Path) -> None:
+    """The thinking itself as its summary is worth what the whole is, and an empty one what nothing is."""
+    file = result(tmp_path / "sums.json", str(tiny_path), [f"{THINKING}\\boxed{{132}}"])
+    settings = Settings(every=50, summaries=Wanted(count=2))
+    source, tokenizer = read(file, None, 1), load_tokenizer(Model(path=str(tiny_path)))
+    traced = trajectories.trace(tiny, tokenizer, source.samples[0], settings, cached=True)
+    assert traced is not None
+    found = Traces(source=source, model="", settings=settings, traced=[traced])
+    written = [Summary(text=text, tokens=1, finished=True) for text in (THINKING, "", "so 132.", "so 1325")]
+    trajectories._score(tiny, tokenizer, found, {0: written}, None)
+    whole, nothing, named, other = traced.summaries
+    assert whole.loss == near(traced.course.losses[-1]) and nothing.loss == near(traced.course.losses[0])
+    assert abs(whole.loss - nothing.loss) > 1e-3
+    assert [each.names for each in (whole, named, other)] == [False, True, False]
+    assert written[0].loss != written[0].loss, "what was written stays as it was"
+    numbers = summaries.numbers([([whole, nothing], 20), ([], 5)], 2) or {}
+    assert (numbers["samples"], numbers["median_length"], numbers["finished"]) == (1, 1 / 20, 1.0)
+    long = [Summary(text="1" * 30, tokens=30, finished=False)]
+    trajectories._score(tiny, tokenizer, found, {0: long}, 30)
+    assert "left out: 1 summaries that with the question for the answer exceed 30 positions" in found.told
+    assert summaries.in_place("<think>\nlong", "short") == "<think>\nshort"
+
+
+def test_a_writer_reads_what_fits_and_says_so(tiny: Any, tiny_path: Path) -> None:
+    tokenizer = load_tokenizer(Model(path=str(tiny_path)))
+    writer = Writer(tiny, tokenizer, str(tiny_path), Wanted(count=3, ask="{problem}: {thinking} =", tokens=6))
+    first, again, other = (writer.write("1+2", "three", seed) for seed in (0, 0, 1))
+    assert first == again != other and len(first) == 3 and all(each.tokens <= 6 for each in first)
+    assert not writer.told()
+    writer.room = 6 + len("1+2: thr =")
+    assert writer._prompt("1+2", "three") == tokenizer("1+2: thr =")["input_ids"]
+    assert writer.write("a long problem", "three", 0) == []
+    assert [line.split()[0] for line in writer.told()] == ["1", "1"]
+    assert writer._read([*tokenizer("so</think> 12")["input_ids"], tokenizer.eos_token_id, 9]) == Summary(
+        text="12", tokens=13, finished=True
+    )
+
+
+def test_the_command_with_summaries(
+    tiny_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = result(tmp_path / "sums.json", str(tiny_path), [f"{THINKING}\\boxed{{132}}", "7+5=2 \\boxed{2}"])
+    asked = ["inspect", "trajectories", str(file), "--summaries", "2", "--summary-tokens", "9"]
+    short = ["--summary-ask", "{thinking} so"]
+    assert main([*asked, *short, "--json"]) == 0
+    numbers = json.loads(capsys.readouterr().out)
+    each = numbers["summaries"]["right"]
+    assert (each["count"], each["samples"]) == (2, 1) and 0 < each["likelihood"] < 1
+    rows = [json.loads(row) for row in (tmp_path / "sums.trajectories.jsonl").read_text().splitlines()]
+    assert [len(row["summaries"]) for row in rows[1:]] == [2, 2]
+    assert each["likelihood"] == pytest.approx(
+        sum(math.exp(-one["loss"]) for one in rows[1]["summaries"]) / 2, abs=1e-5
+    )
+    assert main([*asked, *short, "--summary-model", str(tiny_path)]) == 0
+    said = capsys.readouterr().out
+    assert f"summaries by {tiny_path}: in the median" in said and "a summary  any of 2" in said
+    assert json.loads((tmp_path / "sums.trajectories.jsonl").read_text().splitlines()[1]) == rows[1]
+
+
 def test_what_the_command_refuses(
     tiny_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -193,6 +257,9 @@ def test_what_the_command_refuses(
         (str(file), "--ask", ""): "--ask is empty; it is the text that asks for the answer",
         (str(tmp_path),): "has no rollouts/ with samples",
         (str(file), "--model", str(tmp_path)): "--model: ",
+        (str(file), "--summaries", "0"): "--summaries is 0; it must be at least 1",
+        (str(file), "--summary-tokens", "9"): "--summary-tokens is of summaries, and none are wanted",
+        (str(file), "--summaries", "1", "--summary-ask", "x"): "--summary-ask has no {thinking} in it",
     }
     for words, why in said.items():
         assert main(["inspect", "trajectories", *words]) == 2
