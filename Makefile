@@ -8,8 +8,9 @@ TORCH := $(VENV)/.torch
 DOCS := .venv-docs
 # Where torch's CPU build is taken from when the configured package index has none: PyTorch's own.
 TORCH_CPU_INDEX := https://download.pytorch.org/whl/cpu
-# One worker per core with one thread each: most of a run's start-up has no use for a second thread.
-TESTS := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
+# One worker per core with one thread each: most of a run's start-up has no use for a second thread. Images of
+# containers often switch bytecode off: each worker would then compile all test files anew, every time.
+TESTS := OMP_NUM_THREADS=1 PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
 
 .PHONY: setup setup-gpu demo test test-fast test-long lint reference docs bench gpu-check gpu-test clean
 

@@ -23,7 +23,7 @@ from yaml import YAMLError
 from rlvr_cli import algorithms
 from rlvr_cli.compose import find_plugins
 from rlvr_cli.compose.overrides import CommandLine
-from rlvr_cli.core import shipped_recipes
+from rlvr_cli.core import plugins, shipped_recipes
 from rlvr_cli.core.errors import UserError, hint
 from rlvr_cli.core.files import write_atomically
 from rlvr_cli.core.flatten import deeper
@@ -73,7 +73,12 @@ def compose(
     ]
     search = [*search, *find_plugins.folders()]
     _check_entries(recipe, command.groups, [*search, *([recipe.parent] if recipe else [])])
-    tree = _run_hydra(recipe, added, search, presets or {})
+    shipped = recipe is None or recipe.parent == shipped_recipes.RECIPES.resolve()
+    if shipped and not (search or presets or plugins.active()):
+        texts = tuple(path.read_text(encoding="utf-8") for path, _ in chain(recipe))
+        tree = deepcopy(_shipped(recipe, texts, tuple(added)))
+    else:
+        tree = _run_hydra(recipe, added, search, presets or {})
     for group in set(tree) & set(shipped_recipes.groups()):
         if not isinstance(tree[group], dict):
             raise UserError(f"{recipe.name if recipe else 'eval'}: {_no_section(group, tree[group])}")
@@ -114,6 +119,12 @@ def _store(recipe: Path | None, folders: Sequence[Path]) -> None:
     # Overrides of groups need a primary config; this one stands for a file beside the recipe.
     defaults = [_as_config(recipe)] if recipe else []
     store.store(name="_main_", node={"defaults": [*defaults, "_self_"]})
+
+
+@lru_cache(maxsize=64)
+def _shipped(recipe: Path | None, texts: tuple[str, ...], overrides: tuple[str, ...]) -> Tree:
+    """A shipped recipe, whose chain holds these texts, with these groups: Hydra reads some thirty files."""
+    return _run_hydra(recipe, list(overrides), [], {})
 
 
 def _run_hydra(

@@ -14,6 +14,8 @@ from omegaconf import OmegaConf
 from places import GOLDEN
 
 from rlvr_cli import algorithms, compose, environments, verifiers
+from rlvr_cli.compose import files
+from rlvr_cli.compose.overrides import parse
 from rlvr_cli.core import shipped_recipes
 from rlvr_cli.core.errors import UserError
 from rlvr_cli.schema import (
@@ -39,6 +41,22 @@ defaults:
   - _self_
 name: base
 """
+
+
+def test_a_shipped_recipe_is_composed_once_and_not_shared(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The second is not what the first was made into, and an edited file is read anew."""
+    (tmp_path / "edited.yaml").write_text(BODY)
+    monkeypatch.setattr(shipped_recipes, "RECIPES", tmp_path)
+    first = files.compose(tmp_path / "edited.yaml", parse([]))
+    first["data"]["train"]["problems"] = -1
+    hits = files._shipped.cache_info().hits
+    second = files.compose(tmp_path / "edited.yaml", parse([]))
+    assert files._shipped.cache_info().hits == hits + 1
+    assert second["data"]["train"].get("problems") != -1
+    (tmp_path / "edited.yaml").write_text(BODY.replace("base", "other"))
+    assert files.compose(tmp_path / "edited.yaml", parse([]))["name"] == "other"
 
 
 @pytest.fixture

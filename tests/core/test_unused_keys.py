@@ -165,6 +165,7 @@ class Trainer(schema.Trainer):
     dampening: float = 0.0
 
 
+@pytest.mark.slow
 def test_a_planted_key_is_found() -> None:
     assert unread(Trainer, holders()["Trainer"]) == ["dampening"]
 

@@ -16,6 +16,8 @@ from rlvr_cli.reference.keys import all_keys
 from rlvr_cli.reference.pages import metrics, naming
 from rlvr_cli.reference.readers import all_reads, readers
 
+pytestmark = pytest.mark.slow  # who reads a key is found by reading the whole package: ten seconds
+
 GOLDEN_KEYS = [line.partition(":")[0] for line in (GOLDEN / "schema_keys.txt").read_text().splitlines()]
 UNREAD = {
     "rlvr_cli.schema.evaluation.Bench.note",  # speaks to people
@@ -36,7 +38,6 @@ def spoken(golden: str) -> str:
     )
 
 
-@pytest.mark.slow
 def test_all_keys_are_explained() -> None:
     """With type and default; nothing is without a meaning."""
     assert len(GOLDEN_KEYS) > 400
@@ -139,7 +140,6 @@ def test_names_of_other_frameworks_are_answered_with_ours() -> None:
     assert "verl" in text("actor_rollout_ref.rollout.n")
 
 
-@pytest.mark.slow
 def test_every_key_has_its_readers() -> None:
     """Of each a module that has its name in it; of some it is known who they must be."""
     for key in all_keys():
