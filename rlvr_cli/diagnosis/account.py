@@ -18,10 +18,11 @@ from rlvr_cli.schema import Diagnosis
 ORDER = (
     "environment_failures", "no_verdicts", "all_refused", "cut_off", "unreadable", "all_wrong",
     "equal_scores", "all_right", "signal_lost", "refusals_rising", "reward_hacking",
-    "over_optimisation", "canary", "same_answer",
+    "over_optimisation", "canary", "same_answer", "reward_jump", "reward_alone",
     "eval_regression", "entropy_explosion", "entropy_collapse",
     "mismatch_growth", "kl_drift", "gradient_explosion", "gradient_spikes",
-    "tools_unused", "repetition_loops", "language_mixing", "length_collapse", "truncation", "length_growth",
+    "tools_unused", "repetition_loops", "language_mixing", "length_collapse", "truncation", "length_pays",
+    "length_growth",
     "verdicts_lost", "reward_falls", "no_learning", "within_noise", "slow_phase",
 )  # fmt: skip
 """Causes before what follows from them."""

@@ -171,6 +171,21 @@ SICK: dict[str, tuple[Callable[[int, Row], Row], str]] = {
         },
         "since steps 19 to 26 'loose' has risen from 1.24 to 1.61, while 'strict' has",
     ),
+    "reward_jump": (
+        lambda step, row: flat(step, row) | late(reward__mean=0.9, reward__correct_fraction=0.9)(step, row),
+        "(steps 22 to 29) to 0.77 (steps 30 to 33), and 0.30 was to be expected",
+    ),
+    "reward_alone": (
+        lambda step, row: flat(step, row) | {"reward/mean": 0.4 + 0.01 * step + 0.05 * math.sin(2 * step)},
+        "rose from 0.45 to 0.85 in 47 steps, while 29.7% of the samples were correct at the start and",
+    ),
+    "length_pays": (
+        lambda step, row: flat(step, row)
+        | late(
+            reward__length_correlation=0.5, response_length__mean=450, response_length__truncated_fraction=0.0
+        )(step, row),
+        "of the samples of a problem correlate by 0.32 in",
+    ),
     "repetition_loops": (
         late(text__repetition=0.7),
         "of the three-word phrases in steps 27 to 34 had been said before in the same response, and 7%",
@@ -237,6 +252,32 @@ def test_a_policy_that_gets_worse_by_both_judges_or_better_by_both_is_not_over_o
     assert begun(audited(0.02, -0.02)) == ["over_optimisation"]
 
 
+def test_rewards_that_rise_as_they_may_are_no_finding() -> None:
+    """Fast learning is no jump, a format that is learned before the answers is not all that is learned, and
+    longer reasoning that is right more often may pay."""
+
+    def fast(step: int, row: Row) -> Row:
+        share = 0.05 + 0.9 / (1 + math.exp((20 - step) / 4))
+        value = share + 0.04 * math.sin(5 * step)
+        return {
+            "reward/mean": value,
+            "reward/correct_fraction": share,
+            "reward/std": math.sqrt(share * (1 - share)),
+        }
+
+    def form_first(step: int, row: Row) -> Row:
+        share = 0.3 + 0.01 * max(0, step - 30) + 0.03 * math.sin(3 * step)
+        return {"reward/mean": share + 0.1 * min(step, 20) / 20, "reward/correct_fraction": share}
+
+    def longer(step: int, row: Row) -> Row:
+        share = 0.3 + 0.008 * step + 0.03 * math.sin(3 * step)
+        grown = {"response_length/mean": 300.0 + 5 * step, "response_length/truncated_fraction": 0.0}
+        return grown | {"reward/correct_fraction": share, "reward/length_correlation": 0.6}
+
+    for course in (fast, form_first, longer):
+        assert begun(run(course, steps=80)) == [], course.__name__
+
+
 def test_a_machine_that_is_busy_with_other_things_is_no_finding() -> None:
     assert begun(run(busy)) == []
 
@@ -267,7 +308,12 @@ SICK_RECORDED = {
 
 @pytest.mark.parametrize("name", recorded())
 def test_recorded_runs_of_every_preset_are_healthy_and_the_controls_are_not(name: str) -> None:
-    found = findings(recorded()[name], contexts=[Context(max_tokens=40)])
+    rows = [
+        # What single samples of a share vary by; rewards of -1 and 1 by twice that, which hides jumps.
+        row | ({"reward/std": math.sqrt(c * (1 - c))} if (c := row.get("reward/correct_fraction")) else {})
+        for row in recorded()[name]
+    ]
+    found = findings(rows, contexts=[Context(max_tokens=40)])
     assert [f.rule for f in found] == SICK_RECORDED.get(name, [])
 
 

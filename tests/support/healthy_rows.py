@@ -30,6 +30,8 @@ def healthy(step: int, random: Random) -> Row:
         "step": step,
         "reward/mean": noisy(correct, 0.2),
         "reward/correct_fraction": noisy(correct, 0.2),
+        "reward/std": math.sqrt(correct * (1 - correct)),
+        "reward/length_correlation": 0.15 * math.sin(3 * step),
         "reward/no_answer_fraction": 0.03 * (step % 3),
         "reward/refused_fraction": 0.03 * (step % 4 == 0),
         "reward/unscored_fraction": 0.03 if random.random() < 0.05 else 0.0,
