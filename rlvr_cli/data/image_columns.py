@@ -81,19 +81,52 @@ def looked(row: Row, source: schema.Source, processor: Processor | None, report:
             "a model that sees (docs/vision.md), or a set without images"
         )
     row["prompt"] = placed(row["prompt"], len(values), where)
-    folder = Path(source.images).expanduser() if source.images is not None else Path()
-    numbers = []
-    for value in values:
-        try:
-            numbers.append(processor.look(picture(value, folder)))
-        except BadImage as bad:
-            report.bad_image(f"{where}: {bad}")
-            return False
+    try:
+        numbered(row, source, processor)
+    except BadImage as bad:
+        report.bad_image(f"{where}: {bad}")
+        return False
+    report.images += len(values)
+    return True
+
+
+def numbered(row: Row, source: schema.Source, processor: Processor) -> None:
+    """The row's images become numbers of the album, and their sizes columns; done once, however often asked.
+
+    BadImage where one cannot be used; the row is then as it was.
+    """
+    values = row.get("images") or []
+    if not values or isinstance(values[0], int):
+        return
+    numbers = [processor.look(picture(value, _folder(source))) for value in values]
     row["images"] = numbers
     if "extra" in row:
         row["extra"] = sizes_of(numbers, processor.patch) | row["extra"]
-    report.images += len(numbers)
+
+
+def sized(row: Row, source: schema.Source, processor: Processor | None) -> bool:
+    """`numbered`, for those who ask for golds, which may be in other units than the policy's; False where an
+    image cannot be used."""
+    try:
+        if processor is not None:
+            numbered(row, source, processor)
+    except BadImage:
+        return False
     return True
+
+
+def stored_size(row: Row, source: schema.Source) -> dict[str, Any]:
+    """`image_size` of the row's first image, where no model is there that sees it; {} without one that can
+    be used."""
+    try:
+        values = row.get("images") or []
+        return {"image_size": list(picture(values[0], _folder(source)).size())} if values else {}
+    except BadImage:
+        return {}
+
+
+def _folder(source: schema.Source) -> Path:
+    return Path(source.images).expanduser() if source.images is not None else Path()
 
 
 def sizes_of(numbers: list[int], patch: int) -> dict[str, Any]:

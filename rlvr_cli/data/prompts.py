@@ -9,7 +9,7 @@ from rlvr_cli import schema
 from rlvr_cli.core.errors import UserError, hint
 from rlvr_cli.core.types import Problem
 from rlvr_cli.data.golds import AskVerifiers, any_text
-from rlvr_cli.data.image_columns import looked
+from rlvr_cli.data.image_columns import looked, sized
 from rlvr_cli.data.instructions import drawn, instructed, phrasings
 from rlvr_cli.data.layouts import PROBLEMS, lookup
 from rlvr_cli.data.shots import Shots, examples
@@ -112,10 +112,11 @@ def problems(
     """
     report, kept = Report(name=name), []
     shots_of, lists = examples(name, source, seed), phrasings(source.instructions, f"data.{name}")
+    processor = processor_of(tokenizer)
 
     def fault(row: dict[str, Any], gold: str | None) -> str | None:
-        if ask is None:
-            return any_text(row, gold)
+        if ask is None or not sized(row, source, processor):
+            return any_text(row, gold) if ask is None else None  # else it is left out below, for its image
         why = ask(routed(row, source), gold, row["extra"] | {"prompt": row["prompt"]})
         if why is not None:
             refused(row, gold, why)
@@ -124,7 +125,7 @@ def problems(
     for row in select(source, seed, PROBLEMS, report, fault, apart):
         if look is not None:
             look(row)
-        if not looked(row, source, processor_of(tokenizer), report, f"'{source.path}' row {row['id']}"):
+        if not looked(row, source, processor, report, f"'{source.path}' row {row['id']}"):
             continue
         row["shots"] = shots_of(row)
         asked = tokenizer is None or environment is not None

@@ -15,6 +15,7 @@ from typing import Any
 from rlvr_cli.core.errors import UserError, hint
 from rlvr_cli.core.types import Verdict
 from rlvr_cli.data import gym, synthetic
+from rlvr_cli.data.image_columns import stored_size
 from rlvr_cli.data.instructions import drawn, instructed, phrasings
 from rlvr_cli.data.layouts import EXAMPLES, PROBLEMS, Layout
 from rlvr_cli.data.pair_layouts import PREFERENCES
@@ -174,7 +175,7 @@ def _golds(
                 raise UserError(
                     f"row {number} of {source.path} names the verifier '{name}'{hint(name, verifiers)}"
                 )
-        extra = row["extra"] | {"prompt": row["prompt"]}
+        extra = stored_size(row, source) | row["extra"] | {"prompt": row["prompt"]}
         fault = fault_of(verifiers, chosen, row["answer"], extra)
         if fault is None and chosen:
             found.lines.append(_judged(found, number, row, chosen[0], verifiers[chosen[0]], extra))

@@ -184,3 +184,26 @@ def test_an_example_trains_on_its_completion_alone(tokenizer: Any) -> None:
     for each in found:
         assert (each.tokens < 0).sum() == 16 and each.mask.sum() == 2  # a digit and the end
         assert not each.mask[each.tokens < 0].any() and each.mask[-2:].all()
+
+
+def test_golds_in_other_units_than_the_policys_are_asked_about_with_the_sizes_of_the_image(
+    tmp_path: Path, tokenizer: Any
+) -> None:
+    """Of a row whose image cannot be used the image is the reason, not the gold."""
+    from rlvr_cli.verifiers.boxes.units import Unit
+    from rlvr_cli.verifiers.iou import Iou
+    from rlvr_cli.verifiers.several_golds import fault_of
+
+    box = Iou(boxes=Unit.per_mille)
+    rows = [{"problem": "box?", "images": [each], "answer": "1 2 30 40"} for each in ("a.png", "gone.png")]
+    (tmp_path / "a.png").write_bytes(png(30))
+    source = jsonl(tmp_path / "d.jsonl", rows)
+    source.images = str(tmp_path)
+
+    def ask(names: list[str], gold: str | None, extra: dict[str, Any]) -> str | None:
+        return fault_of({"match": box}, names, gold, extra)
+
+    found, report = prompts_of(source, tokenizer, ask=ask)
+    assert [each.extra["image_size"] for each in found] == [[56, 56]] and report.images == 1
+    assert report.bad_images == 1 and report.no_gold == 0
+    assert "there is no file" in report.bad_image_rows[0]
