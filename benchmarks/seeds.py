@@ -79,10 +79,11 @@ def train_all(options: Namespace, recipe: str, labels: Labels, more: Sequence[st
         list(pool.map(lambda each: train(*each), wanted))
 
 
-def measure(model: Path, out: Path) -> Measured:
-    """Share right and share without an answer on held-out sums."""
+def measure(model: Path, out: Path, k: int = 4) -> Measured:
+    """Share right and share without an answer on held-out sums, of `k` samples for each."""
     if not (out / "addition.json").is_file():
         command = [sys.executable, "-m", "rlvr_cli", "eval", "--model", str(model), "--bench", "addition"]
+        command += ["-k", f"{k}"]
         command += ["rollout=hf", f"out={out}", "tracker.wandb=disabled"]
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
     found = json.loads((out / "addition.json").read_text())["summary"]
