@@ -9,10 +9,10 @@ The start model, and a copy that computes the same function with the attention o
 what it is at random. Zhu et al. 2025 (arXiv 2511.08567) find that in edited layers the overlap with runs from
 the original falls to that of chance, and that other layers keep theirs.
 
-Two runs from the original are the control. bf16 is finer around small numbers, so that any two updates have
-small entries in common, and none of it after a rotation, which makes others small. Two controls are of that:
-random noise of the size of each matrix's change, added to both starts; and the Jaccard of changes that know
-nothing of an entry but its size (in brackets: what is above 1 there is more than that).
+Two runs from the original are the control. bf16 is finer around small numbers, and numbers near the middle of
+two of its neighbours round to another one sooner, so that any two updates have entries in common; none of it
+is left after a rotation. The other control is therefore each run's own update with its entries shuffled in
+each matrix and signs drawn: changes of the same sizes that know nothing of where they are.
 
 Runs that are there are not made again. Writes a table (Markdown).
 """
@@ -24,7 +24,6 @@ import subprocess
 import sys
 from argparse import Namespace
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import combinations, permutations
 from pathlib import Path
 from statistics import mean
@@ -41,30 +40,8 @@ RATE = "trainer.lr=3e-5"
 """Low enough for many entries to stay what they are in bf16: where all change, every overlap is chance's."""
 LABELS: dict[str, list[str]] = {"original": [RATE], "rotated": [RATE]}
 RECIPE = ("eval.at_start=false", "eval.at_end=false", "rollout=hf", "batch.prompts_per_step=8", *SAMPLED)
-BINS = 256
-"""Of entries by their size, equally many in each."""
-
-
-@dataclass(frozen=True)
-class Changed:
-    """Entries of a matrix that are other numbers in bf16."""
-
-    mask: Tensor
-    by_size: Tensor
-    """Share of the entries of about the same size that are."""
-
-    @classmethod
-    def of(cls, w0: Tensor, w1: Tensor) -> Changed:
-        mask = changed_in_bf16(w0, w1)
-        order = w0.float().abs().flatten().argsort()
-        by_size = torch.empty(len(order))
-        for part in order.chunk(BINS):
-            by_size[part] = mask.flatten()[part].float().mean()
-        return cls(mask, by_size.view(mask.shape))
-
-
-Update = Mapping[str, Changed]
-"""Of each matrix of a layer."""
+Update = Mapping[str, Tensor]
+"""Matrix of a layer -> its entries that are other numbers in bf16."""
 Within = Callable[[int, str], bool]
 GROUPS: dict[str, Within] = {
     f"attention of layer {LAYER}, edited": lambda layer, kind: layer == LAYER and kind in EDITED,
@@ -91,38 +68,35 @@ def matrices(start: Folder) -> Iterator[tuple[str, Tensor]]:
 
 
 def trained(start: Folder, final: Folder) -> Update:
-    return {name: Changed.of(w0, final.read(name)) for name, w0 in matrices(start)}
+    return {name: changed_in_bf16(w0, final.read(name)) for name, w0 in matrices(start)}
 
 
-def noisy(start: Folder, final: Folder, seed: int) -> Update:
-    """Of noise whose norm is, matrix by matrix, that of training."""
+def shuffled(start: Folder, final: Folder, seed: int) -> Update:
+    """Of the same update with its entries anywhere in their matrix, of either sign."""
     generator, found = torch.Generator().manual_seed(seed), {}
     for name, w0 in matrices(start):
-        noise = torch.randn(w0.shape, generator=generator)
-        noise *= (final.read(name).float() - w0.float()).norm() / noise.norm()
-        found[name] = Changed.of(w0, w0.float() + noise)
+        update = (final.read(name).float() - w0.float()).flatten()
+        signs = torch.randint(2, update.shape, generator=generator) * 2 - 1
+        moved = update[torch.randperm(len(update), generator=generator)] * signs
+        found[name] = changed_in_bf16(w0, w0.float() + moved.view(w0.shape))
     return found
 
 
-def overlap(first: Update, second: Update, within: Within) -> tuple[float, float]:
-    """Jaccard over Jaccard at random, and over that of changes that follow sizes; means over the group."""
+def overlap(first: Update, second: Update, within: Within) -> float:
+    """Jaccard over Jaccard at random, mean over the group's matrices."""
     ratios = []
     for name, one in first.items():
         layer, kind = place(name)
         if layer is None or not within(layer, kind):
             continue
         other = second[name]
-        found = jaccard(
-            *(float(torch.count_nonzero(x)) for x in (one.mask & other.mask, one.mask, other.mask))
-        )
-        random = jaccard_at_random(float(one.mask.float().mean()), float(other.mask.float().mean()))
-        p, q = one.by_size, other.by_size
-        ratios.append((found / random, found / jaccard(*(float(x.sum()) for x in (p * q, p, q)))))
-    return mean(x for x, _ in ratios), mean(y for _, y in ratios)
+        found = jaccard(*(float(torch.count_nonzero(each)) for each in (one & other, one, other)))
+        ratios.append(found / jaccard_at_random(float(one.float().mean()), float(other.float().mean())))
+    return mean(ratios)
 
 
 def pairs(changed: Sequence[Update], turned: Sequence[Update]) -> dict[str, list[tuple[Update, Update]]]:
-    """Of different seeds: no two runs share their samples, no two noises their numbers."""
+    """Of different seeds: no two runs share their samples, no two shuffles their numbers."""
     mixed = [(changed[a], turned[b]) for a, b in permutations(range(min(len(changed), len(turned))), 2)]
     return {
         "two originals": list(combinations(changed, 2)),
@@ -131,12 +105,11 @@ def pairs(changed: Sequence[Update], turned: Sequence[Update]) -> dict[str, list
     }
 
 
-def table(found: Mapping[str, Mapping[str, list[tuple[float, float]]]]) -> Iterator[str]:
+def table(found: Mapping[str, Mapping[str, list[float]]]) -> Iterator[str]:
     yield f"| Jaccard over chance | {' | '.join(found)} |"
     yield "|---" * (1 + len(found)) + "|"
     for group in GROUPS:
-        shown = [[interval(x, 2) for x in zip(*each[group], strict=True)] for each in found.values()]
-        yield f"| {group} | " + " | ".join(f"{over} ({sized})" for over, sized in shown) + " |"
+        yield f"| {group} | " + " | ".join(interval(each[group]) for each in found.values()) + " |"
 
 
 def main() -> None:
@@ -144,18 +117,17 @@ def main() -> None:
     options.set_defaults(seeds=3)
     given = options.parse_args()
     starts = {"original": Path(given.model), "rotated": rotated(given)}
-    masks: dict[str, list[list[Update]]] = {"updates": [], "noise": []}
+    masks: dict[str, list[list[Update]]] = {"updates": [], "shuffled": []}
     for label, path in starts.items():
         wanted = Namespace(**{**vars(given), "only": [label], "model": path})
         train_all(wanted, "tiny_dapo", LABELS, RECIPE)
         start = Folder(str(path), label)
         finals = [Folder(str(run), label) for run in finished(given, label)]
         masks["updates"].append([trained(start, final) for final in finals])
-        masks["noise"].append([noisy(start, final, seed) for seed, final in enumerate(finals)])
+        masks["shuffled"].append([shuffled(start, final, seed) for seed, final in enumerate(finals)])
     for what, (changed, turned) in masks.items():
         shares = [
-            float(torch.cat([x.mask.flatten() for x in each.values()]).float().mean())
-            for each in changed + turned
+            float(torch.cat([x.flatten() for x in each.values()]).float().mean()) for each in changed + turned
         ]
         print(f"{what}: {mean(shares):.1%} of the entries are other numbers in bf16")
     found = {
