@@ -106,7 +106,7 @@ def _store(recipe: Path | None, folders: Sequence[Path]) -> None:
     store = ConfigStore.instance()
     for group in ("algorithm", *find_plugins.PICKED):  # of an earlier recipe with other plugins
         store.repo.pop(group, None)
-    for kind in ("sft", "reward_model", "otv", "experience"):
+    for kind in shipped_recipes.WITHOUT_PRESET:
         store.store(group="algorithm", name=kind, node={"name": kind})
     for axis in algorithms.PARTS:
         for name in algorithms.options(axis):

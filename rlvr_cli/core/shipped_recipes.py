@@ -11,6 +11,8 @@ from rlvr_cli.core.documentation import MODELINE
 from rlvr_cli.core.errors import UserError, hint
 
 CONF = Path(__file__).parents[1] / "conf"
+WITHOUT_PRESET = ("sft", "reward_model", "otv", "experience")
+"""Kinds of recipes that have no parts to choose, and so no preset."""
 RECIPES = Path(__file__).parents[1] / "recipes"  # a link to the recipes/ of a checkout; a folder in a wheel
 
 
@@ -106,13 +108,9 @@ TAUGHT = {
 
 def default_recipe(verb: str) -> tuple[str, list[str]]:
     """Recipe and overrides of a verb that was given none."""
-    if verb == "reward_model":
-        return "tiny_reward_model", []
-    if verb in ("sft", "otv", "experience"):
-        return f"tiny_{verb}", []
     if verb == "train":
         return "tiny_dapo", []
-    if f"tiny_{verb}" in recipes():
+    if verb in WITHOUT_PRESET or f"tiny_{verb}" in recipes():
         return f"tiny_{verb}", []
     if verb in TAUGHT:
         start, *more = TAUGHT[verb]

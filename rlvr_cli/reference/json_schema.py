@@ -64,9 +64,9 @@ def text() -> str:
 
 def schema() -> Schema:
     """Which kind of recipe it is, its defaults list says or a resolved recipe's algorithm; else any fits."""
-    sft, scored, experience, one_token = (
+    sft, scored, one_token, experience = (
         {"anyOf": [_names_algorithm({"const": name}), _resolved({"const": name})]}
-        for name in ("sft", "reward_model", "experience", "otv")
+        for name in shipped_recipes.WITHOUT_PRESET
     )
     compared, taught = (
         {"anyOf": [_names_algorithm({"enum": names}), _resolved({"enum": names})]}
@@ -260,7 +260,7 @@ def _defaults() -> Schema:
     """The defaults list: recipes to build on, and entries of groups."""
     properties: dict[str, Schema] = {}
     names = {group: shipped_recipes.options(group) for group in shipped_recipes.groups()}
-    names["algorithm"] = [*names["algorithm"], "sft", "reward_model", "otv", "experience"]
+    names["algorithm"] = [*names["algorithm"], *shipped_recipes.WITHOUT_PRESET]
     for axis in algorithms.PARTS:
         names[f"algorithm/{axis}"] = sorted(algorithms.options(axis))
     for group, known in names.items():

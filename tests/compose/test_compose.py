@@ -14,7 +14,7 @@ from omegaconf import OmegaConf
 from places import GOLDEN
 
 from rlvr_cli import algorithms, compose, environments, verifiers
-from rlvr_cli.compose import files
+from rlvr_cli.compose import algorithm, files
 from rlvr_cli.compose.overrides import parse
 from rlvr_cli.core import shipped_recipes
 from rlvr_cli.core.errors import UserError
@@ -57,6 +57,10 @@ def test_a_shipped_recipe_is_composed_once_and_not_shared(
     assert second["data"]["train"].get("problems") != -1
     (tmp_path / "edited.yaml").write_text(BODY.replace("base", "other"))
     assert files.compose(tmp_path / "edited.yaml", parse([]))["name"] == "other"
+
+
+def test_kinds_without_a_preset_have_a_schema() -> None:
+    assert tuple(algorithm.WITHOUT_PRESET) == shipped_recipes.WITHOUT_PRESET
 
 
 @pytest.fixture
