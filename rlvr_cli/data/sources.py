@@ -9,7 +9,7 @@ from typing import Any
 
 from rlvr_cli import schema
 from rlvr_cli.core.errors import UserError
-from rlvr_cli.data import bench_layouts, gym, synthetic, task_sets
+from rlvr_cli.data import bench_images, gym, synthetic, task_sets
 from rlvr_cli.data.golds import Fault, any_text, keep_usable
 from rlvr_cli.data.holdout import place_of, side
 from rlvr_cli.data.image_columns import identity
@@ -247,7 +247,7 @@ def _raw(source: schema.Source, seed: int, most: int | None) -> Iterator[Located
             yield f"{source.path} row {number}", row
     elif source.layout is not None:
         for where, raw in read(source):
-            arranged = bench_layouts.arrange(source.layout, raw, source.options, seed, where)
+            arranged = bench_images.arrange(source.layout, raw, source.options, seed, where)
             if arranged is not None:
                 yield where, arranged
     elif source.options:

@@ -16,6 +16,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as parquet
 import pytest
+from image_rows import ROWS
 
 from rlvr_cli import compose
 from rlvr_cli.core import shipped_recipes
@@ -213,8 +214,9 @@ def tokenizer(tmp_path_factory: pytest.TempPathFactory):
 
 @pytest.mark.slow
 def test_every_bench_has_an_example() -> None:
-    assert set(shipped_recipes.options("bench")) == set(EXAMPLES) | set(MADE)
-    used = {compose.load_eval(None, [], benches=[b], model="m").benches[b].source.layout for b in EXAMPLES}
+    assert set(shipped_recipes.options("bench")) == set(EXAMPLES) | set(MADE) | set(ROWS)
+    benches = [*EXAMPLES, *ROWS]  # those of images are tested in test_image_benches.py
+    used = {compose.load_eval(None, [], benches=[b], model="m").benches[b].source.layout for b in benches}
     assert used - {None} == set(LAYOUTS)
 
 
