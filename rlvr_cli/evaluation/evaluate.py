@@ -48,6 +48,7 @@ from rlvr_cli.tracking.journal import jsonable
 from rlvr_cli.tracking.null_tracker import NullTracker
 from rlvr_cli.verifiers.pool import Pool
 from rlvr_cli.vision.album import album
+from rlvr_cli.vision.processor import processor_of
 from rlvr_cli.vision.refusals import refuse_unseen
 
 UNSAMPLED = ("verifier", "tracked", "note", "pass_at", "majority")
@@ -165,6 +166,8 @@ def sampled(recipe: EvalRecipe, out: Path, pool: Pool, tracker: Tracker | NullTr
         origin["api"] = recipe.server.api.value
     if recipe.select.by is SelectBy.otv:
         origin["select"] = jsonable(asdict(recipe.select))
+    if (seen := processor_of(tokenizer)) is not None:
+        origin |= {"min_pixels": seen.least, "max_pixels": seen.most}
     for name, bench in recipe.benches.items():
         timer = Timer()
         identity = fingerprint(

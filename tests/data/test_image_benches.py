@@ -77,4 +77,5 @@ def test_all_are_evaluated_with_a_model_that_sees(tmp_path: Path, tiny_vision_pa
     assert done.returncode == 0, done.stdout + done.stderr
     for name in ROWS:
         [file] = (tmp_path / "out").rglob(f"{name}.json")
-        assert json.loads(file.read_text())["summary"]["problems"] == 1, name
+        result = json.loads(file.read_text())
+        assert result["summary"]["problems"] == 1 and result["max_pixels"] == 56 * 56, name
