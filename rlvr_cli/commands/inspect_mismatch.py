@@ -14,8 +14,8 @@ from rlvr_cli.core.errors import UserError
 MISMATCH = """\
 A RUN that has recorded its tokens (tracker.tokens=true) is looked at by its own record; for a MODEL the
 engine of a recipe samples anew. One thing is changed at a time, and one forward of transformers made: type,
-kernel and batch, what is done to logits before sampling, prompt, adapters, older weights. The cause that
-leaves least of the gap is named, and the keys to set. Nothing is trained or written.
+kernel and batch, what is done to logits before sampling, prompt, adapters, older weights, a mixture's
+experts. The cause that leaves least of the gap is named, and the keys to set. Nothing is trained or written.
 
 examples:
   rlvr inspect mismatch runs/mine

@@ -6,6 +6,9 @@ for each of its L routers in order, the numbers of k experts.
 
 from __future__ import annotations
 
+import base64
+from typing import Any
+
 import numpy as np
 
 
@@ -23,3 +26,19 @@ def aligned(routes: np.ndarray, length: int) -> np.ndarray:
     if len(routes) not in (length - 1, length):
         raise ValueError(f"there are routes of {len(routes)} tokens for a sequence of {length}")
     return routes[: length - 1]
+
+
+def as_json(routes: np.ndarray) -> dict[str, Any]:
+    """For a record: numbers as bytes, as a list would be several times as long."""
+    little = routes.astype(routes.dtype.newbyteorder("<"))
+    return {
+        "shape": list(routes.shape),
+        "bits": 8 * routes.itemsize,
+        "base64": base64.b64encode(little.tobytes()).decode(),
+    }
+
+
+def of_json(found: dict[str, Any]) -> np.ndarray:
+    """What `as_json` has made one of."""
+    kind = np.dtype(np.uint8) if found["bits"] == 8 else np.dtype("<i2")
+    return np.frombuffer(base64.b64decode(found["base64"]), kind).reshape(found["shape"])

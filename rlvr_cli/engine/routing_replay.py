@@ -94,7 +94,7 @@ class Replay:
         choice, given = np.zeros((count, *shape), np.int64), np.zeros(count, bool)
         # Of sequences that share a prompt the first one's routes are taken there.
         for member, place in reversed(list(zip(micro.members, micro.places, strict=True))):
-            rows = self._of_routers(aligned(self.routes[member], len(place)), member)
+            rows = self.of_routers(aligned(self.routes[member], len(place)), member)
             choice[place[: len(rows)]], given[place[: len(rows)]] = rows, True
         return Targets(
             choice_TLk=torch.from_numpy(choice).to(device),
@@ -113,6 +113,10 @@ class Replay:
             for member, place in zip(micro.members, micro.places, strict=True):
                 self.recorded[member] = chosen[place[:-1]].astype(numbers)
             return
+        self.count(targets)
+
+    def count(self, targets: Targets) -> None:
+        """What differed in a forward pass with routes."""
         assert targets.differs_T is not None
         tokens = int(targets.given_T.sum())
         found = [tokens * len(self.routers), int(targets.differs_T.sum()), int(targets.taken), tokens]
@@ -197,8 +201,9 @@ class Replay:
         wrong_T = ~same_experts(targets.choice_TLk[:, number], choice_Tk) & targets.given_T
         targets.taken = targets.taken + wrong_T.sum()
 
-    def _of_routers(self, rows: np.ndarray, member: int) -> np.ndarray:
-        """Routes [rows, L, k] of the routers, from those of all layers where these were recorded."""
+    def of_routers(self, rows: np.ndarray, member: int) -> np.ndarray:
+        """Routes [rows, L, k] of the routers, from those of all layers where these were recorded. ValueError
+        where they are of another model."""
         layers = [router.layer for router in self.routers]
         wanted = len(layers), self.routers[0].module.top_k
         if rows.shape[1] != wanted[0] and rows.shape[1] > layers[-1]:

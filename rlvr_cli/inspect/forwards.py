@@ -13,7 +13,9 @@ import torch
 from torch import Tensor
 
 from rlvr_cli.core import distributed
-from rlvr_cli.schema import Precision
+from rlvr_cli.core.routes import aligned
+from rlvr_cli.engine.routing_replay import ARGUMENT, Replay, Targets
+from rlvr_cli.schema import Precision, RoutingReplay
 
 DTYPES = {Precision.fp32: torch.float32, Precision.bf16: torch.bfloat16}
 ROWS = 8
@@ -30,6 +32,8 @@ class Sampled:
     """float [T], the engine's."""
     text: str
     """The prompt as text, its template applied; "" where it is not known."""
+    routes: np.ndarray | None = None
+    """Which experts the engine took (`core/routes.py`); None where nobody has recorded it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,15 +65,20 @@ class Setting:
     """In batches of ROWS sequences, padded on the left as a decoding engine has them; else one by one."""
     bare: bool = False
     """Without the adapters."""
+    routed: bool = False
+    """A mixture's experts are those that the engine took, with weights of this forward's own."""
 
 
 class Forwards:
     """A model in fp32, and a copy of it in the other type once that is asked for."""
 
-    def __init__(self, model: Any, pad: int) -> None:
-        """`pad`: a token id for the places before a sequence."""
+    def __init__(self, model: Any, pad: int, *, routed: bool = False) -> None:
+        """`pad`: a token id for the places before a sequence; `routed`: experts can be given, for which
+        UserError where a router of the model is not known."""
         self._models = {Precision.fp32: model.to(distributed.device(), torch.float32).eval()}
         self._pad = pad
+        # Before any copy is made: copies have the same hooks, which call on this one object.
+        self._replay = Replay(model, RoutingReplay.r3) if routed else None
 
     def model(self, precision: Precision) -> Any:
         if precision not in self._models:
@@ -86,7 +95,7 @@ class Forwards:
         with _attention(model, setting.attention), bare(model) if setting.bare else nullcontext():
             for start in range(0, len(order), size):
                 places = order[start : start + size]
-                scores = _batch(model, [rows[n] for n in places], setting, self._pad)
+                scores = self._batch(model, [rows[n] for n in places], setting)
                 found |= dict(zip(places, scores, strict=True))
         return [found[place] for place in range(len(rows))]
 
@@ -95,30 +104,59 @@ class Forwards:
         """float32 [T, V] before any transform."""
         ids = torch.tensor([[*row.prompt, *row.response]], device=distributed.device())
         model = self.model(setting.precision)
-        with _attention(model, setting.attention):
-            logits = model(input_ids=ids, use_cache=False).logits[0]
+        with _attention(model, setting.attention), self._told([row], ids.shape[1], setting) as told:
+            logits = model(input_ids=ids, use_cache=False, **told).logits[0]
         return logits[len(row.prompt) - 1 : -1].float()
 
+    def other_experts(self) -> float | None:
+        """Since the last call, of (token, router) pairs with given experts the share where the model's own
+        choice would have been another; None where none were given."""
+        found = {} if self._replay is None else self._replay.take_metrics()
+        return found.get("routing/router_disagreement")
 
-def _batch(model: Any, rows: Sequence[Sampled], setting: Setting, pad: int) -> Iterator[np.ndarray]:
-    device = next(model.parameters()).device
-    width = max(len(row.prompt) + len(row.response) for row in rows)
-    ids = torch.full((len(rows), width), pad, device=device)
-    mask = torch.zeros_like(ids)
-    for n, row in enumerate(rows):
-        tokens = torch.tensor([*row.prompt, *row.response], device=device)
-        ids[n, width - len(tokens) :], mask[n, width - len(tokens) :] = tokens, 1
-    if len(rows) == 1:
-        logits = model(input_ids=ids, use_cache=False).logits
-    else:
-        positions = (mask.cumsum(1) - 1).clamp(min=0)
-        logits = model(input_ids=ids, attention_mask=mask, position_ids=positions, use_cache=False).logits
-    for n, row in enumerate(rows):
-        count = len(row.response)
-        own = logits[n, width - count - 1 : width - 1].float()
-        response = torch.tensor(row.response, device=device)
-        log_p = processed(own, [*row.prompt, *row.response], len(row.prompt), setting.transform)
-        yield log_p.gather(1, response[:, None])[:, 0].cpu().numpy()
+    def _batch(self, model: Any, rows: Sequence[Sampled], setting: Setting) -> Iterator[np.ndarray]:
+        device = next(model.parameters()).device
+        width = max(len(row.prompt) + len(row.response) for row in rows)
+        ids = torch.full((len(rows), width), self._pad, device=device)
+        mask = torch.zeros_like(ids)
+        for n, row in enumerate(rows):
+            tokens = torch.tensor([*row.prompt, *row.response], device=device)
+            ids[n, width - len(tokens) :], mask[n, width - len(tokens) :] = tokens, 1
+        more: dict[str, Any] = {}
+        if len(rows) > 1:
+            more = {"attention_mask": mask, "position_ids": (mask.cumsum(1) - 1).clamp(min=0)}
+        with self._told(rows, width, setting) as told:
+            logits = model(input_ids=ids, use_cache=False, **more, **told).logits
+        for n, row in enumerate(rows):
+            count = len(row.response)
+            own = logits[n, width - count - 1 : width - 1].float()
+            response = torch.tensor(row.response, device=device)
+            log_p = processed(own, [*row.prompt, *row.response], len(row.prompt), setting.transform)
+            yield log_p.gather(1, response[:, None])[:, 0].cpu().numpy()
+
+    @contextmanager
+    def _told(self, rows: Sequence[Sampled], width: int, setting: Setting) -> Iterator[dict[str, Any]]:
+        """What layers are called with besides, of rows that end at `width`."""
+        if not setting.routed:
+            yield {}
+            return
+        assert self._replay is not None, "it was not said that experts would be given"
+        routers = self._replay.routers
+        choice = np.zeros((len(rows), width, len(routers), routers[0].module.top_k), np.int64)
+        given = np.zeros(choice.shape[:2], bool)
+        for n, row in enumerate(rows):
+            assert row.routes is not None, "there are no experts to give"
+            length = len(row.prompt) + len(row.response)
+            told = self._replay.of_routers(aligned(row.routes, length), n)
+            choice[n, width - length : width - 1], given[n, width - length : width - 1] = told, True
+        device = distributed.device()
+        targets = Targets(
+            choice_TLk=torch.from_numpy(choice).flatten(0, 1).to(device),
+            given_T=torch.from_numpy(given).flatten().to(device),
+            replays=True,
+        )
+        yield {ARGUMENT: targets}
+        self._replay.count(targets)
 
 
 def processed(logits_TV: Tensor, tokens: list[int], start: int, transform: Transform) -> Tensor:

@@ -15,19 +15,20 @@ import numpy as np
 from rlvr_cli import compose
 from rlvr_cli.core.errors import UserError
 from rlvr_cli.core.model_paths import resolve_model
+from rlvr_cli.core.routes import of_json
 from rlvr_cli.engine.model import load_model, load_tokenizer
 from rlvr_cli.inspect.causes import Suspects, Taken, take_apart
 from rlvr_cli.inspect.chat_text import bare, chat
 from rlvr_cli.inspect.folder import check_weights
 from rlvr_cli.inspect.forwards import Forwards, Sampled, Setting, Transform
+from rlvr_cli.inspect.routed import listened_to, why_unrouted
 from rlvr_cli.inspect.versions import Load, model_of, versions
 from rlvr_cli.rollout import Request, Sampling
 from rlvr_cli.sampling.start_model import local_model, start_engine
-from rlvr_cli.schema import Model, Precision, Recipe
+from rlvr_cli.schema import Model, Precision, Recipe, RoutingReplay
 from rlvr_cli.tracking.records import read_records, record_steps
 from rlvr_cli.training.weight_sync import engine_precision
 
-EXPERTS = ("num_experts", "num_local_experts", "n_routed_experts")
 OLDER = 3
 """Earlier versions that are tried, the newest first, and the start model."""
 
@@ -102,6 +103,7 @@ def sampled(run: Path, step: int, version: int) -> Iterator[Sampled]:
                 response=row["response_tokens"],
                 logprobs=np.asarray(row["logprobs"], float),
                 text=row["prompt"],
+                routes=of_json(row["routes"]) if "routes" in row else None,
             )
 
 
@@ -128,20 +130,21 @@ def _anew(recipe: Recipe, model: Model, tokenizer: Any, samples: int, folder: Pa
     found, _ = problems(name, source, tokenizer, recipe.rollout.max_prompt_tokens, recipe.seed)
     asked = found[:samples]
     room = recipe.rollout.max_prompt_tokens + recipe.rollout.max_tokens
-    engine = start_engine(
-        recipe.rollout, model, tokenizer, recipe.seed, engine_precision(recipe), room, folder
-    )
+    rollout = listened_to(recipe, model)
+    engine = start_engine(rollout, model, tokenizer, recipe.seed, engine_precision(recipe), room, folder)
+    sampling = Sampling.of(rollout, logprobs=True, routes=rollout.routing_replay.recorded)
     try:
         requests = [
             Request(key=n, tokens=p.tokens, samples=1, seed=recipe.seed + n) for n, p in enumerate(asked)
         ]
-        for key, completions in engine.generate(requests, Sampling.of(recipe.rollout, logprobs=True)):
+        for key, completions in engine.generate(requests, sampling):
             [one] = completions
             yield Sampled(
                 prompt=asked[key].tokens,
                 response=one.tokens.tolist(),
                 logprobs=np.asarray(one.logprobs, float),
                 text=asked[key].prompt,
+                routes=one.routes if len(one.routes) else None,
             )
     finally:
         engine.close()
@@ -157,19 +160,21 @@ def _apart(
 ) -> Taken:
     pad = tokenizer.pad_token_id
     loaded = now()
-    text = loaded.config.get_text_config()
+    unrouted = why_unrouted(loaded, rows)
     plain = Transform(temperature=recipe.rollout.temperature or 1.0)
+    follows = not unrouted and recipe.rollout.routing_replay is RoutingReplay.r3
     return take_apart(
         Suspects(
             rows=rows,
-            trainer=Setting(precision=recipe.trainer.precision, transform=plain),
+            trainer=Setting(precision=recipe.trainer.precision, transform=plain, routed=follows),
             engine=engine_precision(recipe),
             transform=replace(plain, top_p=recipe.rollout.top_p),
             prompts=prompts_of(tokenizer),
             older=[(said, partial(_forwards, load, pad)) for said, load in older],
             adapters=hasattr(loaded, "disable_adapter"),
-            router=any(getattr(text, name, None) for name in EXPERTS),
-            now=Forwards(loaded, pad),
+            routed=not unrouted,
+            unrouted=unrouted,
+            now=Forwards(loaded, pad, routed=not unrouted),
         )
     )
 

@@ -10,7 +10,7 @@ from rlvr_cli.inspect.columns import table
 from rlvr_cli.inspect.mismatch import Looked
 from rlvr_cli.tracking.journal import jsonable
 
-HEAD = ("cause", "taken over", "gap left", "explained", "alone")
+HEAD = ("cause", "taken over", "gap left", "explained", "alone", "k3 left")
 
 
 def lines(looked: Looked) -> Iterator[str]:
@@ -32,6 +32,7 @@ def lines(looked: Looked) -> Iterator[str]:
             f"{cause.left:.2e}",
             f"{share:.1%}" if (share := cause.explained(found.mean_abs)) > 0 else "-",
             f"{cause.alone:.2e}",
+            f"{cause.left_k3:.2e}",
         )
         for cause in taken.causes
     ]
@@ -50,7 +51,10 @@ def as_json(looked: Looked) -> dict[str, Any]:
         "sequences": looked.sequences,
         "gap": taken.gap.as_dict(),
         "causes": [
-            asdict(cause) | {"explained": cause.explained(taken.gap.mean_abs)} for cause in taken.causes
+            asdict(cause)
+            | {"explained": cause.explained(taken.gap.mean_abs)}
+            | {"explained_k3": cause.explained_k3(taken.gap.k3)}
+            for cause in taken.causes
         ],
         "told": taken.told,
         "dominates": taken.dominates,

@@ -10,6 +10,7 @@ from typing import Any
 
 from rlvr_cli.core.episode_rows import row_of
 from rlvr_cli.core.files import write_atomically
+from rlvr_cli.core.routes import as_json
 from rlvr_cli.core.types import Completion, Group, Verdict
 from rlvr_cli.tracking.journal import read_rows, to_line
 
@@ -33,6 +34,7 @@ def _token_row(group: Group, completion: Completion) -> dict[str, Any]:
         "response_tokens": completion.tokens.tolist(),
         "logprobs": completion.logprobs.tolist(),
         **({"sampled": completion.sampled.tolist()} if len(completion.sampled) else {}),
+        **({"routes": as_json(completion.routes)} if len(completion.routes) else {}),
         **({"earlier": [_token_row(group, row) for row in completion.earlier]} if completion.earlier else {}),
     }
 

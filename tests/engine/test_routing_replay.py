@@ -265,8 +265,8 @@ def test_routes_of_all_layers_are_read_at_those_with_experts(policy: Policy) -> 
     policy.replay.routers, before = policy.replay.routers[1:], policy.replay.routers
     rows = np.arange(2 * 2 * 2, dtype=np.uint8).reshape(2, 2, 2)
     try:
-        assert policy.replay._of_routers(rows, 0).tolist() == rows[:, 1:].tolist()
+        assert policy.replay.of_routers(rows, 0).tolist() == rows[:, 1:].tolist()
     finally:
         policy.replay.routers = before
     with pytest.raises(ValueError, match="choose 2 of 8"):
-        policy.replay._of_routers(rows + 8, 0)
+        policy.replay.of_routers(rows + 8, 0)

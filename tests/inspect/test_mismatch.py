@@ -1,4 +1,4 @@
-"""The gap between engine and trainer: worked numbers, and six causes planted and named."""
+"""The gap between engine and trainer: worked numbers, and seven causes planted and named."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from routing_entries import unsure
 from run_helpers import RECIPE, rlvr
 
 from rlvr_cli.commands.main import main
@@ -25,6 +26,7 @@ from rlvr_cli.rollout import Request, Sampling
 from rlvr_cli.rollout.hf import HFEngine
 from rlvr_cli.schema import Lora, Model, Precision, Rollout
 
+NOISE = Path(__file__).parents[2] / "benchmarks" / "router_noise.py"
 PROMPTS = ("88+94=", "7+5=", "What is 12 x 3?", "abc", "Say it again: 9", "1, 2, 3,")
 
 
@@ -77,8 +79,8 @@ def test_transforms_by_hand() -> None:
     assert under(repetition_penalty=2.0) == pytest.approx([0.25 / 0.75, 0.4, 0.2 / 0.75])
 
 
-def made(name: str, left: float, alone: float) -> Cause:
-    return Cause(name=name, said="", left=left, alone=alone, set="")
+def made(name: str, left: float, alone: float, left_k3: float = math.nan) -> Cause:
+    return Cause(name=name, said="", left=left, alone=alone, set="", left_k3=left_k3)
 
 
 @pytest.mark.parametrize(
@@ -94,14 +96,21 @@ def made(name: str, left: float, alone: float) -> Cause:
         (0.8, False, {"adapter": (1e-6, 0.8), "stale": (1.1e-6, 0.8)}, "adapter"),
         (0.8, False, {"adapter": (0.3, 0.5), "stale": (1e-6, 0.8)}, "stale"),
         (1e-6, False, {"stale": (1e-7, 1e-6)}, "kernel"),  # what changes less than rounding is not told apart
+        (2e-2, False, {"routing": (1.5e-2, 5e-3, 1e-4)}, "routing"),  # of a k3 of 1e-3: few tokens, large
+        (2e-2, False, {"routing": (1.5e-2, 5e-3, 8e-4)}, "dtype"),
+        (2e-2, True, {"routing": (1.5e-2, 5e-3, 1e-4)}, "dtype"),  # rounding is what makes others of them
+        (1e-6, False, {"routing": (9e-7, 1e-7, 1e-4)}, "routing"),  # as two kernels' rounding does
+        (0.8, True, {"routing": (0.2, 0.7, 1e-4)}, "routing"),
+        (0.8, False, {"routing": (0.3, 0.7, 1e-4), "stale": (1e-6, 0.8)}, "stale"),
     ],
 )
 def test_which_dominates(
-    whole: float, types_differ: bool, changed: dict[str, tuple[float, float]], named: str
+    whole: float, types_differ: bool, changed: dict[str, tuple[float, ...]], named: str
 ) -> None:
-    usual = {"dtype": (whole, 2e-2), "kernel": (whole, 1e-6), "sampling": (9.0, 9.0)}
+    usual: dict[str, tuple[float, ...]] = {"dtype": (whole, 2e-2), "kernel": (whole, 1e-6)}
+    usual["sampling"] = (9.0, 9.0)
     causes = [made(name, *sizes) for name, sizes in (usual | changed).items()]
-    assert dominating(causes, whole, types_differ) == named
+    assert dominating(causes, whole, types_differ, k3=1e-3) == named
 
 
 @pytest.fixture(scope="module")
@@ -278,3 +287,19 @@ def test_damaged_weights_are_told_before_an_engine_starts(
     assert main(["inspect", "mismatch", str(model), "--recipe", "tiny_dapo"]) == 2
     said = capsys.readouterr().err.splitlines()
     assert len(said) == 1 and f"MODEL: {model}/model.safetensors cannot be read" in said[0]
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("no_plugins_afterwards")
+def test_noisy_routers_of_the_real_engine_are_named(
+    tiny_moe_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    """vLLM's, by the plugin of `benchmarks/routing.py`."""
+    monkeypatch.setenv("ROUTER_NOISE", "0.02")
+    model = unsure(tiny_moe_path, tmp_path / "unsure")
+    words = [str(model), "--recipe", "tiny_moe_grpo", f"plugins=[{NOISE}]", "rollout.routing_replay=none"]
+    found = looked(capsys, *words, "rollout.kv_cache_gb=0.05", "rollout.max_tokens=12", "--samples", "8")
+    assert found["dominates"] == "routing", found["verdict"]
+    assert "rollout.routing_replay=r3" in found["verdict"] and "of k3 are gone" in found["verdict"]
+    [routing] = [cause for cause in found["causes"] if cause["name"] == "routing"]
+    assert routing["left_k3"] < found["gap"]["k3"] / 2 and routing["alone"] > 1e-4
