@@ -22,8 +22,9 @@ class Steadiness:
     k: int
     before: float
     after: float
-    low: float
-    high: float
+    low: float | None
+    """None where it is one problem."""
+    high: float | None
 
 
 @dataclass(kw_only=True)
@@ -34,8 +35,9 @@ class Comparison:
     problems: int
     before: float
     after: float
-    low: float
-    high: float
+    low: float | None
+    """Of the 95% interval; None where they have one problem, which no interval is over."""
+    high: float | None
     p_value: float
     gained: list[str]
     """Ids of the problems B is better at, the largest gain first."""
@@ -61,7 +63,7 @@ def compare(a: dict[str, Any], b: dict[str, Any], *, force: bool = False, seed: 
         raise UserError("the results have no problem in common with verdicts: there is nothing to compare")
     change = {key: other[key] - mine[key] for key in common}
     interval = over_problems(list(change.values()), seed=seed, bounds=(-1.0, 1.0))
-    low, high = interval or (float("nan"), float("nan"))
+    low, high = interval or (None, None)
     ordered = sorted(common, key=lambda key: -abs(change[key]))
     return Comparison(
         bench=b["bench"],
@@ -87,7 +89,7 @@ def _steadiness(a: list[dict[str, Any]], b: list[dict[str, Any]], seed: int) -> 
     if k < SMALLEST_STEADY or not common:
         return None
     interval = over_problems([other[key] - mine[key] for key in common], seed=seed, bounds=(-1.0, 1.0))
-    low, high = interval or (float("nan"), float("nan"))
+    low, high = interval or (None, None)
     before, after = (float(np.mean([side[key] for key in common])) for side in (mine, other))
     return Steadiness(k=k, before=before, after=after, low=low, high=high)
 
@@ -100,8 +102,8 @@ def report(found: Comparison, names: tuple[str, str], shown: int = 10) -> list[s
         f"{found.bench}, {found.problems} problems",
         f"  A  {found.before:6.1%}  {names[0]}",
         f"  B  {found.after:6.1%}  {names[1]}",
-        f"  B - A  {100 * found.difference:+.1f} points, 95% interval {100 * found.low:+.1f} to "
-        f"{100 * found.high:+.1f} (over problems, paired), p {p}: {verdict}",
+        f"  B - A  {100 * found.difference:+.1f} points, {_interval(found.low, found.high)} (over problems, "
+        f"paired), p {p}: {verdict}",
     ]
     for name, ids in (("gained", found.gained), ("lost", found.lost)):
         listed = ", ".join(" ".join(key.split())[:40] for key in ids[:shown])
@@ -111,6 +113,12 @@ def report(found: Comparison, names: tuple[str, str], shown: int = 10) -> list[s
         lines.append(
             f"  mgpass@{steady.k}  A {steady.before:.1%}, B {steady.after:.1%}, "
             f"B - A {100 * (steady.after - steady.before):+.1f} points, "
-            f"95% interval {100 * steady.low:+.1f} to {100 * steady.high:+.1f}"
+            f"{_interval(steady.low, steady.high)}"
         )
     return lines
+
+
+def _interval(low: float | None, high: float | None) -> str:
+    if low is None or high is None:
+        return "no interval of a single problem"
+    return f"95% interval {100 * low:+.1f} to {100 * high:+.1f}"

@@ -24,7 +24,7 @@ SCORES = 3
 """Numbers that a model's pass gives for each token: logprob, entropy, greedy hit."""
 KNOWN_TOKEN = 66
 """Bytes of CPU memory that each rank has for each response token of a step, whoever trains on it."""
-GATHERS = 9
+GATHERS = 8
 """Times a step in which every rank is told something by each of the others, besides once an update."""
 SAMPLE_S, TOKEN_S, PASSED_S = 100e-6, 0.13e-6, 85e-6
 """CPU seconds of each rank for a sample, for a response token that trains, for passing a block on."""

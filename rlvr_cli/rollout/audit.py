@@ -8,7 +8,7 @@ the first sync.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Set
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -32,8 +32,10 @@ class Slot:
     shape: torch.Size
     dtype: torch.dtype
     offset: int
+    packed: bool = False
+    """Packed away after the sync before: its columns are looked for, and nothing reads a fingerprint."""
     sent: dict[Place, list[Tensor]] = field(default_factory=dict)
-    """Fingerprints."""
+    """Fingerprints; of what is packed none."""
     columns: dict[Place, Tensor] = field(default_factory=dict)
     """On a CPU, of matrices: the columns to look for should it be packed."""
 
@@ -46,18 +48,22 @@ class Slot:
 class Audit(TorchDispatchMode):
     """Of one sync. Made when a model waits for weights; `with audit:` load; `settle` when all is there."""
 
-    def __init__(self, model: nn.Module, seed: int) -> None:
+    def __init__(self, model: nn.Module, seed: int, packed: Set[str] = frozenset()) -> None:
+        """`packed`: those of the audit before. One that is not packed this time is looked at by its columns
+        where a kernel gives them, or counted as `untold`, and has its fingerprints again the next time."""
         super().__init__()
         self._model = model
         self._generator = torch.Generator().manual_seed(seed)
         self._drawn: dict[tuple[int, int], Tensor] = {}
         self._slots: dict[str, Slot] = {}
         self._at: dict[int, Slot] = {}
+        self.packed: frozenset[str] = frozenset()
+        """Parameters that were found packed."""
         self.taken: dict[str, Taken] = {}
         """Of each tensor sent, the parts that were copied."""
         self._sent, self._source = Taken(0), (0, 0)
         for name, parameter in model.named_parameters():
-            slot = Slot(parameter.shape, parameter.dtype, int(parameter.storage_offset()))
+            slot = Slot(parameter.shape, parameter.dtype, int(parameter.storage_offset()), name in packed)
             self._slots[name] = self._at[_storage(parameter)] = slot
 
     def outside(
@@ -95,7 +101,7 @@ class Audit(TorchDispatchMode):
             self._sent.places.add((offset, tuple(source.shape), source.stride()))
         place = (int(target.storage_offset()) - slot.offset, tuple(target.shape), target.stride())
         value = source.to(target.dtype).expand(target.shape)
-        slot.sent[place] = fingerprint(value)
+        slot.sent[place] = [] if slot.packed else fingerprint(value)
         if value.device.type == "cpu" and len(slot.shape) == 2 and value.shape[1:] == slot.shape[1:]:
             slot.columns[place] = value[:, self._columns(*slot.shape)].clone()
 
@@ -125,13 +131,16 @@ class Audit(TorchDispatchMode):
                 continue
             if slot.copied < _loadable(module, slot):
                 receipt.partial.append(name)
-            if _is_plain(module, parameter, slot):
+            plain = _is_plain(module, parameter, slot)
+            if plain and not slot.packed:
                 assert parameter is not None
                 for place, sent in slot.sent.items():
                     ledger.add(name, sent, _part(parameter, place))
                 receipt.compared += slot.copied
             elif not self._is_packed(module, name, slot, receipt):
                 receipt.untold[name] = slot.copied
+            elif not plain:
+                self.packed |= {name}
         receipt.taken = self.taken
         receipt.wrong += ledger.differing()
         self._look_at_copies(modules, receipt)

@@ -10,6 +10,8 @@ from torch import Tensor
 from rlvr_cli.rollout.shards import Taken
 
 WORDS = (torch.int64, torch.int32, torch.int16, torch.uint8)
+BLOCK = 2**18
+"""Bytes for each thread of a CPU that are summed both ways while they are in its cache."""
 
 
 def fingerprint(tensor: Tensor) -> list[Tensor]:
@@ -17,10 +19,22 @@ def fingerprint(tensor: Tensor) -> list[Tensor]:
 
     Memory is read as a matrix of the widest integers its rows are made of; sums are taken modulo 2^64. A
     single changed element always shows, and so do swapped rows, columns and halves that are not alike. Reads
-    the tensor twice and makes nothing of its size, unless it is not contiguous.
+    the tensor once from the memory of a CPU and twice from that of a GPU, and makes nothing of its size,
+    unless it is not contiguous.
     """
     words = _words(tensor.detach())
-    return [words.sum(0), words.sum(1)] if len(words) > 1 else [words[0].clone()]
+    if len(words) == 1:
+        return [words[0].clone()]
+    row = words.shape[1] * words.element_size()
+    block = BLOCK * torch.get_num_threads()
+    if words.device.type != "cpu" or words.nbytes <= block or 8 * row > block:
+        return [words.sum(0), words.sum(1)]
+    columns = torch.zeros(words.shape[1], dtype=torch.int64)
+    rows = []
+    for part in words.split(block // row):
+        columns += part.sum(0)
+        rows.append(part.sum(1))
+    return [columns, torch.cat(rows)]
 
 
 def _words(tensor: Tensor) -> Tensor:

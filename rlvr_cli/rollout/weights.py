@@ -44,6 +44,8 @@ class InProcessTransfer(WeightTransferEngine[InitInfo, UpdateInfo]):
 
     init_info_cls, update_info_cls = InitInfo, UpdateInfo
     updates = 0
+    packed: frozenset[str] = frozenset()
+    """What the engine packs, as the sync before has seen."""
 
     def init_transfer_engine(self, init_info: InitInfo) -> None:
         pass
@@ -55,7 +57,8 @@ class InProcessTransfer(WeightTransferEngine[InitInfo, UpdateInfo]):
         weights: Iterable[tuple[str, Tensor]] = update_info.weights
         model: Any = self.model
         self.updates += 1
-        self.receipt, self.audit = update_info.receipt, Audit(model, seed=self.updates)
+        self.receipt = update_info.receipt
+        self.audit = Audit(model, seed=self.updates, packed=self.packed)
         with self.audit:
             self.loaded = model.load_weights(self.audit.outside(weights, self.device))
 
@@ -63,6 +66,7 @@ class InProcessTransfer(WeightTransferEngine[InitInfo, UpdateInfo]):
         finalize_layerwise_reload(self.model, self.model_config)
         repack_cpu_weights(self.model)
         self.audit.settle(self.receipt, self.loaded)
+        self.packed = self.audit.packed
         del self.audit, self.receipt, self.loaded
 
     def shutdown(self) -> None:

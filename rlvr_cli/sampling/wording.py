@@ -22,13 +22,18 @@ LEXICON = (
     "check_again think_again try_again verify wait yet"
 )
 """The 15 of V-Triune (2505.18129), `_` for the blank; "wait" and "yet" are often ordinary words."""
-_REFLECTION = re.compile(
-    r"\b(?=[rctvwy])(?:re-(?:check|evaluate|examine|think)|re(?:check|evaluate|examine|evaluation|think)"
-    r"|(?:check|think|try)\s+again|verify|wait|yet)\b"
-)
 AHA = "alternatively double-check i_should_check wait"
 """Phrases that VLAA-Thinking (2504.11468) names, `_` for the blank; the paper may have counted more."""
-_AHA = re.compile(r"\b(?=[adiw])(?:alternatively|double[- ]check|i\s+should\s+check|wait)\b")
+
+
+def _any_of(phrases: str) -> re.Pattern[str]:
+    """Finds each of them as whole words in a text in lower case. The first letter is asked for first, which
+    is what makes it fast."""
+    each = [r"\s+".join(map(re.escape, phrase.split("_"))) for phrase in phrases.split()]
+    return re.compile(rf"\b(?=[{''.join(sorted({one[0] for one in each}))}])(?:{'|'.join(each)})\b")
+
+
+_REFLECTION, _AHA = _any_of(LEXICON), _any_of(f"{AHA} double_check")
 REPEATED = 3
 """Words of an n-gram that counts as said again, as in Open-R1's repetition penalty."""
 NOVEL = 4

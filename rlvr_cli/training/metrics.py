@@ -15,6 +15,7 @@ import torch
 from rlvr_cli.core import distributed, gpu_memory
 from rlvr_cli.core.episode_rows import as_text
 from rlvr_cli.core.types import Batch, Group, Reason
+from rlvr_cli.sampling.wording import Sums
 from rlvr_cli.tracking import Sample
 
 PEAK_FLOPS = {"H100": 989e12, "H200": 989e12, "H800": 989e12, "A100": 312e12, "A800": 312e12, "L40S": 362e12}
@@ -65,25 +66,11 @@ def length_metrics(sampled: list[Group]) -> dict[str, float]:
 
 
 NO_SAY, UNSCORED = "reward/no_say_fraction", "reward/unscored_fraction"
-"""A sample on which nobody has a say is not counted as unscored where this is known: `verifier_metrics`."""
+"""A sample on which nobody has a say is not counted as unscored where this is known: `verifier_means`."""
 
 
-Sums = dict[str, tuple[float, int]]
-"""By name the sum of values, and how many they are."""
-
-
-def over_ranks(sums: Sums) -> Sums:
-    """Those of all ranks together; all ranks must call it."""
-    merged: Sums = {}
-    for part in distributed.gather(sums):
-        for name, (total, count) in part.items():
-            before = merged.get(name, (0.0, 0))
-            merged[name] = before[0] + total, before[1] + count
-    return merged
-
-
-def verifier_metrics(mine: list[Group]) -> dict[str, float]:
-    """Per-verifier and per-source means over all ranks' verdicts; all ranks must call it."""
+def verifier_sums(mine: list[Group]) -> Sums:
+    """What `verifier_means` takes the means of; those of ranks add up."""
     sums: Sums = {}
 
     def add(name: str, value: float) -> None:
@@ -117,11 +104,14 @@ def verifier_metrics(mine: list[Group]) -> dict[str, float]:
                 for key, value in verdict.more.items() if verdict.scored else ():
                     if not isinstance(value, str):
                         add(f"reward/{name}/{key if key != 'mean' else 'mean_'}", value)
-    merged = over_ranks(sums)
-    if not merged.get(NO_SAY, (0.0, 0))[0]:  # then all that is unscored is missing
-        merged.pop(NO_SAY, None)
-        merged.pop(UNSCORED, None)
-    return {name: total / count for name, (total, count) in sorted(merged.items())}
+    return sums
+
+
+def verifier_means(sums: Sums) -> dict[str, float]:
+    """Of all ranks' sums."""
+    silent = not sums.get(NO_SAY, (0.0, 0))[0]  # then all that is unscored is missing
+    left_out = (NO_SAY, UNSCORED) if silent else ()
+    return {name: total / count for name, (total, count) in sorted(sums.items()) if name not in left_out}
 
 
 def targets(group: Group) -> list[str]:

@@ -19,11 +19,11 @@ from rlvr_cli.training.kl_course import kl_metrics
 from rlvr_cli.training.leaves import note_values, tree_metrics
 from rlvr_cli.training.parts import Parts
 from rlvr_cli.training.routing import routing_metrics
-from rlvr_cli.training.source_metrics import metrics_by_value
+from rlvr_cli.training.sample_metrics import sample_metrics
 from rlvr_cli.training.staleness import staleness_metrics
 from rlvr_cli.training.stop import NoVerdict
 from rlvr_cli.training.taught import teacher_metrics
-from rlvr_cli.training.texts import length_correlation, lengths_by_outcome, text_metrics
+from rlvr_cli.training.texts import length_correlation, lengths_by_outcome
 from rlvr_cli.training.token_records import token_notes
 from rlvr_cli.training.unjudged import tell_missing
 from rlvr_cli.training.weight_sync import sync_metrics
@@ -55,10 +55,8 @@ def record(
     timing = parts.timer.take()
     row = (
         metrics.reward_metrics(rollouts.sampled, rollouts.kept)
-        | metrics.verifier_metrics(rollouts.mine)
-        | metrics_by_value(rollouts.mine, parts.recipe.data)
+        | sample_metrics(rollouts.mine, parts.recipe.data)
         | metrics.answer_metrics(rollouts.mine)
-        | text_metrics(rollouts.mine)
         | length_correlation(rollouts.sampled)
         | second_opinion(rollouts.mine, parts.recipe.diagnosis, parts.state)
         | stage_metrics(parts)

@@ -8,8 +8,9 @@ from collections.abc import Iterable, Mapping
 from rlvr_cli.core.errors import UserError
 from rlvr_cli.core.types import Group, Problem
 from rlvr_cli.data.layouts import lookup
+from rlvr_cli.sampling.wording import Sums
 from rlvr_cli.schema import Source
-from rlvr_cli.training.metrics import Sums, judged_scores, over_ranks
+from rlvr_cli.training.metrics import judged_scores
 
 MOST = 100
 """Values of a column; each has some ten metrics, and a column of ids would have them by the thousand."""
@@ -36,17 +37,15 @@ def value_of(problem: Problem, column: str) -> str:
     return "" if found is None else str(found).strip().replace("/", "_")
 
 
-def metrics_by_value(mine: list[Group], data: Mapping[str, Source]) -> dict[str, float]:
-    """Means over all ranks' samples of rewards, verdicts and lengths; all ranks must call it."""
+def sums_by_value(mine: list[Group], data: Mapping[str, Source]) -> Sums:
+    """Of rewards, verdicts and lengths, for the sources that name a column; those of ranks add up."""
     columns = {name: source.metrics_by for name, source in data.items() if source.metrics_by is not None}
-    if not columns:
-        return {}
     sums: Sums = {}
     for group in mine:
         column = columns.get(group.problem.source)
         if column is not None:
             _add(sums, group, f"{group.problem.source}:{value_of(group.problem, column)}")
-    return {name: total / count for name, (total, count) in sorted(over_ranks(sums).items())}
+    return sums
 
 
 def _add(sums: Sums, group: Group, source: str) -> None:

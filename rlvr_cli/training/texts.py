@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import math
 
-from rlvr_cli.core import distributed
 from rlvr_cli.core.types import Group
-from rlvr_cli.sampling.wording import Text, means, merged, sums_of
+from rlvr_cli.sampling.wording import Sums, Text, sums_of
 
 
-def text_metrics(mine: list[Group]) -> dict[str, float]:
-    """`text/*` over all ranks' samples, and by source where there are several; all ranks must call it."""
-    return means(merged(distributed.gather(sums_of((group.problem.prompt, texts(group)) for group in mine))))
+def text_sums(mine: list[Group]) -> Sums:
+    """What `text/*` are the means of; those of ranks add up."""
+    return sums_of((group.problem.prompt, texts(group)) for group in mine)
 
 
 def texts(group: Group) -> list[Text]:

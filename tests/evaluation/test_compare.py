@@ -2,6 +2,7 @@
 
 import json
 from itertools import product
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -46,6 +47,20 @@ def test_steadiness_is_compared_from_four_samples_on():
     found = compare(a, b)
     assert found.steady is not None and (found.steady.before, found.steady.after) == (0.0, (3 * 0.5 + 1) / 4)
     assert report(found, ("a", "b"))[-1].startswith("  mgpass@4  A 0.0%, B 62.5%, B - A +62.5 points")
+
+
+def test_one_problem_has_no_interval(tmp_path, capsys):
+    a, b = result([[0.0, 0.0, 1.0, 0.0]]), result([[1.0, 1.0, 1.0, 0.0]])
+    found = compare(a, b)
+    assert (found.low, found.high, found.steady.low) == (None, None, None)
+    lines = report(found, ("a", "b"))
+    assert "+50.0 points, no interval of a single problem (over" in lines[3]
+    assert lines[-1].endswith("points, no interval of a single problem") and "nan" not in "\n".join(lines)
+    files = [str(tmp_path / name) for name in ("a.json", "b.json")]
+    for file, each in zip(files, (a, b), strict=True):
+        Path(file).write_text(json.dumps(each))
+    assert main(["eval", "compare", *files, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["low"] is None
 
 
 def test_a_loss_is_the_gain_the_other_way_round():

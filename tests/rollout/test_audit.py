@@ -50,7 +50,14 @@ SENT = {
 }
 
 
-def after(model: Model, *, sent: dict[str, Tensor] = SENT, spoil: str = "") -> Receipt:
+def after(
+    model: Model,
+    *,
+    sent: dict[str, Tensor] = SENT,
+    spoil: str = "",
+    packed: frozenset[str] = frozenset(),
+    packs: bool = True,
+) -> Receipt:
     """A sync as vLLM does it: loaders see parameters without memory first, which is filled at the end."""
     real: dict[str, Tensor] = {}
 
@@ -58,7 +65,7 @@ def after(model: Model, *, sent: dict[str, Tensor] = SENT, spoil: str = "") -> R
         for each in (target.data, real.setdefault(key, torch.zeros(target.shape, dtype=target.dtype))):
             (each if into is None else each[into]).copy_(source)
 
-    with (audit := Audit(model, seed=3)):
+    with (audit := Audit(model, seed=3, packed=packed)):
         for name, weight in audit.outside(sent.items()):
             if name == "e":
                 copy(model.embedding.weight, weight, "embedding", slice(0, 8))
@@ -70,12 +77,16 @@ def after(model: Model, *, sent: dict[str, Tensor] = SENT, spoil: str = "") -> R
                 copy(model.packed.weight, weight, "packed")
     if spoil:
         real[spoil].view(torch.int16)[2, 3] ^= 1  # the last bit of a bf16 number
-    model.packed.pack(real["packed"])
+    if packs:
+        model.packed.pack(real["packed"])
+    else:
+        model.packed.weight = nn.Parameter(real["packed"])
     model.fused = nn.Parameter(real["fused"])
     model.embedding.weight = nn.Parameter(real["embedding"])
     model.head.weight = model.embedding.weight
     receipt = Receipt()
     audit.settle(receipt, loaded=None)
+    assert audit.packed == ({"packed.weight"} if packs else set())
     return receipt
 
 
@@ -92,6 +103,16 @@ def test_all_that_was_sent_is_found_in_the_engines_own_type() -> None:
 def test_a_number_that_is_off_by_its_last_bit_is_noticed(spoiled: str, named: str) -> None:
     with pytest.raises(SyncError, match=f"other numbers than were sent in {named}"):
         demand(after(Model(), spoil=spoiled))
+
+
+def test_what_was_packed_before_has_no_fingerprint_and_is_looked_at_all_the_same() -> None:
+    """A kernel is asked for its columns; one that no longer packs leaves its weight unproved, this once."""
+    known = frozenset({"packed.weight"})
+    assert after(Model(), packed=known) == Receipt(compared=8 * 4 + 6 * 4, sampled=6 * 4)
+    assert after(Model(), packed=known, spoil="packed").wrong == ["packed.weight"]
+    plain = after(Model(), packed=known, packs=False)
+    assert plain.untold == {"packed.weight": 24} and plain.verified == 56 / 80
+    assert after(Model(), packs=False) == Receipt(compared=8 * 4 + 6 * 4 + 6 * 4)
 
 
 def test_what_is_sent_only_in_part_or_not_at_all_is_named() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from rlvr_cli.rollout import fingerprints
 from rlvr_cli.rollout.fingerprints import Ledger, fingerprint
 
 SHAPES = [(1,), (7,), (64,), (3, 5), (12, 8), (9, 7), (4, 6, 10), ()]
@@ -31,6 +32,19 @@ def test_one_bit_anywhere_shows(shape: tuple[int, ...], dtype: torch.dtype) -> N
             changed = tensor.clone()
             changed.view(-1).view(torch.uint8)[place * tensor.element_size()] ^= 1 << bit
             assert not same(tensor, changed)
+
+
+@pytest.mark.parametrize("dtype", TYPES)
+def test_sums_of_blocks_are_those_of_the_whole(dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Several blocks, the last one short; the widest words that the rows allow."""
+    tensor = drawn((103, 22), dtype)
+    whole = fingerprint(tensor)
+    monkeypatch.setattr(fingerprints, "BLOCK", 22 * tensor.element_size() * 8 // torch.get_num_threads())
+    blocks = fingerprint(tensor)
+    assert all(torch.equal(a, b) for a, b in zip(whole, blocks, strict=True)) and len(whole) == len(blocks)
+    changed = tensor.clone()
+    changed[-1, -1] += 1
+    assert not same(tensor, changed)
 
 
 def test_what_sums_alone_would_miss_shows() -> None:

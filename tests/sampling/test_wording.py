@@ -19,7 +19,8 @@ from rlvr_cli.sampling.wording import (
     repeated,
     sums_of,
 )
-from rlvr_cli.training.texts import length_correlation, lengths_by_outcome, text_metrics
+from rlvr_cli.training.sample_metrics import sample_metrics
+from rlvr_cli.training.texts import length_correlation, lengths_by_outcome
 from rlvr_cli.verifiers.repetition import Repetition
 
 
@@ -114,6 +115,7 @@ def group(rewards: list[float], lengths: list[int], texts: list[str] | None = No
         completions=completions,
         rewards=rewards,
         correct=[float(r > 0) for r in rewards],
+        first_scores=rewards,
     )
 
 
@@ -144,10 +146,10 @@ def test_lengths_of_right_and_wrong_answers_and_of_those_that_stop() -> None:
 
 
 def test_a_step_says_it() -> None:
-    found = text_metrics([group([1.0, 0.0], [3, 4], ["wait a b c a b c", "no"])])
+    found = sample_metrics([group([1.0, 0.0], [3, 4], ["wait a b c a b c", "no"])], {})
     assert found["text/correct_with_reflection"] == 1.0 and found["text/correct_without_reflection"] == 0.0
     assert found["text/reflection_per_1k"] == pytest.approx(1000 / 7)
-    assert text_metrics([]) == {}
+    assert sample_metrics([], {}) == {}
 
 
 def test_an_evaluation_says_it() -> None:

@@ -193,7 +193,7 @@ def row_of(groups: list[Group], like: Like, random: Random, recipe: Any) -> dict
     step_s = drawn["timing_s/rollout"] + drawn["timing_s/update"]
     return (
         metrics.reward_metrics(groups, groups)
-        | metrics.verifier_metrics(groups)
+        | metrics.verifier_means(metrics.verifier_sums(groups))
         | metrics.answer_metrics(groups)
         | audit_metrics(groups, recipe.diagnosis)
         | metrics.length_metrics(groups)

@@ -10,8 +10,9 @@ from small_parts import problem, two_tokens
 from thread_ranks import on_ranks
 
 from rlvr_cli.core.types import Group, Reason, Verdict
-from rlvr_cli.training.metrics import reward_metrics, verifier_metrics
+from rlvr_cli.training.metrics import reward_metrics
 from rlvr_cli.training.record import disputed_rows
+from rlvr_cli.training.sample_metrics import sample_metrics
 from rlvr_cli.training.unjudged import cause_of, tell_missing
 
 
@@ -35,12 +36,12 @@ def group(*scores: float | None) -> Group:
 def test_means_of_verdicts_are_over_the_verdicts_of_all_ranks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Rank 0 has 1, 1, 1 and a timeout, rank 1 has 0: the mean is 3/4, not that of 1 and 0, and not 1."""
     mine = [[group(1.0, 1.0), group(1.0, None)], [group(0.0)]]
-    found = on_ranks(monkeypatch, 2, lambda rank: verifier_metrics(mine[rank]))
+    found = on_ranks(monkeypatch, 2, lambda rank: sample_metrics(mine[rank], {}))
     assert found[0] == found[1]
     assert found[0]["reward/even/mean"] == pytest.approx(3 / 4)
     assert found[0]["reward/source/train/correct_fraction"] == pytest.approx(3 / 4)
     assert found[0]["reward/timeout_fraction"] == pytest.approx(1 / 5)
-    nothing = on_ranks(monkeypatch, 2, lambda rank: verifier_metrics(mine[0] if rank else []))
+    nothing = on_ranks(monkeypatch, 2, lambda rank: sample_metrics(mine[0] if rank else [], {}))
     assert nothing[0]["reward/even/mean"] == 1.0, "a rank without groups has means too"
 
 
@@ -73,7 +74,7 @@ def test_disputed_verdicts_are_counted_and_written_down(monkeypatch: pytest.Monk
         score=0.0, reason=Reason.wrong, extracted="2", detail="equal by one way", disputed=True
     )
     rows, shares = on_ranks(
-        monkeypatch, 2, lambda rank: (disputed_rows([mine] * rank), verifier_metrics([mine] * rank))
+        monkeypatch, 2, lambda rank: (disputed_rows([mine] * rank), sample_metrics([mine] * rank, {}))
     )[0]
     assert shares["reward/disputed_fraction"] == 0.5
     [row] = rows

@@ -15,7 +15,8 @@ from rlvr_cli.core.types import Completion, Group, Problem, Reason, Verdict
 from rlvr_cli.sampling.collect import OffScale, score
 from rlvr_cli.schema import Unscored
 from rlvr_cli.training.dynamic_sampling import judge
-from rlvr_cli.training.metrics import reward_metrics, verifier_metrics
+from rlvr_cli.training.metrics import reward_metrics
+from rlvr_cli.training.sample_metrics import sample_metrics
 
 WEIGHTS = {"mine": 1.0, "form": 0.5, "gate": 1.0}
 
@@ -72,12 +73,12 @@ def test_who_has_no_say_leaves_the_sample_to_the_others() -> None:
     assert found.first_scores[:2] == [1.0, 2.0]
     [shaped] = rewards(Identity(), found)
     assert shaped[:2] == [0.5, 2.0] and math.isnan(shaped[2])
-    metrics = reward_metrics([found], []) | verifier_metrics([found])
+    metrics = reward_metrics([found], []) | sample_metrics([found], {})
     assert metrics["reward/no_say_fraction"] == pytest.approx(0.5)
     assert metrics["reward/unscored_fraction"] == 0.0, "nothing is missing"
     assert metrics["reward/mean"] == 1.25
     lost = group({"mine": Verdict(score=0.0, reason=Reason.crash), "form": ours(1.0)})
-    metrics = reward_metrics([lost], []) | verifier_metrics([lost])
+    metrics = reward_metrics([lost], []) | sample_metrics([lost], {})
     assert metrics["reward/unscored_fraction"] == 1.0 and "reward/no_say_fraction" not in metrics
 
 
@@ -85,7 +86,7 @@ def test_what_a_function_returns_besides_is_a_metric() -> None:
     found = group(
         {"mine": own(1.0, more={"acc": 1.0, "mean": 3.0, "who": "x"})}, {"mine": own(-1.0, more={"acc": 0.0})}
     )
-    metrics = verifier_metrics([found])
+    metrics = sample_metrics([found], {})
     assert metrics["reward/mine/acc"] == 0.5 and metrics["reward/mine/mean_"] == 3.0
     assert metrics["reward/mine/mean"] == 0.0 and "reward/mine/who" not in metrics
 

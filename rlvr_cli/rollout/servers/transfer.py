@@ -41,6 +41,8 @@ class ParcelTransfer(WeightTransferEngine[InitInfo, UpdateInfo]):
 
     init_info_cls, update_info_cls = InitInfo, UpdateInfo
     updates = 0
+    packed: frozenset[str] = frozenset()
+    """What the engine packs, as the sync before has seen."""
 
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
@@ -53,7 +55,7 @@ class ParcelTransfer(WeightTransferEngine[InitInfo, UpdateInfo]):
     def start_weight_update(self) -> None:
         initialize_layerwise_reload(self.model)
         self.updates += 1
-        self.receipt, self.audit = Receipt(), Audit(self.model, seed=self.updates)
+        self.receipt, self.audit = Receipt(), Audit(self.model, seed=self.updates, packed=self.packed)
         self.loaded: set[str] | None = set()
 
     def receive_weights(self, update_info: UpdateInfo) -> None:
@@ -67,6 +69,7 @@ class ParcelTransfer(WeightTransferEngine[InitInfo, UpdateInfo]):
         finalize_layerwise_reload(self.model, self.model_config)
         repack_cpu_weights(self.model)
         self.audit.settle(self.receipt, self.loaded)
+        self.packed = self.audit.packed
         del self.audit
 
     def shutdown(self) -> None:

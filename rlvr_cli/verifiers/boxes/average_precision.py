@@ -10,8 +10,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Sequence
 
-from rlvr_cli.verifiers.boxes.geometry import iou
-from rlvr_cli.verifiers.boxes.matching import Labelled
+from rlvr_cli.verifiers.boxes.matching import Labelled, Overlaps
 
 THRESHOLDS = (0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95)
 RECALLS = tuple(n / 100 for n in range(101))
@@ -19,8 +18,10 @@ MOST = 100
 """Boxes of a class that are looked at."""
 
 
-def average_precisions(predicted: Sequence[Labelled], gold: Sequence[Labelled]) -> list[float]:
-    """By threshold of THRESHOLDS, each the mean over the gold's classes.
+def average_precisions(
+    predicted: Sequence[Labelled], gold: Sequence[Labelled], overlaps: Overlaps
+) -> list[float]:
+    """By threshold of THRESHOLDS, each the mean over the gold's classes. `overlaps`: those of the two.
 
     Without gold boxes there are no classes: 1 where nothing is predicted either, else 0.
     """
@@ -29,9 +30,9 @@ def average_precisions(predicted: Sequence[Labelled], gold: Sequence[Labelled]) 
     totals = [0.0] * len(THRESHOLDS)
     classes = {each.label for each in gold}
     for label in classes:
-        golds = [each for each in gold if each.label == label]
-        ranked = [each for each in predicted if each.label == label][:MOST]
-        found = [[iou(p.box, g.box) for g in golds] for p in ranked]
+        golds = [j for j, each in enumerate(gold) if each.label == label]
+        ranked = [i for i, each in enumerate(predicted) if each.label == label][:MOST]
+        found = [[overlaps[i][j] for j in golds] for i in ranked]
         for n, threshold in enumerate(THRESHOLDS):
             totals[n] += _average_precision(_hits(found, len(golds), threshold), len(golds))
     return [total / len(classes) for total in totals]

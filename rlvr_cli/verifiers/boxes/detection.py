@@ -69,7 +69,7 @@ def detected(
     def part(match: Matching) -> float:
         return sum(at(match, each).score(weights.completeness) for each in thresholds) / len(thresholds)
 
-    precisions = average_precisions(predicted, gold)
+    precisions = average_precisions(predicted, gold, found)
     parts = {
         "iou_first": part(first) if weights.iou_first else 0.0,
         "label_first": part(label_first) if weights.label_first else 0.0,

@@ -108,7 +108,7 @@ def test_size_penalty() -> None:
 
 def test_worked_average_precisions() -> None:
     def at(predicted: list[Labelled], gold: list[Labelled]) -> list[float]:
-        found = average_precisions(predicted, gold)
+        found = average_precisions(predicted, gold, overlaps(predicted, gold))
         return [round(x, 4) for x in (sum(found) / 10, found[0], found[5])]
 
     one, two, false = boxes(A), boxes(A, FAR), boxes((80, 80, 90, 90), (70, 0, 80, 10))
@@ -122,7 +122,7 @@ def test_worked_average_precisions() -> None:
     assert at(boxes(A, label="b"), one) == [0, 0, 0]
     assert at(one, one + boxes(FAR, label="b")) == [0.5] * 3
     assert at([], one) == [0, 0, 0]
-    assert average_precisions([], [])[0] == 1 and average_precisions(one, [])[0] == 0
+    assert average_precisions([], [], [])[0] == 1 and average_precisions(one, [], [[]])[0] == 0
     spray = boxes(*((n, 200, n + 5, 205) for n in range(100)))
     assert at(spray[:99] + one, one) == [0.01] * 3
     assert at(spray + one, one) == [0, 0, 0]  # at most a hundred are looked at
