@@ -19,7 +19,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from rlvr_cli.rollout.fingerprints import Ledger, Receipt, fingerprint
 from rlvr_cli.rollout.shards import Place, Taken
 
-SAMPLED = 2**24
+SAMPLED = 2**22
 """Products spent on looking into a packed weight: all columns of small ones, a few of large ones."""
 PLAIN_EXPERTS = ("TRITON", "BATCHED_TRITON")
 """Kernels of vLLM that take the experts' weights as they were loaded; others permute or pack them."""
