@@ -3,7 +3,8 @@
 A rule is a function of the recorded rows of `metrics.jsonl` (`history.History`) that returns evidence or
 None; `watch.Watch` feeds them row by row and says when a finding begins and when it is over; `account` says
 what they make of a run as a whole. One file for each family of rules: `signal`, `verdicts`, `learning`,
-`evaluations`, `policy`, `proxy`, `outputs`, `wording`, `episodes`, `speed`. docs/diagnosis.md lists them all.
+`evaluations`, `policy`, `proxy`, `outputs`, `wording`, `episodes`, `speed`, `resources`. docs/diagnosis.md
+lists them all.
 """
 
 from __future__ import annotations

@@ -22,8 +22,8 @@ ORDER = (
     "eval_regression", "entropy_explosion", "entropy_collapse",
     "mismatch_growth", "kl_drift", "gradient_explosion", "gradient_spikes",
     "tools_unused", "repetition_loops", "language_mixing", "length_collapse", "truncation", "length_pays",
-    "length_growth",
-    "verdicts_lost", "reward_falls", "no_learning", "within_noise", "slow_phase",
+    "length_growth", "verdicts_lost", "growing_memory", "reward_falls", "no_learning", "within_noise",
+    "slow_disk", "slow_phase",
 )  # fmt: skip
 """Causes before what follows from them."""
 

@@ -16,6 +16,7 @@ from rlvr_cli.diagnosis import learning as learning
 from rlvr_cli.diagnosis import outputs as outputs
 from rlvr_cli.diagnosis import policy as policy
 from rlvr_cli.diagnosis import proxy as proxy
+from rlvr_cli.diagnosis import resources as resources
 from rlvr_cli.diagnosis import rewards as rewards
 from rlvr_cli.diagnosis import signal as signal
 from rlvr_cli.diagnosis import speed as speed

@@ -14,6 +14,8 @@ RANDOM = 0.9
 """Share of the nats of a uniform choice from which a model's tokens are as good as drawn at random."""
 REFUSED = 0.1
 """Share of refusals from which they are spoken of."""
+EMPTY = 0.2
+"""Share of responses without a word from which they are spoken of."""
 FEW = 0.25
 """Share of groups with a signal below which most of the sampling is for nothing."""
 OFF = "; preflight.enabled=false trains all the same"
@@ -24,7 +26,7 @@ def refusal(facts: Facts, recipe: Recipe, tolerance: float) -> str | None:
 
     tolerance: of the mean |logprob difference| between engine and trainer.
     """
-    found = _failing(facts, recipe) or _mismatch(facts, recipe, tolerance)
+    found = _failing(facts, recipe) or _shifted(facts) or _mismatch(facts, recipe, tolerance)
     if found is None and not facts.useful:
         found = _cause(facts, recipe)
     if found is None and facts.repeated == 1:
@@ -45,6 +47,19 @@ def _failing(facts: Facts, recipe: Recipe) -> str | None:
             f"{verifier.unscored:.0%} of the verdicts of verifiers.{name} {'time out' if late else 'crash'}"
             f"{_said(verifier.unscored_detail)}{forbidden}; {limit if late else ''}see what it needs in "
             "docs/verifiers.md"
+        )
+    return None
+
+
+def _shifted(facts: Facts) -> str | None:
+    """Golds of another row, with a signal or without: what is rewarded is chance."""
+    for name, shift in facts.shifts.items():
+        rows = "row" if abs(shift.offset) == 1 else "rows"
+        side = "before" if shift.offset < 0 else "after"
+        return (
+            f"the golds of data.{name} stand in another row: responses to {shift.prompts} of {shift.of} "
+            f"prompts give the gold {abs(shift.offset)} {rows} {side}, and to {shift.own} their own; mend "
+            f"the file (data.{name}.path), or how its columns were joined"
         )
     return None
 
@@ -79,13 +94,21 @@ def _cause(facts: Facts, recipe: Recipe) -> str:
             f"choice {facts.uniform:.1f}); train model.path by `rlvr sft` first, or take a trained one"
             + (", or lower rollout.temperature" if recipe.rollout.temperature > 1 else "")
         )
+    if facts.template:
+        return facts.template[0]
     if decides.refused >= MOST:
         return _refused(facts, recipe, decides)
     if facts.truncated >= MOST:
         return (
             f"{facts.truncated:.0%} of {asked} responses are cut at rollout.max_tokens="
             f"{recipe.rollout.max_tokens} and no group has a signal; raise it, or see that the model ends "
-            "its responses (chat template, rollout.stop)"
+            f"its responses (chat template, rollout.stop){_replaced(facts)}"
+        )
+    if facts.empty >= MOST:
+        return (
+            f"{facts.empty:.0%} of the responses are empty: the model ends them at once, as after a prompt "
+            f"that it was not trained on; see how prompts end (model.chat_template, {_data(facts)}.prompt, "
+            f"here in '{_short(facts.examples[0]['prompt'][-40:])}'){_replaced(facts)}"
         )
     if facts.repeated == 1:
         return _identical(facts)
@@ -117,7 +140,15 @@ def _unread(facts: Facts, recipe: Recipe, decides: Verifier) -> str:
     end = f", e.g. in '{_short(example['response'][-60:])}'" if example else ""
     return (
         f"{key} finds no answer in {decides.unread:.0%} of the responses{end}; "
-        f"change it, or the prompt ({_data(facts)}.prompt, system) that says how to answer"
+        f"change it, or the prompt ({_data(facts)}.prompt, system) that says how to answer{_replaced(facts)}"
+    )
+
+
+def _replaced(facts: Facts) -> str:
+    return (
+        "; model.chat_template is not the template that the model came with: see what it does with its own"
+        if facts.replaced
+        else ""
     )
 
 
@@ -143,13 +174,14 @@ def _wrong(facts: Facts, recipe: Recipe, decides: Verifier) -> str:
     return (
         f"none of {facts.prompts} prompts x {facts.samples} responses is right by verifiers.{facts.verifier}"
         f"{said} ({bound}): too hard for this model, or the gold answers are wrong; take easier problems in "
-        f"{_data(facts)}, or train model.path by `rlvr sft` first"
+        f"{_data(facts)}, or train model.path by `rlvr sft` first{_replaced(facts)}"
     )
 
 
 def warnings(facts: Facts, recipe: Recipe, tolerance: float) -> list[str]:
     """What will hold learning up, or may; each with the key to change."""
     return [
+        *facts.template,
         *_of_signal(facts, recipe),
         *_of_verifiers(facts, recipe),
         *_of_environments(facts),
@@ -215,6 +247,8 @@ def _of_environments(facts: Facts) -> Iterator[str]:
 
 
 def _of_sampling(facts: Facts, recipe: Recipe, tolerance: float) -> Iterator[str]:
+    if facts.empty >= EMPTY:
+        yield f"{facts.empty:.0%} of the responses are empty; see how prompts end (model.chat_template)"
     if facts.truncated >= 0.2:
         limit = recipe.rollout.max_tokens
         yield f"{facts.truncated:.0%} of the responses are cut at rollout.max_tokens={limit}"

@@ -21,11 +21,15 @@ from rlvr_cli.core.errors import UserError
 from rlvr_cli.core.files import write_atomically
 from rlvr_cli.core.types import Group
 from rlvr_cli.engine import process_group
-from rlvr_cli.preflight.advice import MOST, OFF, refusal, warnings
+from rlvr_cli.engine.model import eos_ids
+from rlvr_cli.preflight.advice import MOST, OFF, RANDOM, refusal, warnings
 from rlvr_cli.preflight.facts import Facts, Row, facts_of, row_of
 from rlvr_cli.preflight.first_look import REPORT, fingerprint, is_new
+from rlvr_cli.preflight.golds import neighbours
+from rlvr_cli.preflight.otherwise import asked_otherwise
 from rlvr_cli.preflight.rehearsal import rehearse
 from rlvr_cli.preflight.table import lines_of
+from rlvr_cli.preflight.template import replaced, template_faults
 from rlvr_cli.schema import Recipe, Unscored
 from rlvr_cli.training.assemble import assemble
 from rlvr_cli.training.batches import sequences_of
@@ -85,6 +89,10 @@ def examine(parts: Parts, *, brief: bool = False) -> None:
     played = distributed.gather(rehearse(parts) if distributed.rank() == 0 else {})[0]
     facts, tolerance = measure(parts, brief=brief), probe_tolerance(parts.recipe, bf16=0.1)
     facts.environments = played
+    if parts.tokenizer is not None:
+        eos = eos_ids(parts.recipe.model.path, parts.tokenizer)
+        facts.template += template_faults(parts.sampler.items, parts.recipe, parts.tokenizer, eos)
+        facts.replaced = replaced(parts.recipe)
     refused = refusal(facts, parts.recipe, tolerance)
     warned = [] if refused else warnings(facts, parts.recipe, tolerance)
     if distributed.rank() == 0:
@@ -112,7 +120,11 @@ def measure(parts: Parts, *, brief: bool = False) -> Facts:
     parts.timer.take()
     try:
         facts, groups = sample(parts, brief=brief)
+        spent = parts.timer.take()
+        if facts.nats <= RANDOM * facts.uniform:
+            facts.template = asked_otherwise(parts, facts.correct)
         parts.engine.sleep()
+        parts.timer.take()
         with parts.timer("score"):
             sequences, trained = sequences_of(groups)
             logprobs_N, _, _ = parts.trainer.score(sequences, trained)
@@ -121,7 +133,7 @@ def measure(parts: Parts, *, brief: bool = False) -> Facts:
         rng.load(generators)
     gap_N = np.abs(rollout_logprobs(groups, None).numpy() - logprobs_N.numpy())
     facts.mismatch_mean, facts.mismatch_max = float(gap_N.mean()), float(gap_N.max())
-    times = distributed.gather(parts.timer.take())
+    times = distributed.gather(spent | parts.timer.take())
     names = ("rollout", "verify", "score")
     facts.seconds = {name: max(t.get(f"timing_s/{name}", 0.0) for t in times) for name in names}
     facts.step_s = step_seconds(parts, facts)
@@ -137,13 +149,13 @@ def sample(parts: Parts, *, brief: bool = False) -> tuple[Facts, list[Group]]:
     recipe = limited(parts.recipe)
     algorithm, most = recipe.algorithm, ROUNDS * recipe.preflight.prompts
     size = min(recipe.preflight.prompts, recipe.batch.prompts_per_step) if brief else recipe.preflight.prompts
-    began = time.monotonic()
+    near, began = neighbours(parts.sampler.items), time.monotonic()
     groups: list[Group] = []
     rows: list[Row] = []
     while True:
         mine = collect_share(parts, parts.sampler.take(min(size, most - len(groups))), recipe)
         parts.stop.check()
-        found = distributed.gather([(slim(g), row_of(g, recipe.verifiers)) for g in mine])
+        found = distributed.gather([(slim(g), row_of(g, recipe.verifiers, near)) for g in mine])
         pairs = sorted((pair for share in found for pair in share), key=lambda pair: pair[0].index)
         groups += [group for group, _ in pairs]
         rows += [row for _, row in pairs]

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 
 from rlvr_cli.core.episode_rows import as_text
-from rlvr_cli.core.types import Group, Reason
+from rlvr_cli.core.types import Group, Problem, Reason
+from rlvr_cli.preflight.golds import Near, Shift, answered, shift_of
 from rlvr_cli.preflight.rehearsal import Rehearsal
 from rlvr_cli.training.sampled import sampled_logprobs
 
@@ -44,6 +45,10 @@ class Row:
     """Verifier -> what it said where it refused an answer."""
     example: dict[str, Any]
     """The first response, shortened."""
+    empty: int = 0
+    """Responses without a word."""
+    answers: list[int] = field(default_factory=list)
+    """Offsets of the rows around its own whose gold a response gives."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -118,6 +123,14 @@ class Facts:
     sources: dict[str, dict[str, float]]
     """Source -> prompts, signal, correct."""
     examples: list[dict[str, Any]]
+    empty: float
+    """Share of responses without a word: the model ends them at once."""
+    shifts: dict[str, Shift]
+    """Sources whose golds stand beside their problems."""
+    template: list[str] = field(default_factory=list)
+    """What is wrong with the prompts themselves."""
+    replaced: bool = False
+    """`model.chat_template` stands in the place of one that the model has."""
     environments: dict[str, Rehearsal] = field(default_factory=dict)
     """What became of the scripts of those that have some."""
     mismatch_mean: float = math.nan
@@ -139,8 +152,13 @@ class Facts:
         return 1 - 0.05 ** (1 / self.prompts)
 
 
-def row_of(group: Group, verifiers: Mapping[str, Any]) -> Row:
-    """What others need of a group of this rank."""
+def nowhere(problem: Problem) -> Mapping[int, frozenset[str]]:
+    """Of a problem without neighbours."""
+    return {}
+
+
+def row_of(group: Group, verifiers: Mapping[str, Any], near: Near = nowhere) -> Row:
+    """What others need of a group of this rank. `near`: the golds around a problem."""
     names = group.problem.verifiers
     checks = {name: getattr(verifiers[name], "check_gold", None) for name in names}
     found = {n: check(group.problem.answer, group.problem.extra) for n, check in checks.items() if check}
@@ -165,6 +183,8 @@ def row_of(group: Group, verifiers: Mapping[str, Any]) -> Row:
             "extracted": None if first.extracted is None else first.extracted[:100],
             "reason": first.reason.value,
         },
+        empty=sum(not as_text(each).strip() for each in group.completions),
+        answers=answered(group, near),
     )
 
 
@@ -207,6 +227,8 @@ def facts_of(
         verifiers=_verifiers(rows),
         sources=_by_source(rows, differing),
         examples=_examples(rows),
+        empty=sum(row.empty for row in rows) / len(completions),
+        shifts=_shifts(rows),
     )
 
 
@@ -257,6 +279,18 @@ def _by_source(rows: list[Row], differing: list[bool]) -> dict[str, dict[str, fl
             "correct": _mean([value for row, _ in own for value in _known(row.correct)]),
         }
     return out
+
+
+def _shifts(rows: list[Row]) -> dict[str, Shift]:
+    found = {}
+    for name in dict.fromkeys(row.source for row in rows):
+        own = [row for row in rows if row.source == name]
+        shift = shift_of(
+            [row.answers for row in own], [max(_known(row.correct), default=0) > 0 for row in own]
+        )
+        if shift is not None:
+            found[name] = shift
+    return found
 
 
 def _examples(rows: list[Row]) -> list[dict[str, Any]]:

@@ -10,6 +10,7 @@ from typing import Any
 from zlib import crc32
 
 import numpy as np
+import psutil
 import torch
 
 from rlvr_cli.core import distributed, gpu_memory
@@ -225,7 +226,7 @@ def critic_metrics(updates: list[dict[str, float]], batches: list[Batch]) -> dic
 def speed_metrics(
     sampled: list[Group], trained_tokens: int, parameters: int, timing: dict[str, float]
 ) -> dict[str, float]:
-    """Tokens a second over all ranks, MFU of the update, memory."""
+    """Tokens a second over all ranks, MFU of the update, memory. All ranks must call it."""
     response = sum(c.length for g in sampled for c in g.completions)
     prompt = sum(
         len(row.after(g.problem)) + len(row.tokens) - row.row_length
@@ -242,6 +243,7 @@ def speed_metrics(
     if update and trained_tokens:
         out["perf/train_tokens_per_second"] = trained_tokens / update
     out["perf/peak_memory_gb"] = peak_memory()
+    out["perf/host_memory_gb"] = max(distributed.gather(host_memory()))
     if torch.cuda.is_available():
         name = torch.cuda.get_device_name()
         peak = next((flops for key, flops in PEAK_FLOPS.items() if key in name), None)
@@ -259,6 +261,11 @@ def peak_memory() -> float:
     if torch.cuda.is_available():
         return gpu_memory.peak.take() / 2**30
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+
+
+def host_memory() -> float:
+    """GiB that this rank's process holds in the machine's memory now."""
+    return psutil.Process().memory_info().rss / 2**30
 
 
 def example(mine: list[Group]) -> Sample | None:

@@ -84,8 +84,7 @@ def record(
         | metrics.speed_metrics(rollouts.sampled, trained, parts.trainer.parameters, timing)
         | timing
     )
-    parts.tracker.step(parts.step, row, metrics.example(rollouts.mine))
-    parts.tracker.disputed(parts.step, disputed_rows(rollouts.mine))
+    write_row(parts, row, rollouts.mine)
     tell_missing(parts, rollouts.mine)
     diagnose(parts.watch, parts.tracker, {"step": parts.step} | row)
     parts.checkpoints.poll()
@@ -95,21 +94,30 @@ def record(
             parts.ahead.drop_too_old(parts.step)
 
 
+def write_row(parts: Parts, row: dict[str, float], mine: list[Group]) -> None:
+    """The step's metrics, and verdicts to look at; all ranks must call it."""
+    disputed = disputed_rows(mine)
+    with parts.timer("record"):  # counts in the step that follows
+        parts.tracker.step(parts.step, row, metrics.example(mine))
+        parts.tracker.disputed(parts.step, disputed)
+
+
 def write_rollouts(parts: Parts, rollouts: Rollouts, kept: set[int], batches: list[Batch]) -> None:
     """The step's samples, where they are recorded. `kept`: indices of the groups that train."""
     if parts.records is None:
         return
     advantages = {g.index: g.advantages for g in rollouts.kept}
     note_values(rollouts.mine, parts.recipe.algorithm.advantage)
-    parts.records.write(
-        parts.step,
-        rollouts.mine,
-        rewards=[g.rewards for g in rollouts.mine],
-        advantages=[advantages.get(g.index, [float("nan")] * len(g.completions)) for g in rollouts.mine],
-        kept=[g.index in kept for g in rollouts.mine],
-        versions=[parts.step - 1] * len(rollouts.mine),
-        notes=token_notes(rollouts.kept, batches),
-    )
+    with parts.timer("record"):
+        parts.records.write(
+            parts.step,
+            rollouts.mine,
+            rewards=[g.rewards for g in rollouts.mine],
+            advantages=[advantages.get(g.index, [float("nan")] * len(g.completions)) for g in rollouts.mine],
+            kept=[g.index in kept for g in rollouts.mine],
+            versions=[parts.step - 1] * len(rollouts.mine),
+            notes=token_notes(rollouts.kept, batches),
+        )
 
 
 def lengths(groups: list[Group]) -> int:

@@ -194,6 +194,14 @@ SICK: dict[str, tuple[Callable[[int, Row], Row], str]] = {
         late(text__mixed_fraction=0.4),
         "of the responses in steps 27 to 34 mix letters of several scripts, and 0% did at the start",
     ),
+    "slow_disk": (
+        always(timing_s__record=1.1, timing_s__checkpoint=0.4, timing_s__step=4.0),
+        "writing takes 1.5 s of the 4 s of a step (37%) in steps 1 to 8: 1.1 s metrics and samples, 0.4 s",
+    ),
+    "growing_memory": (
+        lambda step, row: {"perf/host_memory_gb": row["perf/host_memory_gb"] + 0.02 * max(0, step - 20)},
+        "the memory of a rank rose steadily from",
+    ),
     "slow_phase": (slow, "the phase 'rollout' takes"),
     "no_learning": (flat, "30.0% of the samples are correct, and 30.1% were in the first third"),
 }  # fmt: skip
@@ -221,7 +229,15 @@ def test_each_sickness_gets_its_sentence_and_no_other(name: str) -> None:
     assert found[0].step >= 30 or name in FROM_THE_START  # not before it began
 
 
-FROM_THE_START = {"cut_off", "all_refused", "unreadable", "all_wrong", "equal_scores", "no_verdicts"}
+FROM_THE_START = {
+    "slow_disk",
+    "cut_off",
+    "all_refused",
+    "unreadable",
+    "all_wrong",
+    "equal_scores",
+    "no_verdicts",
+}
 
 
 def test_every_rule_over_steps_has_a_sick_run_here() -> None:

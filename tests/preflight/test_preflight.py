@@ -14,6 +14,7 @@ from rlvr_cli import compose
 from rlvr_cli.core.types import Completion, Group, Problem, Reason, Verdict
 from rlvr_cli.preflight.advice import refusal, warnings
 from rlvr_cli.preflight.facts import Facts, facts_of, row_of
+from rlvr_cli.preflight.golds import Shift
 from rlvr_cli.preflight.table import lines_of
 from rlvr_cli.schema import Recipe, Unscored
 from rlvr_cli.verifiers.choice import Choice
@@ -107,6 +108,44 @@ def test_the_numbers_of_a_small_preflight() -> None:
     assert found.verifiers["math"].unread == pytest.approx(4 / 24)
     assert found.sources["hard"] == {"prompts": 1, "signal": 0, "correct": 0.0}
     assert {e["reason"] for e in found.examples} == {"correct", "wrong", "no_answer"}
+
+
+def test_golds_of_another_row_are_refused_though_there_is_a_signal() -> None:
+    moved = replace(facts(many(MIXED)), shifts={"train": Shift(offset=-1, prompts=24, own=2, of=32)})
+    assert refusal(moved, tiny_dapo(), TOLERANCE) == (
+        "preflight: the golds of data.train stand in another row: responses to 24 of 32 prompts give the "
+        "gold 1 row before, and to 2 their own; mend the file (data.train.path), or how its columns were "
+        "joined; "
+        "preflight.enabled=false trains all the same"
+    )
+    assert facts(many(MIXED)).shifts == {}
+
+
+def test_a_faulty_prompt_is_the_cause_where_there_is_no_signal_and_else_a_warning() -> None:
+    fault = "the prompts of data.train do not open the answer"
+    silent = replace(facts(many(WRONG, reason=Reason.no_answer)), template=[fault])
+    assert fault in str(refusal(silent, tiny_dapo(), TOLERANCE))
+    speaking = replace(facts(many(MIXED)), template=[fault])
+    assert refusal(speaking, tiny_dapo(), TOLERANCE) is None
+    assert warnings(speaking, tiny_dapo(), TOLERANCE) == [fault]
+
+
+def test_empty_responses_are_told_with_the_end_of_a_prompt_and_a_template_that_was_put_in_place() -> None:
+    groups = many(WRONG, reason=Reason.no_answer)
+    for each in groups:
+        for completion in each.completions:
+            completion.text = " "
+    found = facts(groups)
+    assert found.empty == 1
+    said = str(refusal(found, tiny_dapo(), TOLERANCE))
+    assert "100% of the responses are empty" in said and "here in '47+85='" in said
+    assert "the template that the model came with" not in said
+    said = str(refusal(replace(found, replaced=True), tiny_dapo(), TOLERANCE))
+    assert "model.chat_template is not the template that the model came with" in said
+    assert any(
+        "30% of the responses are empty" in w
+        for w in warnings(replace(facts(many(MIXED)), empty=0.3), tiny_dapo(), TOLERANCE)
+    )
 
 
 @settings(deadline=None)

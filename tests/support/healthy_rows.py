@@ -55,6 +55,9 @@ def healthy(step: int, random: Random) -> Row:
         "audit/rejected": random.choice([0.0, 0.0, 1.0]),
         "audit/correct_fraction": noisy(correct, 0.2),
         **{f"timing_s/{name}": seconds for name, seconds in phases.items()},
-        "timing_s/step": sum(phases.values()),
+        "timing_s/record": 0.02,
+        "timing_s/checkpoint": 1.0 if step % 20 == 1 else 0.0,
+        "timing_s/step": sum(phases.values()) + (1.02 if step % 20 == 1 else 0.02),
+        "perf/host_memory_gb": 4.0 + 0.4 * (1 - 0.9**step) + 0.05 * math.sin(3 * step),
         "perf/tokens_per_second": 12000 / sum(phases.values()),
     }
