@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from base64 import b64decode, b64encode
+from collections.abc import Sequence
+from io import BytesIO
 from typing import Any
 
 from rlvr_cli.rollout.engine import SyncError
@@ -55,16 +58,53 @@ class Prompts:
         images = [Image.fromarray(self.processor.seen(number)) for number in numbers]
         return {"prompt_token_ids": short, "multi_modal_data": {"image": images}}
 
+    def sent(self, tokens: list[int]) -> dict[str, Any]:
+        """The prompt as a request to a server has it: images as PNG files in base64, and in `read` what the
+        server must have read of it, which it says no to otherwise."""
+        if self.processor is None:
+            return {"tokens": tokens}
+        short, numbers = shortened(tokens, self.processor.pad)
+        if not numbers:
+            return {"tokens": tokens}
+        images = [_png(self.processor.seen(number)) for number in numbers]
+        return {"tokens": short, "images": images, "read": self._ours(tokens)}
+
+    def _ours(self, tokens: list[int]) -> list[int]:
+        assert self.processor is not None
+        return [self.processor.pad if token < 0 else token for token in tokens]
+
     def check(self, output: Any) -> None:
         """SyncError where the engine has read other tokens of a finished request than the trainer will: its
         processor of images has other limits, or is another one."""
         tokens = self._asked.pop(output.request_id, None)
         if tokens is None or self.processor is None:
             return
-        ours = [self.processor.pad if token < 0 else token for token in tokens]
-        if list(output.prompt_token_ids) != ours:
-            raise SyncError(
-                "the rollout engine reads a prompt with images as "
-                f"{len(output.prompt_token_ids)} tokens, the trainer as {len(ours)}: their image processors "
-                "differ; leave model.min_pixels and model.max_pixels out, or take rollout=hf"
-            )
+        if (why := unlike(output.prompt_token_ids, self._ours(tokens))) is not None:
+            raise SyncError(why)
+
+
+def unlike(read: Sequence[int], ours: Sequence[int]) -> str | None:
+    """What to say where an engine has read other tokens than the trainer; None: the same."""
+    if list(read) == list(ours):
+        return None
+    return (
+        f"the rollout engine reads a prompt with images as {len(read)} tokens, the trainer as {len(ours)}: "
+        "their image processors differ; leave model.min_pixels and model.max_pixels out, or take rollout=hf"
+    )
+
+
+def prompt_of(tokens: list[int], images: Sequence[str], salt: str | None) -> dict[str, Any]:
+    """vLLM's prompt of what `Prompts.sent` has made, in the server."""
+    from PIL import Image
+
+    opened = [Image.open(BytesIO(b64decode(each))).convert("RGB") for each in images]
+    prompt: dict[str, Any] = {"prompt_token_ids": tokens, "multi_modal_data": {"image": opened}}
+    return prompt if salt is None else prompt | {"cache_salt": salt}
+
+
+def _png(pixels: Any) -> str:
+    from PIL import Image
+
+    kept = BytesIO()
+    Image.fromarray(pixels).save(kept, format="PNG", compress_level=1)
+    return b64encode(kept.getvalue()).decode()

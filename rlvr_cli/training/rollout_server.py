@@ -23,6 +23,7 @@ from rlvr_cli.sampling.start_model import check_even, local_model
 from rlvr_cli.schema import Recipe
 from rlvr_cli.training.assemble import positions_needed
 from rlvr_cli.training.weight_sync import engine_precision
+from rlvr_cli.vision.refusals import sees
 
 LOOK_S = 0.2
 
@@ -50,6 +51,11 @@ def serve(recipe: Recipe, host: str, port: int) -> int:
 def started(recipe: Recipe, host: str, port: int, folder: Path) -> tuple[Process, Client]:
     """The server's processes, as a run of this recipe would start them, and what speaks with them."""
     model = local_model(recipe.model, folder, recipe.seed)
+    if sees(model):
+        raise UserError(
+            f"'{model.path}' sees images, which are sent to servers that a run starts itself: "
+            "rollout.placement=servers without rollout.servers.urls"
+        )
     check_even(recipe.rollout, model)
     played = (*recipe.environments.values(), *(bench.environment for bench in recipe.eval.benches.values()))
     stops = [string for each in played if each is not None for string in each.stop]

@@ -83,8 +83,8 @@ def _faults(recipe: Any) -> Iterator[tuple[str, str]]:
 
 def _of_engine(recipe: Any) -> Iterator[tuple[str, str]]:
     rollout = recipe.rollout
-    if rollout.placement is Placement.servers:
-        yield "rollout.placement=servers", "which are not sent to servers; set rollout.placement=in_process"
+    if rollout.placement is Placement.servers and rollout.servers.urls:
+        yield "rollout.servers.urls", "which are sent to servers that the run starts; leave it out"
     if rollout.tensor_parallel > 1:
         yield "rollout.tensor_parallel", "which one rank's engine looks at; set it to 1"
     if rollout.max_staleness:

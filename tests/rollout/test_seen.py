@@ -11,7 +11,7 @@ from seen_gap import LIMIT, SAMPLED, engine_of, gap, move, requests_of, trainer_
 from rlvr_cli import schema
 from rlvr_cli.engine.trainer import Trainer
 from rlvr_cli.rollout import SyncError
-from rlvr_cli.schema import Model, Precision, Vision
+from rlvr_cli.schema import Model, Placement, Precision, Servers, Vision
 from rlvr_cli.training.rest import probe_logprobs
 from rlvr_cli.vision.album import shortened
 
@@ -103,6 +103,34 @@ def test_a_response_that_was_begun_goes_on(trainer, requests, engines) -> None:
     going = [replace(r, begun=begun[r.key]) for r in requests[:2]]
     for engine in engines.values():
         assert gap(trainer, going, engine) < LIMIT
+
+
+@pytest.mark.long
+def test_servers_are_shown_the_same_images(trainer, requests, model, tmp_path, monkeypatch) -> None:
+    """Of one process: before and after the tower has moved, with samples that go on, and what is refused."""
+    monkeypatch.chdir(tmp_path)
+    engine = engine_of(model, "vllm", placement=Placement.servers, servers=Servers(threads=1))
+    try:
+        engine.load(trainer.weights())
+        assert gap(trainer, requests, engine) < LIMIT
+        move(trainer, "visual")
+        assert gap(trainer, requests[:4], engine) > 1e-3
+        receipt = engine.load(trainer.weights())
+        assert not receipt.untold and receipt.compared + receipt.sampled == trainer.parameters
+        assert gap(trainer, requests, engine) < LIMIT
+        probed = engine.probe(requests[4].tokens)
+        assert np.abs(probed - probe_logprobs(trainer, requests[4].tokens)).mean() < LIMIT
+        begun = dict(engine.generate(requests[:2], replace(SAMPLED, max_tokens=5)))
+        for completion in (each for group in begun.values() for each in group):
+            completion.finished, completion.partial = False, True
+        going = [replace(r, begun=begun[r.key]) for r in requests[:2]]
+        assert gap(trainer, going, engine) < LIMIT
+        prompts = engine._sampler._prompts
+        monkeypatch.setattr(prompts, "_ours", lambda tokens: tokens[:-1])
+        with pytest.raises(RuntimeError, match=r"HTTP 400: .*their image processors differ"):
+            gap(trainer, requests[:1], engine)
+    finally:
+        engine.close()
 
 
 def test_another_processor_is_noticed(requests, engines) -> None:

@@ -45,8 +45,8 @@ def requests_of(model: Model) -> list[Request]:
     return [Request(key=i, tokens=tokens, samples=3, seed=100 * i) for i, tokens in enumerate(prompts)]
 
 
-def engine_of(model: Model, kind: str, frozen: bool = False) -> Any:
-    rollout = schema.Rollout(engine=RolloutEngine[kind], kv_cache_gb=0.1)
+def engine_of(model: Model, kind: str, frozen: bool = False, **more: Any) -> Any:
+    rollout = schema.Rollout(engine=RolloutEngine[kind], kv_cache_gb=0.1, **more)
     size = {"precision": Precision.fp32, "max_model_len": 128, "frozen_tower": frozen}
     tokenizer = load_tokenizer(model)
     return make_engine(rollout, path=model.path, tokenizer=tokenizer, eos=[1], seed=0, **size)

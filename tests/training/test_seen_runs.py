@@ -143,6 +143,17 @@ def test_adapters_are_of_the_text_alone_and_what_is_exported_is_an_ordinary_mode
 
 
 @pytest.mark.long
+def test_a_run_samples_from_servers(tmp_path: Path, recipe: str) -> None:
+    """With a moving tower; what is not sent to servers that are there already says so."""
+    common = ("rollout=vllm", "rollout.max_tokens=6", "rollout.max_prompt_tokens=48", "model.vision=train")
+    where = ("rollout.placement=servers", "rollout.servers.threads=1", "rollout.kv_cache_gb=0.1")
+    rows = ran(recipe, tmp_path / "servers", *common, *where, "trainer.steps=3")
+    assert all(row["mismatch/mean_abs"] < 1e-5 for row in rows)
+    refused = rlvr("rollout-server", recipe, *common)
+    assert refused.returncode == 2 and "which are sent to servers that a run starts itself" in refused.stderr
+
+
+@pytest.mark.long
 def test_in_bf16_a_frozen_tower_stays_as_it_is(tmp_path: Path, recipe: str, tiny_vision_path: Path) -> None:
     rows = ran(recipe, tmp_path / "bf16", "trainer.precision=bf16", "trainer.steps=2", "trainer.zero_stage=2")
     assert all(0 < row["mismatch/mean_abs"] < 0.03 for row in rows)

@@ -18,6 +18,7 @@ from rlvr_cli.core.heartbeat import heart
 from rlvr_cli.core.types import Completion
 from rlvr_cli.rollout.engine import Names, OnOneRank, Request, Sampling, SyncError, never, nothing_more
 from rlvr_cli.rollout.fingerprints import Receipt
+from rlvr_cli.rollout.seen import Prompts
 from rlvr_cli.rollout.servers import start
 from rlvr_cli.rollout.servers.answers import Answers
 from rlvr_cli.rollout.servers.fleet import Cargo
@@ -26,6 +27,7 @@ from rlvr_cli.rollout.servers.parcels import pack
 from rlvr_cli.rollout.servers.sampler import Order, Sampler
 from rlvr_cli.rollout.text import ResponseText
 from rlvr_cli.schema import Rollout
+from rlvr_cli.vision.processor import processor_of
 
 ASK_S = 0.02
 """Between two looks at whether there is enough."""
@@ -49,9 +51,11 @@ class ServersEngine(OnOneRank):
         eos: list[int],
         out: Path = Path(),
         event: Event = lambda kind, text: None,
+        frozen_tower: bool = True,
         **model: Any,
     ) -> None:
         """`out`: the run directory, whose logs/ gets theirs; `event` is told of deaths and returns;
+        `frozen_tower`: not asked for, as servers forget what they made of images with every sync;
         `model`: as `vllm_arguments` has it."""
         self.text = ResponseText(tokenizer, eos)
         self._event = event
@@ -59,13 +63,15 @@ class ServersEngine(OnOneRank):
         self._names = Names()
         self._loop = Loop("servers")
         try:
-            wanted = start.Wanted(rollout=rollout, engine=model, out=out)
+            prompts = Prompts(processor_of(tokenizer))
+            wanted = start.Wanted(rollout=rollout, engine=model, out=out, prompts=prompts)
             self._fleet, self._run = start.open_fleet(wanted, self._loop)
         except BaseException:
             self._loop.close()
             raise
         answers = Answers(self.text, run=self._run, strict=rollout.max_staleness == 0)
-        self._sampler = Sampler(self._fleet, answers, eos, name=f"{self._run}-{distributed.rank()}")
+        name = f"{self._run}-{distributed.rank()}"
+        self._sampler = Sampler(self._fleet, answers, eos, name=name, prompts=prompts)
 
     def generate(
         self,

@@ -11,6 +11,7 @@ import json
 from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
 from typing import Any
 
+from rlvr_cli.rollout.seen import prompt_of, unlike
 from rlvr_cli.rollout.servers.frames import frame
 
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -61,17 +62,24 @@ async def _sample(engine: Any, asked: dict[str, Any], one: dict[str, Any]) -> by
 
     params = SamplingParams(
         **asked["params"],
+        logit_bias={int(token): bias for token, bias in asked.get("bias", {}).items()} or None,
         max_tokens=one["max_tokens"],
         seed=one["seed"],
         flat_logprobs=True,
         output_kind=RequestOutputKind.FINAL_ONLY,
     )
-    prompt = tokens_input([*asked["tokens"], *one["begun"]], cache_salt=asked["salt"])
+    tokens: Any = [*asked["tokens"], *one["begun"]]
+    if images := asked.get("images"):
+        prompt: Any = prompt_of(tokens, images, asked["salt"])
+    else:
+        prompt = tokens_input(tokens, cache_salt=asked["salt"])
     name = name_of(asked["name"], one["number"])
     [final] = [each async for each in engine.generate(prompt, params, name)]
     [output] = final.outputs
     if output.finish_reason == "error":
         raise RuntimeError("vLLM could not sample a request; its log says why")
+    if images and (why := unlike(final.prompt_token_ids, [*asked["read"], *one["begun"]])) is not None:
+        raise ValueError(why)
     return frame(
         number=one["number"],
         tokens=output.token_ids,

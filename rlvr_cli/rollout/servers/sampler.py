@@ -12,6 +12,7 @@ from typing import Any
 
 from rlvr_cli.core.types import Completion
 from rlvr_cli.rollout.engine import Request, Sampling
+from rlvr_cli.rollout.seen import Prompts
 from rlvr_cli.rollout.servers.answers import Answers
 from rlvr_cli.rollout.servers.client import Gone
 from rlvr_cli.rollout.servers.fleet import Fleet
@@ -41,8 +42,11 @@ class Order:
 class Sampler:
     """`eos`: tokens that end a response; `name` begins the names of this rank's requests."""
 
-    def __init__(self, fleet: Fleet, answers: Answers, eos: list[int], *, name: str) -> None:
+    def __init__(
+        self, fleet: Fleet, answers: Answers, eos: list[int], *, name: str, prompts: Prompts | None = None
+    ) -> None:
         self._fleet, self._answers, self._eos = fleet, answers, eos
+        self._prompts = prompts or Prompts(None)
         self._names = (f"{name}-{number}" for number in count())
 
     def order(self, requests: list[Request], sampling: Sampling, done: Done) -> Order:
@@ -144,8 +148,8 @@ class Sampler:
 
     def _asked(self, request: Request, samples: list[int], sampling: Sampling) -> dict[str, Any]:
         """As of the engine in the process, whose n samples have seeds one apart."""
-        return {
-            "tokens": request.tokens,
+        return self._prompts.sent(request.tokens) | {
+            "bias": self._prompts.bans().get("logit_bias", {}),
             "params": sampling_arguments(sampling, self._eos),
             "samples": [
                 {
@@ -170,7 +174,7 @@ class Sampler:
         while len(found) < len(self._fleet.replicas):
             await self._fleet.all_up()
             for replica in self._fleet.replicas:
-                asked: dict[str, Any] = {"tokens": tokens, "params": params, "samples": [one]}
+                asked = self._prompts.sent(tokens) | {"params": params, "samples": [one]}
                 asked |= {"name": next(self._names), "salt": self._salt()}
                 try:
                     answers = [answer async for answer in replica.client.sample(asked)]

@@ -12,7 +12,8 @@ import sys
 from typing import Any
 
 from rlvr_cli.core.rank_process import die_with_parent
-from rlvr_cli.rollout.servers.names import BACKEND
+from rlvr_cli.rollout.servers.names import BACKEND, SEES
+from rlvr_cli.rollout.without_torchvision import repair
 
 PACKAGE = "rlvr_cli.rollout.servers"
 
@@ -47,6 +48,8 @@ def flags(arguments: dict[str, Any]) -> list[str]:
 
 def main() -> None:
     die_with_parent(os.getppid())
+    if os.environ.get(SEES):
+        repair()
     from vllm.entrypoints.launchers.api_server.entry import main as serve
 
     serve()

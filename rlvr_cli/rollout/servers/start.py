@@ -7,7 +7,7 @@ import resource
 import secrets
 import socket
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,11 +19,12 @@ from rlvr_cli.core.errors import UserError
 from rlvr_cli.core.heartbeat import heart
 from rlvr_cli.core.rank_process import free_port
 from rlvr_cli.rollout.engine import CPU_SEQUENCES, SyncError
+from rlvr_cli.rollout.seen import Prompts
 from rlvr_cli.rollout.servers.client import Client, Gone
 from rlvr_cli.rollout.servers.fleet import Cargo, Fleet
 from rlvr_cli.rollout.servers.likeness import about, demand_likeness
 from rlvr_cli.rollout.servers.loop import Loop
-from rlvr_cli.rollout.servers.names import TOKEN
+from rlvr_cli.rollout.servers.names import SEES, TOKEN
 from rlvr_cli.rollout.servers.parcels import pack
 from rlvr_cli.rollout.servers.replica import Process, Replica, environment
 from rlvr_cli.rollout.servers.start_weights import start_weights
@@ -46,11 +47,14 @@ class Wanted:
     engine: dict[str, Any]
     """Keyword arguments of `vllm_arguments`, but for `rollout` and `cuda`."""
     out: Path
+    prompts: Prompts = field(default_factory=lambda: Prompts(None))
+    """Of a model that sees: what its engines are told of images."""
 
     def arguments(self, number: int = 0) -> dict[str, Any]:
         """vLLM's, for one of the servers: without seeds, no two may draw the same numbers."""
         engine = self.engine | {"seed": self.engine["seed"] + number}
         made = vllm_arguments(self.rollout, cuda=torch.cuda.is_available(), **engine)
+        made |= self.prompts.arguments()
         return made | ({"tensor_parallel_size": width} if (width := self.rollout.tensor_parallel) > 1 else {})
 
 
@@ -127,6 +131,8 @@ def started(wanted: Wanted, number: int, token: str, rank: int) -> Replica:
         gpus=gpus_of(wanted.rollout, number),
         threads=threads(wanted.rollout),
     )
+    if wanted.prompts.processor is not None:
+        variables[SEES] = "1"
     log = wanted.out / "logs" / (f"server{number}.log" if rank == 0 else f"server{rank}.{number}.log")
     start: Callable[[], Process] = partial(
         Process, arguments, variables, host="127.0.0.1", port=port, log=log.absolute()

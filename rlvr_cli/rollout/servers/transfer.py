@@ -17,10 +17,11 @@ from vllm.model_executor.model_loader.reload import finalize_layerwise_reload, i
 
 from rlvr_cli.rollout.audit import Audit
 from rlvr_cli.rollout.fingerprints import Receipt
-from rlvr_cli.rollout.servers.names import BACKEND
+from rlvr_cli.rollout.servers.names import BACKEND, SEES
 from rlvr_cli.rollout.servers.parcels import unpack
 from rlvr_cli.rollout.servers.receipts import written
 from rlvr_cli.rollout.weights import repack_cpu_weights
+from rlvr_cli.rollout.without_torchvision import repair
 
 
 @dataclass
@@ -76,6 +77,8 @@ class ParcelTransfer(WeightTransferEngine[InitInfo, UpdateInfo]):
         pass
 
 
+if os.environ.get(SEES):  # an engine's process looks its model up after this
+    repair()
 if BACKEND not in WeightTransferEngineFactory._registry:
     WeightTransferEngineFactory.register_engine(BACKEND, ParcelTransfer)
 
