@@ -151,7 +151,7 @@ def coco(raw: Row, rng: Random, *, sides: bool = False) -> Row | None:
     if not golds:
         return None
     return {
-        "prompt": ", ".join(dict.fromkeys(each["label"] for each in golds)),
+        "prompt": ", ".join(dict.fromkeys(str(each["label"]) for each in golds)),
         "answer": json.dumps(golds),
         "id": raw["image_id"],
         "images": [raw["image"]],

@@ -95,7 +95,10 @@ def test_two_ranks_under_zero_3_make_the_run_of_one(tmp_path: Path, tiny_vision_
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ("rollout.servers.urls=[http://a:1]", "which are sent to servers that the run starts"),
+        (
+            "rollout.placement=servers rollout.servers.urls=[http://a:1]",
+            "which are sent to servers that the run starts",
+        ),
         ("rollout.tensor_parallel=2", "which one rank's engine looks at"),
         ("rollout.max_staleness=1", "which are not kept with samples in flight"),
         ("trainer.sequence_parallel=2", "whose rows are not cut over ranks"),
@@ -107,7 +110,7 @@ def test_what_does_not_work_with_images_is_refused_in_a_line(
     change: str, said: str, tmp_path: Path, tiny_vision_path: Path
 ) -> None:
     with pytest.raises(UserError, match=said) as told:
-        compose.load(small(tmp_path, tiny_vision_path), [change, "rollout=vllm"])
+        compose.load(small(tmp_path, tiny_vision_path), [*change.split(" "), "rollout=vllm"])
     assert "\n" not in str(told.value) and "docs/vision.md" in str(told.value)
 
 
