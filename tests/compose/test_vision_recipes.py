@@ -17,8 +17,8 @@ from rlvr_cli.verifiers.several_golds import fault_of
 SCENE = "scene:240,1;square,red,7,14,28,42"
 
 
-def settings(name: str, *more: str) -> tuple[Recipe, tuple[float, ...]]:
-    recipe = compose.load(name, ["model.path=m", *more])
+def settings(name: str) -> tuple[Recipe, tuple[float, ...]]:
+    recipe = compose.load(name, ["model.path=m"])
     assert isinstance(recipe, Recipe) and recipe.model.vision is Vision.frozen
     batch, rollout, trainer = recipe.batch, recipe.rollout, recipe.trainer
     sizes = (batch.prompts_per_step, batch.group_size, batch.updates_per_step)
@@ -38,7 +38,7 @@ def left(recipe: Recipe, rows: Path, tokenizer: object) -> list:
 
 def test_v_triune(tmp_path: Path, tiny_vision_path: Path) -> None:
     """Settings of 2505.18129; of its rows the fields of `verifier_parm` that nobody uses are null."""
-    recipe, numbers = settings("vtriune_qwen2.5vl_7b", "verifiers.row.patch=7")  # of the tiny model
+    recipe, numbers = settings("vtriune_qwen2.5vl_7b")
     assert numbers == (1024, 8, 1, 1.0, 8192, 1e-6, 140) and recipe.trainer.warmup_steps == 7
     loss = recipe.algorithm.loss
     assert (loss.clip_ratio_low, loss.clip_ratio_high) == (0.2, 0.28)
@@ -64,7 +64,7 @@ def test_v_triune(tmp_path: Path, tiny_vision_path: Path) -> None:
 
 def test_vlaa(tmp_path: Path, tiny_vision_path: Path) -> None:
     """Settings of 2504.11468, as far as it gives them; its rows with a type, of which one is a box."""
-    recipe, numbers = settings("vlaa_qwen2.5vl_3b", "verifiers.rule.patch=7")
+    recipe, numbers = settings("vlaa_qwen2.5vl_3b")
     assert numbers[:4] == (512, 4, 2, 0.8) and recipe.model.max_pixels == 262144
     assert recipe.algorithm.aggregation.name == "seq_mean_token_mean"
     rows = [

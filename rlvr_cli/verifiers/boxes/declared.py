@@ -21,6 +21,7 @@ from rlvr_cli.verifiers.boxes.units import (
     scaled,
     size_in,
     size_of_grid,
+    size_seen,
 )
 from rlvr_cli.verifiers.extract import Extraction, extract
 from rlvr_cli.verifiers.rejected import Rejected
@@ -58,7 +59,8 @@ class Seen:
 
     def sizes(self, extra: Mapping[str, Any]) -> Sizes:
         original = size_in(extra.get(self.size))
-        seen = size_of_grid(extra.get(self.grid), self.patch)
+        # A run that shows the image knows it itself: a grid has the size only where `patch` is the model's.
+        seen = size_seen(extra.get("images")) or size_of_grid(extra.get(self.grid), self.patch)
         if seen is None and original is not None:
             try:
                 seen = Resize(self.factor, self.min_pixels, self.max_pixels)(*original)

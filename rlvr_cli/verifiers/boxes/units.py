@@ -128,6 +128,14 @@ def size_in(value: Any) -> Size | None:
     return float(value[0]), float(value[1])
 
 
+def size_seen(images: Any) -> Size | None:
+    """What the model sees of the first image, as the processor has said it: [{seen_width, seen_height}]."""
+    first = images[0] if isinstance(images, list) and images else None
+    if not isinstance(first, Mapping):
+        return None
+    return size_in([first.get("seen_width"), first.get("seen_height")])
+
+
 def size_of_grid(value: Any, patch: int) -> Size | None:
     """What the model sees of the first image, from a grid (t, h, w) in patches: height comes before width."""
     if isinstance(value, Sequence) and value and isinstance(value[0], Sequence):

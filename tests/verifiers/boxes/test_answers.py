@@ -16,7 +16,7 @@ from rlvr_cli.core.types import Reason, Verdict
 from rlvr_cli.schema import Verification
 from rlvr_cli.verifiers.boxes.reader import Form, read_boxes, read_points
 from rlvr_cli.verifiers.boxes.thresholds import Count
-from rlvr_cli.verifiers.boxes.units import Order, Unit
+from rlvr_cli.verifiers.boxes.units import Order, Unit, size_seen
 from rlvr_cli.verifiers.detection import Detection
 from rlvr_cli.verifiers.iou import Earns, Iou
 from rlvr_cli.verifiers.pointing import Pointing, Want
@@ -288,3 +288,14 @@ def test_progress_reaches_the_verifiers_that_train_and_no_others() -> None:
     for bad in ((-1, 5), (6, 5), (0, 0)):
         with pytest.raises(ValueError, match="it must be from 0 to total_steps"):
             Progress(*bad)
+
+
+def test_the_size_that_a_run_has_shown_needs_no_patch() -> None:
+    """A grid of 8 x 8 patches of 7 pixels, read with the default patch of 14, would be twice as large."""
+    row: dict[str, Any] = {"image_size": [112, 112], "image_grid_thw": [1, 8, 8]}
+    shown = row | {"images": [{"width": 112, "height": 112, "seen_width": 56, "seen_height": 56}]}
+    verifier = Iou(boxes=Unit.seen)
+    said = '<answer>[{"bbox_2d": [7, 14, 28, 42]}]</answer>'
+    assert verifier.verify(said, "14 28 56 84", shown).score == 1.0
+    assert verifier.verify(said, "14 28 56 84", row).score < 1.0
+    assert size_seen([]) is size_seen(["a.png"]) is size_seen(None) is None
