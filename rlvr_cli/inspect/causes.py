@@ -112,7 +112,7 @@ def take_apart(suspects: Suspects) -> Taken:
     elif suspects.trainer.routed:
         told.append("routing: the trainer takes the engine's experts as it is (rollout.routing_replay=r3)")
     return Taken(
-        gap=whole, causes=best, dominates=dominates, verdict=_verdict(dominates, best, whole), told=told
+        gap=whole, causes=best, dominates=dominates, verdict=verdict(dominates, best, whole), told=told
     )
 
 
@@ -241,7 +241,8 @@ _SET = {
 }
 
 
-def _verdict(dominates: str, causes: list[Cause], whole: Gap) -> str:
+def verdict(dominates: str, causes: list[Cause], whole: Gap) -> str:
+    """In words, with what to set."""
     if dominates == "none":
         return "the engine's logprobs are the trainer's, bit for bit"
     size = f"{whole.mean_abs:.2g} nats a token (k3 {whole.k3:.2g})"

@@ -18,7 +18,7 @@ from run_helpers import RECIPE, rlvr
 
 from rlvr_cli.commands.main import main
 from rlvr_cli.engine.model import add_lora, load_model, load_tokenizer
-from rlvr_cli.inspect.causes import Cause, Suspects, Taken, dominating, take_apart
+from rlvr_cli.inspect.causes import Cause, Suspects, Taken, dominating, take_apart, verdict
 from rlvr_cli.inspect.forwards import Forwards, Sampled, Setting, Transform, processed
 from rlvr_cli.inspect.gap import gap
 from rlvr_cli.inspect.mismatch import prompts_of
@@ -111,6 +111,19 @@ def test_which_dominates(
     usual["sampling"] = (9.0, 9.0)
     causes = [made(name, *sizes) for name, sizes in (usual | changed).items()]
     assert dominating(causes, whole, types_differ, k3=1e-3) == named
+
+
+def test_what_replay_would_take_away_is_told_beside_rounding() -> None:
+    whole = gap([np.log([0.5, 0.4, 0.3])], [np.log([0.5, 0.41, 0.2])])
+    rounding = made("dtype", whole.mean_abs, whole.mean_abs, whole.k3)
+    few, many = (made("routing", 0.9 * whole.mean_abs, 0.1, share * whole.k3) for share in (0.25, 0.75))
+    said = verdict("dtype", [rounding, few], whole)
+    assert said.startswith("dtype: a gap of ")
+    assert said.endswith(
+        "besides, 75.0% of k3 is by other experts, which rollout.routing_replay=r3 takes away"
+    )
+    assert "besides" not in verdict("dtype", [rounding, many], whole)
+    assert "and 75.0% of k3 are gone" in verdict("routing", [rounding, few], whole)
 
 
 @pytest.fixture(scope="module")
