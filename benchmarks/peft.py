@@ -4,10 +4,11 @@
     python benchmarks/peft.py
 
 All runs start from `runs/tiny_sft` and learn two-digit sums for the same number of steps: RL as in
-`tiny_dapo`, SFT on worked solutions as in `tiny_sft`. Adapters have ten times the rate of training all
-weights. Each final model is measured on sums that no training has seen, and compared with the start: how far
-the linear layers' weights have moved, and which share of the squared change lies on principal entries of the
-start (those of `PRINCIPAL`, half of all: .5 is what a change at random entries has).
+`tiny_dapo`, SFT on worked solutions as in `tiny_sft`. LoRA and DoRA have ten times the rate of training all
+weights; rsLoRA and PiSSA the best of three in SFT (seed 0: `--seeds 1 --out OTHER trainer.lr=RATE`). Each
+final model is measured on sums that no training has seen, and compared with the start: how far the linear
+layers' weights have moved, and which share of the squared change lies on principal entries of the start
+(those of `PRINCIPAL`, half of all: .5 is what a change at random entries has).
 
 A run that is there is not made again: an interrupted benchmark goes on, and `--seeds` can be raised. Writes a
 table (Markdown) for each kind of training.
@@ -45,16 +46,24 @@ ARMS: dict[str, list[str]] = {
     "random_off_principal": ["model.mask.kind=random_off_principal", *MASKED],
 }
 """What trains -> its settings."""
-KINDS = {"rl": "tiny_dapo", "sft": "tiny_sft"}
+RATE = 2e-4
+"""Of training all weights, and of masks."""
+RATES = {"lora": 2e-3, "rslora": 1e-3, "pissa": 4e-4, "dora": 2e-3}
+QUIET_RL = ("eval.at_start=false", "eval.at_end=false", "rollout=hf", *SAMPLED)
+QUIET_SFT = ("eval.every=null", "eval.stop_at=null", "trainer.warmup_steps=0")
+KINDS = {
+    "rl": ("tiny_dapo", *QUIET_RL),
+    "sft": ("tiny_sft", *QUIET_SFT),
+}
+"""Recipe and settings of all its runs."""
 
 
-def labels_of(kind: str, rate: float) -> dict[str, list[str]]:
+def labels_of(kind: str) -> dict[str, list[str]]:
     """Label -> settings. Under masks embedding, norms and output layer are frozen, as under adapters."""
     found = {}
     for arm, settings in ARMS.items():
-        tuned = [f"trainer.lr={10 * rate if 'lora' in ''.join(settings) else rate:g}"]
         frozen = ["model.mask.train_others=false"] if any("mask" in each for each in settings) else []
-        found[f"{kind}, {arm}"] = [*settings, *frozen, *tuned]
+        found[f"{kind}, {arm}"] = [*settings, *frozen, f"trainer.lr={RATES.get(arm, RATE):g}"]
     return found
 
 
@@ -87,14 +96,12 @@ def table(start: Measured, results: Mapping[str, Sequence[Measured]]) -> Iterato
 
 
 def main() -> None:
-    by_kind = {kind: labels_of(kind, 2e-4) for kind in KINDS}
+    by_kind = {kind: labels_of(kind) for kind in KINDS}
     labels = {label: settings for each in by_kind.values() for label, settings in each.items()}
     options = parser(__doc__, labels, model="runs/tiny_sft", out="runs/peft", steps=40).parse_args()
     model = Path(options.model)
     start = measure(model, Path(options.out) / "start_eval")
-    for kind, recipe in KINDS.items():
-        here = ("eval.at_start=false", "eval.at_end=false", "rollout=hf", *SAMPLED)
-        more = here if kind == "rl" else ("eval.every=null", "eval.stop_at=null", "trainer.warmup_steps=0")
+    for kind, (recipe, *more) in KINDS.items():
         train_all(only(options, by_kind[kind]), recipe, labels, more)
     before = weights_of(model)
     layers = [name for name, weight in before.items() if weight.dim() == 2 and ".layers." in name]

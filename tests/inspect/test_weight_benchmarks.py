@@ -1,4 +1,4 @@
-"""What `benchmarks/rotated.py` and `benchmarks/sparsity.py` compute from runs: known numbers, no training."""
+"""What `benchmarks/rotated.py` computes from runs: known numbers, no training."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ from rlvr_cli.inspect.folder import Folder
 
 sys.path.append(str(ROOT / "benchmarks"))
 import rotated
-import sparsity
 
 NAME = "model.layers.1.self_attn.o_proj.weight"
 EDITED, _, OTHERS, _ = rotated.GROUPS.values()
@@ -55,14 +54,3 @@ def test_a_shuffled_update_has_the_sizes_of_the_update(tmp_path: Path) -> None:
     [found] = rotated.shuffled(*folders, seed=0).values()
     assert rotated.trained(*folders)[NAME].sum() == found.sum() == 200
     assert found[:20].float().mean() < 0.5
-
-
-def test_sft_is_compared_where_it_is_as_right_as_rl() -> None:
-    course = [
-        [{"right": 0.3, "sparsity": 1.0}],
-        [],
-        [{"right": right, "sparsity": 0.5} for right in (0.4, 0.6)],
-    ]
-    assert sparsity.at_gain(0.4, course, "sparsity") == pytest.approx(0.75)
-    assert sparsity.at_gain(0.55, course, "sparsity") is None
-    assert sparsity.at_gain(0.3, course[:1], "sparsity") is None
