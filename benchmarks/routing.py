@@ -100,7 +100,7 @@ def table(results: Mapping[str, Sequence[Steps]]) -> Iterator[str]:
             over_seeds(runs, lambda steps: median(s["ratio"] for s in steps), "log"),
             f"{max(s['ratio'] for steps in runs for s in steps):.4g}",
             over_seeds(runs, lambda steps: mean(s["k3"] for s in steps), "log"),
-            over_seeds(runs, lambda steps: 100 * mean(s["extreme"] for s in steps), "2"),
+            over_seeds(runs, lambda steps: 100 * mean(s["extreme"] for s in steps), "3"),
             over_seeds(runs, lambda steps: 100 * mean(s["would"] for s in steps), "2"),
             over_seeds(runs, lambda steps: 100 * mean(s["others"] for s in steps), "2"),
             over_seeds(runs, lambda steps: mean(s["reward"] for s in steps[-LAST:]), "3"),
