@@ -7,6 +7,7 @@ was in its length.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean, median
@@ -113,6 +114,7 @@ class Writer:
             temperature=1.0,
             top_p=1.0,
             top_k=0,
+            repetition_penalty=1.0,  # a model's own settings may have another
             num_return_sequences=self.wanted.count,
             max_new_tokens=self.wanted.tokens,
             eos_token_id=self.eos,
@@ -146,7 +148,7 @@ def numbers(of_samples: Sequence[tuple[list[Summary], int]], count: int) -> dict
     return {
         "count": count,
         "samples": len(had),
-        "likelihood": fmean(float(torch.tensor(-one.loss).exp()) for one in each),
+        "likelihood": fmean(math.exp(-one.loss) for one in each),
         "greedy_right": fmean(one.right for one in each),
         "any_right": fmean(any(one.right for one in found) for found, _ in had),
         "median_length": median(one.tokens / max(1, thought) for found, thought in had for one in found),
