@@ -6,7 +6,9 @@ import json
 import os
 import subprocess
 import sys
+from itertools import islice
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import numpy as np
@@ -19,6 +21,7 @@ from rlvr_cli.tracking import RolloutRecords
 
 sys.path.append(str(ROOT / "benchmarks"))
 import long_case
+import raml
 
 pytestmark = pytest.mark.slow
 SMALL = ["--hidden", "64", "--layers", "2"]
@@ -75,6 +78,16 @@ def test_long_responses_have_from_a_few_tokens_to_the_limit() -> None:
     right = sum(row["answer"] == "1" for row in rows)
     assert 400 < right < 600
     assert all(row["completion"].endswith(f"\\boxed{{{row['answer']}}}") for row in rows)
+
+
+def test_traces_of_a_sum_are_different_and_right() -> None:
+    """47 + 85: the two orders of 7 + 5, and the six of 4, 8 and a carry of 1. Two equal terms have fewer."""
+    found = raml.traces(47, 85)
+    assert len(set(found)) == len(found) == 12 and "5+7=12,1+4+8=13 \\boxed{132}" in found
+    assert len(raml.traces(44, 85)) == 12 and len(raml.traces(45, 85)) == 6 and len(raml.traces(40, 11)) == 12
+    [(prompt, answer, each)] = list(islice(raml.problems("train", Random(0)), 1))
+    assert len(set(each)) == 12 and all(trace.endswith(f"\\boxed{{{answer}}}") for trace in each)
+    assert eval(prompt.rstrip("=")) == int(answer)
 
 
 def test_four_ranks_replay_a_run_and_send_what_the_plan_says(tmp_path: Path) -> None:
