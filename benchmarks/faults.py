@@ -79,8 +79,6 @@ HEALTHY: dict[str, list[str]] = {
     "lora": ["model.lora.rank=16", "trainer.lr=1e-3"],
     "two_updates": ["batch.updates_per_step=2"],
 }
-LARGER = ["batch.prompts_per_step=32", "trainer.steps=40"]
-"""Of healthy runs: what must be seen to learn needs more than what must be seen to fail."""
 ALARM = re.compile(
     r"(warning|data_check|diagnosis|nonfinite|gradient|restart|error)  |rlvr: (error|failed|not restarted)"
     r"|why  .*\(found after"
@@ -88,8 +86,8 @@ ALARM = re.compile(
 """Lines of a run that complain."""
 TOLD = re.compile(rf"{ALARM.pattern}|\d  data  ")
 """Those that may say what is wrong: what was left out of the data is counted in a line that every run has."""
-MILD = re.compile(r"set, but read by nothing|responses a step reach|\bover: ")
-"""Of those, what says that something is over."""
+MILD = re.compile(r"\bover: |why  within noise")
+"""Of those, what says that something is over, or that a run was too short to tell whether it learns."""
 STEP = re.compile(r"step +(\d+)/\d+ ")
 LONGEST_S = 150.0
 """A run that takes longer is ended: what was to be said was not."""
@@ -197,7 +195,7 @@ def healthy(name: str, words: list[str], start: Started) -> Result:
         elif ALARM.search(line) and not MILD.search(line):
             found.others.append(line)
         last = [*last[-6:], line]
-    found.sentence = next((line for line in last if "reward " in line), "")
+    found.sentence = next((line for line in last if "why  reward " in line), "")
     return found
 
 
@@ -225,7 +223,7 @@ def place_of(folder: Path, name: str, model: Path) -> tuple[Place, list[str]]:
 def run(name: str, case: Case | None, options: Namespace, model: Path, start: Started) -> Result:
     place, words = place_of(options.out, name, model)
     if case is None:
-        return healthy(name, [*words, *LARGER, *HEALTHY[name]], start)
+        return healthy(name, [*words, "trainer.steps=32", *HEALTHY[name]], start)
     overrides = case.make(place)
     with case.around(place):
         return watched(case, [*words, *overrides], start)
@@ -236,7 +234,7 @@ def stored(folder: Path, name: str) -> Result | None:
     return Result(**json.loads(path.read_text())) if path.is_file() else None
 
 
-def shown(line: str, most: int = 220) -> str:
+def shown(line: str, most: int = 180) -> str:
     """The sentence of a line, without clock and kind, for a cell."""
     text = re.sub(r"^[\d:]* *(\w+)  |^rlvr: ", "", line).replace("|", "\\|")
     text = re.sub(r"(/[\w.-]+){3,}", "...", text)

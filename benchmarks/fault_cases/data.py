@@ -62,8 +62,11 @@ def duplicate_data(place: Place) -> list[str]:
 def leaked_bench(place: Place) -> list[str]:
     rows = with_golds([gold for _, gold in additions()])
     held = place.write("bench.jsonl", "".join(json.dumps(row) + "\n" for row in rows[:64]))
-    source = f"{{path: {held}, chat: never, verifiers: [math]}}"
-    return [*file(place, rows), f"+eval.benches.held={{source: {source}, k: 1, max_tokens: 40}}"]
+    source = f"{{path: {held}, chat: never}}"
+    return [
+        *file(place, rows),
+        f"+eval.benches.held={{source: {source}, verifier: {{name: math}}, k: 1, max_tokens: 40}}",
+    ]
 
 
 @case("the problems are far too hard for the model", r"too hard|finds no answer|are cut at")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fault_cases import Place, case, plugin
 
-LORA = ["model.lora.rank=8", "trainer.lr=2e-3"]
+VLLM = ["rollout=vllm", "rollout.kv_cache_gb=0.25", "rollout.max_num_seqs=128"]
 
 
 @case("a weight sync leaves the old weights in the engine", r"weight sync.*(not|other|differ)", begins=1)
@@ -21,16 +21,22 @@ def dropped_tensor(place: Place) -> list[str]:
     return [plugin("dropped_tensor")]
 
 
-@case("a sync of adapters alone leaves the old ones", r"weight sync.*(not|other|differ)|adapter", begins=1)
+@case("a sync of adapters alone leaves the old ones", r"weight sync.*holds other.*adapter", begins=1)
 def stale_adapter(place: Place) -> list[str]:
-    return [*LORA, "rollout.lora=adapter", plugin("stale_adapter")]
+    lora = ["model.lora.rank=8", "trainer.lr=1e-3", "rollout.lora=adapter"]
+    return [*VLLM, *lora, plugin("stale_adapter")]
 
 
-@case(
-    "the engine keeps its prefix cache over a sync", r"weight sync|mismatch of engine and trainer", begins=1
-)
+@case("the engine keeps its prefix cache over a sync", r"mismatch of engine and trainer", begins=1)
 def stale_cache(place: Place) -> list[str]:
-    return ["rollout=vllm", "rollout.kv_cache_gb=0.25", "rollout.max_num_seqs=128", plugin("stale_cache")]
+    """All prompts begin with as much text as fills a block of the cache, as system prompts do."""
+    shape = "{hidden_size: 64, layers: 2, heads: 2, kv_heads: 1, max_positions: 512}"
+    prompt = "You are good at sums. " * 12 + "{prompt}"
+    return [
+        *VLLM, "model.path=builtin:tiny", f"model.tiny={shape}", f"data.train.prompt='{prompt}'",
+        "rollout.max_prompt_tokens=400", "rollout.max_tokens=12", "verifier@verifiers.math=random",
+        "trainer.lr=3e-3", plugin("stale_cache"),
+    ]  # fmt: skip
 
 
 @case("the engine computes another model than the trainer", r"logprobs.*(off by|differ by)")

@@ -11,7 +11,7 @@ def lr_10x(place: Place) -> list[str]:
     return ["trainer.lr=3e-3"]
 
 
-@case("the learning rate is next to nothing", r"within noise")
+@case("the learning rate is next to nothing", r"(raise|change) trainer\.lr")
 def lr_tiny(place: Place) -> list[str]:
     return ["trainer.lr=1e-9", "trainer.steps=24"]
 
@@ -23,7 +23,7 @@ def entropy_explosion(place: Place) -> list[str]:
 
 @case("the policy stops exploring", r"entropy fell from .*stopped exploring")
 def entropy_collapse(place: Place) -> list[str]:
-    return [plugin("wrong_sign"), "algorithm/entropy=wrong_sign", "algorithm.entropy.coef=3"]
+    return [plugin("wrong_sign"), "algorithm/entropy=wrong_sign", "trainer.lr=2e-3"]
 
 
 @case("a reward that pays for length", r"(cut off at|reach) rollout\.max_tokens.*limit")

@@ -24,13 +24,16 @@ def function(place: Place, body: str) -> list[str]:
     return ["verifier@verifiers.math=python", f"verifiers.math.path={place.write('reward.py', lines)}"]
 
 
-@case("the verifier takes ten times its limit for a third of the answers", r"(timed out|time out).*timeout_s")
+@case(
+    "the verifier takes ten times its limit for a third of the answers",
+    r"(no verdict|verdicts).*(killed after|time ?out)",
+)
 def slow_verifier(place: Place) -> list[str]:
     body = "time.sleep(2 if read[-1:] in tuple('123') and read else 0); return float(read == ground_truth)"
     return [*function(place, body), "verification.timeout_s=0.2"]
 
 
-@case("the verifier crashes on one answer in ten", r"no verdict.*crash")
+@case("the verifier crashes on one answer in ten", r"(no verdict|verdicts).*(crash|ZeroDivisionError)")
 def crashing_verifier(place: Place) -> list[str]:
     return function(place, "return float(read == ground_truth) if read[-1:] != '7' else 1 / 0")
 

@@ -27,6 +27,9 @@ MISMATCH = 2e-3
 """k3 in nats per token; bf16 engines show up to 1e-3, mixtures of experts 1.5e-3 (R3, 2510.11370)."""
 MISMATCH_GROWTH = 5.0
 MISMATCH_HIGH = 0.1
+MISMATCH_SYNCED = 20.0
+K3 = "mismatch/k3"
+STALENESS = "staleness/mean"
 
 
 @rule(
@@ -148,11 +151,21 @@ def gradient_spikes(history: History, settings: Diagnosis, ease: float) -> Evide
     critical=True,
 )
 def mismatch_growth(history: History, settings: Diagnosis, ease: float) -> Evidence | None:
-    """k3 of engine and trainer is above 0.002 and five times its start, or above 0.1."""
-    change = history.change("mismatch/k3")
+    """k3 of engine and trainer is above 0.002 and five times its start, or 20 times that of the run's first
+    step, which samples from the start model (not with `rollout.max_staleness`), or above 0.1."""
+    now, change = history.now(K3), history.change(K3)
+    if now is None:
+        return None
+    if (fresh := _before_syncs(history)) is not None and now > max(MISMATCH, MISMATCH_SYNCED * fresh) * ease:
+        text = (
+            f"the mismatch of engine and trainer (mismatch/k3) is {now:.1e} nats a token in {history.steps} "
+            f"and was {fresh:.1e} in the first step: weight syncs leave something old in the engine, such as "
+            "a cache, or updates take it far away"
+        )
+        return Evidence(text, {"start": fresh, "now": now})
     if change is None:
         return None
-    start, now = change
+    start = change[0]
     grown = now > max(MISMATCH, MISMATCH_GROWTH * start) * ease
     if not grown and not now > MISMATCH_HIGH * ease:
         return None
@@ -161,6 +174,13 @@ def mismatch_growth(history: History, settings: Diagnosis, ease: float) -> Evide
         f"in {history.length} steps"
     )
     return Evidence(text, {"start": start, "now": now})
+
+
+def _before_syncs(history: History) -> float | None:
+    """k3 of the step whose samples no weight sync came before; None: the stage has none, or samples age."""
+    if history.staged or history.values(STALENESS) or history.rows[0]["step"] != 1:
+        return None
+    return history.values(K3)[0]
 
 
 def _share(part: float, whole: float) -> str:

@@ -466,6 +466,24 @@ def test_a_mismatch_must_be_large_and_have_grown(start: float, now: float, said:
     assert begun(rows) == ["mismatch_growth"] * said
 
 
+@pytest.mark.parametrize(
+    ("first", "then", "more", "said"),
+    [
+        (3e-13, 5e-3, {}, True),  # nothing old is in an engine that was never synced
+        (3e-13, 1.9e-3, {}, False),
+        (3e-4, 5.9e-3, {}, False),  # twenty times that of the first step is no chance of one batch
+        (3e-4, 6.1e-3, {}, True),
+        (3e-13, 5e-3, {"staleness/mean": 1.0}, False),  # samples are of older weights, as they should be
+    ],
+)
+def test_a_mismatch_from_the_first_sync_on_is_told_by_the_step_before_it(
+    first: float, then: float, more: Row, said: bool
+) -> None:
+    found = findings(run(lambda step, row: more | {"mismatch/k3": first if step == 1 else then}))
+    assert [(f.rule, f.step) for f in found] == [("mismatch_growth", 8)] * said
+    assert not said or "in the first step: weight syncs leave something old" in found[0].message
+
+
 def test_solved_problems_excuse_a_low_entropy() -> None:
     solved = late(actor__entropy=0.02, reward__correct_fraction=0.99)
     assert begun(run(solved)) == []
