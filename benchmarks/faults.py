@@ -89,7 +89,7 @@ TOLD = re.compile(rf"{ALARM.pattern}|\d  data  ")
 MILD = re.compile(r"\bover: |why  within noise")
 """Of those, what says that something is over, or that a run was too short to tell whether it learns."""
 STEP = re.compile(r"step +(\d+)/\d+ ")
-LONGEST_S = 150.0
+LONGEST_S = 400.0
 """A run that takes longer is ended: what was to be said was not."""
 
 
@@ -223,7 +223,7 @@ def place_of(folder: Path, name: str, model: Path) -> tuple[Place, list[str]]:
 def run(name: str, case: Case | None, options: Namespace, model: Path, start: Started) -> Result:
     place, words = place_of(options.out, name, model)
     if case is None:
-        return healthy(name, [*words, "trainer.steps=32", *HEALTHY[name]], start)
+        return healthy(name, [*words, "trainer.steps=20", *HEALTHY[name]], start)
     overrides = case.make(place)
     with case.around(place):
         return watched(case, [*words, *overrides], start)
@@ -236,7 +236,7 @@ def stored(folder: Path, name: str) -> Result | None:
 
 def shown(line: str, most: int = 180) -> str:
     """The sentence of a line, without clock and kind, for a cell."""
-    text = re.sub(r"^[\d:]* *(\w+)  |^rlvr: ", "", line).replace("|", "\\|")
+    text = re.sub(r"^[\d:]* *(\w+)  |^rlvr: ", "", line).replace("|", "\\|").replace("`", "'")
     text = re.sub(r"(/[\w.-]+){3,}", "...", text)
     return text if len(text) <= most else f"{text[: most - 3]}..."
 

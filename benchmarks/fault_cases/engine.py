@@ -64,4 +64,7 @@ def untrained_model(place: Place) -> list[str]:
 
 @case("model.path names a folder that is no model", r"model\.path")
 def wrong_folder(place: Place) -> list[str]:
-    return [f"model.path={place.folder}"]
+    folder = place.folder / "problems"
+    folder.mkdir()
+    (folder / "train.jsonl").touch()
+    return [f"model.path={folder}"]
