@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 IMAGE, VIDEO = "<|image_pad|>", "<|video_pad|>"
 MARKS = ("<|vision_start|>", "<|vision_end|>")
 PATCH, MERGE, SIDE = 7, 2, 56
-LARGER = 3.0
+LARGER = 2.0
 """Factor on transformers' initial matrices (standard deviation 0.02), which suit models a hundred times as
 wide: with them a width of 64 hardly begins to learn."""
 
