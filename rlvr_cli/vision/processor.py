@@ -7,12 +7,12 @@ processor has nothing left to resize, whichever it is.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rlvr_cli.core.errors import UserError
+from rlvr_cli.core.image_sizes import fitted
 from rlvr_cli.schema import Model
 from rlvr_cli.vision.album import Image, album, expanded
 from rlvr_cli.vision.pictures import BadImage, Picture
@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 
 KNOWN = ("qwen2_vl", "qwen2_5_vl", "qwen3_vl")
 """Kinds of models (`model_type`) whose images are understood."""
-STEEPEST = 200
-"""Largest ratio of an image's sides."""
 BAN = -100.0
 """Added to the logits of tokens that would stand for an image that is not there, in engines and trainer."""
 ATTRIBUTE = "image_processor"
@@ -52,19 +50,12 @@ class Processor:
     def fitted(self, width: int, height: int) -> tuple[int, int]:
         """(width, height) as the model sees it: multiples of a token's side within the allowed areas.
 
-        As transformers' `smart_resize` has it, halves to the even number. Raises BadImage.
+        Raises BadImage.
         """
-        if max(width, height) > STEEPEST * min(width, height):
-            raise BadImage(f"{width} x {height} pixels; one side may be {STEEPEST} times the other")
-        side, area = self.patch * self.merge, width * height
-        wide, tall = (round(length / side) * side for length in (width, height))
-        if wide * tall > self.most:
-            shrink = math.sqrt(area / self.most)
-            wide, tall = (math.floor(length / shrink / side) * side for length in (width, height))
-        elif wide * tall < self.least:
-            grow = math.sqrt(self.least / area)
-            wide, tall = (math.ceil(length * grow / side) * side for length in (width, height))
-        return max(wide, side), max(tall, side)
+        try:
+            return fitted(width, height, self.patch * self.merge, self.least, self.most)
+        except ValueError as error:
+            raise BadImage(str(error)) from None
 
     def look(self, picture: Picture) -> int:
         """The picture's number in the album, after it was opened once as a whole. Raises BadImage."""

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from random import Random
 
 import numpy as np
 import pytest
 import torch
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 from PIL import Image as PIL
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import (
     Qwen2VLImageProcessorPil,
@@ -17,6 +18,7 @@ from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import (
 from rlvr_cli.core.errors import UserError
 from rlvr_cli.engine.model import load_config, load_tokenizer
 from rlvr_cli.schema import Model
+from rlvr_cli.verifiers.boxes.units import Resize
 from rlvr_cli.vision import marks
 from rlvr_cli.vision.album import Album, Image, album, expanded, shortened
 from rlvr_cli.vision.pictures import BadImage, Encoded, Scene
@@ -52,15 +54,29 @@ def test_worked_sizes(
     assert (tall, wide) == seen and wide * tall // 28**2 == tokens
 
 
-def test_sizes_are_those_of_transformers() -> None:
-    rng = Random(0)
-    for _ in range(2000):
-        height, width = rng.randint(20, 4000), rng.randint(20, 4000)
-        for processor in (HUB, SMALL):
-            theirs = smart_resize(height, width, 28, processor.least, processor.most)
-            assert processor.fitted(width, height) == (max(theirs[1], 28), max(theirs[0], 28))
-    with pytest.raises(BadImage, match="201 x 1 pixels; one side may be 200 times the other"):
-        HUB.fitted(201, 1)
+SIDES = st.one_of(st.integers(1, 60), st.integers(1, 6000))
+
+
+LIMITS = st.sampled_from([(28, 3136, 12_845_056), (28, 3136, 1_003_520), (32, 65_536, 1_310_720)])
+
+
+@given(SIDES, SIDES, LIMITS)
+@example(1400, 14, (28, 3136, 12_845_056))
+@settings(max_examples=1500, deadline=None)
+def test_sizes_of_processor_and_verifiers_are_those_of_transformers(
+    width: int, height: int, limits: tuple[int, int, int]
+) -> None:
+    side, least, most = limits
+    processor = Processor(side // 2, 2, {"shortest_edge": least, "longest_edge": most}, pad=9)
+    try:
+        tall, wide = smart_resize(height, width, side, least, most)
+    except ValueError:
+        with pytest.raises(BadImage, match=f"{width} x {height} pixels; one side may be 200 times the other"):
+            processor.fitted(width, height)
+        with pytest.raises(ValueError, match="refused"):
+            Resize(*limits)(width, height)
+        return
+    assert processor.fitted(width, height) == Resize(*limits)(width, height) == (wide, tall)
 
 
 def test_pixels_are_those_of_transformers_also_where_it_resizes(tiny_vision_path: Path) -> None:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
+from rlvr_cli.core.image_sizes import fitted
 from rlvr_cli.verifiers.boxes.geometry import Box, Point
 
 Size = tuple[float, float]
@@ -101,18 +101,10 @@ class Resize:
 
     def __call__(self, width: float, height: float) -> tuple[int, int]:
         """(width, height) that the model sees; ValueError for sides in a ratio above 200."""
-        f = self.factor
-        if min(width, height) <= 0 or max(width, height) / min(width, height) > 200:
-            raise ValueError(f"an image of {width:g} x {height:g} is refused by the processor")
-        # Python's round: an exact half goes to the even multiple.
-        h, w = max(f, round(height / f) * f), max(f, round(width / f) * f)
-        if h * w > self.max_pixels:
-            by = math.sqrt(height * width / self.max_pixels)
-            h, w = (max(f, math.floor(side / by / f) * f) for side in (height, width))
-        elif h * w < self.min_pixels:
-            by = math.sqrt(self.min_pixels / (height * width))
-            h, w = (math.ceil(side * by / f) * f for side in (height, width))
-        return w, h
+        try:
+            return fitted(width, height, self.factor, self.min_pixels, self.max_pixels)
+        except ValueError:
+            raise ValueError(f"an image of {width:g} x {height:g} is refused by the processor") from None
 
 
 def size_in(value: Any) -> Size | None:
