@@ -82,37 +82,45 @@ def looked(row: Row, source: schema.Source, processor: Processor | None, report:
         )
     row["prompt"] = placed(row["prompt"], len(values), where)
     try:
-        numbered(row, source, processor)
+        row["images"] = opened(row, source, processor)
     except BadImage as bad:
         report.bad_image(f"{where}: {bad}")
         return False
-    report.images += len(values)
+    report.images += len(row["images"])
     return True
-
-
-def numbered(row: Row, source: schema.Source, processor: Processor) -> None:
-    """The row's images become numbers of the album, and their sizes columns; done once, however often asked.
-
-    BadImage where one cannot be used; the row is then as it was.
-    """
-    values = row.get("images") or []
-    if not values or isinstance(values[0], int):
-        return
-    numbers = [processor.look(picture(value, _folder(source))) for value in values]
-    row["images"] = numbers
-    if "extra" in row:
-        row["extra"] = sizes_of(numbers, processor.patch) | row["extra"]
 
 
 def sized(row: Row, source: schema.Source, processor: Processor | None) -> bool:
-    """`numbered`, for those who ask for golds, which may be in other units than the policy's; False where an
-    image cannot be used."""
+    """Whether a row's golds can be judged, some of which takes the sizes of its images: these are in its
+    `extra` then. False: what is wrong is an image or the model, which `looked` says."""
+    if not row.get("images"):
+        return True
+    if processor is None:
+        return False
     try:
-        if processor is not None:
-            numbered(row, source, processor)
+        opened(row, source, processor)
     except BadImage:
         return False
     return True
+
+
+def opened(row: Row, source: schema.Source, processor: Processor) -> list[int]:
+    """The album's numbers of a row's images, whose sizes become columns of its `extra`; once.
+
+    BadImage where one cannot be used.
+    """
+    if "opened" not in row:
+        try:
+            row["opened"] = [processor.look(picture(value, _folder(source))) for value in row["images"]]
+        except BadImage as bad:
+            row["opened"] = bad
+        else:
+            if "extra" in row:
+                row["extra"] = sizes_of(row["opened"], processor.patch) | row["extra"]
+    if isinstance(row["opened"], BadImage):
+        raise row["opened"]
+    found: list[int] = row["opened"]
+    return found
 
 
 def stored_size(row: Row, source: schema.Source) -> dict[str, Any]:
@@ -133,15 +141,10 @@ def sizes_of(numbers: list[int], patch: int) -> dict[str, Any]:
     """What a verifier that judges places in an image has to know, as columns of the row: `images` with the
     sizes of all, `image_size` and `image_grid_thw` of the first."""
     found = [album[number] for number in numbers]
-    each = [
-        {
-            "width": image.original[0],
-            "height": image.original[1],
-            "seen_width": image.width,
-            "seen_height": image.height,
-        }
-        for image in found
-    ]
     first = found[0]
     grid = [1, first.height // patch, first.width // patch]
-    return {"images": each, "image_size": list(first.original), "image_grid_thw": grid}
+    return {
+        "images": [image.sizes for image in found],
+        "image_size": list(first.original),
+        "image_grid_thw": grid,
+    }

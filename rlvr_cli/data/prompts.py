@@ -104,19 +104,19 @@ def problems(
     """All problems of a source that have a usable gold and a prompt that fits; what became of the others.
 
     Without a tokenizer prompts are messages, whose length is not known. `look` is shown each row {id, prompt,
-    answer, extra} as the file has it; `ask` says why the verifiers of
-    a row cannot use a gold, without it any text is one; `refused` is told of each (row, gold, why). `apart`:
-    prompts that other sources hold out (`sources.held_out`). `raw`: problems have the columns as they are.
-    `environment`: the name of what takes part in them, which announces `tools`. `library`: experiences that
-    each prompt begins with.
+    answer, extra} as the file has it; `ask` says why the verifiers of a row cannot use a gold, without it any
+    text is one; `refused` is told of each (row, gold, why). `apart`: prompts that other sources hold out
+    (`sources.held_out`). `raw`: problems have the columns as they are. `environment`: the name of what takes
+    part in them, which announces `tools`. `library`: experiences that each prompt begins with.
     """
-    report, kept = Report(name=name), []
+    report, kept, processor = Report(name=name), [], processor_of(tokenizer)
     shots_of, lists = examples(name, source, seed), phrasings(source.instructions, f"data.{name}")
-    processor = processor_of(tokenizer)
 
     def fault(row: dict[str, Any], gold: str | None) -> str | None:
-        if ask is None or not sized(row, source, processor):
-            return any_text(row, gold) if ask is None else None  # else it is left out below, for its image
+        if ask is None:
+            return any_text(row, gold)
+        if not sized(row, source, processor):
+            return None  # it is left out below, for its image
         why = ask(routed(row, source), gold, row["extra"] | {"prompt": row["prompt"]})
         if why is not None:
             refused(row, gold, why)

@@ -25,6 +25,7 @@ from rlvr_cli.schema.lengths import prompt_limit as prompt_limit
 from rlvr_cli.tracking import Timer
 from rlvr_cli.verifiers.pool import Pool
 from rlvr_cli.verifiers.several_golds import fault_of, wants_rows
+from rlvr_cli.vision.gallery import Gallery
 
 WORTH_A_WARNING = 0.02
 """Share of samples without a verdict."""
@@ -190,12 +191,13 @@ def run_bench(
     advance: Callable[[int, int], None] = lambda done, total: None,
     say: Callable[[str], None] = lambda text: None,
     partial: Partial | None = None,
+    gallery: Gallery | None = None,
 ) -> Evaluation:
     """Sample and verify a benchmark, its problems dealt over the ranks; every rank gets the result.
 
     `stopped` ends the sampling early; `check`, called by all ranks after it, may raise then.
     `advance(done, total)` is told of each finished problem of this rank, `say` when a server is waited for.
-    What `partial` holds is not sampled again; what is sampled is added to it.
+    What `partial` holds is not sampled again; what is sampled is added to it. `gallery`: of the images.
     """
     number, engines = engine.share
     share = list(enumerate(asked.problems))[number::engines]
@@ -207,6 +209,10 @@ def run_bench(
     groups = judge(name, bench, source, pool, share, timer=timer, stopped=stopped, advance=advance, say=say)
     check()
     rows = gathered(groups)
+    if gallery is not None and distributed.rank() == 0:
+        prompts = (asked.problems[each["index"]].tokens for each in rows)
+        for each, images in zip(rows, gallery.shown(prompts), strict=True):
+            each |= {"images": images} if images else {}
     summary = scored(bench, rows) | {"left_out": float(asked.left_out)}
     if asked.no_gold:
         summary["no_gold"] = float(asked.no_gold)

@@ -48,6 +48,7 @@ from rlvr_cli.tracking.journal import jsonable
 from rlvr_cli.tracking.null_tracker import NullTracker
 from rlvr_cli.verifiers.pool import Pool
 from rlvr_cli.vision.album import album
+from rlvr_cli.vision.gallery import FOLDER, Gallery
 from rlvr_cli.vision.processor import processor_of
 from rlvr_cli.vision.refusals import refuse_unseen
 
@@ -168,6 +169,7 @@ def sampled(recipe: EvalRecipe, out: Path, pool: Pool, tracker: Tracker | NullTr
         origin["select"] = jsonable(asdict(recipe.select))
     if (seen := processor_of(tokenizer)) is not None:
         origin |= {"min_pixels": seen.least, "max_pixels": seen.most}
+    gallery = Gallery(out / FOLDER, recipe.tracker.images, seen)
     for name, bench in recipe.benches.items():
         timer = Timer()
         identity = fingerprint(
@@ -187,6 +189,7 @@ def sampled(recipe: EvalRecipe, out: Path, pool: Pool, tracker: Tracker | NullTr
             advance=tracker.progress(name),
             say=partial(tracker.event, "waiting"),
             partial=stored,
+            gallery=gallery,
         )
         stored.close()
         result.summary = with_selection(result.summary, result.rows, recipe.select, bench)

@@ -88,6 +88,8 @@ def _cause(facts: Facts, recipe: Recipe) -> str:
             f"verifiers.{facts.verifier} cannot use {decides.gold_faults} of {decides.golds} gold answers "
             f"({decides.gold_fault}); name one that fits in {_data(facts)}.verifiers"
         )
+    if decides.systems:
+        return decides.systems
     if facts.nats > RANDOM * facts.uniform:
         return (
             f"the model's tokens are as good as drawn at random ({facts.nats:.1f} nats each, of a uniform "
@@ -212,6 +214,8 @@ def _of_signal(facts: Facts, recipe: Recipe) -> Iterator[str]:
 def _of_verifiers(facts: Facts, recipe: Recipe) -> Iterator[str]:
     limit = recipe.verification.timeout_s
     for name, verifier in facts.verifiers.items():
+        if verifier.systems:
+            yield verifier.systems
         if verifier.gold_faults:
             yield (
                 f"verifiers.{name} cannot use {verifier.gold_faults} of {verifier.golds} gold answers "

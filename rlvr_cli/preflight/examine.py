@@ -160,7 +160,14 @@ def sample(parts: Parts, *, brief: bool = False) -> tuple[Facts, list[Group]]:
         groups += [group for group, _ in pairs]
         rows += [row for _, row in pairs]
         keep = judge(groups, algorithm, parts.step)
-        facts = facts_of(groups, rows, keep, algorithm.advantage.needs_group, parts.trainer.vocabulary)
+        facts = facts_of(
+            groups,
+            rows,
+            keep,
+            algorithm.advantage.needs_group,
+            parts.trainer.vocabulary,
+            recipe.verifiers,
+        )
         late = brief and distributed.gather(time.monotonic() - began)[0] > BRIEF_S
         silent = any(verifier.unscored >= MOST for verifier in facts.verifiers.values())
         if silent or (facts.useful and facts.repeated != 1) or len(groups) >= most or late:

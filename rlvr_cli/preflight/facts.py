@@ -12,9 +12,13 @@ import numpy as np
 
 from rlvr_cli.core.episode_rows import as_text
 from rlvr_cli.core.types import Group, Problem, Reason
+from rlvr_cli.preflight.boxes import overlaps_of, written_in
 from rlvr_cli.preflight.golds import Near, Shift, answered, shift_of
 from rlvr_cli.preflight.rehearsal import Rehearsal
+from rlvr_cli.preflight.shares import by_source, known, mean, seen
 from rlvr_cli.training.sampled import sampled_logprobs
+from rlvr_cli.verifiers.boxes.overlaps import Means
+from rlvr_cli.vision.album import album
 
 UNREAD = (Reason.no_answer, Reason.malformed)
 """Reasons that say that no answer could be read, not that it was wrong."""
@@ -49,6 +53,9 @@ class Row:
     """Responses without a word."""
     answers: list[int] = field(default_factory=list)
     """Offsets of the rows around its own whose gold a response gives."""
+    images: int = 0
+    overlaps: dict[str, Means] = field(default_factory=dict)
+    """Verifier of boxes -> how well the responses' boxes lie on the gold's, by coordinate system."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -69,6 +76,8 @@ class Verifier:
     """What it said where it gave no verdict: the first."""
     refused_detail: str = ""
     """What it said where it refused an answer: the first."""
+    systems: str = ""
+    """Of boxes: that responses are written in another coordinate system than it is told, if they are."""
 
     def count(self, *reasons: Reason) -> int:
         return sum(self.reasons.get(reason.value, 0) for reason in reasons)
@@ -122,6 +131,8 @@ class Facts:
     verifiers: dict[str, Verifier]
     sources: dict[str, dict[str, float]]
     """Source -> prompts, signal, correct."""
+    seen: dict[str, float]
+    """The same of the prompts with images; empty where all or none have some."""
     examples: list[dict[str, Any]]
     empty: float
     """Share of responses without a word: the model ends them at once."""
@@ -185,11 +196,18 @@ def row_of(group: Group, verifiers: Mapping[str, Any], near: Near = nowhere) -> 
         },
         empty=sum(not as_text(each).strip() for each in group.completions),
         answers=answered(group, near),
+        images=len(album.numbers(group.problem.tokens)),
+        overlaps=overlaps_of(group, verifiers),
     )
 
 
 def facts_of(
-    groups: list[Group], rows: list[Row], keep: list[bool], needs_group: bool, vocabulary: int
+    groups: list[Group],
+    rows: list[Row],
+    keep: list[bool],
+    needs_group: bool,
+    vocabulary: int,
+    verifiers: Mapping[str, Any],
 ) -> Facts:
     """The numbers of all ranks' groups (text may be missing there) and of their rows, in the same order.
 
@@ -198,20 +216,20 @@ def facts_of(
     completions = [c for g in groups for c in g.completions]
     lengths = np.array([c.length for c in completions])
     logprobs = np.concatenate([sampled_logprobs(row) for c in completions for row in c.rows])
-    known = [_known(row.correct) for row in rows]
-    rates = [sum(values) / len(values) for values in known if values]
-    differing = [len(set(_known(row.scores))) > 1 for row in rows]
+    right = [known(row.correct) for row in rows]
+    rates = [sum(values) / len(values) for values in right if values]
+    differing = [len(set(known(row.scores))) > 1 for row in rows]
     passing = [row for row, kept in zip(rows, keep, strict=True) if kept]
     if needs_group:
         useful = sum(kept and differs for kept, differs in zip(keep, differing, strict=True))
     else:  # compares with other prompts, or with what a critic expects: all equal teaches neither
-        useful = len(passing) if len({s for row in passing for s in _known(row.scores)}) > 1 else 0
+        useful = len(passing) if len({s for row in passing for s in known(row.scores)}) > 1 else 0
     later = sum(len(row.correct) - 1 for row in rows)
     return Facts(
         prompts=len(rows),
         samples=len(groups[0].completions),
         verifier=Counter(row.verifier for row in rows).most_common(1)[0][0],
-        correct=_mean([value for values in known for value in values]),
+        correct=mean([value for values in right for value in values]),
         histogram=_histogram(rates),
         all_right=sum(rate >= 1 for rate in rates),
         all_wrong=sum(rate <= 0 for rate in rates),
@@ -224,20 +242,13 @@ def facts_of(
         repeated=sum(len(row.correct) - row.distinct for row in rows) / later if later else math.nan,
         nats=float(-logprobs.mean()),
         uniform=math.log(vocabulary),
-        verifiers=_verifiers(rows),
-        sources=_by_source(rows, differing),
+        verifiers=_verifiers(rows, verifiers),
+        sources=by_source(rows, differing),
+        seen=seen(rows, differing),
         examples=_examples(rows),
         empty=sum(row.empty for row in rows) / len(completions),
         shifts=_shifts(rows),
     )
-
-
-def _known(values: list[float]) -> list[float]:
-    return [value for value in values if not math.isnan(value)]
-
-
-def _mean(values: list[float]) -> float:
-    return sum(values) / len(values) if values else math.nan
 
 
 def _histogram(rates: list[float]) -> dict[str, int]:
@@ -246,7 +257,7 @@ def _histogram(rates: list[float]) -> dict[str, int]:
     return {name: places.count(number) for number, name in enumerate(HISTOGRAM)}
 
 
-def _verifiers(rows: list[Row]) -> dict[str, Verifier]:
+def _verifiers(rows: list[Row], verifiers: Mapping[str, Any]) -> dict[str, Verifier]:
     found: dict[str, Verifier] = {}
     times: dict[str, list[float]] = {}
     for row in rows:
@@ -266,29 +277,18 @@ def _verifiers(rows: list[Row]) -> dict[str, Verifier]:
             found[name].refused_detail = found[name].refused_detail or detail
     for name, ms_all in times.items():
         found[name].p50_ms, found[name].p99_ms = (float(x) for x in np.percentile(ms_all, [50, 99]))
+    for name, verifier in found.items():
+        means = (row.overlaps[name] for row in rows if name in row.overlaps)
+        verifier.systems = written_in(name, means, verifiers)
     return found
 
 
-def _by_source(rows: list[Row], differing: list[bool]) -> dict[str, dict[str, float]]:
-    out: dict[str, dict[str, float]] = {}
-    for name in dict.fromkeys(row.source for row in rows):
-        own = [(row, differs) for row, differs in zip(rows, differing, strict=True) if row.source == name]
-        out[name] = {
-            "prompts": len(own),
-            "signal": sum(differs for _, differs in own),
-            "correct": _mean([value for row, _ in own for value in _known(row.correct)]),
-        }
-    return out
-
-
 def _shifts(rows: list[Row]) -> dict[str, Shift]:
-    found = {}
+    found = dict[str, Shift]()
     for name in dict.fromkeys(row.source for row in rows):
         own = [row for row in rows if row.source == name]
-        shift = shift_of(
-            [row.answers for row in own], [max(_known(row.correct), default=0) > 0 for row in own]
-        )
-        if shift is not None:
+        right = [max(known(row.correct), default=0) > 0 for row in own]
+        if (shift := shift_of([row.answers for row in own], right)) is not None:
             found[name] = shift
     return found
 

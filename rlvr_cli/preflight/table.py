@@ -24,6 +24,8 @@ def lines_of(facts: Facts) -> dict[str, str]:
     }
     if len(facts.sources) > 1:
         lines |= {f"data.{name}": _source(found) for name, found in facts.sources.items()}
+    if facts.seen:
+        lines["prompts with images"] = _source(facts.seen)
     lines |= {f"verifiers.{name}": _verifier(found) for name, found in facts.verifiers.items()}
     lines |= {f"environments.{name}": str(found) for name, found in facts.environments.items()}
     tokens = ", ".join(f"{name} {value:.0f}" for name, value in lengths.items())

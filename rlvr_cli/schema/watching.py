@@ -166,3 +166,10 @@ class Tracker:
     """Write every prompt, completion, verdict, reward and advantage to `rollouts/`."""
     tokens: bool = False
     """With `rollouts`: also every token, the logprob it was sampled with, and what the update saw at it."""
+    images: int = 32
+    """New images of a step, and of a bench's evaluation, that are kept reduced beside its records, for the
+    report; each once. 0: none."""
+
+    def __post_init__(self) -> None:
+        if self.images < 0:
+            raise ValueError(f"tracker.images is {self.images}; it must be at least 0")

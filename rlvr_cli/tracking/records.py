@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,8 @@ from rlvr_cli.core.files import write_atomically
 from rlvr_cli.core.routes import as_json
 from rlvr_cli.core.types import Completion, Group, Verdict
 from rlvr_cli.tracking.journal import read_rows, to_line
+
+Images = Callable[[Iterable[Sequence[int]]], list[list[dict[str, Any]]]]
 
 _NAME = re.compile(r"step_(\d+)\.rank(\d+)\.jsonl")
 
@@ -62,10 +64,14 @@ def _leaf_row(group: Group, sample: int) -> dict[str, Any]:
 class RolloutRecords:
     """Writes `step_000012.rank0.jsonl` files into `folder`, the `rollouts/` of a run directory."""
 
-    def __init__(self, folder: Path, rank: int, *, tokens: bool = False) -> None:
+    def __init__(
+        self, folder: Path, rank: int, *, tokens: bool = False, images: Images | None = None
+    ) -> None:
+        """`images`: of each of a step's prompts, as token ids, what a row says of its images."""
         self._folder = folder
         self._rank = rank
         self._tokens = tokens
+        self._images = images
 
     def write(
         self,
@@ -86,6 +92,11 @@ class RolloutRecords:
         missing = [[None] * len(group.completions) for group in groups]
         parts = zip(groups, rewards, advantages or missing, kept, versions, strict=True)
         rows = [row for part in parts for row in self._rows(step, *part)]
+        if self._images is not None:
+            prompts = {group.index: group.problem.tokens for group in groups}
+            found = dict(zip(prompts, self._images(prompts.values()), strict=True))
+            for row in rows:
+                row |= {"images": found[row["index"]]} if found[row["index"]] else {}
         if self._tokens and notes:
             for row in rows:
                 seen = notes[row["index"]][row["sample"]] if row["index"] in notes else {}

@@ -42,6 +42,8 @@ from rlvr_cli.training.stop import Stop, deadline
 from rlvr_cli.training.weight_course import course_of
 from rlvr_cli.training.weight_sync import engine_precision, probe_tokens, self_check
 from rlvr_cli.verifiers.pool import Pool
+from rlvr_cli.vision.gallery import FOLDER, Gallery
+from rlvr_cli.vision.processor import processor_of
 from rlvr_cli.vision.refusals import refuse_unseen
 
 
@@ -111,7 +113,7 @@ def assemble(recipe: Recipe, tracker: Tracker | NullTracker) -> Parts:
         sampler=sampler,
         sampling=Sampling.of(recipe.rollout, logprobs=True, routes=recipe.rollout.routing_replay.recorded),
         tracker=tracker,
-        records=_records(recipe, out),
+        records=_records(recipe, out, tokenizer),
         checkpoints=Checkpoints(out, recipe.checkpoint, jsonable(asdict(recipe)) | sums(out), tracker.event),
         stop=Stop(deadline(recipe.checkpoint.must_save_by, os.environ)),
         timer=Timer(on_phase=tracker.phase),
@@ -167,10 +169,12 @@ def repeats(sampler: Sampler[Any], prompts: int) -> Iterator[str]:
             )
 
 
-def _records(recipe: Recipe, out: Path) -> RolloutRecords | None:
+def _records(recipe: Recipe, out: Path, tokenizer: Any) -> RolloutRecords | None:
     if not recipe.tracker.rollouts:
         return None
-    return RolloutRecords(out / "rollouts", distributed.rank(), tokens=recipe.tracker.tokens)
+    folder, most = out / "rollouts", recipe.tracker.images
+    gallery = Gallery(folder / FOLDER, -(-most // distributed.world_size()), processor_of(tokenizer))
+    return RolloutRecords(folder, distributed.rank(), tokens=recipe.tracker.tokens, images=gallery.shown)
 
 
 def make_critic(recipe: Recipe, model: Model, trainer: Trainer) -> Critic | None:

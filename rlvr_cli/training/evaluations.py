@@ -22,6 +22,8 @@ from rlvr_cli.training.resets import observe_validation
 from rlvr_cli.training.resume import save
 from rlvr_cli.training.stop import NoVerdict
 from rlvr_cli.training.weight_sync import trainer_awake
+from rlvr_cli.vision.gallery import FOLDER, Gallery
+from rlvr_cli.vision.processor import processor_of
 
 
 def evaluation_due(parts: Parts) -> bool:
@@ -38,6 +40,8 @@ def evaluate_benches(parts: Parts) -> None:
     if parts.ahead is not None:
         parts.ahead.pause()
     lost: list[str] = []
+    folder = parts.out / "eval"
+    gallery = Gallery(folder / FOLDER, parts.recipe.tracker.images, processor_of(parts.tokenizer))
     for name, bench in parts.recipe.eval.benches.items():
         limit, first = prompt_limit(bench, parts.recipe.rollout), name not in parts.questions
         with parts.timer("eval"):
@@ -55,6 +59,7 @@ def evaluate_benches(parts: Parts) -> None:
                 stopped=lambda: parts.stop.asked,
                 check=parts.stop.check,
                 say=lambda text: parts.tracker.event("waiting", text),
+                gallery=gallery,
             )
         parts.tracker.evaluation(parts.step, name, result.summary)
         parts.tracker.disputed(parts.step, disputed_rows(name, result.rows))
@@ -74,7 +79,6 @@ def evaluate_benches(parts: Parts) -> None:
             parts.state["first_eval"].setdefault(name, {"step": parts.step} | result.summary)
         parts.last_eval[name] = result.summary
         if distributed.rank() == 0:
-            folder = parts.out / "eval"
             context: dict[str, Any] = {"step": parts.step, "run": parts.recipe.name}
             write_result(folder, name, bench, result, **context)
             write_result(folder / f"step_{parts.step}", name, bench, result, **context)

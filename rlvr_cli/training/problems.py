@@ -23,6 +23,7 @@ from rlvr_cli.sampling.routes import check_routes
 from rlvr_cli.schema import Recipe
 from rlvr_cli.tracking import Tracker
 from rlvr_cli.tracking.null_tracker import NullTracker
+from rlvr_cli.training.box_checks import boxes_of
 from rlvr_cli.training.difficulty import paced
 from rlvr_cli.training.labels import relabelled
 from rlvr_cli.training.source_metrics import check_values_of
@@ -83,7 +84,10 @@ def load_problems(
             if said := guesses_read(own, recipe.verifiers[verifier], f"verifiers.{verifier}"):
                 tracker.event("warning", f"data.{name}: {said}")
     if checker is not None:
-        notes = {name: uncompared(found, recipe.verifiers) for name, found in by_source.items()}
+        notes = {
+            "uncompared": {name: uncompared(found, recipe.verifiers) for name, found in by_source.items()},
+            "boxes": boxes_of(by_source, refused, recipe.verifiers),
+        }
         conclude(recipe, checker, reports, notes, tracker)
     if recipe.verification.self_test_floor is not None and distributed.rank() == 0:
         test_verifiers(recipe, by_source, refused, tracker)
@@ -143,25 +147,26 @@ def conclude(
     recipe: Recipe,
     checker: Checker,
     reports: dict[str, Report],
-    notes: dict[str, list[str]],
+    notes: dict[str, dict[str, list[str]]],
     tracker: Tracker | NullTracker,
 ) -> None:
     """Write `data_report.json`, say what was found, and refuse it where that is asked.
 
-    `notes`: source -> what is said of its golds; nothing to refuse, as most sets are meant so.
+    `notes`: kind -> source -> what is said of its golds; nothing to refuse, as most sets are meant so.
     """
     content = {
         name: {
             "rows": asdict(report),
             "found": {kind: asdict(finding) for kind, finding in checker.findings[name].items()},
-            "uncompared": notes[name],
+            **{kind: lines[name] for kind, lines in notes.items()},
         }
         for name, report in reports.items()
     }
     path = Path(recipe.out) / REPORT
     write_atomically(path, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
-    for name, line in ((name, line) for name, lines in notes.items() for line in lines):
-        tracker.event("data_check", f"{name}: {line}")
+    for source, lines in (pair for each in notes.values() for pair in each.items()):
+        for line in lines:
+            tracker.event("data_check", f"{source}: {line}")
     said = [text for text in map(checker.summary, reports) if text]
     for text in said:
         tracker.event("data_check", f"{text}; examples in {REPORT}")

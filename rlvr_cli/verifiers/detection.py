@@ -8,6 +8,7 @@ from typing import Any
 from rlvr_cli.core.types import Reason, Verdict
 from rlvr_cli.verifiers.boxes.declared import Declared
 from rlvr_cli.verifiers.boxes.detection import NONE, Weights, detected
+from rlvr_cli.verifiers.boxes.drawn import drawing
 from rlvr_cli.verifiers.boxes.matching import Labelled
 from rlvr_cli.verifiers.boxes.reader import Form
 from rlvr_cli.verifiers.boxes.thresholds import Thresholds
@@ -59,6 +60,7 @@ class Detection(Declared, Thresholds):
         if self.most < 1:
             raise ValueError(f"most is {self.most}; it must be at least 1")
 
+    @drawing
     def verify(self, response: str, answer: str, extra: dict[str, Any]) -> Verdict:
         try:
             gold = self.gold_boxes(answer, extra)

@@ -8,6 +8,7 @@ from typing import Any
 
 from rlvr_cli.core.types import Reason, Verdict
 from rlvr_cli.verifiers.boxes.declared import Declared
+from rlvr_cli.verifiers.boxes.drawn import drawing
 from rlvr_cli.verifiers.boxes.geometry import Box, giou, iou
 from rlvr_cli.verifiers.boxes.reader import Form
 from rlvr_cli.verifiers.boxes.thresholds import Count, Thresholds
@@ -56,6 +57,7 @@ class Iou(Declared, Thresholds):
         if not 0 < self.correct_from <= 1:
             raise ValueError(f"correct_from is {self.correct_from}; an IoU is above 0, at most 1")
 
+    @drawing
     def verify(self, response: str, answer: str, extra: dict[str, Any]) -> Verdict:
         try:
             gold = self._gold(answer, extra)

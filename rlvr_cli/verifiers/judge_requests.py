@@ -89,7 +89,7 @@ def rewards_of(verdict: Verdict) -> dict[str, Any]:
     """The answer to a payload. BadRequest (500) without a verdict, which V-Triune's client counts as 0."""
     if not verdict.scored:
         raise BadRequest(f"no verdict ({verdict.reason.value}): {verdict.detail[:300]}", 500)
-    more = dict(verdict.more)
+    more = {name: value for name, value in verdict.more.items() if not isinstance(value, str)}
     accuracy, form = more.pop("accuracy", verdict.score), more.pop("format", 0.0)
     rewards = {
         "format_reward": form,

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
 from rlvr_cli.core.types import Reason, Verdict
 from rlvr_cli.verifiers.boxes.declared import Declared
+from rlvr_cli.verifiers.boxes.drawn import drawing
 from rlvr_cli.verifiers.boxes.geometry import Point, centre
 from rlvr_cli.verifiers.boxes.masks import Mask, Target, inside, mask_of
 from rlvr_cli.verifiers.boxes.reader import Form, read_points
@@ -49,6 +51,7 @@ class Pointing(Declared):
         if self.most < 1:
             raise ValueError(f"most is {self.most}; it must be at least 1")
 
+    @drawing
     def verify(self, response: str, answer: str, extra: dict[str, Any]) -> Verdict:
         try:
             targets = self.targets(answer, extra)
@@ -83,6 +86,14 @@ class Pointing(Declared):
         if self.want is Want.each:
             return float(len(points) == len(targets) and _one_each(hits))
         return float(bool(hits[0]))
+
+    def _read(self, response: str, extra: Mapping[str, Any]) -> Sequence[Sequence[float]]:
+        try:
+            text, yx = self.answer_text(response), self.order is Order.yxyx
+            read = read_points(text, self.form, yx, self.most, self.keys)
+            return [scaled_point(point, self.conversion(extra)) for point, _ in read]
+        except (Rejected, ValueError):
+            return []
 
     def targets(self, answer: str, extra: dict[str, Any]) -> list[Target]:
         """ValueError that says what is wrong with them."""

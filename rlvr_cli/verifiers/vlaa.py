@@ -6,11 +6,14 @@ answers are for a reward model (the entry `vlaa_open`), to which `verifiers_by` 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from rlvr_cli.core.types import Reason, Verdict
 from rlvr_cli.verifiers.boxes.declared import Declared
+from rlvr_cli.verifiers.boxes.doubts import Numbers
+from rlvr_cli.verifiers.boxes.overlaps import Means
 from rlvr_cli.verifiers.choice import Choice, Place
 from rlvr_cli.verifiers.extract import Extraction
 from rlvr_cli.verifiers.iou import Iou
@@ -78,7 +81,23 @@ class Vlaa(Declared):
     def mutate(self, answer: str, extra: dict[str, Any]) -> Any:
         return self._judge(extra).mutate(answer, extra)
 
-    def _judge(self, extra: dict[str, Any]) -> Any:
+    def gold_numbers(self, row: str, answer: str, extra: Mapping[str, Any]) -> list[Numbers]:
+        judge = self._judge_of_boxes(extra)
+        return [] if judge is None else judge.gold_numbers(row, answer, extra)
+
+    def overlaps(self, response: str, answer: str, extra: Mapping[str, Any]) -> Means:
+        judge = self._judge_of_boxes(extra)
+        return {} if judge is None else judge.overlaps(response, answer, extra)
+
+    def _judge_of_boxes(self, extra: Mapping[str, Any]) -> Iou | None:
+        """None for rows of other kinds."""
+        try:
+            judge = self._judge(extra)
+        except ValueError:
+            return None
+        return judge if isinstance(judge, Iou) else None
+
+    def _judge(self, extra: Mapping[str, Any]) -> Any:
         """ValueError where the row has no kind that is known."""
         if self.column not in extra:
             raise ValueError(f"the row has no column '{self.column}' with the kind of its answer")

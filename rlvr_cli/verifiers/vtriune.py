@@ -13,8 +13,9 @@ from typing import Any, NamedTuple
 from rlvr_cli.core.types import Reason, Verdict
 from rlvr_cli.verifiers.boxes.declared import Seen
 from rlvr_cli.verifiers.boxes.detection import NONE, Weights, detected
+from rlvr_cli.verifiers.boxes.drawn import drawing, written
 from rlvr_cli.verifiers.boxes.matching import Labelled
-from rlvr_cli.verifiers.boxes.published import boxes_in, element, four_tags, normalised, one_element
+from rlvr_cli.verifiers.boxes.published import NORMAL, boxes_in, element, four_tags, normalised, one_element
 from rlvr_cli.verifiers.boxes.thresholds import Count, Thresholds
 from rlvr_cli.verifiers.boxes.units import Unit
 from rlvr_cli.verifiers.by_row import row_verifier, without_nulls
@@ -76,6 +77,7 @@ class Vtriune(Seen, Thresholds):
             raise ValueError(f"correct_from is {self.correct_from}; it must be above 0 and at most 1")
         self._math = Math(extraction=Extraction.boxed, letter_case=LetterCase.none)
 
+    @drawing
     def verify(self, response: str, answer: str, extra: dict[str, Any]) -> Verdict:
         try:
             asked = self.asked(extra)
@@ -150,6 +152,19 @@ class Vtriune(Seen, Thresholds):
         answer = _answer_in(answer) if judge is self._math else answer
         fault: str | None = judge.check_gold(answer, extra) if hasattr(judge, "check_gold") else None
         return fault
+
+    def drawn(self, response: str, answer: str, extra: Mapping[str, Any]) -> dict[str, str]:
+        """`Verdict.more` for people (boxes/drawn.py); {} for rows without boxes."""
+        asked = self.asked(extra)
+        if asked.verifier != DETECTION:
+            return {}
+        gold = boxes_in(_answer_in(answer), self.published)
+        said = boxes_in(element(response, first=self.published), self.published)
+        plain = self._plain(asked.options)
+        if not plain:
+            said = self._normalised(said, extra)
+        span = self.sizes(extra).seen if plain and self.boxes is Unit.seen else (NORMAL, NORMAL)
+        return {} if span is None else written((g.box for g in gold), (s.box for s in said), span)
 
     def _plain(self, options: Mapping[str, Any]) -> bool:
         """Whether boxes are compared as they are written."""

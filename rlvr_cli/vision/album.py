@@ -43,6 +43,12 @@ class Image:
     def tokens(self) -> int:
         return self.rows * self.columns
 
+    @property
+    def sizes(self) -> dict[str, int]:
+        """In pixels, as stored and as the model sees it."""
+        width, height = self.original
+        return {"width": width, "height": height, "seen_width": self.width, "seen_height": self.height}
+
 
 class Album:
     """Images by number: -1, -2, ..."""
@@ -69,9 +75,13 @@ class Album:
             self._numbers[key] = -len(self._images)
         return self._numbers[key]
 
+    def numbers(self, tokens: Sequence[int]) -> list[int]:
+        """Of the images of a row of tokens, each once, in order."""
+        return list(dict.fromkeys(token for token in tokens if token < 0))
+
     def keys(self, tokens: Sequence[int]) -> list[str]:
         """What tells the images of a row of tokens from others, in order; [] where it has none."""
-        return [self[number].picture.key.hex() for number in dict.fromkeys(t for t in tokens if t < 0)]
+        return [self[number].picture.key.hex() for number in self.numbers(tokens)]
 
     def keep(self, number: int, seen: np.ndarray) -> np.ndarray:
         """Remember uint8 [height, width, 3] of an image, while there is room."""

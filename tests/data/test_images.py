@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,10 @@ from rlvr_cli.data.sft import examples
 from rlvr_cli.data.sources import Report, held_out, normalised, select
 from rlvr_cli.engine.model import load_tokenizer
 from rlvr_cli.schema import Hygiene, Model, Source
+from rlvr_cli.verifiers.boxes.reader import Form
+from rlvr_cli.verifiers.boxes.units import Unit
+from rlvr_cli.verifiers.iou import Iou
+from rlvr_cli.verifiers.several_golds import fault_of
 from rlvr_cli.vision.album import album, shortened
 from rlvr_cli.vision.pictures import picture
 from rlvr_cli.vision.processor import processor_of
@@ -190,10 +195,6 @@ def test_golds_in_other_units_than_the_policys_are_asked_about_with_the_sizes_of
     tmp_path: Path, tokenizer: Any
 ) -> None:
     """Of a row whose image cannot be used the image is the reason, not the gold."""
-    from rlvr_cli.verifiers.boxes.units import Unit
-    from rlvr_cli.verifiers.iou import Iou
-    from rlvr_cli.verifiers.several_golds import fault_of
-
     box = Iou(boxes=Unit.per_mille)
     rows = [{"problem": "box?", "images": [each], "answer": "1 2 30 40"} for each in ("a.png", "gone.png")]
     (tmp_path / "a.png").write_bytes(png(30))
@@ -207,3 +208,27 @@ def test_golds_in_other_units_than_the_policys_are_asked_about_with_the_sizes_of
     assert [each.extra["image_size"] for each in found] == [[56, 56]] and report.images == 1
     assert report.bad_images == 1 and report.no_gold == 0
     assert "there is no file" in report.bad_image_rows[0]
+
+
+def test_a_row_is_the_same_for_those_who_look_before_and_after_its_gold_was_judged(
+    tmp_path: Path, tokenizer: Any, tiny_path: Path
+) -> None:
+    good = {"problem": "where?", "answer": "1 2 30 40", "images": [struct(10)]}
+    source = parquet(tmp_path / "boxes.parquet", [good, good | {"answer": "30 40 1 2"}])
+    iou = Iou(boxes=Unit.seen, form=Form.numbers, extraction=None, patch=7)
+    ask = partial(fault_of, {"match": iou})
+    refused: list[Any] = []
+    checker = Checker(Hygiene())
+    checker.bench("bench", list(normalised(source, 0, PROBLEMS))[:1])
+    found, report = prompts_of(
+        source,
+        tokenizer,
+        ask=ask,
+        look=partial(checker.row, "train"),
+        refused=lambda row, gold, why: refused.append((gold, row["extra"]["image_size"])),
+    )
+    assert [each.answer for each in found] == ["1 2 30 40"] and report.no_gold == 1
+    assert refused == [("30 40 1 2", [56, 56])]  # whoever asks what is wrong with it knows its image
+    assert checker.findings["train"]["benchmark_overlaps"].count == 1
+    with pytest.raises(UserError, match="has 1 image, and the model reads text alone"):
+        prompts_of(source, load_tokenizer(Model(path=str(tiny_path))), ask=ask)

@@ -77,9 +77,10 @@ def group(
 def facts(
     groups: list[Group], *, keep: list[bool] | None = None, needs_group: bool = True, verifier: Any = None
 ) -> Facts:
-    rows = [row_of(g, {"math": verifier or Math()}) for g in groups]
+    judges = {"math": verifier or Math()}
+    rows = [row_of(g, judges) for g in groups]
     kept = [True] * len(groups) if keep is None else keep
-    return replace(facts_of(groups, rows, kept, needs_group, VOCABULARY), mismatch_mean=1e-3)
+    return replace(facts_of(groups, rows, kept, needs_group, VOCABULARY, judges), mismatch_mean=1e-3)
 
 
 def many(rewards: list[float], count: int = 32, **options: Any) -> list[Group]:

@@ -39,6 +39,10 @@ for (const [, id, text] of html.matchAll(/<script type="text\/plain" id="([\w-]+
   ids[id] = new Node("script");
   ids[id].textContent = text;
 }
+for (const [, type, id, text] of html.matchAll(/<script type="(image\/\w+)" id="([\w-]+)">([^<]*)<\/script>/g)) {
+  ids[id] = Object.assign(new Node("script"), { type });
+  ids[id].textContent = text;
+}
 globalThis.document = {
   getElementById: (id) => ids[id],
   createElement: (tag) => new Node(tag),
@@ -104,7 +108,9 @@ async function run() {
   const heat = [...ids.rollouts.all()].filter((each) => each.tag === "span" && (each.attributes.style || "").includes("rgba("));
   const marks = [...ids.curves.all()].filter((each) => (each.attributes.class || "").startsWith("mark")).map((each) => each.textContent);
   const paths = [...ids.curves.all()].filter((each) => each.tag === "path").map((each) => each.attributes.d);
-  process.stdout.write(JSON.stringify({ shown, after, tags, opened, paths, marks, heat: heat.map((each) => [each.textContent, each.attributes.title, each.attributes.style]),
+  const boxes = [...ids.rollouts.all()].filter((each) => each.tag === "rect")
+    .map(({ attributes: { x, y, width, height } }) => [x, y, width, height].map(Number));
+  process.stdout.write(JSON.stringify({ shown, after, tags, opened, paths, marks, boxes, heat: heat.map((each) => [each.textContent, each.attributes.title, each.attributes.style]),
     failed: ids.problem.hidden === false ? ids.problem.textContent : "" }));
 }
 run();

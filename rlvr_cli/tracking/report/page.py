@@ -13,6 +13,7 @@ from rlvr_cli.tracking.report.effects import plain
 from rlvr_cli.tracking.report.gather import EVENTS, POINTS, Run, columns, differences, phases
 from rlvr_cli.tracking.report.group_summary import difference, interval, over_control, scope, shown, verdict
 from rlvr_cli.tracking.report.groups import Group
+from rlvr_cli.tracking.report.images import FOLDERS, Images
 from rlvr_cli.tracking.report.looks import LOOKS
 from rlvr_cli.tracking.report.measures import Measure
 from rlvr_cli.tracking.report.rollouts import chunks, pack
@@ -25,6 +26,7 @@ SCRIPTS = (
     "page.effects.js",
     "page.episodes.js",
     "page.courses.js",
+    "page.images.js",
     "page.rollouts.js",
     "page.experiences.js",
     "page.main.js",
@@ -47,9 +49,11 @@ def build(
     Everything a run brings (model text above all) is in base64 blocks that the script unpacks and shows as
     text nodes; only the title is written as HTML, and escaped.
     """
-    blocks, described = [], []
+    blocks, described, images = list[str](), [], Images(budget // 2)
     for number, run in enumerate(runs):
-        made = chunks(run, budget // len(runs), wanted)
+        share = budget // len(runs)
+        pictured = any((run.path / folder).is_dir() for folder in FOLDERS)
+        made = chunks(run, share // 2 if pictured else share, wanted)
         listed = []
         for index, chunk in enumerate(made):
             name = f"rollouts-{number}-{index}"
@@ -58,7 +62,8 @@ def build(
                 {"id": name, "label": chunk.label, "step": chunk.step, "groups": chunk.groups}
                 | {"recorded": chunk.recorded, "samples": chunk.samples}
             )
-        described.append(_described(run) | {"rollouts": listed})
+        shown, left = images.take(run.path, [chunk.files for chunk in made])
+        described.append(_described(run) | {"rollouts": listed, "images": {"shown": shown, "left": left}})
     data = {
         "written": time.time(),
         "runs": described,
@@ -77,7 +82,7 @@ def build(
         "@STYLE@": (HERE / "page.css").read_text(encoding="utf-8"),
         "@SCRIPT@": "\n".join((HERE / name).read_text(encoding="utf-8") for name in SCRIPTS),
         "@DATA@": pack(data),
-        "@ROLLOUTS@": "\n".join(blocks),
+        "@ROLLOUTS@": "\n".join([*blocks, *images.blocks]),
         "@TITLE@": html.escape(_title(runs, groups)),  # last: it may hold any text
     }
     for mark, text in parts.items():

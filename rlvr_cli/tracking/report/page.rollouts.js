@@ -93,6 +93,7 @@ function sampleNode(sample, index, group, wanted, heated) {
   return el("div", { class: `sample ${state}${sampleMatches(sample, group, wanted) ? "" : " other"}` },
     el("b", {}, `${index} ${STANDINGS[state]}`), ` · ${facts.join(" · ")}`,
     Object.entries(sample.verdicts).map(([name, verdict]) => verdictLine(name, verdict)),
+    answeredNode(group, sample),
     sample.course ? courseNode(sample.course) : null,
     sample.episode ? conversation(sample, wanted, coloured ? heated : null) : text());
 }
@@ -111,6 +112,7 @@ function groupNode(group, wanted, heated) {
         note(`problem ${visible(group.problem)}` + (group.policy_version === undefined ? "" :
           ` · prompt ${group.index} of the sampler · policy after ${group.policy_version} updates`)),
         el("pre", {}, marked(group.prompt, wanted.text)),
+        imagesNode(group),
         el("p", {}, "gold answer: ", el("b", {}, marked(plain(group.answer), wanted.text))),
         ...group.samples.map((sample, i) => sampleNode(sample, i, group, wanted, heated)),
       ]);
@@ -124,14 +126,17 @@ const legend = (heated) => el("p", { class: "note" }, Object.entries(STANDINGS).
   [el("span", { class: `pip ${state}` }), ` ${label} \u2003`]).flat(),
   heated ? `Tokens: ${heated.scale}; more under the pointer.` : null);
 
+const imageNote = ({ images: { shown, left } }) => !shown && !left ? "" :
+  ` Of ${number(shown + left)} images that were kept with them ${number(shown)} are on this page.`;
+
 function rolloutNote(run) {
-  if (!run.steps_recorded) return note("No training rollouts are recorded; these are the samples of its evaluations.");
+  if (!run.steps_recorded) return note(`No training rollouts are recorded; these are the samples of its evaluations.${imageNote(run)}`);
   const steps = run.rollouts.filter((chunk) => chunk.label.startsWith("step"));
   const cut = run.rollouts.filter((chunk) => chunk.groups < chunk.recorded)
     .map((chunk) => ` Of ${chunk.label} the first ${chunk.groups} of ${chunk.recorded} groups.`);
   const some = steps.length < run.steps_recorded ? ", spread over the run; the others are in its rollouts/ folder" : "";
   return note(`${number(steps.length)} of the ${number(run.steps_recorded)} steps with recorded rollouts are on ` +
-    `this page${some}.${cut.join("")}`);
+    `this page${some}.${cut.join("")}${imageNote(run)}`);
 }
 
 function rollouts(data) {

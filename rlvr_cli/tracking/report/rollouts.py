@@ -34,6 +34,8 @@ class Chunk:
     recorded: int
     samples: int
     packed: str
+    files: list[str]
+    """Copies of images that its groups name."""
 
 
 def pack(value: Any) -> str:
@@ -94,8 +96,15 @@ def chunks(run: Run, budget: int, wanted: list[int] | None = None) -> list[Chunk
 
 def _chunk(label: str, step: int, groups: Rows) -> Chunk:
     samples = sum(len(group["samples"]) for group in groups)
+    shown = [image["file"] for group in groups for image in group.get("images", []) if image["file"]]
     return Chunk(
-        label=label, step=step, groups=len(groups), recorded=len(groups), samples=samples, packed=pack(groups)
+        label=label,
+        step=step,
+        groups=len(groups),
+        recorded=len(groups),
+        samples=samples,
+        packed=pack(groups),
+        files=list(dict.fromkeys(shown)),
     )
 
 
@@ -134,7 +143,8 @@ def _step(run: Path, step: int, texts: Texts) -> Chunk:
 
 def _head(row: dict[str, Any]) -> dict[str, Any]:
     names = ("step", "index", "problem", "source", "prompt", "answer", "kept", "policy_version")
-    return {name: row[name] for name in names} | {"answer": _golds(row), "samples": []}
+    images = {"images": row["images"]} if "images" in row else {}
+    return {name: row[name] for name in names} | {"answer": _golds(row), **images, "samples": []}
 
 
 def _golds(row: dict[str, Any]) -> str:
@@ -186,6 +196,7 @@ def _evaluation(path: Path) -> Chunk:
     for problem in result["problems"]:
         rows = zip(*(problem[name] for name in PER_SAMPLE), strict=True)
         episodes = problem.get("episodes") or [None] * len(problem["responses"])
+        more = problem.get("more") or [{}] * len(problem["responses"])
         samples = [
             {
                 "response": response,
@@ -195,6 +206,7 @@ def _evaluation(path: Path) -> Chunk:
                 "finished": not cut,
                 "verdicts": {
                     verifier: {"score": score, "reason": reason, "extracted": extracted, "detail": detail}
+                    | ({"more": said} if said else {})
                 },
                 **({"episode": _episode(episode)} if episode is not None else {}),
                 **courses.shown(found, problem["index"], number, response),
@@ -202,8 +214,10 @@ def _evaluation(path: Path) -> Chunk:
             for number, (
                 (response, correct, score, extracted, reason, detail, length, cut),
                 episode,
-            ) in enumerate(zip(rows, episodes, strict=True))
+                said,
+            ) in enumerate(zip(rows, episodes, more, strict=True))
         ]
         head = {"step": step, "index": problem["index"], "problem": problem["id"], "source": bench}
+        head |= {"images": problem["images"]} if "images" in problem else {}
         groups.append({**head, "prompt": problem["prompt"], "answer": _golds(problem), "samples": samples})
     return _chunk(f"eval {bench}" + (f", step {step}" if step else ""), step, groups)

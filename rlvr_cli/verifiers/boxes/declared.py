@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from rlvr_cli.core.types import Reason
+from rlvr_cli.verifiers.boxes.doubts import Numbers, System
+from rlvr_cli.verifiers.boxes.drawn import written
 from rlvr_cli.verifiers.boxes.geometry import Box
 from rlvr_cli.verifiers.boxes.matching import Labelled
+from rlvr_cli.verifiers.boxes.overlaps import Means, overlaps
 from rlvr_cli.verifiers.boxes.reader import Form, from_json, read_boxes
 from rlvr_cli.verifiers.boxes.units import (
     NoSize,
@@ -29,6 +32,8 @@ from rlvr_cli.verifiers.several_golds import Reads
 
 GOLD_BOXES = 10_000
 """Boxes of a gold, at most."""
+MOST_SAID = 500
+"""Boxes of a response with more are not drawn."""
 
 
 @dataclass(kw_only=True)
@@ -123,14 +128,14 @@ class Declared(Seen):
             return value
         return from_json(value) if value.lstrip()[:1] in ("[", "{") else value
 
-    def gold_boxes(self, answer: str, extra: Mapping[str, Any]) -> list[Labelled]:
-        """The gold in its own unit. ValueError that says what is wrong with it."""
+    def gold_boxes(self, answer: str, extra: Mapping[str, Any], order: Order | None = None) -> list[Labelled]:
+        """The gold in its own unit. ValueError that says what is wrong with it. `order` None: as declared."""
         try:
             value = self.given(answer, extra)
             if isinstance(value, list) and not value:
                 return []
             text, form = (value, Form.numbers) if isinstance(value, str) else (_as_json(value), Form.json)
-            return read_boxes(text, form, self.gold_order, GOLD_BOXES, self.keys)
+            return read_boxes(text, form, order or self.gold_order, GOLD_BOXES, self.keys)
         except Rejected as rejected:
             raise ValueError(f"the gold is no box: {rejected.verdict.detail}") from None
 
@@ -163,6 +168,45 @@ class Declared(Seen):
         for x1, y1, x2, y2 in (each.box for each in found):
             out += min(x1, y1, x2, y2) < 0 or max(x1, x2) > span[0] or max(y1, y2) > span[1]
         return {"outside": out / len(found)}
+
+    @property
+    def systems(self) -> tuple[System, System]:
+        """What golds and responses are declared to be written in."""
+        return System(self.gold, self.gold_order), System(self.boxes, self.order)
+
+    def gold_numbers(self, row: str, answer: str, extra: Mapping[str, Any]) -> list[Numbers]:
+        """The gold's boxes as they are written; [] where it has none."""
+        try:
+            found = self.gold_boxes(answer, extra, Order.xyxy)
+        except ValueError:
+            return []
+        return [Numbers(row, each.box, self.sizes(extra)) for each in found]
+
+    def overlaps(self, response: str, answer: str, extra: Mapping[str, Any]) -> Means:
+        """How well the response's boxes lie on the gold's in each system; {} where either has none."""
+        try:
+            said = read_boxes(self.answer_text(response), self.form, Order.xyxy, MOST_SAID, self.keys)
+        except Rejected:
+            return {}
+        return overlaps([each.box for each in said], self._golds(answer, extra), self.gold, self.sizes(extra))
+
+    def drawn(self, response: str, answer: str, extra: Mapping[str, Any]) -> dict[str, str]:
+        """`Verdict.more` for people (drawn.py); {} where the size of the image is not known."""
+        span = self.sizes(extra).span(self.gold)
+        return {} if span is None else written(self._golds(answer, extra), self._read(response, extra), span)
+
+    def _golds(self, answer: str, extra: Mapping[str, Any]) -> list[Box]:
+        try:
+            return [each.box for each in self.gold_boxes(answer, extra)]
+        except ValueError:  # e.g. a mask
+            return []
+
+    def _read(self, response: str, extra: Mapping[str, Any]) -> Sequence[Sequence[float]]:
+        """What the response says, in the gold's unit; [] where it cannot be read."""
+        try:
+            return [each.box for each in self.said(self.answer_text(response), extra, MOST_SAID)]
+        except (Rejected, ValueError):
+            return []
 
     def written(self, boxes: list[tuple[Box, str]], extra: Mapping[str, Any]) -> str:
         """Boxes in the gold's unit as an answer has them; for responses made of golds."""
