@@ -37,7 +37,10 @@ def cached_shapes() -> Shapes:
     known: dict[str, Shape] = {}
 
     def find(model: Model, values: bool = False) -> Shape:
-        key = repr((model.path, model.revision, model.overrides, model.lora, model.mask, model.tiny, values))
+        seen = model.vision, model.max_pixels
+        key = repr(
+            (model.path, model.revision, model.overrides, model.lora, model.mask, model.tiny, seen, values)
+        )
         if key not in known:
             known[key] = shape_of(model, values=values)
         return known[key]
@@ -183,6 +186,19 @@ class Job:
         """Most tokens of a micro-batch: the budget, but never less than one row or more than there are."""
         budget = max(self.recipe.batch.tokens_per_microbatch, self.longest)
         return min(budget, self.sequences * self.together * self.longest)
+
+    @property
+    def image_tokens(self) -> int:
+        """Most tokens of a prompt that are images; in SFT of an example."""
+        if self.policy.tower is None:
+            return 0
+        most = self.longest if self.sft else self.rl.rollout.max_prompt_tokens
+        return min(self.policy.tower.most_tokens, most)
+
+    @property
+    def micro_images(self) -> float:
+        """Tokens of images in a micro-batch where all its rows have one of their own, at most."""
+        return max(1, self.piece_tokens // self.longest) * self.image_tokens
 
     @property
     def link(self) -> float:

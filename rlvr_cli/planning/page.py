@@ -48,6 +48,12 @@ def head(plan: Plan) -> Iterator[str]:
     trained = "" if shape.trained == shape.parameters else f", {shape.trained:,} trained"
     sizes = f"{shape.kind}: {shape.layers} layers of {shape.hidden}"
     yield f"model: {recipe.model.path} ({sizes}, {shape.parameters:,} parameters{trained})"
+    if (tower := shape.tower) is not None:
+        yield (
+            f"images: at most {tower.most_pixels:,} pixels, {tower.most_tokens:,} tokens, each; of a prompt "
+            f"at most {job.image_tokens:,} are images; tower: {tower.layers} layers of {tower.hidden}, "
+            f"{tower.parameters:,} parameters, {'trained' if tower.trained else 'frozen'}"
+        )
     memory = f"{gib(job.device.memory):.1f} GiB" + ("" if job.device.gpu else " for all ranks")
     trainer = recipe.trainer
     yield (

@@ -17,7 +17,10 @@ from rlvr_cli.engine.tiny import tiny_config, tiny_tokenizer
 from rlvr_cli.engine.tiny_vision import tiny_vision_config, tiny_vision_tokenizer
 from rlvr_cli.engine.ulysses import Heads
 from rlvr_cli.planning.known_models import CONFIGS
-from rlvr_cli.schema import Lora, Model, WeightMask
+from rlvr_cli.planning.towers import Tower, tower_of_config
+from rlvr_cli.schema import Lora, Model, Vision, WeightMask
+from rlvr_cli.vision.processor import KNOWN
+from rlvr_cli.vision.shown import tower_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,6 +59,8 @@ class Shape:
     """Queries and keys are normalised (Qwen3)."""
     suited: str | None
     """Implementation of attention that `model.attention: auto` takes; None: transformers' own choice."""
+    tower: Tower | None
+    """Of a model that sees."""
     attention: Heads
     """What decides whether ranks can share it."""
 
@@ -115,6 +120,7 @@ def shape_of(model: Model, *, values: bool = False) -> Shape:
     head = int(getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads)
     inner = int(getattr(text, "moe_intermediate_size", 0) or 0) if experts else 0
     parameters = sum(sizes.values())
+    seeing = sum(n for name, n in sizes.items() if ".visual." in name or name.startswith("visual."))
     return Shape(
         kind=str(text.model_type),
         parameters=parameters,
@@ -122,7 +128,7 @@ def shape_of(model: Model, *, values: bool = False) -> Shape:
         masked=sum(weight.numel() for weight in masked.values()),
         dora_outputs=sum(layer.out_features for layer in turned),
         dora_largest=max((layer.weight.numel() + layer.in_features**2 for layer in turned), default=0),
-        active=parameters - (experts - experts * used // count if experts else 0),
+        active=parameters - seeing - (experts - experts * used // count if experts else 0),
         largest=max(sizes.values()),
         layers=int(text.num_hidden_layers),
         hidden=int(text.hidden_size),
@@ -131,9 +137,12 @@ def shape_of(model: Model, *, values: bool = False) -> Shape:
         keys=int(getattr(text, "num_key_value_heads", None) or text.num_attention_heads) * head,
         heads=int(text.num_attention_heads),
         vocabulary=int(text.vocab_size),
-        gated=any("gate" in name for name in sizes),
+        gated=any("gate" in name for name in sizes if "visual" not in name),
         normed_queries=any("q_norm" in name for name in sizes),
         suited=suited(hf.get_base_model() if hasattr(hf, "get_base_model") else hf),
+        tower=tower_of_config(
+            model, config, seeing, gated=any("visual" in name and "gate" in name for name in sizes)
+        ),
         attention=Heads.of(config),
     )
 
@@ -145,15 +154,21 @@ def plain(model: Model) -> Model:
 
 def empty(config: Any, model: Model, values: bool) -> nn.Module:
     """The model without weights. Raises UserError where transformers knows no such model."""
-    from transformers import AutoModelForCausalLM, AutoModelForTokenClassification
+    import transformers
 
-    auto: Any = AutoModelForTokenClassification if values else AutoModelForCausalLM
+    auto: Any = transformers.AutoModelForCausalLM
+    if values:
+        auto = transformers.AutoModelForTokenClassification
+    elif config.model_type in KNOWN:
+        auto = transformers.AutoModelForImageTextToText
     if values:
         config.num_labels = 1
     try:
         with torch.device("meta"):
             hf: nn.Module = auto.from_config(config, trust_remote_code=model.trust_remote_code)
             head = Head.values if values else Head.logits
+            if model.vision is Vision.frozen and (tower := tower_of(hf)) is not None:
+                tower.requires_grad_(False)
             return add_lora(hf, model, head) if model.lora.rank else hf
     except ValueError as error:
         raise UserError(

@@ -107,8 +107,16 @@ def head(job: Job, shape: Shape) -> float:
 
 def forward(job: Job, shape: Shape) -> float:
     gathered = shape.parameters * job.width / job.link if sharded(job) else 0.0
-    done = job.row_tokens * 2 * shape.active + attention(job, shape)
+    done = job.row_tokens * 2 * shape.active + attention(job, shape) + seen(job, shape)
     return done / peak(job) + head(job, shape) + gathered + exchanged(job, shape)
+
+
+def seen(job: Job, shape: Shape) -> float:
+    """Operations in which the tower looks at a rank's images: of the sequences that share a row once."""
+    if shape.tower is None:
+        return 0.0
+    tokens = min(job.image_tokens, job.prompt)
+    return shape.tower.operations(job.sequences / job.members * tokens)
 
 
 def exchanged(job: Job, shape: Shape) -> float:
@@ -122,8 +130,10 @@ def update(job: Job, shape: Shape, bandwidth: float) -> float:
     """Forward, backward (twice a forward; of frozen weights once) and AdamW, for all updates of a step."""
     trainer, trained, tokens = job.recipe.trainer, shape.trained, job.row_tokens
     linear, scores = tokens * 2 * shape.active, attention(job, shape)
+    looked = seen(job, shape)
     backward = linear * (1 + trained / shape.parameters) + 2 * scores
-    passes = (linear + scores) * (2 if job.recipe.model.gradient_checkpointing else 1) + backward
+    backward += 2 * looked if shape.tower is not None and shape.tower.trained else 0.0
+    passes = (linear + scores + looked) * (2 if job.recipe.model.gradient_checkpointing else 1) + backward
     count = 1 if job.sft else job.rl.batch.updates_per_step
     shards = job.ranks if trainer.zero_stage >= 1 else 1
     adam = 28 * trained / shards / (bandwidth * BANDWIDTH)  # reads and writes weight, moments, gradient
@@ -158,6 +168,9 @@ def rollout(job: Job, bandwidth: float) -> float:
     sequences = job.sequences * job.split * rounds
     speed = MFU * operations(job, job.engine_width == 4) * job.split
     prefill = sequences / batch.group_size * job.prompt * 2 * shape.active / speed
+    if shape.tower is not None:
+        tokens = min(job.image_tokens, job.prompt)
+        prefill += shape.tower.operations(sequences / batch.group_size * tokens) / speed
     length = job.prompt + job.response
     fitting = (memory_of(job).cache_tokens or 0) / max(length, 1)
     at_once = max(1.0, min(job.decoded, fitting))

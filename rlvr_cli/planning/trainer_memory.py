@@ -100,7 +100,16 @@ def passes(job: Job) -> list[Item]:
     active = {"scoring": brief if scored else 0, "update": saved + brief}
     if not job.device.gpu and tokens * job.policy.inner * width < HEAP_BLOCK:
         active = during(PHASES, HEAP_HOLES * saved) | {"update": HEAP_HOLES * (saved + brief)}
-    return [Item("activations", active), *output_layer(job, tokens, scored)]
+    return [Item("activations", active), *tower(job, scored), *output_layer(job, tokens, scored)]
+
+
+def tower(job: Job, scored: bool) -> list[Item]:
+    """Of the images of a micro-batch: their pixels, and what a trained tower keeps of them."""
+    if (seeing := job.policy.tower) is None:
+        return []
+    brief = seeing.passing(job.micro_images, job.width)
+    kept = seeing.kept(job.micro_images, job.width, checkpointing=job.recipe.model.gradient_checkpointing)
+    return [Item("vision tower, images", {"scoring": brief if scored else 0, "update": kept + brief})]
 
 
 def output_layer(job: Job, tokens: int, scored: bool) -> list[Item]:
