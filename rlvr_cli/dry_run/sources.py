@@ -15,17 +15,19 @@ from typing import Any
 from rlvr_cli.core.errors import UserError, hint
 from rlvr_cli.core.types import Verdict
 from rlvr_cli.data import gym, synthetic
-from rlvr_cli.data.image_columns import stored_size
+from rlvr_cli.data.image_columns import looked, stored_size
 from rlvr_cli.data.instructions import drawn, instructed, phrasings
 from rlvr_cli.data.layouts import EXAMPLES, PROBLEMS, Layout
 from rlvr_cli.data.pair_layouts import PREFERENCES
 from rlvr_cli.data.prompts import conversation, render, routed, uses_chat
 from rlvr_cli.data.readers import count_rows, local_files
-from rlvr_cli.data.sources import first_rows
+from rlvr_cli.data.sources import Report, first_rows
 from rlvr_cli.data.trace_layouts import TRACES
+from rlvr_cli.dry_run.images import described
 from rlvr_cli.dry_run.tokenizer import FileTokenizer
 from rlvr_cli.schema import Source
 from rlvr_cli.verifiers.several_golds import Reads, fault_of, reads
+from rlvr_cli.vision.processor import processor_of
 
 LOOKED_AT = 20
 """Rows that are read of a source."""
@@ -148,12 +150,17 @@ def _prompt(
     if source.shots:  # worked examples stand in another split
         found.lines.append("prompt: not rendered, it has worked examples")
         return
+    row, report, processor = dict(row), Report(name=source.path), processor_of(tokenizer)
+    if not looked(row, source, processor, report, f"{source.path} row {row['id']}"):
+        found.warnings.append(f"its first row would be left out: {report.bad_image_rows[0]}")
+        return
     text, tokens = render(row, source, tokenizer, tools)  # type: ignore[arg-type]
     how = "through the chat template" if uses_chat(row["prompt"], source, tokenizer) else "plain text"  # type: ignore[arg-type]
+    images = described(tokens, processor) if processor is not None and row.get("images") else ""
     counted = (
         f"{len(tokens)} tokens" if tokenizer.counts else "tokens not counted: there is no tokenizer.json"
     )
-    found.lines.append(f"prompt ({how}, {counted}): {shown(text)}")
+    found.lines.append(f"prompt ({how}, {counted}{images}): {shown(text)}")
 
 
 def shown(text: str, most: int = 160) -> str:

@@ -15,9 +15,12 @@ from pathlib import Path
 from typing import Any
 
 from rlvr_cli.core.errors import UserError
-from rlvr_cli.core.model_paths import BUILT_IN
+from rlvr_cli.core.model_paths import BUILT_IN, TINY_VISION
+from rlvr_cli.dry_run.images import processor_of_files, split_special
 from rlvr_cli.engine.tiny import CHARACTERS, CHAT_TEMPLATE, EOS
+from rlvr_cli.engine.tiny_vision import CHAT_TEMPLATE as SEEING
 from rlvr_cli.schema import Model
+from rlvr_cli.vision.processor import Processor
 
 SPECIAL = ("bos_token", "eos_token", "unk_token", "pad_token")
 
@@ -30,6 +33,8 @@ class FileTokenizer:
         self.chat_template = template
         self._file = file
         self._adds_bos = bool(settings.get("add_bos_token"))
+        self.image_processor: Processor | None = None
+        """Of a model that sees, where `vision.processor_of` looks for it."""
 
     @property
     def counts(self) -> bool:
@@ -93,7 +98,10 @@ class CharacterTokenizer(FileTokenizer):
         return 1 if name == "eos_token" else None
 
     def __call__(self, text: str, add_special_tokens: bool = True) -> dict[str, list[int]]:
-        return {"input_ids": [CHARACTERS.index(c) for c in text if c in CHARACTERS]}
+        ids: list[int] = []
+        for part in split_special(text):
+            ids += [part] if isinstance(part, int) else [CHARACTERS.index(c) for c in part if c in CHARACTERS]
+        return {"input_ids": ids}
 
 
 def folder_of(model: Model) -> Path | None:
@@ -114,7 +122,11 @@ def load(model: Model) -> FileTokenizer | None:
     none."""
     template = _given_template(model)
     if model.path in BUILT_IN:
-        return CharacterTokenizer(template)
+        found: FileTokenizer = CharacterTokenizer(
+            template or SEEING if model.path == TINY_VISION else template
+        )
+        found.image_processor = processor_of_files(model, None)
+        return found
     folder = folder_of(model)
     if folder is None:
         return None
@@ -127,7 +139,9 @@ def load(model: Model) -> FileTokenizer | None:
         )
     settings = _json(config)
     own = _json(folder / "special_tokens_map.json") | settings
-    return FileTokenizer(own, template or _template(folder, settings), file if file.is_file() else None)
+    made = FileTokenizer(own, template or _template(folder, settings), file if file.is_file() else None)
+    made.image_processor = processor_of_files(model, folder)
+    return made
 
 
 def config_of(model: Model) -> dict[str, Any]:

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 IMAGE, VIDEO = "<|image_pad|>", "<|video_pad|>"
 MARKS = ("<|vision_start|>", "<|vision_end|>")
 PATCH, MERGE, SIDE = 7, 2, 56
+AREAS = {"shortest_edge": (2 * PATCH * MERGE) ** 2, "longest_edge": SIDE**2}
+"""Fewest and most pixels of an image, whatever the keys are called."""
 LARGER = 2.0
 """Factor on transformers' initial matrices (standard deviation 0.02), which suit models a hundred times as
 wide: with them a width of 64 hardly begins to learn."""
@@ -40,8 +42,7 @@ def make_tiny_vision(folder: Path, shape: schema.TinyModel, seed: int) -> None:
 
     tokenizer = tiny_vision_tokenizer(shape.max_positions)
     model = _model(shape, seed, tokenizer)
-    areas = {"shortest_edge": (2 * PATCH * MERGE) ** 2, "longest_edge": SIDE**2}
-    images: Any = Qwen2VLImageProcessorPil(patch_size=PATCH, merge_size=MERGE, size=areas)
+    images: Any = Qwen2VLImageProcessorPil(patch_size=PATCH, merge_size=MERGE, size=AREAS)
     with directory_atomically(folder) as aside:
         model.save_pretrained(aside)
         tokenizer.save_pretrained(aside)
