@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from rlvr_cli.core.model_paths import TINY_VISION
+from rlvr_cli.engine.tiny import BOS, EOS
 from rlvr_cli.engine.tiny_vision import AREAS, IMAGE, MARKS, MERGE, PATCH, VIDEO
 from rlvr_cli.schema import Model
 from rlvr_cli.vision.album import album, shortened
 from rlvr_cli.vision.processor import KNOWN, Processor
 
-SPECIAL = re.compile("|".join(map(re.escape, (*MARKS, IMAGE, VIDEO))))
+SPECIAL = re.compile("|".join(map(re.escape, (BOS, EOS, *MARKS, IMAGE, VIDEO))))
 
 
 def processor_of_files(model: Model, folder: Path | None) -> Processor | None:

@@ -17,7 +17,7 @@ from typing import Any
 from rlvr_cli.core.errors import UserError
 from rlvr_cli.core.model_paths import BUILT_IN, TINY_VISION
 from rlvr_cli.dry_run.images import processor_of_files, split_special
-from rlvr_cli.engine.tiny import CHARACTERS, CHAT_TEMPLATE, EOS
+from rlvr_cli.engine.tiny import BOS, CHARACTERS, CHAT_TEMPLATE, EOS
 from rlvr_cli.engine.tiny_vision import CHAT_TEMPLATE as SEEING
 from rlvr_cli.schema import Model
 from rlvr_cli.vision.processor import Processor
@@ -121,12 +121,12 @@ def load(model: Model) -> FileTokenizer | None:
     """The tokenizer of a resolved model; None where it is on the hub and not here. UserError where there is
     none."""
     template = _given_template(model)
+    if model.path == TINY_VISION:
+        seeing = CharacterTokenizer(template or SEEING)
+        seeing.special["bos_token"], seeing.image_processor = BOS, processor_of_files(model, None)
+        return seeing
     if model.path in BUILT_IN:
-        found: FileTokenizer = CharacterTokenizer(
-            template or SEEING if model.path == TINY_VISION else template
-        )
-        found.image_processor = processor_of_files(model, None)
-        return found
+        return CharacterTokenizer(template)
     folder = folder_of(model)
     if folder is None:
         return None
