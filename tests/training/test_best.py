@@ -68,6 +68,7 @@ def test_the_best_checkpoint_holds_what_its_evaluation_told_the_reference(monkey
         recipe=SimpleNamespace(
             eval=SimpleNamespace(benches={}, at_start=True, every=1),
             checkpoint=SimpleNamespace(best="chance/avg@2"),
+            tracker=SimpleNamespace(images=0),
             trainer=SimpleNamespace(sleep=False),
             algorithm=SimpleNamespace(reference=rule),
             name="x",
