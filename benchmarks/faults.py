@@ -79,6 +79,8 @@ HEALTHY: dict[str, list[str]] = {
     "lora": ["model.lora.rank=16", "trainer.lr=1e-3"],
     "two_updates": ["batch.updates_per_step=2"],
 }
+LEARNS = ("trainer.steps=48", "batch.prompts_per_step=32")
+"""Of healthy runs: enough to learn more than noise."""
 ALARM = re.compile(
     r"(warning|data_check|diagnosis|nonfinite|gradient|restart|error)  |rlvr: (error|failed|not restarted)"
     r"|why  .*\(found after"
@@ -223,7 +225,7 @@ def place_of(folder: Path, name: str, model: Path) -> tuple[Place, list[str]]:
 def run(name: str, case: Case | None, options: Namespace, model: Path, start: Started) -> Result:
     place, words = place_of(options.out, name, model)
     if case is None:
-        return healthy(name, [*words, "trainer.steps=20", *HEALTHY[name]], start)
+        return healthy(name, [*words, *LEARNS, *HEALTHY[name]], start)
     overrides = case.make(place)
     with case.around(place):
         return watched(case, [*words, *overrides], start)

@@ -36,14 +36,19 @@ def encodable(text: str) -> str:
 def write_atomically(path: Path, content: str | bytes) -> None:
     """Replace `path` by `content`; a reader or a crash sees the old file or the new one.
 
-    Lone surrogates, which a data set may hold, are written as their escapes, which JSON reads back.
+    Lone surrogates, which a data set may hold, are written as their escapes, which JSON reads back. An
+    OSError names the file, also where it is the disk that is full.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    with open(aside, "wb") as file:
-        file.write(encodable(content).encode() if isinstance(content, str) else content)
-        file.flush()
-        os.fsync(file.fileno())
+    try:
+        with open(aside, "wb") as file:
+            file.write(encodable(content).encode() if isinstance(content, str) else content)
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        error.filename = error.filename or str(path)  # of `write` it has none
+        raise
     os.replace(aside, path)
     sync_directory(path.parent)
 
