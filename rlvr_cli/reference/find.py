@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
+from functools import cache
 
 from rlvr_cli.core.errors import UserError
 from rlvr_cli.reference.keys import NAMED, Key, all_keys, picked
@@ -54,6 +55,7 @@ def _fits(given: str, path: str) -> bool:
     return len(mine) == len(theirs) + 1 and mine[:-1] == theirs and _holds_named(path)
 
 
+@cache
 def _holds_named(path: str) -> bool:
     return any(key.path.startswith(f"{path}.{NAMED}.") for key in all_keys())
 

@@ -28,7 +28,7 @@ def naming(*words: str) -> list[str]:
     return [
         page
         for page, text in pages().items()
-        if page != GENERATED and any(pattern.search(each) for each in _code(page, text))
+        if page != GENERATED and pattern.search(_code(page, text))
     ]
 
 
@@ -39,11 +39,12 @@ def in_tables(*words: str) -> list[str]:
 
 
 @cache
-def _code(page: str, text: str) -> tuple[str, ...]:
-    """Spans and blocks of code of a page."""
+def _code(page: str, text: str) -> str:
+    """Spans and blocks of code of a page, each on lines of its own."""
     blocks = re.findall(r"```.*?\n(.*?)```", text, re.DOTALL)
     rest = re.sub(r"```.*?```", "", text, flags=re.DOTALL)
-    return (*blocks, *re.findall(r"^    (.*)$", rest, re.MULTILINE), *re.findall(r"`([^`\n]+)`", rest))
+    found = (*blocks, *re.findall(r"^    (.*)$", rest, re.MULTILINE), *re.findall(r"`([^`\n]+)`", rest))
+    return "\n".join(found)
 
 
 @dataclass(frozen=True)
