@@ -16,14 +16,13 @@ table (Markdown) for each kind of training.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from statistics import mean
 
 import torch
 from safetensors.torch import load_file
-from seeds import SAMPLED, Measured, finished, interval, measure, only, parser, train_all
+from seeds import SAMPLED, Measured, all_measured, interval, measure, only, parser, show, train_all
 from torch import Tensor
 
 from rlvr_cli.core.weight_masks import principal_mask
@@ -107,14 +106,8 @@ def main() -> None:
     layers = [name for name, weight in before.items() if weight.dim() == 2 and ".layers." in name]
     with torch.no_grad():
         masks = {name: principal_mask(before[name], *PRINCIPAL) for name in layers}
-    results = {
-        label: [measure(run, run / "eval") | moved(before, masks, run) for run in finished(options, label)]
-        for label in options.only
-    }
-    results = {label: found for label, found in results.items() if found}
-    print("\n".join(table(start, results)))
-    if options.json:
-        options.json.write_text(json.dumps({"start": start, **results}, indent=1) + "\n")
+    results = all_measured(options, lambda _, run: moved(before, masks, run))
+    show(options, table(start, results), start, results)
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ from pathlib import Path
 from random import Random
 from statistics import mean
 
-from seeds import SAMPLED, Measured, finished, interval, measure, only, parser, train_all
+from seeds import SAMPLED, Measured, all_measured, interval, measure, only, parser, show, train_all
 
 from rlvr_cli.data.synthetic import side
 from rlvr_cli.tracking import read_metrics
@@ -103,17 +103,8 @@ def main() -> None:
     if (tuned := only(options, TUNED)).only:
         tune(Namespace(**{**vars(tuned), "steps": 2 * options.steps}))
     train_all(only(options, SAMPLES), "tiny_dapo", SAMPLES, [*RL, *SAMPLED])
-    results = {
-        label: [
-            measure(run, run / "eval") | (losses(run) if label in TUNED else {})
-            for run in finished(options, label)
-        ]
-        for label in options.only
-    }
-    results = {label: found for label, found in results.items() if found}
-    print("\n".join(table(start, results)))
-    if options.json:
-        options.json.write_text(json.dumps({"start": start, **results}, indent=1) + "\n")
+    results = all_measured(options, lambda label, run: losses(run) if label in TUNED else {})
+    show(options, table(start, results), start, results)
 
 
 if __name__ == "__main__":

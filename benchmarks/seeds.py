@@ -10,7 +10,7 @@ import os
 import subprocess
 import sys
 from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -89,3 +89,23 @@ def measure(model: Path, out: Path, k: int = 4) -> Measured:
     found = json.loads((out / "addition.json").read_text())["summary"]
     right = next(value for name, value in found.items() if name.startswith("avg@"))
     return {"right": right, "none": found["no_answer_fraction"]}
+
+
+def all_measured(
+    options: Namespace, more: Callable[[str, Path], Measured], k: int = 4
+) -> dict[str, list[Measured]]:
+    """Label -> what each of its finished runs is worth, `more` of it besides; without any it is left out."""
+    found = {
+        label: [measure(run, run / "eval", k) | more(label, run) for run in finished(options, label)]
+        for label in options.only
+    }
+    return {label: each for label, each in found.items() if each}
+
+
+def show(
+    options: Namespace, lines: Iterable[str], start: Measured, results: Mapping[str, Sequence[Measured]]
+) -> None:
+    """Print the table; with `--json` write the results."""
+    print("\n".join(lines))
+    if options.json:
+        options.json.write_text(json.dumps({"start": start, **results}, indent=1) + "\n")

@@ -24,7 +24,19 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from statistics import mean
 
-from seeds import SAMPLED, Measured, finished, folder_of, interval, measure, only, parser, train_all
+from seeds import (
+    SAMPLED,
+    Measured,
+    all_measured,
+    finished,
+    folder_of,
+    interval,
+    measure,
+    only,
+    parser,
+    show,
+    train_all,
+)
 
 from rlvr_cli.tracking import read_metrics, read_records
 
@@ -117,14 +129,8 @@ def main() -> None:
     train_all(only(options, TAUGHT), "tiny_distill", TAUGHT, [*SAMPLED, f"teacher.path={options.teacher}"])
     if (offline := only(options, OFFLINE)).only:
         train_all(offline, "tiny_dpo", OFFLINE, [f"data.train.path={draw(options)}", "eval.every=null"])
-    results = {
-        label: [measure(run, run / "eval") | {"tokens": tokens_of(run)} for run in finished(options, label)]
-        for label in options.only
-    }
-    results = {label: found for label, found in results.items() if found}
-    print("\n".join(table(start, results)))
-    if options.json:
-        options.json.write_text(json.dumps({"start": start, **results}, indent=1) + "\n")
+    results = all_measured(options, lambda _, run: {"tokens": tokens_of(run)})
+    show(options, table(start, results), start, results)
 
 
 if __name__ == "__main__":

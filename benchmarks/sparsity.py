@@ -13,11 +13,10 @@ Runs that are there are not made again. Writes a table (Markdown).
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from seeds import SAMPLED, Measured, finished, interval, measure, only, parser, train_all
+from seeds import SAMPLED, Measured, all_measured, interval, measure, only, parser, show, train_all
 
 from rlvr_cli.inspect.measured import relative
 from rlvr_cli.inspect.weights import inspect
@@ -63,14 +62,8 @@ def main() -> None:
     for kind, recipe, more in (("rl", "tiny_dapo", here), ("sft", "tiny_sft", there)):
         mine = {label: each for label, each in labels().items() if label.startswith(kind)}
         train_all(only(given, mine), recipe, labels(), ["trainer.precision=bf16", *more])
-    results = {
-        label: [measure(run, run / "eval", k=2) | looked(model, run) for run in finished(given, label)]
-        for label in given.only
-    }
-    results = {label: found for label, found in results.items() if found}
-    print("\n".join(rows(start, results)))
-    if given.json:
-        given.json.write_text(json.dumps({"start": start, **results}, indent=1) + "\n")
+    results = all_measured(given, lambda _, run: looked(model, run), k=2)
+    show(given, rows(start, results), start, results)
 
 
 if __name__ == "__main__":
