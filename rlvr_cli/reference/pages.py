@@ -25,11 +25,7 @@ def pages() -> dict[str, str]:
 def naming(*words: str) -> list[str]:
     """Pages, the generated one aside, that have one of these words in code, alone or with a value."""
     pattern = re.compile("|".join(rf"(?<![\w./]){re.escape(word)}(?![\w/]|\.\w)" for word in words))
-    return [
-        page
-        for page, text in pages().items()
-        if page != GENERATED and pattern.search(_code(page, text))
-    ]
+    return [page for page, text in pages().items() if page != GENERATED and pattern.search(_code(page, text))]
 
 
 def in_tables(*words: str) -> list[str]:
