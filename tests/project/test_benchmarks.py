@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from importlib.metadata import packages_distributions
 from itertools import islice
 from pathlib import Path
 from random import Random
@@ -209,3 +210,9 @@ def test_our_side_of_the_long_case(tiny_path: Path, tmp_path: Path) -> None:
     arguments = ["--case", "long", "--no-trl", "--model", str(tiny_path), "--seeds", "1", "--steps", "1"]
     [run] = benchmark("vs_trl", tmp_path, *arguments, "--threads", "1")["runs"]
     assert run["side"] == "rlvr" and run["tokens_per_second"] > 0 and run["peak_gib"] > 0.1
+
+
+def test_no_benchmark_stands_in_the_way_of_a_library() -> None:
+    """Its folder is searched first when it runs: `import peft` would find a `peft.py` there."""
+    mine = {path.stem for path in (ROOT / "benchmarks").glob("*.py")}
+    assert mine & {*packages_distributions(), *sys.stdlib_module_names} == set()

@@ -1,7 +1,7 @@
 """Training all weights, adapters, or some entries of the weights, in RL and in SFT:
 
     rlvr sft tiny_sft
-    python benchmarks/peft.py
+    python benchmarks/adapters.py
 
 All runs start from `runs/tiny_sft` and learn two-digit sums for the same number of steps: RL as in
 `tiny_dapo`, SFT on worked solutions as in `tiny_sft`. LoRA and DoRA have ten times the rate of training all
@@ -97,7 +97,7 @@ def table(start: Measured, results: Mapping[str, Sequence[Measured]]) -> Iterato
 def main() -> None:
     by_kind = {kind: labels_of(kind) for kind in KINDS}
     labels = {label: settings for each in by_kind.values() for label, settings in each.items()}
-    options = parser(__doc__, labels, model="runs/tiny_sft", out="runs/peft", steps=40).parse_args()
+    options = parser(__doc__, labels, model="runs/tiny_sft", out="runs/adapters", steps=40).parse_args()
     model = Path(options.model)
     start = measure(model, Path(options.out) / "start_eval")
     for kind, (recipe, *more) in KINDS.items():
