@@ -226,7 +226,7 @@ def critic_metrics(updates: list[dict[str, float]], batches: list[Batch]) -> dic
 def speed_metrics(
     sampled: list[Group], trained_tokens: int, parameters: int, timing: dict[str, float]
 ) -> dict[str, float]:
-    """Tokens a second over all ranks, MFU of the update, memory. All ranks must call it."""
+    """Tokens a second over all ranks, MFU of the update, memory of its GPU."""
     response = sum(c.length for g in sampled for c in g.completions)
     prompt = sum(
         len(row.after(g.problem)) + len(row.tokens) - row.row_length
@@ -243,7 +243,6 @@ def speed_metrics(
     if update and trained_tokens:
         out["perf/train_tokens_per_second"] = trained_tokens / update
     out["perf/peak_memory_gb"] = peak_memory()
-    out["perf/host_memory_gb"] = max(distributed.gather(host_memory()))
     if torch.cuda.is_available():
         name = torch.cuda.get_device_name()
         peak = next((flops for key, flops in PEAK_FLOPS.items() if key in name), None)

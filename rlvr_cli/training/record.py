@@ -26,7 +26,6 @@ from rlvr_cli.training.taught import teacher_metrics
 from rlvr_cli.training.texts import length_correlation, lengths_by_outcome
 from rlvr_cli.training.token_records import token_notes
 from rlvr_cli.training.unjudged import tell_missing
-from rlvr_cli.training.weight_sync import sync_metrics
 
 MAX_EMPTY_STEPS = 3
 
@@ -60,7 +59,7 @@ def record(
         | length_correlation(rollouts.sampled)
         | second_opinion(rollouts.mine, parts.recipe.diagnosis, parts.state)
         | stage_metrics(parts)
-        | sync_metrics(parts)
+        | rank_metrics(parts)
         | ({} if parts.course is None else parts.course.metrics)
         | skipped_metrics(parts.state, parts.recipe.faults)
         | ({} if (lost := parts.trainer.merge.error) is None else {"actor/lora_merge_error": lost})
@@ -92,6 +91,13 @@ def record(
         warn_of_missing_groups(parts, rollouts)
         if parts.ahead is not None:  # now, so that a checkpoint of this step knows it
             parts.ahead.drop_too_old(parts.step)
+
+
+def rank_metrics(parts: Parts) -> dict[str, float]:
+    """Of the rank that is worst off: how much of its engine the newest sync has proved, and the memory of its
+    process. All ranks must call it."""
+    verified, memory = zip(*distributed.gather((parts.verified, metrics.host_memory())), strict=True)
+    return {"sync/verified": min(verified), "perf/host_memory_gb": max(memory)}
 
 
 def write_row(parts: Parts, row: dict[str, float], mine: list[Group]) -> None:

@@ -83,11 +83,6 @@ def tell(parts: Parts, receipt: Receipt) -> None:
     parts.told_of_sync = True
 
 
-def sync_metrics(parts: Parts) -> dict[str, float]:
-    """Of the newest sync, the engine of which least is proved; all ranks must call it."""
-    return {"sync/verified": min(distributed.gather(parts.verified))}
-
-
 def engine_precision(recipe: Recipe) -> Precision:
     return recipe.rollout.dtype or recipe.trainer.precision
 

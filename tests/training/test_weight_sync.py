@@ -13,6 +13,7 @@ from rlvr_cli.data.sampler import Sampler
 from rlvr_cli.rollout import SyncError
 from rlvr_cli.rollout.fingerprints import Receipt
 from rlvr_cli.schema import Precision, Rollout, Trainer
+from rlvr_cli.training.record import rank_metrics
 from rlvr_cli.training.weight_sync import (
     demand_agreement,
     probe_gap,
@@ -20,7 +21,6 @@ from rlvr_cli.training.weight_sync import (
     probe_tolerance,
     self_check,
     sync,
-    sync_metrics,
     sync_tolerance,
 )
 
@@ -110,4 +110,4 @@ def test_what_no_fingerprint_vouches_for_is_told_once() -> None:
     sync(parts)
     sync(parts)
     assert len(heard) == 2 and "packs 1 parameters (experts.w13)" in heard[0] and "(fused)" in heard[1]
-    assert sync_metrics(parts) == {"sync/verified": pytest.approx(3 / 11)}  # of 11 numbers 3 are proved
+    assert rank_metrics(parts)["sync/verified"] == pytest.approx(3 / 11)  # of 11 numbers 3 are proved
