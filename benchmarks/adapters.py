@@ -107,7 +107,7 @@ def main() -> None:
     with torch.no_grad():
         masks = {name: principal_mask(before[name], *PRINCIPAL) for name in layers}
     results = all_measured(options, lambda _, run: moved(before, masks, run))
-    show(options, table(start, results), start, results)
+    show(options, table(start, results), {"start": start, **results})
 
 
 if __name__ == "__main__":

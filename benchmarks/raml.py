@@ -104,7 +104,7 @@ def main() -> None:
         tune(Namespace(**{**vars(tuned), "steps": 2 * options.steps}))
     train_all(only(options, SAMPLES), "tiny_dapo", SAMPLES, [*RL, *SAMPLED])
     results = all_measured(options, lambda label, run: losses(run) if label in TUNED else {})
-    show(options, table(start, results), start, results)
+    show(options, table(start, results), {"start": start, **results})
 
 
 if __name__ == "__main__":

@@ -14,13 +14,12 @@ Writes a table (Markdown).
 
 from __future__ import annotations
 
-import json
 from argparse import Namespace
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from statistics import mean
 
-from seeds import SAMPLED, finished, interval, measure, only, parser, train_all
+from seeds import SAMPLED, finished, interval, measure, only, parser, show, train_all
 
 from rlvr_cli.tracking import read_metrics
 
@@ -81,9 +80,7 @@ def main() -> None:
     train_all(only(options, TAUGHT), "tiny_distill", TAUGHT, [*every, f"teacher.path={options.teacher}"])
     train_all(only(options, VERIFIED), "tiny_dapo", VERIFIED, every)
     results = {label: curves for label in options.only if (curves := read(options, label))}
-    print("\n".join(table(results, SHARE * teacher)))
-    if options.json:
-        options.json.write_text(json.dumps({"teacher": teacher, **results}, indent=1) + "\n")
+    show(options, table(results, SHARE * teacher), {"teacher": teacher, **results})
 
 
 if __name__ == "__main__":

@@ -14,7 +14,6 @@ k3, the share of (token, router) pairs that the trainer computed with other expe
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from math import exp, log
@@ -24,7 +23,7 @@ from statistics import mean, median
 import numpy as np
 from algorithms import STUDENT_95
 from router_noise import VARIABLE
-from seeds import SAMPLED, finished, interval, parser, train_all
+from seeds import SAMPLED, finished, interval, parser, show, train_all
 
 from rlvr_cli.tracking import read_metrics
 from rlvr_cli.tracking.plots import COLOURS, STYLE
@@ -156,11 +155,9 @@ def main() -> None:
         for label in options.only
         if any(finished(options, label))
     }
-    print("\n".join(table(results)))
+    show(options, table(results), results)
     if options.plot:
         plot(results, options.plot)
-    if options.json:
-        options.json.write_text(json.dumps(results, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -10,13 +10,12 @@ Writes a table (Markdown) and a plot.
 
 from __future__ import annotations
 
-import json
 from argparse import Namespace
 from collections.abc import Iterator
 from pathlib import Path
 from statistics import mean
 
-from seeds import SAMPLED, finished, parser, train_all
+from seeds import SAMPLED, finished, parser, show, train_all
 
 from rlvr_cli.tracking import read_metrics
 from rlvr_cli.tracking.plots import COLOURS, STYLE
@@ -76,11 +75,9 @@ def main() -> None:
     options = parser(__doc__, RUNS, model="runs/tiny_s3_sft", out="runs/s3", steps=40).parse_args()
     train_all(options, "tiny_s3", RUNS, [*SAMPLED, "eval.every=10"])
     results = {label: curves for label in options.only if (curves := read(options, label))}
-    print("\n".join(table(results)))
+    show(options, table(results), results)
     if options.plot:
         plot(results, options.plot)
-    if options.json:
-        options.json.write_text(json.dumps(results, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import algorithms
 
@@ -102,10 +103,8 @@ def all_measured(
     return {label: each for label, each in found.items() if each}
 
 
-def show(
-    options: Namespace, lines: Iterable[str], start: Measured, results: Mapping[str, Sequence[Measured]]
-) -> None:
+def show(options: Namespace, lines: Iterable[str], results: Mapping[str, Any]) -> None:
     """Print the table; with `--json` write the results."""
     print("\n".join(lines))
     if options.json:
-        options.json.write_text(json.dumps({"start": start, **results}, indent=1) + "\n")
+        options.json.write_text(json.dumps(results, indent=1) + "\n")

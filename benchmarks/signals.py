@@ -130,7 +130,7 @@ def main() -> None:
     if (offline := only(options, OFFLINE)).only:
         train_all(offline, "tiny_dpo", OFFLINE, [f"data.train.path={draw(options)}", "eval.every=null"])
     results = all_measured(options, lambda _, run: {"tokens": tokens_of(run)})
-    show(options, table(start, results), start, results)
+    show(options, table(start, results), {"start": start, **results})
 
 
 if __name__ == "__main__":

@@ -63,7 +63,7 @@ def main() -> None:
         mine = {label: each for label, each in labels().items() if label.startswith(kind)}
         train_all(only(given, mine), recipe, labels(), ["trainer.precision=bf16", *more])
     results = all_measured(given, lambda _, run: looked(model, run), k=2)
-    show(given, rows(start, results), start, results)
+    show(given, rows(start, results), {"start": start, **results})
 
 
 if __name__ == "__main__":
