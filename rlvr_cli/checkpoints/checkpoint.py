@@ -256,9 +256,10 @@ class Checkpoints:
         return state
 
     def flights(self, step: int) -> list[list[dict[str, Any]]]:
-        """What each rank of then had in flight; empty where nothing was sampled ahead."""
-        files = sorted(self._at(step).glob(FLIGHTS.format("*")))
-        return [tensor_files.read(file) for file in files]
+        """What each rank of then had in flight, in their order; empty where nothing was sampled ahead."""
+        folder = self._at(step)
+        files = [folder / FLIGHTS.format(rank) for rank in range(manifest.read(folder)["ranks"])]
+        return [tensor_files.read(file) for file in files if file.exists()]
 
     def load_rng(self, step: int, seed: int) -> None:
         """Restore this rank's random generators; of another number of ranks they start from the seed.

@@ -14,7 +14,7 @@ from rlvr_cli.schema import OnUpdate, Overlap, Placement, Rollout
 from rlvr_cli.tracking import Tracker
 from rlvr_cli.tracking.null_tracker import NullTracker
 from rlvr_cli.training.beside import Beside
-from rlvr_cli.training.flights import Flights, unpacked
+from rlvr_cli.training.flights import Flights, share_of, unpacked
 
 SHOWN = 5
 
@@ -130,10 +130,8 @@ class Ahead:
     def load(self, saved: list[list[dict[str, Any]]], sampler: Sampler[Problem], engine: Engine) -> None:
         """Take this engine's share of what was in flight on all ranks, however many there were."""
         self.pause()
-        rows = sorted((row for share in saved for row in share), key=lambda row: row["index"])
         known = {(name, p.id): p for name, found in sampler.items.items() for p in found}
-        number, engines = engine.share
-        mine = rows[number::engines] if engine.leader else []
+        mine = share_of(saved, distributed.gather(engine.leader), distributed.rank())
         self.flights = Flights()
         lost = []
         for row in mine:

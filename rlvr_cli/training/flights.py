@@ -102,3 +102,19 @@ def unpacked(saved: dict[str, Any], problem: Problem, text: Callable[[list[int]]
         said = "" if partial else text(part["tokens"].tolist())
         begun.append(Completion(**part, text=said, finished=finished, partial=partial))
     return Flight(index=saved["index"], problem=problem, begun=begun)
+
+
+def share_of(saved: list[list[dict[str, Any]]], leaders: list[bool], rank: int) -> list[dict[str, Any]]:
+    """What a rank takes of the `state` that each rank of then has saved; `leaders`: who has an engine now.
+
+    Each takes its own again: dealt anew, engines would wait for other groups than in a run that was not
+    interrupted. Where there are other ranks or engines than then, they are dealt in the order of the prompts.
+    """
+    if len(saved) == len(leaders) and all(
+        leads or not rows for leads, rows in zip(leaders, saved, strict=True)
+    ):
+        return saved[rank]
+    if not leaders[rank]:
+        return []
+    rows = sorted((row for share in saved for row in share), key=lambda row: row["index"])
+    return rows[sum(leaders[:rank]) :: sum(leaders)]

@@ -215,6 +215,38 @@ def test_what_is_in_flight_comes_back_from_a_checkpoint_on_any_number_of_ranks(
         demand_ahead(saved, 3)
 
 
+def test_ranks_that_are_as_many_as_before_go_on_as_if_nothing_had_happened(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Any
+) -> None:
+    """Dealt anew, an engine has other groups than it had, and the next step others to choose from."""
+
+    def whole(rank: int) -> list[Any]:
+        parts = parts_ahead(Ticking(long_tail), 2)
+        for _ in range(3):
+            step_of(parts)
+        assert parts.ahead is not None
+        torch.save((parts.sampler.state(), parts.ahead.state()), tmp_path / f"{rank}.pt")
+        return chosen(parts)
+
+    def cut(rank: int) -> list[Any]:
+        parts = parts_ahead(Ticking(long_tail), 2)
+        saved = [torch.load(tmp_path / f"{each}.pt", weights_only=False) for each in range(2)]
+        assert parts.ahead is not None
+        parts.sampler.load(saved[0][0])
+        parts.ahead.load([flights for _, flights in saved], parts.sampler, parts.engine)
+        parts.step = 3
+        parts.engine.load((), version=3)
+        return chosen(parts)
+
+    def chosen(parts: Parts) -> list[Any]:
+        first = flying(parts)
+        steps = [step_of(parts) for _ in range(3)]
+        return [first, *([indices(out.kept), [group.index for group in out.mine]] for out in steps)]
+
+    undisturbed = on_ranks(monkeypatch, 2, whole)
+    assert on_ranks(monkeypatch, 2, cut) == undisturbed
+
+
 def test_prompts_whose_problems_are_gone_are_dropped_and_told() -> None:
     parts = parts_ahead(Ticking(long_tail), 1)
     step_of(parts)
