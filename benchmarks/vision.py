@@ -16,12 +16,14 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
 from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -40,20 +42,28 @@ DRAWN = [
     *("data.count.verifiers=[chance,match]", "data.box.verifiers=[chance,iou]"),
     *("verifiers.match.weight=0", "verifiers.iou.weight=0"),  # seen in the metrics, without a say
 ]
+KL = ["algorithm/kl=loss", "algorithm.kl.coef=1.0"]
 ARMS = {
     "grpo": [],
     "random reward": DRAWN,
+    "grpo, KL": KL,
+    "random reward, KL": [*DRAWN, *KL],
     "IoU itself": BOXES,
     "from 0.5": [*BOXES, "verifiers.iou.count=fixed", "verifiers.iou.threshold=0.5"],
     "from 0.95": [*BOXES, "verifiers.iou.count=fixed", "verifiers.iou.threshold=0.95"],
     "dynamic": [*BOXES, "verifiers.iou.count=dynamic"],
 }
-LEARNING, PAID = ("grpo", "random reward"), ("IoU itself", "from 0.5", "from 0.95", "dynamic")
+LEARNING = ("grpo", "random reward", "grpo, KL", "random reward, KL")
+PAID = ("IoU itself", "from 0.5", "from 0.95", "dynamic")
 COUNT, IOU = "eval/count/avg@4", "eval/box/score"
 SEEN = {"reward/match/mean": "counted right", "reward/iou/iou": "mean IoU"}
 """Metrics of a step's samples that every arm has, whatever it is rewarded for."""
 POINTS, OVERLAP = 0.15, 0.1
 """What a seed has to gain in counting and in IoU."""
+
+
+FORKED: set[int] = set()
+"""Processes that `forked` waits for."""
 
 
 @dataclass(kw_only=True)
@@ -72,12 +82,14 @@ class Run:
 
 
 def folder(options: Namespace, arm: str, seed: int) -> Path:
-    return Path(options.out) / arm.replace(" ", "_") / f"seed{seed}"
+    """Seed 0 begins with the start of seed 0 either way."""
+    name = arm.replace(", ", "_").replace(" ", "_") + ("_own_starts" if options.own_starts and seed else "")
+    return Path(options.out) / name / f"seed{seed}"
 
 
 def seeds_of(options: Namespace, arm: str) -> range:
-    wanted = {"grpo": options.seeds, "random reward": options.control_seeds}
-    return range(wanted.get(arm, options.box_seeds))
+    wanted = {"random reward": options.control_seeds, **dict.fromkeys(PAID, options.box_seeds)}
+    return range(wanted.get(arm, options.seeds))
 
 
 def start_of(options: Namespace, seed: int) -> Path:
@@ -85,29 +97,64 @@ def start_of(options: Namespace, seed: int) -> Path:
     return Path(options.out) / "sft" / f"seed{seed if options.own_starts else 0}"
 
 
-def run(out: Path, *arguments: str) -> None:
+def run(out: Path, *arguments: str, fork: bool = False) -> None:
     """`rlvr` with one thread, unless its model is there; the seconds it took go into a file there."""
     if (out / "final").is_dir():
         return
-    command = [sys.executable, "-m", "rlvr_cli", *arguments, f"out={out}", *QUIET]
-    began = time.time()
+    words = [*arguments, f"out={out}", *QUIET]
     out.parent.mkdir(parents=True, exist_ok=True)
     said = out.parent / f"{out.name}.log"
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     with said.open("w") as log:
-        process = subprocess.Popen(command, env=environment, stdout=log, stderr=subprocess.STDOUT)
-        _, status, used = os.wait4(process.pid, 0)  # of the run's ranks and verifiers too, which it waits for
-    process.returncode = status
+        status, cost = (forked if fork else started)(words, log.fileno())
     if status:
         sys.exit(f"{out}: {said.read_text().strip().splitlines()[-1]}")
-    cost = {"wall": time.time() - began, "cpu": used.ru_utime + used.ru_stime}
-    (out / "seconds.json").write_text(json.dumps(cost) + "\n")
-    print(f"{out}: {cost['wall']:.0f} s, {cost['cpu']:.0f} s of a core", flush=True)
+    if cost:
+        (out / "seconds.json").write_text(json.dumps(cost) + "\n")
+    took = ", ".join(f"{kind} {used:.0f} s" for kind, used in cost.items())
+    print(f"{out}: {took or 'done'}", flush=True)
+
+
+def started(words: list[str], log: int) -> tuple[int, dict[str, float]]:
+    """A command's exit code, and the seconds it took: of the clock and of a core."""
+    began = time.time()
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-m", "rlvr_cli", *words]
+    process = subprocess.Popen(command, env=environment, stdout=log, stderr=subprocess.STDOUT)
+    _, status, used = os.wait4(process.pid, 0)  # of the run's ranks and verifiers too, which it waits for
+    process.returncode = os.waitstatus_to_exitcode(status)
+    return process.returncode, {"wall": time.time() - began, "cpu": used.ru_utime + used.ru_stime}
+
+
+def forked(words: list[str], log: int) -> tuple[int, dict[str, float]]:
+    """The same begun where the libraries are in memory already; what it takes is not what a run takes."""
+    from warm import warm
+
+    process = warm.start("command", words, log, log)
+    FORKED.add(process.pid)
+    try:
+        return process.wait(), {}
+    finally:
+        FORKED.discard(process.pid)
+
+
+def prepare_forks() -> None:
+    """Before the first of `forked`: what runs in sessions of its own is to end with this process too."""
+    os.environ["OMP_NUM_THREADS"] = "1"
+    sys.path.append(str(Path(__file__).parent.parent / "tests" / "support"))
+
+    def end(number: int, _: object) -> None:
+        for process in tuple(FORKED):
+            with suppress(ProcessLookupError):
+                os.kill(process, signal.SIGTERM)
+        sys.exit(128 + number)
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, end)
 
 
 def train(options: Namespace, arm: str, seed: int) -> None:
     more = [*ARMS[arm], f"seed={seed}", f"model.path={start_of(options, seed)}", *options.overrides]
-    run(folder(options, arm, seed), "grpo", "tiny_vision_grpo", *more)
+    run(folder(options, arm, seed), "grpo", "tiny_vision_grpo", *more, fork=options.fork)
 
 
 def train_all(options: Namespace) -> None:
@@ -117,7 +164,7 @@ def train_all(options: Namespace) -> None:
     starts = sorted({start_of(options, seed) for _, seed in wanted})
 
     def start(out: Path) -> None:
-        run(out, "sft", "tiny_vision_sft", f"seed={out.name.removeprefix('seed')}")
+        run(out, "sft", "tiny_vision_sft", f"seed={out.name.removeprefix('seed')}", fork=options.fork)
 
     with ThreadPoolExecutor(options.jobs) as pool:
         list(pool.map(start, starts))
@@ -215,6 +262,7 @@ def parsed() -> Namespace:
     parser.add_argument("--box-seeds", type=int, default=2, help="of each way to pay for a box")
     parser.add_argument("--own-starts", action="store_true", help="fine-tune for every seed, not once")
     parser.add_argument("--jobs", type=int, default=2, help="runs at once")
+    parser.add_argument("--fork", action="store_true", help="begin where the libraries are in memory already")
     parser.add_argument("--only", nargs="+", choices=ARMS, default=list(ARMS), metavar="ARM")
     parser.add_argument("--plot", type=Path, help="write the plot there")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the results there too")
@@ -224,6 +272,8 @@ def parsed() -> Namespace:
 
 def main() -> None:
     options = parsed()
+    if options.fork:
+        prepare_forks()
     train_all(options)
     results = {arm: runs for arm in ARMS if (runs := read(options, arm))}
     for arm in LEARNING:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from pathlib import Path
 
@@ -30,8 +29,7 @@ data:
 verifiers: { iou: { boxes: pixels, form: numbers, extraction: null, count: dynamic } }
 batch: { prompts_per_step: 4, group_size: 4, tokens_per_microbatch: 300 }
 rollout: { max_prompt_tokens: 32, max_tokens: 6 }
-trainer: { steps: 4, lr: 1e-3, precision: fp32 }
-checkpoint: { every: 2, keep: 9 }
+trainer: { steps: 2, lr: 1e-3, precision: fp32 }
 algorithm: { kl: { coef: 0.05 }, reference: {} }
 tracker: { wandb: disabled }
 """
@@ -41,10 +39,6 @@ def small(folder: Path, model: Path) -> str:
     file = folder / "seen.yaml"
     file.write_text(SMALL + f"model: {{ path: {model}, vision: train }}\n")
     return str(file)
-
-
-def weights(out: Path) -> str:
-    return hashlib.sha256((out / "final" / "model.safetensors").read_bytes()).hexdigest()
 
 
 @pytest.mark.slow
@@ -65,31 +59,17 @@ def test_fine_tuning_learns_and_its_model_is_an_ordinary_folder(tmp_path: Path) 
 
 
 @pytest.mark.slow
-def test_a_run_that_was_interrupted_ends_bit_for_bit_as_one_that_was_not(
-    tmp_path: Path, tiny_vision_path: Path
-) -> None:
-    recipe = small(tmp_path, tiny_vision_path)
-    done = rlvr("grpo", recipe, f"out={tmp_path / 'whole'}")
-    assert done.returncode == 0, done.stdout + done.stderr
-    rows = steps_of(tmp_path / "whole")
-    assert all(row["mismatch/mean_abs"] < 1e-5 for row in rows)
-    assert all(0 <= row["reward/iou/mean"] <= row["reward/iou/iou"] <= 1 for row in rows)
-    assert rlvr("grpo", recipe, f"out={tmp_path / 'cut'}", "trainer.steps=2").returncode == 0
-    going = rlvr("grpo", recipe, f"out={tmp_path / 'cut'}", "resume=changed")
-    assert going.returncode == 0, going.stdout + going.stderr
-    assert weights(tmp_path / "whole") == weights(tmp_path / "cut")
-
-
-@pytest.mark.slow
 def test_two_ranks_under_zero_3_make_the_run_of_one(tmp_path: Path, tiny_vision_path: Path) -> None:
     recipe = small(tmp_path, tiny_vision_path)
     found = {}
     for ranks, stage in ((1, 0), (2, 3)):
         out = tmp_path / f"ranks{ranks}"
-        more = [f"trainer.ranks={ranks}", f"trainer.zero_stage={stage}", "trainer.steps=2"]
+        more = [f"trainer.ranks={ranks}", f"trainer.zero_stage={stage}"]
         done = rlvr("grpo", recipe, f"out={out}", *more)
         assert done.returncode == 0, done.stdout + done.stderr
         found[ranks] = steps_of(out)
+        assert all(row["mismatch/mean_abs"] < 1e-5 for row in found[ranks])
+        assert all(0 <= row["reward/iou/mean"] <= row["reward/iou/iou"] <= 1 for row in found[ranks])
     for one, two in zip(found[1], found[2], strict=True):
         for name in ("actor/grad_norm", "actor/loss", "reward/mean"):
             assert two[name] == pytest.approx(one[name], abs=1e-4, rel=1e-3), name
