@@ -36,7 +36,13 @@ RULES: dict[type, dict[str, tuple[str, Any]]] = {
         ("hidden_size", "layers", "heads", "kv_heads", "max_positions", "experts", "experts_per_token"),
         least(1),
     ),
-    schema.Model: {"path": GIVEN, "attention": GIVEN, "min_pixels": least(1), "max_pixels": least(1)},
+    schema.Model: {
+        "path": GIVEN,
+        "attention": GIVEN,
+        "min_pixels": least(1),
+        "max_pixels": least(1),
+        "image_workers": least(0),
+    },
     schema.Source: {
         "path": GIVEN,
         "split": GIVEN,

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -12,13 +14,14 @@ from rlvr_cli.core.errors import UserError
 from rlvr_cli.vision import scenes
 from rlvr_cli.vision.album import album
 from rlvr_cli.vision.marks import placed
-from rlvr_cli.vision.pictures import BASE64, BadImage, picture
+from rlvr_cli.vision.pictures import BASE64, BadImage, Picture, picture
 
 if TYPE_CHECKING:
     from rlvr_cli.vision.processor import Processor
 
 COLUMNS = ("images", "image")
 NAMED = re.compile(r"\.(png|jpe?g|webp|gif|bmp|tiff?|ppm)$", re.IGNORECASE)
+BEGINNINGS = ("data:image", "https://", "http://", scenes.PREFIX, *BASE64)
 
 Row = dict[str, Any]
 
@@ -44,7 +47,7 @@ def _is_images(value: Any) -> bool:
     if isinstance(value, Mapping):
         return bool(value) and set(value) <= {"bytes", "path"}
     if isinstance(value, str):
-        return bool(NAMED.search(value)) or value.startswith(("data:image", scenes.PREFIX, *BASE64))
+        return bool(NAMED.search(value)) or value.startswith(BEGINNINGS)
     return value is None or isinstance(value, bytes) or hasattr(value, "getbands")
 
 
@@ -61,7 +64,7 @@ def identity(row: Row) -> str:
 
 def _key(value: Any) -> str:
     try:
-        return f" {picture(value).key.hex()[:16]}"
+        return f" {picture(value, urls=Path()).key.hex()[:16]}"  # nothing is fetched for it
     except BadImage:
         return f" {value!r:.60}"
 
@@ -111,7 +114,8 @@ def opened(row: Row, source: schema.Source, processor: Processor) -> list[int]:
     """
     if "opened" not in row:
         try:
-            row["opened"] = [processor.look(picture(value, _folder(source))) for value in row["images"]]
+            asked = row.pop("asked", None) or [(_picture(value, source), None) for value in row["images"]]
+            row["opened"] = [processor.look(*each) for each in asked]
         except BadImage as bad:
             row["opened"] = bad
         else:
@@ -123,18 +127,48 @@ def opened(row: Row, source: schema.Source, processor: Processor) -> list[int]:
     return found
 
 
+def looked_ahead(
+    rows: Iterable[tuple[int, str, Row]], source: schema.Source, processor: Processor | None
+) -> Iterator[tuple[int, str, Row]]:
+    """The same rows, of which the next ones' images are being opened by the processor's workers."""
+    width = 0 if processor is None else processor.ahead.width
+    if processor is None or not width:
+        yield from rows
+        return
+    waiting: deque[tuple[int, str, Row]] = deque()
+    left, error = iter(rows), None
+    while True:
+        try:
+            each = next(left)
+        except StopIteration:
+            break
+        except Exception as raised:  # of a row that may never be asked for
+            error = raised
+            break
+        with suppress(BadImage):
+            pictures = [_picture(value, source) for value in each[2].get("images") or []]
+            each[2]["asked"] = [(found, processor.ahead.size(found)) for found in pictures]
+        waiting.append(each)
+        if len(waiting) > width:
+            yield waiting.popleft()
+    yield from waiting
+    if error is not None:
+        raise error
+
+
 def stored_size(row: Row, source: schema.Source) -> dict[str, Any]:
     """`image_size` of the row's first image, where no model is there that sees it; {} without one that can
     be used."""
     try:
         values = row.get("images") or []
-        return {"image_size": list(picture(values[0], _folder(source)).size())} if values else {}
+        return {"image_size": list(_picture(values[0], source).size())} if values else {}
     except BadImage:
         return {}
 
 
-def _folder(source: schema.Source) -> Path:
-    return Path(source.images).expanduser() if source.images is not None else Path()
+def _picture(value: Any, source: schema.Source) -> Picture:
+    folder, urls = (Path(each).expanduser() if each else None for each in (source.images, source.image_urls))
+    return picture(value, folder or Path(), urls)
 
 
 def sizes_of(numbers: list[int], patch: int) -> dict[str, Any]:

@@ -122,7 +122,7 @@ def problems(
             refused(row, gold, why)
         return why
 
-    for row in select(source, seed, PROBLEMS, report, fault, apart):
+    for row in select(source, seed, PROBLEMS, report, fault, apart, processor):
         if look is not None:
             look(row)
         if not looked(row, source, processor, report, f"'{source.path}' row {row['id']}"):

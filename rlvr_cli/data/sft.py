@@ -93,9 +93,9 @@ def by_prompt(
     apart: Set[int] = frozenset(),
 ) -> tuple[list[tuple[str, Example]], Report]:
     """The same with what tells prompts apart."""
-    report, kept = Report(name=name), []
-    for row in select(source, seed, EXAMPLES, report, apart=apart):
-        if not looked(row, source, processor_of(tokenizer), report, f"'{source.path}' row {row['id']}"):
+    report, kept, processor = Report(name=name), [], processor_of(tokenizer)
+    for row in select(source, seed, EXAMPLES, report, apart=apart, processor=processor):
+        if not looked(row, source, processor, report, f"'{source.path}' row {row['id']}"):
             continue
         made = example(row, source, tokenizer)
         if len(made.tokens) > max_length:

@@ -5,16 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Set
 from dataclasses import dataclass, field, replace
 from itertools import islice
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rlvr_cli import schema
 from rlvr_cli.core.errors import UserError
 from rlvr_cli.data import bench_images, gym, synthetic, task_sets
 from rlvr_cli.data.golds import Fault, any_text, keep_usable
 from rlvr_cli.data.holdout import place_of, side
-from rlvr_cli.data.image_columns import identity
+from rlvr_cli.data.image_columns import identity, looked_ahead
 from rlvr_cli.data.layouts import PROBLEMS, Layout
 from rlvr_cli.data.readers import Located, read
+
+if TYPE_CHECKING:
+    from rlvr_cli.vision.processor import Processor
 
 SHOWN = 3
 """Rows that a report names of those without a gold."""
@@ -144,10 +147,12 @@ def select(
     report: Report,
     fault: Fault = any_text,
     apart: Set[int] = frozenset(),
+    processor: Processor | None = None,
 ) -> Iterator[dict[str, Any]]:
     """Rows after `deduplicate`, those without a usable gold left out, then `limit`; counted in the report.
 
     `limit` counts both sides of a `holdout`. `apart`: prompts that other sources hold out (`held_out`).
+    `processor`: whose workers open the images of rows to come.
 
     Lazy, so that a set stored a hundred times over costs the memory of its distinct rows, and
     before anything depends on a tokenizer, so that every model gets the same rows. UserError where
@@ -157,7 +162,7 @@ def select(
         raise UserError(f"{report.name}: limit is {source.limit}; it must be at least 1")
     seen: set[str] = set()
     distinct, asked = _Distinct(), side(source, lambda: _bare(source, seed, layout), apart)
-    for number, where, row in _parsed(source, seed, layout):
+    for number, where, row in looked_ahead(_parsed(source, seed, layout), source, processor):
         report.rows += 1
         key = repr(row["prompt"]) + identity(row) if source.deduplicate else ""
         if key in seen:

@@ -116,6 +116,15 @@ class Trainer(Optimised):
     ) -> AbstractContextManager[None]:
         return nullcontext() if self.routing is None else self.routing.of(routes, records=records)
 
+    def micro_batches(
+        self, sequences: list[np.ndarray], trained: list[np.ndarray], owners: list[int] | None = None
+    ) -> list[MicroBatch]:
+        """As of any model; the images of what comes first are begun with."""
+        found = super().micro_batches(sequences, trained, owners)
+        if self.processor is not None:
+            self.processor.coming(micro.input_ids.flatten().numpy() for micro in found)
+        return found
+
     def forward(self, module: Any, micro: MicroBatch, temperature: float | None = None) -> tuple[Tensor, ...]:
         device, piece = distributed.device(), cut(micro, self.ulysses)
         told: dict[str, Any] = {} if self.beside is None else {"compare": self.beside(piece.micro.tokens_n)}

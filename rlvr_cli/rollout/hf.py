@@ -94,6 +94,8 @@ class HFEngine(OnOneRank):
             batch = [waiting.pop(0)]
             while waiting and sum(r.samples for r in batch) + waiting[0].samples <= self.max_num_seqs:
                 batch.append(waiting.pop(0))
+            if self.processor is not None:
+                self.processor.coming(request.tokens for request in batch)
             yield from self._decode(batch, sampling, enough)
             waiting += more(False)
 

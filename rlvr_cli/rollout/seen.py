@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from base64 import b64decode, b64encode
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from io import BytesIO
 from typing import Any
 
-from rlvr_cli.rollout.engine import SyncError
+from rlvr_cli.rollout.engine import Request, SyncError
 from rlvr_cli.vision.album import album, shortened
 from rlvr_cli.vision.processor import BAN, Processor
 
@@ -44,6 +44,11 @@ class Prompts:
     def forget(self) -> None:
         """Requests that were broken off."""
         self._asked.clear()
+
+    def coming(self, requests: Iterable[Request]) -> None:
+        """What is asked for next, in this order."""
+        if self.processor is not None:
+            self.processor.coming(request.tokens for request in requests)
 
     def of(self, name: str, tokens: list[int]) -> dict[str, Any]:
         """The prompt of a request."""

@@ -113,6 +113,7 @@ class VLLMEngine:
         engine: Any = self.llm.llm_engine
         requests, asked = self.ranks.shared(requests), self.ranks.asking(enough)
         self.prompts.forget()
+        self.prompts.coming(requests)
         if self.ranks.size > 1:  # aborted requests free memory in an order that differs from rank to rank
             self.llm.reset_prefix_cache()
         if enough is not never or any(request.begun for request in requests):

@@ -46,6 +46,9 @@ class Source:
     """Maps our names (prompt, answer, images, id, ...) to the file's; empty: the layout is recognised."""
     images: str | None = None
     """Folder that the paths of a row's images are relative to; null: the one rlvr runs in."""
+    image_urls: str | None = None
+    """Folder that keeps images of https addresses, each fetched once; null: a row with an address is left
+    out."""
     prompt: str = "{prompt}"
     """Template around the problem text; `{prompt}` is replaced."""
     instructions: list[str] = field(default_factory=list)

@@ -141,6 +141,9 @@ class Model:
     """Smaller images are enlarged to so many pixels (an area); null: what the model's processor says."""
     max_pixels: int | None = None
     """Larger images are reduced to so many pixels (an area); null: what the model's processor says."""
+    image_workers: int | None = None
+    """Processes of each rank that open and resize images; 0: none. null: its share of the cores, at most 8,
+    started once there are images large enough to be worth it, and for these alone."""
     lora: Lora = field(default_factory=Lora)
     mask: WeightMask = field(default_factory=WeightMask)
     tiny: TinyModel = field(default_factory=TinyModel)

@@ -30,6 +30,8 @@ from rlvr_cli.training.source_metrics import check_values_of
 from rlvr_cli.verifiers.pool import Pool
 from rlvr_cli.verifiers.selftest import SelfTest, self_test
 from rlvr_cli.verifiers.several_golds import fault_of, wants_rows
+from rlvr_cli.vision.agreement import demand_same_images
+from rlvr_cli.vision.processor import processor_of
 
 Row = dict[str, Any]
 REPORT = "data_report.json"
@@ -83,6 +85,8 @@ def load_problems(
             own = [p for p in by_source[name] if verifier in p.verifiers]
             if said := guesses_read(own, recipe.verifiers[verifier], f"verifiers.{verifier}"):
                 tracker.event("warning", f"data.{name}: {said}")
+    if processor_of(tokenizer) is not None:
+        demand_same_images()
     if checker is not None:
         notes = {
             "uncompared": {name: uncompared(found, recipe.verifiers) for name, found in by_source.items()},

@@ -21,6 +21,8 @@ from rlvr_cli.tracking.null_tracker import NullTracker
 from rlvr_cli.training.careful_update import careful_update
 from rlvr_cli.training.metrics import peak_memory
 from rlvr_cli.training.offline import Progress, train, trainer_of
+from rlvr_cli.vision.agreement import demand_same_images
+from rlvr_cli.vision.processor import processor_of
 
 
 def sft(recipe: SFTRecipe, terminal: TextIO) -> bool:
@@ -52,6 +54,8 @@ class Examples:
         weights = {name: source.weight for name, source in recipe.data.items()}
         self.sampler: Sampler[Any] = ExampleSampler(found, weights, seed=recipe.seed)
         self.held_out = held_out_examples(recipe, tokenizer)
+        if processor_of(tokenizer) is not None:
+            demand_same_images()
         self.measures = bool(self.held_out)
         self.trainer = trainer_of(recipe, model)
 

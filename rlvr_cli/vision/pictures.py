@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from rlvr_cli.vision import scenes
+from rlvr_cli.vision.urls import NotFetched, fetched, name_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -95,6 +96,27 @@ class Stored:
 
 
 @dataclass(frozen=True, slots=True)
+class Linked:
+    """An image of an https address, fetched into `folder` when it is first opened."""
+
+    url: str
+    folder: Path
+
+    @property
+    def key(self) -> bytes:
+        return bytes.fromhex(name_of(self.url))
+
+    def size(self) -> tuple[int, int]:
+        return _size(self.rgb())
+
+    def rgb(self) -> np.ndarray:
+        try:
+            return _rgb(fetched(self.url, self.folder, _demand_image))
+        except NotFetched as error:
+            raise BadImage(str(error)) from None
+
+
+@dataclass(frozen=True, slots=True)
 class Scene:
     """Shapes that are drawn on the spot (`scenes.py`)."""
 
@@ -111,9 +133,10 @@ class Scene:
         return scenes.draw(self.text)
 
 
-def picture(value: Any, folder: Path = Path()) -> Picture:
+def picture(value: Any, folder: Path = Path(), urls: Path | None = None) -> Picture:
     """What a column holds: a path (below `folder`, unless it is absolute), bytes, base64, a data URL, a
-    struct {bytes, path} of Hugging Face's `Image`, or an image of PIL.
+    struct {bytes, path} of Hugging Face's `Image`, or an image of PIL; with `urls`, the folder that keeps
+    what is fetched, also an https address.
 
     Raises BadImage where it is nothing of these; whether it can be opened shows later.
     """
@@ -121,7 +144,7 @@ def picture(value: Any, folder: Path = Path()) -> Picture:
         inner = value.get("bytes") or value.get("path") or value.get("url")
         if not inner or isinstance(inner, Mapping):
             raise BadImage(f"an object with {', '.join(map(str, value)) or 'no keys'} holds no image")
-        return picture(inner, folder)
+        return picture(inner, folder, urls)
     if isinstance(value, bytes | bytearray):
         return Encoded(bytes(value))
     if hasattr(value, "getbands"):  # an image of PIL, as `datasets` decodes its column
@@ -130,10 +153,10 @@ def picture(value: Any, folder: Path = Path()) -> Picture:
         return Encoded(kept.getvalue())
     if not isinstance(value, str) or not value.strip():
         raise BadImage(f"{type(value).__name__} {'is empty' if value == '' else 'is no image'}")
-    return _of_text(value.strip(), folder)
+    return _of_text(value.strip(), folder, urls)
 
 
-def _of_text(value: str, folder: Path) -> Picture:
+def _of_text(value: str, folder: Path, urls: Path | None) -> Picture:
     if value.startswith(scenes.PREFIX):
         if not scenes.KNOWN.fullmatch(value):
             raise BadImage(f"{value[:60]!r} is no scene that can be drawn")
@@ -144,7 +167,11 @@ def _of_text(value: str, folder: Path) -> Picture:
             raise BadImage("its data URL is not in base64")
         return Encoded(_decoded(body))
     if value.startswith(("http://", "https://")):
-        raise BadImage(f"{value[:60]} is on the network, and images are read from disk; download it first")
+        if urls is not None:
+            return Linked(value, urls)
+        raise BadImage(
+            f"{value[:60]} is on the network; download it, or name a folder for what is fetched (image_urls)"
+        )
     longer = len(value) > 255  # than any file name may be
     if (longer or value.startswith(BASE64)) and "." not in value[-8:]:
         return Encoded(_decoded(value))
@@ -190,6 +217,12 @@ def _opened(file: Path | io.BytesIO) -> Iterator[Any]:
         raise
     except BROKEN as error:
         raise BadImage(f"it is damaged ({' '.join(str(error).split())[:80]})") from error
+
+
+def _demand_image(data: bytes) -> None:
+    """BadImage where the bytes are no image of which the header can be read."""
+    with _opened(io.BytesIO(data)):
+        pass
 
 
 def _size(pixels: np.ndarray) -> tuple[int, int]:

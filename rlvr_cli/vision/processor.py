@@ -7,13 +7,15 @@ processor has nothing left to resize, whichever it is.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from concurrent.futures import Future
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rlvr_cli.core.errors import UserError
 from rlvr_cli.core.image_sizes import fitted
 from rlvr_cli.schema import Model
+from rlvr_cli.vision.ahead import Ahead, Tokens, resized
 from rlvr_cli.vision.album import Image, album, expanded
 from rlvr_cli.vision.pictures import BadImage, Picture
 
@@ -39,13 +41,15 @@ class Processor:
         *,
         banned: Sequence[int] = (),
         images: Any = None,
+        workers: int | None = 0,
     ) -> None:
         """`areas`: fewest and most pixels, as `shortest_edge` and `longest_edge`; `pad`: the token of an
         image; `banned`: tokens that no response may hold; `images`: transformers' processor, in PIL, where
-        pixels are wanted."""
+        pixels are wanted; `workers`: as `model.image_workers`."""
         self.patch, self.merge, self.pad, self.banned = patch, merge, pad, tuple(banned)
         self.least, self.most = int(areas["shortest_edge"]), int(areas["longest_edge"])
         self._images = images
+        self.ahead = Ahead(workers)
 
     def fitted(self, width: int, height: int) -> tuple[int, int]:
         """(width, height) as the model sees it: multiples of a token's side within the allowed areas.
@@ -57,9 +61,12 @@ class Processor:
         except ValueError as error:
             raise BadImage(str(error)) from None
 
-    def look(self, picture: Picture) -> int:
-        """The picture's number in the album, after it was opened once as a whole. Raises BadImage."""
-        width, height = picture.size()
+    def look(self, picture: Picture, size: Future[tuple[int, int]] | None = None) -> int:
+        """The picture's number in the album, after it was opened once as a whole. Raises BadImage.
+
+        `size`: where it is being opened already (`ahead.size`).
+        """
+        width, height = picture.size() if size is None else size.result()
         wide, tall = self.fitted(width, height)
         side = self.patch * self.merge
         return album.add(Image(picture, wide, tall, tall // side, wide // side, (width, height)))
@@ -68,21 +75,30 @@ class Processor:
         """`album.expanded` with this model's image token."""
         return expanded(tokens, numbers, self.pad)
 
+    def coming(self, rows: Iterable[Tokens]) -> None:
+        """Rows of tokens whose images are looked at next, in this order: workers begin with them."""
+        if self._images is not None:
+            self.ahead.coming(rows, int(self._images.resample))
+
     def seen(self, number: int) -> np.ndarray:
-        """uint8 [height, width, 3]: the image as the model sees it."""
+        """uint8 [height, width, 3]: the image as the model sees it.
+
+        UserError where it could be opened before and cannot be any more.
+        """
         if (found := album.kept(number)) is not None:
             return found
         image = album[number]
-        pixels = image.picture.rgb()
-        if pixels.shape[:2] != (image.height, image.width):
-            pixels = self._resized(pixels, image.width, image.height)
+        try:
+            pixels = self.ahead.take(number)
+            if pixels is None:
+                pixels = resized(image.picture, image.width, image.height, int(self._images.resample))
+        except BadImage as bad:
+            place = getattr(image.picture, "path", None) or getattr(image.picture, "url", "an image")
+            raise UserError(
+                f"{place} could be opened when the problems were read, and cannot be now: {bad}; put it "
+                "back, and the same command goes on"
+            ) from None
         return album.keep(number, pixels)
-
-    def _resized(self, pixels: np.ndarray, width: int, height: int) -> np.ndarray:
-        import numpy as np
-        from PIL import Image as PIL
-
-        return np.array(PIL.fromarray(pixels).resize((width, height), resample=self._images.resample))
 
     def patches(self, number: int) -> tuple[np.ndarray, tuple[int, int, int]]:
         """(float32 [patches, channels x 2 x side x side], the grid of patches (1, rows, columns))."""
@@ -129,7 +145,8 @@ def load_processor(model: Model, config: Any) -> Processor | None:
         )
     images.size = size
     pad, video = int(config.image_token_id), int(config.video_token_id)
-    return Processor(images.patch_size, images.merge_size, size, pad, banned=(pad, video), images=images)
+    more: dict[str, Any] = {"banned": (pad, video), "images": images, "workers": model.image_workers}
+    return Processor(images.patch_size, images.merge_size, size, pad, **more)
 
 
 def processor_of(tokenizer: Any) -> Processor | None:

@@ -63,7 +63,7 @@ class ServersEngine(OnOneRank):
         self._names = Names()
         self._loop = Loop("servers")
         try:
-            prompts = Prompts(processor_of(tokenizer))
+            self._prompts = prompts = Prompts(processor_of(tokenizer))
             wanted = start.Wanted(rollout=rollout, engine=model, out=out, prompts=prompts)
             self._fleet, self._run = start.open_fleet(wanted, self._loop)
         except BaseException:
@@ -87,6 +87,7 @@ class ServersEngine(OnOneRank):
         try:
             while coming or running or (coming := more(True)):
                 if coming:
+                    self._prompts.coming(coming)
                     order = self._sampler.order(coming, sampling, done)
                     works.append((order, self._loop.start(self._sampler.serve(order))))
                     running, coming = running + len(coming), []
