@@ -38,6 +38,9 @@ class TokenWeights:
     the whole group (RaML, 2505.19815: num_update_sample_per_prompt)."""
     needs_entropy: ClassVar[bool] = False
     needs_old_logprobs: ClassVar[bool] = False
+    passes: ClassVar[int] = 1
+    """Updates of the same samples, one after the other, each of some of the tokens: an option with several
+    has `of_pass`."""
 
     def drawn(self, scored_B: Tensor, group_size: int, seed: str) -> Tensor:
         """Which samples of each prompt train, bool _B: so many of its scored ones, all where it has no more.
@@ -157,3 +160,37 @@ class LowProbability(TokenWeights):
         if old_logprobs_N is None:
             raise ValueError("low_probability needs old_logprobs_N")
         return self.eligible(lengths_B, truncated_B) & (finite(old_logprobs_N) < math.log(self.rho))
+
+
+@option("token_weights")
+class Lopti(TokenWeights):
+    """Low-probability token isolation (2505.12929): two updates of the same samples, the first of the tokens
+    with pi_old(token) < eta, the second of the rest.
+
+    The gradient of an unlikely token is the larger, and would change the likely ones on the way. Trained
+    first, they leave it to the second update to put that right; the reverse order is said to hurt. KL and
+    entropy of a token go with it, and each update is normalised over its own tokens.
+    """
+
+    name: str = "lopti"
+    eta: float = 0.5
+    """Tokens less probable than this train first."""
+    needs_old_logprobs: ClassVar[bool] = True
+    passes: ClassVar[int] = 2
+
+    def __post_init__(self) -> None:
+        require(0 < self.eta < 1, "token_weights.eta", self.eta, "between 0 and 1")
+
+    def __call__(
+        self,
+        entropies_N: Tensor | None,
+        old_logprobs_N: Tensor | None,
+        lengths_B: Tensor,
+        truncated_B: Tensor,
+    ) -> Tensor:
+        return self.eligible(lengths_B, truncated_B)
+
+    def of_pass(self, number: int, old_logprobs_N: Tensor) -> Tensor:
+        """The tokens of the first (0) or second (1) update, bool _N."""
+        unlikely_N = finite(old_logprobs_N) < math.log(self.eta)
+        return ~unlikely_N if number else unlikely_N

@@ -36,6 +36,7 @@ from rlvr_cli.schema import (
     SFTRecipe,
     Source,
 )
+from rlvr_cli.schema.derived import updates_in_step
 from rlvr_cli.schema.score_names import score_names
 from rlvr_cli.schema.stages import stages_of
 from rlvr_cli.vision.refusals import check_vision
@@ -140,10 +141,10 @@ def _check_shared_rows(recipe: Recipe | SFTRecipe) -> None:
 
 def _check_pairs(recipe: Recipe) -> None:
     """A loss on pairs is differentiated once a step."""
-    if recipe.algorithm.advantage.name == "online_pairs" and recipe.batch.updates_per_step > 1:
+    if recipe.algorithm.advantage.name == "online_pairs" and updates_in_step(recipe) > 1:
         raise ValueError(
             "batch.updates_per_step must be 1 with algorithm.advantage=online_pairs, whose gradient is that "
-            "of the policy at the start of the step"
+            "of the policy at the start of the step, and token_weights one of a single update, as all"
         )
 
 

@@ -6,6 +6,7 @@ from dataclasses import fields
 
 from rlvr_cli.core.errors import hint
 from rlvr_cli.schema import Action, Actions, Recipe
+from rlvr_cli.schema.derived import updates_in_step
 from rlvr_cli.schema.first_verifiers import first_verifiers
 from rlvr_cli.schema.stages import stages_of
 
@@ -69,7 +70,7 @@ def _missing(action: Action, recipe: Recipe) -> str | None:
     loss = recipe.algorithm.loss
     if action is Action.raise_clip and not hasattr(loss, "clip_ratio_high"):
         return f"algorithm.loss={loss.name} has no clip_ratio_high; choose lower_lr"
-    if action is Action.raise_clip and recipe.batch.updates_per_step == 1:
+    if action is Action.raise_clip and updates_in_step(recipe) == 1:
         return "batch.updates_per_step is 1, so that nothing is ever clipped; choose lower_lr"
     used = any(stage.algorithm.kl.needs_reference for stage in stages_of(recipe))
     if action is Action.reset_reference and not used:

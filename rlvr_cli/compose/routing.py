@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from rlvr_cli.compose.environments import played
 from rlvr_cli.schema import EvalRecipe, Placement, Recipe, RolloutLora, RoutingReplay
-from rlvr_cli.schema.derived import needs_old_logprobs
+from rlvr_cli.schema.derived import needs_old_logprobs, updates_in_step
 
 
 def check_routing(recipe: Recipe | EvalRecipe) -> None:
@@ -28,7 +28,7 @@ def check_routing(recipe: Recipe | EvalRecipe) -> None:
 
 def _check_r2(recipe: Recipe, what: str) -> None:
     """There must be a forward pass before the updates, and updates whose weights are others."""
-    if recipe.batch.updates_per_step == 1:
+    if updates_in_step(recipe) == 1:
         raise ValueError(
             f"{what} replays a step's first forward pass, and batch.updates_per_step=1 makes one update "
             "with the same weights: set r3, or more updates"

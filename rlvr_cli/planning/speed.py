@@ -9,7 +9,7 @@ from rlvr_cli.planning.server_memory import as_servers
 from rlvr_cli.planning.shapes import Shape
 from rlvr_cli.planning.trainer_memory import ASLEEP, SUM
 from rlvr_cli.schema import Offload, Precision, RolloutLora
-from rlvr_cli.schema.derived import needs_old_logprobs
+from rlvr_cli.schema.derived import needs_old_logprobs, updates_in_step
 
 MFU = 0.40
 """Share of the device's dense peak that forward and backward passes reach, recomputed ones counted."""
@@ -134,15 +134,16 @@ def update(job: Job, shape: Shape, bandwidth: float) -> float:
     backward = linear * (1 + trained / shape.parameters) + 2 * scores
     backward += 2 * looked if shape.tower is not None and shape.tower.trained else 0.0
     passes = (linear + scores + looked) * (2 if job.recipe.model.gradient_checkpointing else 1) + backward
-    count = 1 if job.sft else job.rl.batch.updates_per_step
+    count = 1 if job.sft else updates_in_step(job.rl)
+    again = 1 if job.sft else count / job.rl.batch.updates_per_step  # passes over the same samples
     shards = job.ranks if trainer.zero_stage >= 1 else 1
     adam = 28 * trained / shards / (bandwidth * BANDWIDTH)  # reads and writes weight, moments, gradient
     if trainer.offload is not Offload.none:
         adam = trained / shards * (28 / 50e9 + 8 / HOST_LINK)  # on the host, at 50 GB/s
     reduced = sent(job, shape, count) / job.link if job.ranks > 1 else 0.0
-    reduced += (3 if job.recipe.model.gradient_checkpointing else 2) * exchanged(job, shape)
+    reduced += again * (3 if job.recipe.model.gradient_checkpointing else 2) * exchanged(job, shape)
     # The output layer is recomputed chunk by chunk, and its backward pass is two products more.
-    return passes / peak(job) + 4 * head(job, shape) + count * adam + reduced
+    return again * (passes / peak(job) + 4 * head(job, shape)) + count * adam + reduced
 
 
 def sent(job: Job, shape: Shape, updates: int) -> float:

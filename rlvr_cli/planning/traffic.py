@@ -10,7 +10,7 @@ from math import ceil
 from typing import TYPE_CHECKING
 
 from rlvr_cli.schema import RolloutLora
-from rlvr_cli.schema.derived import needs_old_logprobs
+from rlvr_cli.schema.derived import needs_old_logprobs, updates_in_step
 
 if TYPE_CHECKING:
     from rlvr_cli.planning.job import Job
@@ -134,7 +134,7 @@ def step_of(job: Job) -> Step:
         group=batch.group_size,
         prompt=job.prompt,
         response=job.response,
-        updates=batch.updates_per_step,
+        updates=updates_in_step(recipe),
         columns=1 + SCORES * passes + (job.critic is not None) + notes,
         versions=recipe.rollout.max_staleness > 0,
     )

@@ -60,6 +60,11 @@ def _experience(recipe: ExperienceRecipe) -> dict[str, str]:
     }
 
 
+def updates_in_step(recipe: Recipe) -> int:
+    """Optimizer updates of a step: of each part of its samples one, or one for each pass over its tokens."""
+    return recipe.batch.updates_per_step * getattr(recipe.algorithm.token_weights, "passes", 1)
+
+
 def needs_old_logprobs(recipe: Recipe) -> bool:
     """Whether the policy at the start of a step scores its samples before the updates."""
     a = recipe.algorithm
@@ -81,11 +86,12 @@ def _rl(recipe: Recipe) -> dict[str, str]:
     staged = list(zip(stages_of(recipe), begins, begins[1:], strict=False))
     prompts = sum((end - begin) * stage.batch.prompts_per_step for stage, begin, end in staged)
     response_tokens, training_tokens = map(max, zip(*(_tokens(stage) for stage, _, _ in staged), strict=True))
-    on_policy = "on-policy" if batch.updates_per_step == 1 else f"{batch.updates_per_step} updates a step"
+    made = updates_in_step(recipe)
+    on_policy = "on-policy" if made == 1 else f"{made} updates a step"
     return {
         "samples per step": f"{batch.prompts_per_step} prompts x {batch.group_size} = {samples:,}",
         "sequences per update": f"{samples // batch.updates_per_step:,} ({on_policy})",
-        "updates": f"{steps:,} steps x {batch.updates_per_step} = {steps * batch.updates_per_step:,}",
+        "updates": f"{steps:,} steps x {made} = {steps * made:,}",
         "prompts trained on": f"{prompts:,}, repeats included",
         "tokens per step": f"at most {response_tokens:,} generated, {training_tokens:,} trained",
         **_servers(recipe),

@@ -25,7 +25,7 @@ from rlvr_cli.sampling.environments import Environments
 from rlvr_cli.sampling.start_model import check_even, local_model, start_engine
 from rlvr_cli.sampling.user_functions import first_asked, introduced, print_into, surroundings
 from rlvr_cli.schema import Model, Precision, Recipe
-from rlvr_cli.schema.derived import needs_old_logprobs
+from rlvr_cli.schema.derived import needs_old_logprobs, updates_in_step
 from rlvr_cli.schema.lengths import longest, prompt_limit
 from rlvr_cli.schema.stages import stages_of
 from rlvr_cli.tracking import RolloutRecords, Timer, Tracker
@@ -216,10 +216,10 @@ def warn(recipe: Recipe, tracker: Tracker | NullTracker, sampler: Sampler[Any]) 
             "rollout.top_p is below 1: samples come from the renormalised nucleus, the trainer's logprobs "
             "are of the whole distribution; algorithm/mismatch=truncate corrects for that",
         )
-    found = [*doubts(recipe.algorithm, recipe.batch.updates_per_step, recipe.rollout.max_staleness)]
+    found = [*doubts(recipe.algorithm, updates_in_step(recipe), recipe.rollout.max_staleness)]
     if Precision.bf16 in (recipe.trainer.precision, engine_precision(recipe)):
         longest = max(stage.rollout.max_tokens for stage in stages_of(recipe))
-        updates = recipe.batch.updates_per_step
+        updates = updates_in_step(recipe)
         found += rounding_doubt(recipe.algorithm, updates_per_step=updates, max_tokens=longest)
     for doubt in (*found, *repeats(sampler, recipe.batch.prompts_per_step)):
         tracker.event("warning", doubt)

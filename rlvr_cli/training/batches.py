@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import partial
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -23,7 +24,7 @@ from rlvr_cli.training.taught import take_opinion
 from rlvr_cli.training.teaching import Prompts, normalised
 from rlvr_cli.training.token_records import blank
 from rlvr_cli.training.turn_credit import turn_rewards, turns_of, without_turns
-from rlvr_cli.training.whole_update import Aggregation, aggregated, scaled, with_choice
+from rlvr_cli.training.whole_update import Aggregation, aggregated, passes, scaled, with_choice
 
 
 def sequences_of(groups: list[Group]) -> tuple[list[np.ndarray], list[np.ndarray]]:
@@ -51,12 +52,12 @@ def updates_of(groups: list[Group], updates_per_step: int) -> list[list[int]]:
 def make_batches(
     parts: Parts, groups: list[Group], owners: list[int] | None = None, prompts: Prompts | None = None
 ) -> list[Batch]:
-    """One batch for each of `batch.updates_per_step` updates, groups in order.
+    """One batch for each of `batch.updates_per_step` updates (for each pass of them), groups in order.
 
-    Samples without a reward (their verifier gave no verdict) and sequences whose every token is masked
-    are left out, and so are updates that nothing is left for. `owners`: the rank that has each sample, where
-    not every rank has all; all ranks must call it. `prompts`: what the teacher reads before each sample,
-    where that is not what the policy reads.
+    Samples without a reward (their verifier gave no verdict) and sequences whose every token is masked are
+    left out, and so are updates that nothing is left for. `owners`: the rank that has each sample, where not
+    every rank has all; all ranks must call it. `prompts`: what the teacher reads before each sample, where
+    that is not what the policy reads.
     """
     algorithm, (sequences, trained) = parts.recipe.algorithm, sequences_of(groups)
     lengths_B = torch.tensor([c.length for g in groups for c in g.completions])
@@ -90,19 +91,20 @@ def make_batches(
     skips = getattr(algorithm.advantage, "skips_zero", False)  # also where a leaf has no verdict of its own
     training_B = drawn(parts, scored_B | skips, len(groups[0].completions))
     keep_N = keep_mask(algorithm.token_weights, training_B, entropies_N, old_N, lengths_B, truncated_B)
-    if skips:
-        keep_N &= advantages_N != 0
+    keep_N &= (advantages_N != 0) | (not skips)
     note_advantages(groups, advantages_N, keep_N, lengths_B)
     tensors: dict[str, Any] = {"rollout_logprobs_N": rollout_N, "advantages_N": advantages_N.float()} | taught
     tensors |= token_ages(parts, groups, owners) | there(old_logprobs_N=old_N, ref_logprobs_N=ref_N)
     if values_N is not None:
-        _, returns_N = algorithm.advantage.estimate(inputs)
+        returns_N = algorithm.advantage.estimate(inputs)[1]
         tensors |= {"values_N": values_N.float(), "returns_N": returns_N.float()}
     batches = []
     aggregation = partial(aggregated, algorithm.aggregation, lengths_B, len(groups[0].completions))
-    for number, members in enumerate(updates_of(groups, parts.recipe.batch.updates_per_step)):
+    masks = passes(algorithm.token_weights, keep_N, old_N)
+    updates = product(updates_of(groups, parts.recipe.batch.updates_per_step), masks)
+    for number, (members, mask_N) in enumerate(updates):
         batch = cut(
-            members, rows_B, sequences, trained, keep_N, lengths_B, aggregation, tensors, owners, routes
+            members, rows_B, sequences, trained, mask_N, lengths_B, aggregation, tensors, owners, routes
         )
         if batch.sequences:
             batches.append(finished(parts, batch, number, aggregation, prompts))

@@ -45,7 +45,8 @@ def blank(batch: Batch) -> None:
 def token_notes(groups: Sequence[Group], batches: Sequence[Batch]) -> dict[int, list[dict[str, list[float]]]]:
     """Index of a group -> for each sample its KINDS by name, and `old_logprobs` where they were computed.
 
-    Nothing for a sample that no update trained on. All ranks must call it: each has its share.
+    Nothing for a sample that no update trained on; where several did, each has its tokens. All ranks must
+    call it: each has its share.
     """
     found: dict[int, list[dict[str, list[float]]]] = {g.index: [{} for _ in g.completions] for g in groups}
     size = len(groups[0].completions) if groups else 1
@@ -56,9 +57,17 @@ def token_notes(groups: Sequence[Group], batches: Sequence[Batch]) -> dict[int, 
         if batch.old_logprobs_N is not None:
             columns["old_logprobs"] = batch.old_logprobs_N
         split = {name: values_N.split(batch.lengths_B) for name, values_N in columns.items()}
-        for row, sample in enumerate(batch.samples):
-            group = groups[sample // size]
-            noted = found[group.index][sample % size]
-            for name, rows in split.items():  # a sample may have several sequences
+        trained = (batch.weights_N != 0).split(batch.lengths_B)
+        seen: dict[int, dict[str, list[float]]] = {}
+        kept: dict[int, list[bool]] = {}
+        for row, sample in enumerate(batch.samples):  # a sample may have several sequences
+            noted = seen.setdefault(sample, {})
+            for name, rows in split.items():
                 noted[name] = noted.get(name, []) + rows[row].tolist()
+            kept[sample] = kept.get(sample, []) + trained[row].tolist()
+        for sample, noted in seen.items():
+            before = found[groups[sample // size].index][sample % size]
+            for name, values in noted.items():
+                old = before.get(name, values)
+                before[name] = [v if k else o for v, o, k in zip(values, old, kept[sample], strict=True)]
     return found

@@ -1,5 +1,5 @@
 """What is computed over a whole update before it is dealt out: weights of the sum and of corrections, tokens
-treated apart."""
+treated apart or in an update of their own."""
 
 from __future__ import annotations
 
@@ -21,6 +21,15 @@ def aggregated(option: Any, lengths_B: Tensor, group_size: int, keep_N: Tensor, 
     """The aggregation's weights over the tokens of `members`; a prompt's samples lie together in _B."""
     at = torch.tensor(members, dtype=torch.long)
     return weigh(option, keep_N, lengths_B[at], at // group_size).float()
+
+
+def passes(token_weights: Any, keep_N: Tensor, old_N: Tensor | None) -> list[Tensor]:
+    """Of the tokens that train, those of each update of the same samples: mostly there is one."""
+    count = getattr(token_weights, "passes", 1)  # an option of a plugin may not have it
+    if count == 1:
+        return [keep_N]
+    assert old_N is not None  # `needs_old_logprobs`
+    return [keep_N & token_weights.of_pass(number, old_N) for number in range(count)]
 
 
 def with_choice(batch: Batch, loss: Any, seed: str) -> Batch:

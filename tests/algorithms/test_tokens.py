@@ -97,6 +97,16 @@ def test_probability_mask() -> None:
     assert float((loss_N * weights).sum()) == near(-0.3)
 
 
+def test_each_token_has_its_pass() -> None:
+    """Unlikely tokens first (F1 with eta 0.5: 1, 3, 4 and 6), then the rest; all together train."""
+    option = make("token_weights", "lopti")
+    keep = option(None, OLD, LENGTHS, torch.zeros(4, dtype=torch.bool))
+    assert option.passes == 2 and bool(keep.all())
+    first, second = (option.of_pass(number, OLD) for number in range(2))
+    assert first.nonzero().flatten().tolist() == [1, 3, 4, 6] and torch.equal(second, ~first)
+    assert all(make("token_weights", name).passes == 1 for name in ("all", "top_entropy", "low_probability"))
+
+
 def test_segments() -> None:
     x_N, lengths = torch.tensor([1.0, 2.0, 3.0, 4.0]), torch.tensor([0, 3, 0, 1, 0])
     assert segments.segment_sum(x_N, lengths).tolist() == [0, 6, 0, 4, 0]

@@ -206,6 +206,15 @@ def test_who_was_to_blame_is_compared_by_sampled_tokens(tiny_path: Path, tmp_pat
 
 
 @pytest.mark.long
+@pytest.mark.timeout(1800)
+def test_servers_are_killed_and_no_prompt_is_lost_or_doubled(tmp_path: Path) -> None:
+    command = [sys.executable, "benchmarks/replicas.py", "--steps", "8", "--kills", "2"]
+    done = subprocess.run([*command, "--out", str(tmp_path)], capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "| two, killed | 8 |" in done.stdout and "| 2 |" in done.stdout.split("two, killed")[1]
+
+
+@pytest.mark.long
 def test_our_side_of_the_long_case(tiny_path: Path, tmp_path: Path) -> None:
     arguments = ["--case", "long", "--no-trl", "--model", str(tiny_path), "--seeds", "1", "--steps", "1"]
     [run] = benchmark("vs_trl", tmp_path, *arguments, "--threads", "1")["runs"]

@@ -13,6 +13,7 @@ from rlvr_cli.algorithms.proximal import Proximal
 from rlvr_cli.core.types import Completion, Group
 from rlvr_cli.schema import Batch, Rollout
 from rlvr_cli.training.batches import keep_mask, make_batches
+from rlvr_cli.training.token_records import token_notes
 
 
 def group(*completions: Completion) -> Group:
@@ -126,6 +127,33 @@ def test_tokens_are_chosen_by_the_trainers_old_logprobs() -> None:
     parts = small_parts(recipe(algorithm=algorithm(token_weights=rare)), trainer=Scores(), needs_old=True)
     [batch] = make_batches(parts, [group(two_tokens(0), two_tokens(1))])
     assert batch.samples == [1] and bool((batch.weights_N != 0).all())
+
+
+def test_unlikely_tokens_train_first_and_the_rest_after_them() -> None:
+    """Old logprobs -0.5 to -3.5; below exp(-2) are those of the second response. KL goes with a token."""
+    lopti = make("token_weights", "lopti", eta=math.exp(-1.0))
+    parts = small_parts(recipe(algorithm=algorithm(token_weights=lopti)), trainer=Scores(), needs_old=True)
+    first, second = make_batches(parts, [group(two_tokens(0), two_tokens(1))])
+    assert first.samples == [0, 1] and first.weights_N.tolist() == pytest.approx([0, 1 / 3, 1 / 3, 1 / 3])
+    assert second.samples == [0] and second.weights_N.tolist() == [1, 0]
+    assert second.old_logprobs_N is not None and second.old_logprobs_N.tolist() == [-0.5, -1.5]
+    likely = make("token_weights", "lopti", eta=math.exp(-0.1))
+    parts = small_parts(recipe(algorithm=algorithm(token_weights=likely)), trainer=Scores(), needs_old=True)
+    assert len(make_batches(parts, [group(two_tokens(0), two_tokens(1))])) == 1, (
+        "nothing is left for a second"
+    )
+
+
+def test_a_token_is_recorded_as_the_update_that_trained_it_saw_it() -> None:
+    lopti = make("token_weights", "lopti", eta=math.exp(-1.0))
+    parts = small_parts(recipe(algorithm=algorithm(token_weights=lopti)), trainer=Scores(), needs_old=True)
+    found = [group(two_tokens(0), two_tokens(1))]
+    batches = make_batches(parts, found)
+    for number, batch in enumerate(batches):
+        batch.notes = torch.full((3, len(batch.weights_N)), float(number + 1))
+    [[one, two]] = token_notes(found, batches).values()
+    assert one["entropies"] == [2.0, 1.0] and two["entropies"] == [1.0, 1.0]
+    assert one["old_logprobs"] == [-0.5, -1.5]
 
 
 def test_each_update_of_a_step_is_normalised_over_its_own_tokens() -> None:

@@ -10,7 +10,7 @@ from run_helpers import run_entries
 
 pytestmark = pytest.mark.slow
 
-PARTS = ("dppo_tv", "opsm", "clip_cov", "kl_cov", "pass_at_k", "ar", "scalerl", "gdpo")
+PARTS = ("dppo_tv", "opsm", "clip_cov", "kl_cov", "pass_at_k", "ar", "lopti", "scalerl", "gdpo")
 """Each part that is new once."""
 OTHERS = ("dppo_kl", "sapo", "gmpo", "intellect2", "magistral", "topr", "luspo", "vespo")
 PRESETS = [*PARTS, *(pytest.param(name, marks=pytest.mark.long) for name in OTHERS)]
