@@ -13,9 +13,6 @@ Writes a table (Markdown) and a plot; accuracy is avg@4 on held-out additions.
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -25,6 +22,7 @@ from pathlib import Path
 from statistics import mean, stdev
 
 import numpy as np
+import started
 
 from rlvr_cli.core import shipped_recipes
 from rlvr_cli.tracking import read_metrics
@@ -96,14 +94,13 @@ def train(options: Namespace, label: str, overrides: list[str], seed: int) -> No
     out = folder_of(options, label, seed)
     if (out / "final").is_dir():
         return
-    command = [sys.executable, "-m", "rlvr_cli", "train", "tiny_dapo", *overrides]
+    command = ["train", "tiny_dapo", *overrides]
     command += [f"model.path={options.model}", f"seed={seed}", f"out={out}", "trainer.steps=10000"]
     command += [f"trainer.response_tokens={options.tokens}", "trainer.lr=1e-4", "eval.every=20"]
     command += ["tracker.wandb=disabled", "tracker.rollouts=false", "tracker.console=plain"]
     command += ["preflight.enabled=false"]  # it would refuse the controls
-    environment = {**os.environ, "OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // options.jobs))}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True)
-    print(f"{label} seed {seed}: " + (done.stderr.strip().splitlines() or ["done"])[-1], flush=True)
+    done = started.rlvr(command, options.fork)
+    print(f"{label} seed {seed}: {started.last_line(done)}", flush=True)
 
 
 def read(options: Namespace, label: str) -> list[Run]:
@@ -211,6 +208,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--tokens", type=int, default=200_000, help="response tokens of each run")
     parser.add_argument("--jobs", type=int, default=1, help="runs at a time")
+    started.add(parser)
     parser.add_argument("--only", help="labels separated by ;")
     parser.add_argument("--table", help="where the table goes; otherwise the terminal")
     parser.add_argument("--plot", help="where the plot goes")
@@ -218,6 +216,7 @@ def main() -> None:
     runs = planned()
     if options.only:
         runs = {label: runs[label] for label in options.only.split(";")}
+    started.prepare(options.jobs, options.fork)
     with ThreadPoolExecutor(options.jobs) as jobs:  # seed by seed: every algorithm has its first result early
         for seed in range(options.seeds):
             for label, overrides in runs.items():

@@ -6,7 +6,6 @@ A run that is there already is not made again: an interrupted benchmark goes on,
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import algorithms
+import started
 
 QUIET = ("tracker.wandb=disabled", "tracker.console=plain")
 SAMPLED = ("tracker.rollouts=false", "preflight.enabled=false")
@@ -32,6 +32,7 @@ def parser(doc: str | None, labels: Labels, *, model: str, out: str, steps: int)
     made.add_argument("--seeds", type=int, default=5)
     made.add_argument("--steps", type=int, default=steps)
     made.add_argument("--jobs", type=int, default=2, help="runs at once")
+    started.add(made)
     made.add_argument("--only", nargs="+", choices=labels, default=list(labels), metavar="LABEL")
     made.add_argument("--plot", type=Path, help="write the plot there")
     made.add_argument("--json", type=Path, metavar="FILE", help="write the results there too")
@@ -67,14 +68,13 @@ def train_all(options: Namespace, recipe: str, labels: Labels, more: Sequence[st
         out = folder_of(options, label, seed)
         if (out / "final").is_dir():
             return
-        command = [sys.executable, "-m", "rlvr_cli", "train", recipe, f"model.path={options.model}"]
+        command = ["train", recipe, f"model.path={options.model}"]
         command += [f"trainer.steps={options.steps}", *labels[label], *options.overrides]
         command += [f"seed={seed}", f"out={out}", *QUIET, *more]
-        threads = max(1, len(os.sched_getaffinity(0)) // options.jobs)
-        environment = {**os.environ, "OMP_NUM_THREADS": f"{threads}"}
-        done = subprocess.run(command, env=environment, capture_output=True, text=True)
-        print(f"{label} seed {seed}: {(done.stderr.strip().splitlines() or ['done'])[-1]}", flush=True)
+        done = started.rlvr(command, options.fork)
+        print(f"{label} seed {seed}: {started.last_line(done)}", flush=True)
 
+    started.prepare(options.jobs, options.fork)
     with ThreadPoolExecutor(options.jobs) as pool:
         wanted = [(label, seed) for seed in range(options.seeds) for label in options.only]
         list(pool.map(lambda each: train(*each), wanted))

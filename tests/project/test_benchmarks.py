@@ -197,12 +197,23 @@ def test_what_a_sampled_token_buys_by_where_the_decision_is(tmp_path: Path) -> N
 @pytest.mark.long
 def test_who_was_to_blame_is_compared_by_sampled_tokens(tiny_path: Path, tmp_path: Path) -> None:
     arguments = ["--model", str(tiny_path), "--seeds", "1", "--tokens", "600", "--jobs", "1", "--every", "1"]
+    arguments += ["--problems", "2", "4", "--rates", "1e-3"]
     small = ["batch.prompts_per_step=2", "rollout.max_tokens=24", "algorithm/token_weights=all"]
-    small += ["eval.benches.fork.source.options.size=2", "eval.benches.fork.max_tokens=24"]
+    small += ["eval.benches.fork.max_tokens=24"]
     found = benchmark("credit", tmp_path, *arguments, "--only", "grpo", "spo_tree", "--", *small)
     assert set(found) == {"grpo", "spo_tree"}
     for [run] in found.values():
         assert run[0][0] == 0 and run[-1][0] >= 600
+
+
+def test_a_policy_without_a_model_learns_from_groups_trees_and_chains(tmp_path: Path) -> None:
+    labels = ("grpo, group 8", "spo_tree [2, 2, 2]", "spo, 2 segments, group 8, 4 continuations")
+    small = ["--lengths", "20", "--seeds", "1", "--responses", "600"]
+    found = benchmark("credit_learning", tmp_path, *small, "--only", *labels)["20"]
+    assert tuple(found) == labels
+    for places in found.values():
+        for each in places.values():
+            assert all(np.mean(curve) > curve[0] + 0.15 for curve in each["curves"])
 
 
 @pytest.mark.long
