@@ -16,6 +16,7 @@ from tempfile import TemporaryDirectory
 from time import perf_counter, process_time
 
 import numpy as np
+import psutil
 from PIL import Image as PIL
 
 from rlvr_cli.engine.model import load_tokenizer
@@ -43,14 +44,21 @@ def photographs(width: int, height: int, count: int, seed: int) -> list[bytes]:
     return files
 
 
-def step(processor: Processor, numbers: list[int]) -> tuple[float, float]:
-    """(milliseconds for an image by the clock, of this process's computing)."""
+def step(processor: Processor, numbers: list[int]) -> tuple[float, float, float]:
+    """Milliseconds for an image: by the clock, of this process's computing, of the workers'."""
     album._seen.clear()
-    clock, own = perf_counter(), process_time()
+    clock, own, theirs = perf_counter(), process_time(), computed()
     processor.coming([numbers])
     for number in numbers:
         processor.seen(number)
-    return tuple(1e3 * (b - a) / len(numbers) for a, b in ((clock, perf_counter()), (own, process_time())))
+    spent = (perf_counter() - clock, process_time() - own, computed() - theirs)
+    return tuple(1e3 * seconds / len(numbers) for seconds in spent)  # type: ignore[return-value]
+
+
+def computed() -> float:
+    """Seconds that workers have computed."""
+    times = [each.cpu_times() for each in psutil.Process().children()]
+    return sum(each.user + each.system for each in times)
 
 
 def main() -> None:
@@ -73,20 +81,20 @@ def main() -> None:
     workers.shared(max(asked.workers)).submit(abs, -1).result()
     print(f"{len(os.sched_getaffinity(0))} cores; {max(asked.workers)} workers begin in "
           f"{perf_counter() - started:.2f} s")  # fmt: skip
-    print(
-        "| image | file | here: ms | " + " | ".join(f"{n} workers: ms, own ms" for n in asked.workers) + " |"
-    )
+    columns = " | ".join(f"{n} workers: clock, here, there" for n in asked.workers)
+    print(f"| image | file | no workers: clock, here | {columns} |")
     for width, height in SIZES:
         files = photographs(width, height, asked.images, width)
         numbers = [found[0].look(Encoded(each)) for each in files]
-        times: dict[int, list[tuple[float, float]]] = {count: [] for count in found}
+        times: dict[int, list[tuple[float, float, float]]] = {count: [] for count in found}
         for _ in range(asked.rounds):
             for count, each in found.items():
                 times[count].append(step(each, numbers))
-        middle = {n: tuple(median(column) for column in zip(*each, strict=True)) for n, each in times.items()}
-        cells = [f"{middle[n][0]:.2f}, {middle[n][1]:.2f}" for n in asked.workers]
+        middle = {n: [median(column) for column in zip(*each, strict=True)] for n, each in times.items()}
+        cells = [", ".join(f"{ms:.2f}" for ms in middle[n]) for n in asked.workers]
         size = f"{width} x {height} | {np.mean([*map(len, files)]) / 1024:.0f} KiB"
-        print(f"| {size} | {middle[0][0]:.2f} | " + " | ".join(cells) + " |", flush=True)
+        here = f"{middle[0][0]:.2f}, {middle[0][1]:.2f}"
+        print(f"| {size} | {here} | " + " | ".join(cells) + " |", flush=True)
 
 
 if __name__ == "__main__":

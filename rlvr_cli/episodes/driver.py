@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from rlvr_cli.rollout.fingerprints import Receipt
+    from rlvr_cli.vision.processor import Patches
 
 
 def is_played(request: Request) -> bool:
@@ -107,6 +108,9 @@ class Episodes:
 
     def probe(self, tokens: list[int]) -> list[float]:
         return self._engine.probe(tokens)
+
+    def image_gap(self, tokens: list[int], ours: Patches) -> float | None:
+        return self._engine.image_gap(tokens, ours)
 
     def sleep(self) -> None:
         self._engine.sleep()

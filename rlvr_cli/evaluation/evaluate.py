@@ -38,7 +38,14 @@ from rlvr_cli.evaluation.contamination import probe
 from rlvr_cli.evaluation.engines import engine_of
 from rlvr_cli.evaluation.probing import identity_of
 from rlvr_cli.evaluation.selection import cut_short, with_selection
-from rlvr_cli.evaluation.stored_samples import Partial, Replay, completions, fingerprint, weights_of
+from rlvr_cli.evaluation.stored_samples import (
+    Partial,
+    Replay,
+    completions,
+    fingerprint,
+    problem_of,
+    weights_of,
+)
 from rlvr_cli.sampling.environments import Environments
 from rlvr_cli.sampling.start_model import default_precision, local_model
 from rlvr_cli.sampling.user_functions import first_asked, introduced, print_into, surroundings
@@ -48,7 +55,7 @@ from rlvr_cli.tracking.journal import jsonable
 from rlvr_cli.tracking.null_tracker import NullTracker
 from rlvr_cli.verifiers.pool import Pool
 from rlvr_cli.vision.album import album
-from rlvr_cli.vision.gallery import FOLDER, Gallery
+from rlvr_cli.vision.gallery import FOLDER, Gallery, carried
 from rlvr_cli.vision.processor import processor_of
 from rlvr_cli.vision.refusals import refuse_unseen
 
@@ -93,7 +100,7 @@ def evaluate(recipe: EvalRecipe, terminal: TextIO) -> None:
         lost: dict[str, str] = {}
         disputed: list[dict[str, Any]] = []
         for done in (
-            rescored(recipe, pool, tracker) if recipe.rescore else sampled(recipe, out, pool, tracker)
+            rescored(recipe, out, pool, tracker) if recipe.rescore else sampled(recipe, out, pool, tracker)
         ):
             summary, bench = done.result.summary, recipe.benches[done.name]
             limit = prompt_limit(bench, recipe.rollout)
@@ -242,7 +249,7 @@ def room(recipe: EvalRecipe, model: Model, tracker: Tracker | NullTracker) -> in
     return had
 
 
-def rescored(recipe: EvalRecipe, pool: Pool, tracker: Tracker | NullTracker) -> Iterator[Measured]:
+def rescored(recipe: EvalRecipe, out: Path, pool: Pool, tracker: Tracker | NullTracker) -> Iterator[Measured]:
     """The samples of earlier result files, judged by the verifiers of the recipe; nothing is generated."""
     for name, path in recipe.rescore.items():
         bench, earlier, timer = recipe.benches[name], read_result(Path(path)), Timer()
@@ -254,6 +261,8 @@ def rescored(recipe: EvalRecipe, pool: Pool, tracker: Tracker | NullTracker) -> 
         rows = gathered(groups)
         for now, before in zip(rows, earlier["problems"], strict=True):
             now["index"] = before["index"]
+            if "images" in before and distributed.rank() == 0:
+                now["images"] = carried(before["images"], Path(path).parent / FOLDER, out / FOLDER)
         left_out = {"left_out": 0.0} | {
             key: earlier["summary"][key] for key in ("left_out", "no_gold") if key in earlier["summary"]
         }
@@ -269,20 +278,6 @@ def rescored(recipe: EvalRecipe, pool: Pool, tracker: Tracker | NullTracker) -> 
             context=kept | {"rescored_from": path},
             timing=timer.take(),
         )
-
-
-def problem_of(bench: str, stored: dict[str, Any]) -> Problem:
-    """A problem as its result file has it; its prompt is not needed as tokens."""
-    return Problem(
-        id=stored["id"],
-        prompt=stored["prompt"],
-        tokens=[],
-        answer=stored["answer"],
-        source=bench,
-        verifiers=[],
-        extra=stored.get("extra", {}),
-        alternatives=stored.get("alternatives", []),
-    )
 
 
 def open_eval_tracker(recipe: EvalRecipe, out: Path, terminal: TextIO) -> Tracker | NullTracker:

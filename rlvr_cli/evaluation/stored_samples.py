@@ -17,7 +17,7 @@ import numpy as np
 from rlvr_cli.core.episode_rows import episode_of, row_of
 from rlvr_cli.core.probes import probes_of
 from rlvr_cli.core.probes import row_of as probe_row
-from rlvr_cli.core.types import Completion
+from rlvr_cli.core.types import Completion, Problem
 from rlvr_cli.rollout import Engine, Request, Sampling
 from rlvr_cli.rollout.engine import never
 
@@ -181,3 +181,17 @@ def weights_of(path: str) -> list[tuple[str, int, int]]:
     folder = Path(path)
     files = sorted(folder.glob("*")) if folder.is_dir() else []
     return [(f.name, f.stat().st_size, f.stat().st_mtime_ns) for f in files if f.is_file()]
+
+
+def problem_of(bench: str, stored: dict[str, Any]) -> Problem:
+    """A problem as its result file has it; its prompt is not needed as tokens."""
+    return Problem(
+        id=stored["id"],
+        prompt=stored["prompt"],
+        tokens=[],
+        answer=stored["answer"],
+        source=bench,
+        verifiers=[],
+        extra=stored.get("extra", {}),
+        alternatives=stored.get("alternatives", []),
+    )

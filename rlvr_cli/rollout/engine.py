@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from rlvr_cli.rollout.fingerprints import Receipt
     from rlvr_cli.schema import Bench, Rollout
+    from rlvr_cli.vision.processor import Patches
 
 CPU_SEQUENCES = 256
 """Sequences decoded at once where `rollout.max_num_seqs` is null and there is no GPU, or no vLLM."""
@@ -164,6 +165,10 @@ class Engine(Generator, Protocol):
 
     def probe(self, tokens: list[int]) -> list[float]:
         """Logprob (temperature 1) of tokens 1.. of a sequence given those before: compares weights."""
+
+    def image_gap(self, tokens: list[int], ours: Patches) -> float | None:
+        """Largest difference of what it makes of the first image of a prompt to the trainer's patches of it;
+        None: at most rounding, and not known further. Of models that see. SyncError where it is more."""
 
     def sleep(self) -> None:
         """Give accelerator memory back, weights included: until `load` and, for the rest, `wake`."""

@@ -26,9 +26,11 @@ from rlvr_cli.rollout.engine import (
 from rlvr_cli.rollout.fingerprints import Ledger, Receipt, fingerprint
 from rlvr_cli.rollout.hf_images import ahead, allowed, auto_class, inputs
 from rlvr_cli.rollout.hf_routes import HFRoutes
+from rlvr_cli.rollout.pixels import gap
 from rlvr_cli.rollout.text import ResponseText
 from rlvr_cli.schema import Precision, Rollout
-from rlvr_cli.vision.processor import processor_of
+from rlvr_cli.vision.album import album
+from rlvr_cli.vision.processor import Patches, processor_of
 
 
 class HFEngine(OnOneRank):
@@ -248,6 +250,11 @@ class HFEngine(OnOneRank):
         if self.processor is not None:
             ids = ids.where(ids >= 0, self.processor.pad)
         return [float(x) for x in log_p.gather(1, ids[0, 1:, None])[:, 0]]
+
+    def image_gap(self, tokens: list[int], ours: Patches) -> float:
+        assert self.processor is not None
+        pixels_pn, grid = self.processor.patches(album.numbers(tokens)[0])
+        return gap(torch.from_numpy(pixels_pn), grid, *ours)
 
     def sleep(self) -> None:
         """Nothing to give back: the copy is small next to the trainer's state."""

@@ -7,9 +7,10 @@ from collections.abc import Iterable, Sequence
 from io import BytesIO
 from typing import Any
 
+from rlvr_cli.rollout import pixels
 from rlvr_cli.rollout.engine import Request, SyncError
 from rlvr_cli.vision.album import album, shortened
-from rlvr_cli.vision.processor import BAN, Processor
+from rlvr_cli.vision.processor import BAN, Patches, Processor
 
 UNKNOWN = 8
 """Images of a prompt where nobody has looked at the problems yet."""
@@ -62,6 +63,12 @@ class Prompts:
         self._asked[name] = tokens
         images = [Image.fromarray(self.processor.seen(number)) for number in numbers]
         return {"prompt_token_ids": short, "multi_modal_data": {"image": images}}
+
+    def gap(self, engine: Any, tokens: list[int], ours: Patches) -> float:
+        """`pixels.gap` of the first image of a prompt; `engine`: vLLM's."""
+        prompt = self.of("", tokens)
+        del self._asked[""]
+        return pixels.gap(*pixels.made_by(engine, prompt), *ours)
 
     def sent(self, tokens: list[int]) -> dict[str, Any]:
         """The prompt as a request to a server has it: images as PNG files in base64, and in `read` what the

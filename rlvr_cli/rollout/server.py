@@ -22,6 +22,7 @@ from rlvr_cli.rollout.engine import OnOneRank, Request, Sampling, never, nothing
 from rlvr_cli.rollout.fingerprints import Receipt
 from rlvr_cli.rollout.text import ResponseText
 from rlvr_cli.schema import Server
+from rlvr_cli.vision.processor import Patches
 
 ATTEMPTS = 5
 """Tries of a request that meets 429, 5xx or a broken connection, 1, 2, 4, 8 times `pause` apart."""
@@ -195,6 +196,9 @@ class ServerEngine(OnOneRank):
         raise NotImplementedError("a server has its own weights")
 
     def probe(self, tokens: list[int]) -> list[float]:
+        raise NotImplementedError("a server is not compared with a trainer")
+
+    def image_gap(self, tokens: list[int], ours: Patches) -> float | None:
         raise NotImplementedError("a server is not compared with a trainer")
 
     def sleep(self) -> None:

@@ -31,7 +31,7 @@ from rlvr_cli.rollout.vllm_routes import OF_VLLM, HookedRoutes, VLLMRoutes
 from rlvr_cli.rollout.weights import BACKEND
 from rlvr_cli.rollout.without_torchvision import repair
 from rlvr_cli.schema import Lora, OnUpdate, Rollout
-from rlvr_cli.vision.processor import processor_of
+from rlvr_cli.vision.processor import Patches, processor_of
 
 PROBE = "probe"
 """Name of the request that compares weights; those of samples are numbers."""
@@ -274,6 +274,9 @@ class VLLMEngine:
             while not (found := self.turns.step([PROBE])):
                 heart.beat()
         return [float(x) for x in found[0].prompt_logprobs.logprobs]
+
+    def image_gap(self, tokens: list[int], ours: Patches) -> float:
+        return self.prompts.gap(self.llm.llm_engine, tokens, ours)
 
     def sleep(self) -> None:
         if self.sleeps:

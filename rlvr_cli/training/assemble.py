@@ -33,6 +33,7 @@ from rlvr_cli.tracking.journal import jsonable
 from rlvr_cli.tracking.null_tracker import NullTracker
 from rlvr_cli.training.ahead import Ahead
 from rlvr_cli.training.diagnose import make_watch
+from rlvr_cli.training.image_check import check_images
 from rlvr_cli.training.make_teacher import check_teacher, make_lessons
 from rlvr_cli.training.parts import Parts
 from rlvr_cli.training.problems import load_problems
@@ -126,6 +127,7 @@ def assemble(recipe: Recipe, tracker: Tracker | NullTracker) -> Parts:
         ahead=Ahead(rollout, engine, tracker) if rollout.max_staleness else None,
     )
     warn(recipe, tracker, sampler)
+    check_images(parts)
     self_check(parts)
     restore(parts)
     return parts

@@ -7,7 +7,7 @@ from itertools import islice
 from typing import Any
 
 from rlvr_cli.core.types import Problem
-from rlvr_cli.verifiers.boxes.doubts import doubt, told
+from rlvr_cli.verifiers.boxes.doubts import Numbers, System, doubt, told
 
 MOST = 5000
 """Golds of a source that are looked at, the first."""
@@ -25,7 +25,8 @@ def boxes_of(
 def box_notes(
     found: Sequence[Problem], refused: Sequence[dict[str, Any]], verifiers: Mapping[str, Any]
 ) -> list[str]:
-    """What is wrong with the boxes of a source, a line for each verifier that reads them.
+    """What is wrong with the boxes of a source, a line for each verifier that reads them and each system
+    that its rows declare.
 
     `refused`: {id, answer, extra} of golds that its verifiers cannot use, which count too: a box read in a
     wrong order often has no area.
@@ -37,9 +38,19 @@ def box_notes(
         kept = ((p.id, gold, p.extra) for p in found if name in p.verifiers for gold in p.golds)
         others = ((row["id"], row["answer"], row["extra"]) for row in refused)
         rows = [*islice(kept, MOST), *islice(others, MOST)]
-        numbers = [each for row in rows for each in verifiers[name].gold_numbers(*row)]
-        declared, _ = verifiers[name].systems
-        if (doubts := doubt(numbers, declared)) is not None:
-            keys = (f"verifiers.{name}.gold", f"verifiers.{name}.gold_order")
-            said.append(told("gold boxes", doubts, declared, keys))
+        by_system: dict[System, list[Numbers]] = {}
+        for row in rows:
+            if numbers := verifiers[name].gold_numbers(*row):
+                by_system.setdefault(declared_of(verifiers[name], row[2]), []).extend(numbers)
+        keys = getattr(verifiers[name], "gold_remedy", None)
+        keys = keys or (f"verifiers.{name}.gold", f"verifiers.{name}.gold_order")
+        for declared, numbers in by_system.items():
+            if (doubts := doubt(numbers, declared)) is not None:
+                said.append(told("gold boxes", doubts, declared, keys))
     return said
+
+
+def declared_of(verifier: Any, extra: Mapping[str, Any]) -> System:
+    """What the gold of a row is declared to be written in: by the recipe, or by the row itself."""
+    found: System = verifier.gold_system(extra) if hasattr(verifier, "gold_system") else verifier.systems[0]
+    return found

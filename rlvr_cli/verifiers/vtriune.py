@@ -13,11 +13,12 @@ from typing import Any, NamedTuple
 from rlvr_cli.core.types import Reason, Verdict
 from rlvr_cli.verifiers.boxes.declared import Seen
 from rlvr_cli.verifiers.boxes.detection import NONE, Weights, detected
+from rlvr_cli.verifiers.boxes.doubts import Numbers, System
 from rlvr_cli.verifiers.boxes.drawn import drawing, written
 from rlvr_cli.verifiers.boxes.matching import Labelled
 from rlvr_cli.verifiers.boxes.published import NORMAL, boxes_in, element, four_tags, normalised, one_element
 from rlvr_cli.verifiers.boxes.thresholds import Count, Thresholds
-from rlvr_cli.verifiers.boxes.units import Unit
+from rlvr_cli.verifiers.boxes.units import Order, Unit
 from rlvr_cli.verifiers.by_row import row_verifier, without_nulls
 from rlvr_cli.verifiers.extract import Extraction
 from rlvr_cli.verifiers.math import Math
@@ -165,6 +166,44 @@ class Vtriune(Seen, Thresholds):
             said = self._normalised(said, extra)
         span = self.sizes(extra).seen if plain and self.boxes is Unit.seen else (NORMAL, NORMAL)
         return {} if span is None else written((g.box for g in gold), (s.box for s in said), span)
+
+    def gold_numbers(self, row: str, answer: str, extra: Mapping[str, Any]) -> list[Numbers]:
+        """The gold's boxes as they are written; [] for rows without."""
+        judge = self._judge_of_boxes(extra)
+        if judge is None:
+            return []
+        if judge is not self:
+            return list(judge.gold_numbers(row, answer, extra))
+        found = boxes_in(_answer_in(answer), self.published)
+        return [Numbers(row, each.box, self.sizes(extra)) for each in found]
+
+    def gold_system(self, extra: Mapping[str, Any]) -> System:
+        """What the gold of a row with boxes is declared to be written in."""
+        judge = self._judge_of_boxes(extra)
+        if judge is not self:
+            return System(*judge.systems[0])
+        normal = self.asked(extra).options.get("det_verifier_normalized")
+        return System(Unit.per_mille if normal else self.boxes, Order.xyxy)
+
+    def gold_remedy(self, system: System) -> str:
+        """What to do where golds are written in another system than their rows say."""
+        where = f"{self.column}.verifier_parm.det_verifier_normalized"
+        if system.order is Order.xyxy and system.unit is Unit.per_mille:
+            return f"set {where} of these rows to true"
+        if system == System(self.boxes, Order.xyxy):
+            return f"set {where} of these rows to false"
+        return f"write them in 0-1000, x before y, with {where} true"
+
+    def _judge_of_boxes(self, extra: Mapping[str, Any]) -> Any:
+        """Itself for detections, the row's own verifier where that reads boxes, else None."""
+        try:
+            asked = self.asked(extra)
+            if asked.verifier == DETECTION:
+                return self
+            other = None if asked.verifier == MATH else row_verifier(asked.verifier, asked.options)
+        except ValueError:
+            return None
+        return other if hasattr(other, "gold_numbers") else None
 
     def _plain(self, options: Mapping[str, Any]) -> bool:
         """Whether boxes are compared as they are written."""

@@ -54,6 +54,21 @@ class Gallery:
         return f"{name}.{ending}"
 
 
+def carried(images: list[dict[str, Any]], before: Path, after: Path) -> list[dict[str, Any]]:
+    """A record's images with their copies put from one folder into another; those of a copy that is no longer
+    there are without one."""
+    found = []
+    for each in images:
+        name = each.get("file")
+        if name is not None and not (after / name).exists():
+            if (before / name).is_file():
+                write_atomically(after / name, (before / name).read_bytes())
+            else:
+                name = None
+        found.append(each | {"file": name})
+    return found
+
+
 def reduced(pixels: np.ndarray) -> tuple[str, bytes]:
     """(ending, file) of uint8 [height, width, 3]."""
     from PIL import Image

@@ -27,6 +27,7 @@ KNOWN = ("qwen2_vl", "qwen2_5_vl", "qwen3_vl")
 BAN = -100.0
 """Added to the logits of tokens that would stand for an image that is not there, in engines and trainer."""
 ATTRIBUTE = "image_processor"
+Patches = tuple["np.ndarray", tuple[int, int, int]]
 
 
 class Processor:
@@ -100,7 +101,7 @@ class Processor:
             ) from None
         return album.keep(number, pixels)
 
-    def patches(self, number: int) -> tuple[np.ndarray, tuple[int, int, int]]:
+    def patches(self, number: int) -> Patches:
         """(float32 [patches, channels x 2 x side x side], the grid of patches (1, rows, columns))."""
         import numpy as np
 

@@ -143,13 +143,21 @@ def test_a_result_names_its_environment(tmp_path: Path) -> None:
 def test_stored_episodes_are_judged_anew(tmp_path: Path) -> None:
     """By what environments gave, or by the text of the last turn; what failed has no verdict still."""
     path = str(stored(tmp_path))
+    earlier = json.loads(Path(path).read_bytes())
+    earlier["problems"][0]["images"] = [{"file": "a.png", "width": 9}, {"file": "gone.png", "width": 8}]
+    Path(path).write_text(json.dumps(earlier))
+    copies = Path(path).parent / "images"
+    copies.mkdir()
+    (copies / "a.png").write_bytes(b"pixels")
     for judge, scores in ((Given(), [1.0, 0.0, None]), (Match(), [1.0, 0.0, None])):
         alone = Bench(source=BENCH.source, verifier=judge, k=3)
         recipe = EvalRecipe(benches={"own": alone}, rescore={"own": path})
         with Pool({"eval.own": judge}, Verification(workers=1)) as pool:
-            [done] = rescored(recipe, pool, NullTracker())
+            [done] = rescored(recipe, tmp_path / "anew", pool, NullTracker())
         [row] = done.result.rows
         assert row["scores"] == scores and row["reasons"][2] == "timeout"
+        assert row["images"] == [{"file": "a.png", "width": 9}, {"file": None, "width": 8}]
+        assert (tmp_path / "anew" / "images" / "a.png").read_bytes() == b"pixels"
         assert row["episodes"] == rows()[0]["episodes"]
         assert done.result.summary["turns/mean"] == pytest.approx(2.0)
         assert done.context["environment"]["name"] == "guess"

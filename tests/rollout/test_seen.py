@@ -10,7 +10,7 @@ from seen_gap import LIMIT, SAMPLED, engine_of, gap, move, requests_of, trainer_
 
 from rlvr_cli import schema
 from rlvr_cli.engine.trainer import Trainer
-from rlvr_cli.rollout import SyncError
+from rlvr_cli.rollout import SyncError, pixels
 from rlvr_cli.schema import Model, Placement, Precision, Servers, Vision
 from rlvr_cli.training.rest import probe_logprobs
 from rlvr_cli.vision.album import shortened
@@ -118,6 +118,10 @@ def test_servers_are_shown_the_same_images(trainer, requests, model, tmp_path, m
         receipt = engine.load(trainer.weights())
         assert not receipt.untold and receipt.compared + receipt.sampled == trainer.parameters
         assert gap(trainer, requests, engine) < LIMIT
+        ours = trainer.processor.patches(min(requests[0].tokens))
+        engine.image_gap(requests[0].tokens, ours)
+        with pytest.raises(RuntimeError, match=r"HTTP 400: .*other colours than the trainer"):
+            engine.image_gap(requests[0].tokens, (ours[0] + np.float32(1e-3), ours[1]))
         probed = engine.probe(requests[4].tokens)
         assert np.abs(probed - probe_logprobs(trainer, requests[4].tokens)).mean() < LIMIT
         begun = dict(engine.generate(requests[:2], replace(SAMPLED, max_tokens=5)))
@@ -145,6 +149,29 @@ def test_another_processor_is_noticed(requests, engines) -> None:
 
     with pytest.raises(SyncError, match="as 23 tokens, the trainer as 24: their image processors differ"):
         prompts.check(Output())
+
+
+def test_an_engine_reads_the_colours_the_trainer_reads(trainer, requests, engines, monkeypatch) -> None:
+    """But for rounding: vLLM's tower normalises for itself. Other means, channels or sizes are told."""
+    tokens = requests[0].tokens
+    ours = trainer.processor.patches(tokens[tokens.index(min(tokens))])
+    assert engines["hf"].image_gap(tokens, ours) == 0.0
+    assert engines["vllm"].image_gap(tokens, ours) < 1e-6
+    pixels_pn, grid = ours
+    for engine in engines.values():
+        for planted in (pixels_pn + np.float32(2e-5), pixels_pn[:, ::-1].copy()):
+            with pytest.raises(SyncError, match=r"other colours than the trainer \(its pixel values"):
+                engine.image_gap(tokens, (planted, grid))
+        engine.image_gap(tokens, (pixels_pn + np.float32(2e-7), grid))
+        with pytest.raises(SyncError, match=r"image into \[1, 8, 8\] patches, the trainer into \[1, 4, 8\]"):
+            engine.image_gap(tokens, (pixels_pn[:32], (1, 4, 8)))
+    theirs = engines["vllm"].llm.llm_engine
+    prompt = engines["vllm"].prompts.of("", tokens)
+    pixels.demand_same_pixels(theirs, prompt, pixels.packed(*ours))
+    monkeypatch.setattr(pixels, "MOST_SENT", 100)
+    pixels.demand_same_pixels(theirs, prompt, pixels.packed(*ours))
+    with pytest.raises(ValueError, match="other colours than the trainer"):
+        pixels.demand_same_pixels(theirs, prompt, pixels.packed(pixels_pn + np.float32(1e-3), grid))
 
 
 @pytest.mark.parametrize("kind", ["qwen3_vl", pytest.param("qwen2_vl", marks=pytest.mark.long)])

@@ -127,6 +127,50 @@ def test_five_hundred_at_once_keep_their_order(server: Server) -> None:
         assert [future.result(120).score for future in futures] == [float(n % 2 == 0) for n in range(500)]
 
 
+def of_image(n: int) -> tuple[dict[str, Any], dict[str, Any], float]:
+    """(/judge's request, /verify's, accuracy) of one of 500 rows, a box in an image of its own size each:
+    the policy writes pixels of what it sees, 28 (n % 40 + 10) wide, and the gold is in thousandths."""
+    wide, tall, share = 28 * (n % 40 + 10), 28 * (n % 7 + 10), 1 - 0.02 * (n % 5)
+    said = [{"bbox_2d": [0, 0, wide * share / 2, tall / 2], "label": "cat"}]
+    gold = [{"bbox_2d": [0, 0, 500, 500], "label": "cat"}]
+    parm = {"det_verifier_normalized": True, "image_grid_thw": [[1, tall, wide]]}  # in pixels, by its client
+    weights = {"det_reward_ratio": {"iou_max_iou_first": 1.0}}
+    judged = payload(said, gold, "detection", parm | weights | {"image_path": [f"{n}.jpg"]})
+    box = said[0]["bbox_2d"]
+    verified = {
+        "response": f"<answer>{box}</answer>",
+        "answer": "0 0 500 500",
+        "verifier": "seen",
+        "extra": {"image_size": [wide + 3, tall + 5], "image_grid_thw": [1, tall // 14, wide // 14]},
+    }
+    return judged, verified, share
+
+
+def test_five_hundred_images_at_once_keep_their_order() -> None:
+    """An answer of another row has another size of its image, and mostly another overlap."""
+    seen = Iou(boxes=Unit.seen, gold=Unit.per_mille, count=Count.soft)
+
+    def ask(n: int) -> tuple[float, float, float]:
+        judged, verified, share = of_image(n)
+        first, second = asked(server, "/judge", judged), asked(server, "/verify", verified)
+        assert (first[0], second[0]) == (200, 200), (first, second)
+        return first[1]["rewards"]["accuracy_reward"], second[1]["score"], share
+
+    verifiers = {"row": Vtriune(), "seen": seen}
+    with serving(verifiers, Verification(workers=2), limits=Limits(max_requests=600)) as server:
+        with ThreadPoolExecutor(500) as threads:
+            for judged, verified, share in threads.map(ask, range(500)):
+                assert judged == pytest.approx(share, abs=0.006) and verified == pytest.approx(
+                    share, abs=1e-6
+                )
+        remote = {"far": Remote(url=server.url, verifier="seen", connections=32)}
+        with Pool(remote, Verification(workers=1)) as pool:
+            rows = [of_image(n)[1:] for n in range(500)]
+            futures = [pool.submit("far", r["response"], r["answer"], r["extra"]) for r, _ in rows]
+            found = [future.result(120).score for future in futures]
+        assert found == pytest.approx([share for _, share in rows], abs=1e-6)
+
+
 def test_progress_travels_to_a_server(server: Server) -> None:
     box, gold = "<answer>[0, 0, 10, 9]</answer>", "0 0 10 10"
     around = Surroundings(steps=100, trained_by=frozenset({"far"}))

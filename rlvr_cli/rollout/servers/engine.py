@@ -18,6 +18,7 @@ from rlvr_cli.core.heartbeat import heart
 from rlvr_cli.core.types import Completion
 from rlvr_cli.rollout.engine import Names, OnOneRank, Request, Sampling, SyncError, never, nothing_more
 from rlvr_cli.rollout.fingerprints import Receipt
+from rlvr_cli.rollout.pixels import packed
 from rlvr_cli.rollout.seen import Prompts
 from rlvr_cli.rollout.servers import start
 from rlvr_cli.rollout.servers.answers import Answers
@@ -27,7 +28,7 @@ from rlvr_cli.rollout.servers.parcels import pack
 from rlvr_cli.rollout.servers.sampler import Order, Sampler
 from rlvr_cli.rollout.text import ResponseText
 from rlvr_cli.schema import Rollout
-from rlvr_cli.vision.processor import processor_of
+from rlvr_cli.vision.processor import Patches, processor_of
 
 ASK_S = 0.02
 """Between two looks at whether there is enough."""
@@ -148,6 +149,10 @@ class ServersEngine(OnOneRank):
         agree(trouble)
         self._fleet.cargo.stamp = self._fleet.held = stamp
         return receipt
+
+    def image_gap(self, tokens: list[int], ours: Patches) -> None:
+        """Servers compare for themselves, and answer with an error where they make other pixels."""
+        self._loop.run(self._sampler.probe(tokens, packed(*ours)))
 
     def probe(self, tokens: list[int]) -> list[float]:
         """Of all servers, which must agree."""

@@ -11,6 +11,7 @@ import json
 from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
 from typing import Any
 
+from rlvr_cli.rollout.pixels import demand_same_pixels
 from rlvr_cli.rollout.seen import prompt_of, unlike
 from rlvr_cli.rollout.servers.frames import frame
 
@@ -71,6 +72,8 @@ async def _sample(engine: Any, asked: dict[str, Any], one: dict[str, Any]) -> by
     tokens: Any = [*asked["tokens"], *one["begun"]]
     if images := asked.get("images"):
         prompt: Any = prompt_of(tokens, images, asked["salt"])
+        if (sent := asked.get("pixels")) is not None:
+            demand_same_pixels(engine, prompt, sent)
     else:
         prompt = tokens_input(tokens, cache_salt=asked["salt"])
     name = name_of(asked["name"], one["number"])

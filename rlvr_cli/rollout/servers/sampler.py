@@ -166,8 +166,11 @@ class Sampler:
         """Where a server keeps prefixes of older weights: these are not for new requests."""
         return self._fleet.held if self._fleet.keeps else None
 
-    async def probe(self, tokens: list[int]) -> dict[str, list[float]]:
-        """Name of every server -> its logprobs (temperature 1) of the tokens after the first."""
+    async def probe(self, tokens: list[int], pixels: dict[str, Any] | None = None) -> dict[str, list[float]]:
+        """Name of every server -> its logprobs (temperature 1) of the tokens after the first.
+
+        `pixels`: of the first image, which a server says no to where it makes others of it.
+        """
         found: dict[str, list[float]] = {}
         params: dict[str, Any] = {"temperature": 0.0, "prompt_logprobs": 0, "detokenize": False}
         one = {"number": 0, "begun": [], "max_tokens": 1, "seed": None}
@@ -176,6 +179,7 @@ class Sampler:
             for replica in self._fleet.replicas:
                 asked = self._prompts.sent(tokens) | {"params": params, "samples": [one]}
                 asked |= {"name": next(self._names), "salt": self._salt()}
+                asked |= {} if pixels is None else {"pixels": pixels}
                 try:
                     answers = [answer async for answer in replica.client.sample(asked)]
                 except Gone as gone:

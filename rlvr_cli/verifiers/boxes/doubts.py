@@ -7,7 +7,7 @@ then fill the images to their edges; where several do, the one that differs leas
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -158,8 +158,9 @@ def _beyond(box: Box, span: Size) -> float:
     return far if far > SLACK else 0.0
 
 
-def told(what: str, found: Doubt, declared: System, keys: tuple[str, str]) -> str:
-    """`37 of 50 gold boxes reach out of their images ...`. `keys`: of the recipe, for unit and order."""
+def told(what: str, found: Doubt, declared: System, keys: tuple[str, str] | Callable[[System], str]) -> str:
+    """`37 of 50 gold boxes reach out of their images ...`. `keys`: of the recipe, for unit and order; or what
+    says what to do where it is no key of the recipe that declares them."""
     parts = []
     if found.outside:
         parts.append(f"{found.outside} of {found.boxes} {what} reach out of their images")
@@ -174,7 +175,8 @@ def told(what: str, found: Doubt, declared: System, keys: tuple[str, str]) -> st
     if found.system is None:
         return line
     share = "all" if found.fits == 1 else f"{found.fits:.1%}"
-    return f"{line}; {share} fit {found.system}: {settings(found.system, declared, keys)}"
+    remedy = keys(found.system) if callable(keys) else settings(found.system, declared, keys)
+    return f"{line}; {share} fit {found.system}: {remedy}"
 
 
 def settings(system: System, declared: System, keys: tuple[str, str]) -> str:
