@@ -7,44 +7,15 @@ import signal
 import subprocess
 import sys
 import time
-import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
 from run_helpers import RECIPE, rlvr
+from vllm_server import served
 
-from rlvr_cli.core.rank_process import free_port
 from rlvr_cli.data.profiles import read_profile
 
 pytestmark = pytest.mark.long
-
-
-@contextmanager
-def served(model: Path, log: Path) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
-    """(URL, process) of a server that is ready."""
-    port = free_port()
-    words = ["--model", str(model), "--port", str(port), "--host", "127.0.0.1", "--max-model-len", "64"]
-    words += ["--dtype", "float32", "--enforce-eager"]
-    variables = {"VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_NO_USAGE_STATS": "1", "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-m", "vllm.entrypoints.openai.api_server", *words]
-    with open(log, "wb") as out:
-        process = subprocess.Popen(
-            command, env=os.environ | variables, stdout=out, stderr=out, start_new_session=True
-        )
-    url, end = f"http://127.0.0.1:{port}/v1", time.monotonic() + 300
-    try:
-        while True:
-            with suppress(OSError):
-                urllib.request.urlopen(f"{url}/models", timeout=5)
-                break
-            assert process.poll() is None and time.monotonic() < end, log.read_text()[-3000:]
-            time.sleep(0.5)
-        yield url, process
-    finally:
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
 
 
 def begun(words: list[str], parts: Path, rows: int) -> subprocess.Popen[str]:
