@@ -14,6 +14,8 @@ from rlvr_cli.schema import RolloutLora
 
 GRAPHS = 1.0 * GIB
 """CUDA graphs and workspaces of vLLM, within its share; it keeps them asleep."""
+CPU_TOKENS = 4096
+"""Of a pass of vLLM's on a CPU."""
 SAMPLER_COPIES = 3
 """fp32 tensors of all sequences' logits while vLLM samples: logits, scaled, log-probabilities."""
 
@@ -30,7 +32,7 @@ def engine(job: Job) -> tuple[float, list[Item], list[str]]:
         items.append(Item("engine: fp32 head", {"rollout": 4 * shape.vocabulary * shape.hidden / job.split}))
     if job.vllm:
         size = rollout.kv_cache_gb * GIB
-        return size / token, [*items, always("engine: KV cache", size)], uncut(job)
+        return size / token, [*items, *encoder(job), always("engine: KV cache", size)], uncut(job)
     rows, prompt = job.decoded, rollout.max_prompt_tokens
     cache = rows * job.longest * token * (1 + 1 / shape.layers)  # a layer's cache is copied to grow
     heads = rows * shape.vocabulary * (prompt * (4 if precise else job.engine_width) + 12)
@@ -53,6 +55,7 @@ def on_gpu(job: Job, token: float) -> tuple[float, list[Item], list[str]]:
         Item("vLLM: weights", during(there, weights(job))),
         *adapters(job, there),
         Item("vLLM: KV cache, a pass", during(cached, max(size - own - GRAPHS, 0))),
+        *encoder(job),
     ]
     problems = uncut(job)
     if cache < job.longest:
@@ -61,6 +64,17 @@ def on_gpu(job: Job, token: float) -> tuple[float, list[Item], list[str]]:
             f"{max(cache, 0):,.0f} tokens, and one sequence may have {job.longest:,}"
         )
     return max(cache, 0.0), items, problems
+
+
+def encoder(job: Job) -> list[Item]:
+    """What vLLM's tower has made of images: kept, beside its share of the GPU, for as many tokens as a pass
+    may have, or as one image has where that is more. A frozen tower's are there in all phases, as no sync
+    forgets them."""
+    if (tower := job.plain.tower) is None:
+        return []
+    tokens = max(job.device.engine_tokens if job.device.gpu else CPU_TOKENS, tower.most_tokens)
+    size = tokens * job.plain.hidden * job.engine_width * (1 + tower.deep)
+    return [always("vLLM: encoder cache", size)]
 
 
 def weights(job: Job) -> float:

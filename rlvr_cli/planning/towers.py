@@ -33,6 +33,8 @@ class Tower:
     """Patches of a token's side."""
     most_pixels: int
     """Of one image, as the model sees it."""
+    deep: int = 0
+    """Layers besides the last one that say something of an image token (DeepStack)."""
 
     @property
     def most_tokens(self) -> int:
@@ -77,6 +79,7 @@ def tower_of_config(model: Model, config: Any, parameters: int, *, gated: bool) 
         patch=int(vision.patch_size),
         merge=int(vision.spatial_merge_size),
         most_pixels=model.max_pixels or most_pixels(model),
+        deep=len(getattr(vision, "deepstack_visual_indexes", None) or ()),
     )
 
 

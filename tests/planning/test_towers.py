@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -11,6 +12,8 @@ import torch
 from plans import job, line
 
 from rlvr_cli.engine.model import load_model
+from rlvr_cli.planning.engine_memory import encoder
+from rlvr_cli.planning.items import PHASES
 from rlvr_cli.planning.memory import memory_of
 from rlvr_cli.planning.shapes import shape_of
 from rlvr_cli.planning.speed import times_of
@@ -71,3 +74,19 @@ def test_a_plan_has_the_images_of_a_micro_batch_and_the_time_to_look_at_them() -
     times = [times_of(each) for each in (few, frozen, trained)]
     assert all(times) and times[0]["update"] < times[1]["update"] < times[2]["update"]  # type: ignore[index]
     assert times[0]["rollout"] < times[1]["rollout"]  # type: ignore[index]
+
+
+def test_what_an_engine_keeps_of_images_is_counted_beside_its_share() -> None:
+    """16,384 tokens of 128 numbers in fp32, or those of the largest image; with two layers more thrice."""
+    name, seen = "vLLM: encoder cache", ("model.path=builtin:tiny_vision", "rollout.engine=vllm")
+    small = job(*seen, recipe="tiny_vision_grpo", ranks=1)
+    assert line(memory_of(small), name) == 16_384 * 128 * 4
+    tower = small.plain.tower
+    assert tower is not None and tower.deep == 0
+    wide = replace(tower, most_pixels=20_000 * 14 * 14, deep=2)
+    [item] = encoder(
+        SimpleNamespace(plain=replace(small.plain, tower=wide), device=small.device, engine_width=4)
+    )  # type: ignore[arg-type]
+    assert item.phases == dict.fromkeys(PHASES, 20_000 * 128 * 4 * 3)
+    blind = job("model.path=builtin:tiny", "rollout.engine=vllm", recipe="tiny_dapo", ranks=1)
+    assert name not in [each.name for each in memory_of(blind).items]
