@@ -100,14 +100,15 @@ def problems(
     environment: str | None = None,
     tools: Sequence[dict[str, Any]] = (),
     library: Library | None = None,
+    chat: bool = False,
 ) -> tuple[list[Problem], Report]:
     """All problems of a source that have a usable gold and a prompt that fits; what became of the others.
 
-    Without a tokenizer prompts are messages, whose length is not known. `look` is shown each row {id, prompt,
-    answer, extra} as the file has it; `ask` says why the verifiers of a row cannot use a gold, without it any
-    text is one; `refused` is told of each (row, gold, why). `apart`: prompts that other sources hold out
-    (`sources.held_out`). `raw`: problems have the columns as they are. `environment`: the name of what takes
-    part in them, which announces `tools`. `library`: experiences that each prompt begins with.
+    Without a tokenizer prompts are messages of unknown length; with `chat` those without images. `look` is
+    shown each row {id, prompt, answer, extra} as the file has it; `ask` says why the verifiers of a row can
+    not use a gold, without it any text is one; `refused` is told of each (row, gold, why). `apart`: prompts
+    that other sources hold out. `raw`: problems have the columns as they are. `environment`: the name of what
+    takes part in them, which announces `tools`. `library`: experiences that each prompt begins with.
     """
     report, kept, processor = Report(name=name), [], processor_of(tokenizer)
     shots_of, lists = examples(name, source, seed), phrasings(source.instructions, f"data.{name}")
@@ -127,14 +128,13 @@ def problems(
             look(row)
         if not looked(row, source, processor, report, f"'{source.path}' row {row['id']}"):
             continue
-        row["shots"] = shots_of(row)
-        asked = tokenizer is None or environment is not None
-        given = row
+        given, row["shots"] = row, shots_of(row)
+        reads = None if chat and not row.get("images") else tokenizer
         if lists:  # what identifies a problem is its own text
             row = row | {"prompt": instructed(row["prompt"], drawn(lists, seed, str(row["id"])))}
-        messages = as_messages(row, source, library) if asked else []
+        messages = as_messages(row, source, library) if chat or reads is None or environment else []
         made: tuple[str, list[int]] = (shown(messages), [])
-        text, tokens = made if tokenizer is None else render(row, source, tokenizer, tools, library)
+        text, tokens = made if reads is None else render(row, source, reads, tools, library)
         if len(tokens) > max_prompt_tokens:
             report.too_long += 1
             continue

@@ -98,6 +98,18 @@ def uneven(config: Any, parts: int) -> str | None:
         return f"{keys} key-value heads"
     if isinstance(width, int) and width % parts:
         return f"feed-forward layers of width {width}"
+    return _uneven_tower(getattr(config, "vision_config", None), parts)
+
+
+def _uneven_tower(tower: Any, parts: int) -> str | None:
+    """The same of a vision tower, which an engine cuts as it does the layers of text; None: there is none."""
+    heads, width = (getattr(tower, name, None) for name in ("num_heads", "intermediate_size"))
+    if heads and heads % parts:
+        return f"a vision tower with {heads} attention heads"
+    if width is None and hasattr(tower, "mlp_ratio"):  # Qwen2-VL
+        width = int(tower.embed_dim * tower.mlp_ratio)
+    if isinstance(width, int) and width % parts:
+        return f"a vision tower with feed-forward layers of width {width}"
     return None
 
 

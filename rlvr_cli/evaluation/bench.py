@@ -96,8 +96,11 @@ def questions(
     limit: int,
     remedy: str | None = None,
     environments: Environments | None = None,
+    *,
+    chat: bool = False,
 ) -> Questions:
-    """Read and render a bench; `remedy` is what to do when no prompt fits into `limit` tokens."""
+    """Read and render a bench; `remedy` is what to do when no prompt fits into `limit` tokens; `chat`: it is
+    put to a server with a chat template of its own."""
     remedy = remedy or f"raise benches.{name}.max_prompt_tokens"
     own = {name: bench.verifier}  # whatever verifiers its rows name
 
@@ -120,6 +123,7 @@ def questions(
         environment=environment,
         tools=tools,
         library=library,
+        chat=chat,
     )
     return Questions(
         problems=found,

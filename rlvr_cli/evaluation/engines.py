@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from rlvr_cli.engine.model import eos_ids
+from rlvr_cli.core.types import Problem
+from rlvr_cli.engine.model import eos_ids, load_tokenizer
 from rlvr_cli.evaluation.bench import with_stops
 from rlvr_cli.evaluation.probing import read_by
 from rlvr_cli.rollout import Engine
@@ -14,6 +15,22 @@ from rlvr_cli.sampling.start_model import default_precision, start_engine, start
 from rlvr_cli.schema import EvalRecipe, Model, SelectBy
 from rlvr_cli.tracking import Tracker
 from rlvr_cli.tracking.null_tracker import NullTracker
+from rlvr_cli.vision.album import album
+from rlvr_cli.vision.exact import demand_same_images
+from rlvr_cli.vision.processor import processor_of
+from rlvr_cli.vision.refusals import sees
+
+
+def tokenizer_of(recipe: EvalRecipe, model: Model) -> Any:
+    """The model's; None for a chat server, which has its own, unless it is to be sent images: these go there
+    as the model's processor on this side makes them."""
+    return None if recipe.server.chat and not sees(model) else load_tokenizer(model)
+
+
+def asked_of(problem: Problem) -> tuple[Any, ...]:
+    """What a problem's samples are samples of."""
+    images = album.keys(problem.tokens)
+    return (problem.id, problem.tokens or problem.messages, *([images] if images else []))
 
 
 def engine_of(
@@ -27,6 +44,8 @@ def engine_of(
 ) -> Engine:
     """What samples: an engine with room for `context` tokens, or a server; read by a verifier where one
     selects."""
+    if processor_of(tokenizer) is not None:
+        demand_same_images()
     if recipe.server.url is not None:
         return start_server(recipe.server, model, tokenizer)
     precision = recipe.rollout.dtype or recipe.precision or default_precision()

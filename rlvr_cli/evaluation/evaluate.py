@@ -12,9 +12,9 @@ from rlvr_cli.core import distributed
 from rlvr_cli.core.causes import commonest
 from rlvr_cli.core.errors import Hopeless
 from rlvr_cli.core.result_files import read_result
-from rlvr_cli.core.types import Group, Problem
+from rlvr_cli.core.types import Group
 from rlvr_cli.engine import process_group
-from rlvr_cli.engine.model import context_length, load_tokenizer
+from rlvr_cli.engine.model import context_length
 from rlvr_cli.evaluation import outputs
 from rlvr_cli.evaluation.bench import (
     Evaluation,
@@ -35,7 +35,7 @@ from rlvr_cli.evaluation.bench import (
 )
 from rlvr_cli.evaluation.breakdown import by_subject
 from rlvr_cli.evaluation.contamination import probe
-from rlvr_cli.evaluation.engines import engine_of
+from rlvr_cli.evaluation.engines import asked_of, engine_of, tokenizer_of
 from rlvr_cli.evaluation.probing import identity_of
 from rlvr_cli.evaluation.selection import cut_short, with_selection
 from rlvr_cli.evaluation.stored_samples import (
@@ -54,7 +54,6 @@ from rlvr_cli.tracking import Timer, Tracker, print_results, versions
 from rlvr_cli.tracking.journal import jsonable
 from rlvr_cli.tracking.null_tracker import NullTracker
 from rlvr_cli.verifiers.pool import Pool
-from rlvr_cli.vision.album import album
 from rlvr_cli.vision.gallery import FOLDER, Gallery, carried
 from rlvr_cli.vision.processor import processor_of
 from rlvr_cli.vision.refusals import refuse_unseen
@@ -148,7 +147,7 @@ def roomy(verification: Verification, judges: list[Any]) -> Verification:
 def sampled(recipe: EvalRecipe, out: Path, pool: Pool, tracker: Tracker | NullTracker) -> Iterator[Measured]:
     """The benches, one after the other, on one engine."""
     model = local_model(recipe.model, out, recipe.seed)
-    tokenizer = None if recipe.server.chat else load_tokenizer(model)
+    tokenizer = tokenizer_of(recipe, model)
     refuse_unseen(recipe, tokenizer)
     precision = recipe.rollout.dtype or recipe.precision or default_precision()
     context = room(recipe, model, tracker)
@@ -165,7 +164,7 @@ def sampled(recipe: EvalRecipe, out: Path, pool: Pool, tracker: Tracker | NullTr
         tracker.event("warning", line)
     if recipe.server.chat:
         tracker.event("warning", UNKNOWN)
-    pool.around.decode, pool.around.seed = surroundings(tokenizer).decode, recipe.seed
+    pool.around.decode = surroundings(None if recipe.server.chat else tokenizer).decode
     _introduce(recipe, asked, pool, tracker)
     engine = engine_of(recipe, model, tokenizer, context, out, environments, tracker)
     origin: dict[str, Any] = {"model": recipe.model.path, "precision": precision.value}
@@ -180,7 +179,7 @@ def sampled(recipe: EvalRecipe, out: Path, pool: Pool, tracker: Tracker | NullTr
     for name, bench in recipe.benches.items():
         timer = Timer()
         identity = fingerprint(
-            [_asked(problem) for problem in asked[name].problems],
+            [asked_of(problem) for problem in asked[name].problems],
             {k: v for k, v in asdict(bench).items() if k not in UNSAMPLED},
             *(origin, weights_of(model.path), asdict(recipe.rollout), versions(), context),
             *chosen,
@@ -207,16 +206,11 @@ def sampled(recipe: EvalRecipe, out: Path, pool: Pool, tracker: Tracker | NullTr
     engine.close()
 
 
-def _asked(problem: Problem) -> tuple[Any, ...]:
-    """What a problem's samples are samples of."""
-    images = album.keys(problem.tokens)
-    return (problem.id, problem.tokens or problem.messages, *([images] if images else []))
-
-
 def _introduce(
     recipe: EvalRecipe, asked: dict[str, Questions], pool: Pool, tracker: Tracker | NullTracker
 ) -> None:
     """Functions of the user, each with the first problem of its bench."""
+    pool.around.seed = recipe.seed
     judges = judges_of(recipe.benches)
     first: dict[str, Group] = {}
     for name, each in asked.items():
@@ -231,10 +225,11 @@ def fitting(
     name: str, bench: Bench, recipe: EvalRecipe, tokenizer: Any, context: int, environments: Environments
 ) -> Questions:
     """The problems of a bench; UserError where no prompt fits."""
+    chat = recipe.server.chat
     if (limit := prompt_limit(bench, recipe.rollout)) < context:
-        return questions(name, bench, tokenizer, limit, environments=environments)
+        return questions(name, bench, tokenizer, limit, environments=environments, chat=chat)
     remedy = f"the model has {context} positions: take one with a longer context"
-    return questions(name, bench, tokenizer, context - 1, remedy, environments)
+    return questions(name, bench, tokenizer, context - 1, remedy, environments, chat=chat)
 
 
 def room(recipe: EvalRecipe, model: Model, tracker: Tracker | NullTracker) -> int:

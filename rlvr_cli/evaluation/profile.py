@@ -40,6 +40,7 @@ from rlvr_cli.tracking.null_tracker import NullTracker
 from rlvr_cli.verifiers.outage import result
 from rlvr_cli.verifiers.pool import Pool
 from rlvr_cli.verifiers.several_golds import fault_of
+from rlvr_cli.vision.refusals import refuse_unseen
 
 PARTS = "rows"
 """Beginning of the names of the files that hold finished problems until all are."""
@@ -70,6 +71,7 @@ def profile(recipe: ProfileRecipe, terminal: TextIO) -> None:
     with open_eval_tracker(recipe, out, terminal) as tracker:
         model = local_model(recipe.model, out, recipe.seed)
         tokenizer = load_tokenizer(model)
+        refuse_unseen(recipe, tokenizer)
         asked = questions(recipe, tokenizer, tracker)
         head = head_of(recipe, model)
         stored = Partial(out, PARTS, head["fingerprint"], distributed.rank())

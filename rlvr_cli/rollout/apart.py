@@ -11,6 +11,7 @@ from rlvr_cli.core.heartbeat import heart
 from rlvr_cli.core.types import Completion
 from rlvr_cli.rollout.begun import as_it_is, joined, prompt_of
 from rlvr_cli.rollout.engine import Request, Sampling
+from rlvr_cli.rollout.seen import Prompts
 from rlvr_cli.rollout.text import ResponseText
 from rlvr_cli.rollout.turns import Turns
 
@@ -27,8 +28,8 @@ class Apart:
     """Of an output of vLLM's."""
     add: Callable[[str, list[int], Request, int], str]
     """Hands (name, tokens, request, sample) to the engine; returns the engine's own name."""
-    check: Callable[[Any], None]
-    """Raises where the engine has read another prompt than it was given."""
+    prompts: Prompts
+    """Which `add` makes for the engine."""
     turns: Turns
     running: dict[str, tuple[Request, int, str]] = field(default_factory=dict)
     """Name -> request, sample, and what the engine calls it."""
@@ -58,11 +59,12 @@ class Apart:
             if self.running:
                 with self.turns.asking():
                     self.engine.abort_request(list(self.running))
+                self.prompts.forget(self.running)
         yield from self._whole(list(self.found))
 
     def _done(self, output: Any) -> int:
         """Take in a finished output; its request's key."""
-        self.check(output)
+        self.prompts.check(output)
         request, sample, _ = self.running.pop(output.request_id)
         self._place(request, sample, self.completion(output.outputs[0]))
         return request.key

@@ -7,7 +7,10 @@ from typing import Any
 from rlvr_cli.core.errors import UserError
 from rlvr_cli.core.types import Completion
 from rlvr_cli.rollout.engine import Request, Sampling
+from rlvr_cli.rollout.seen import Prompts
 from rlvr_cli.rollout.server import ServerEngine
+from rlvr_cli.schema import Server
+from rlvr_cli.vision.processor import processor_of
 
 LIMITS = ("max_tokens", "max_completion_tokens")
 """Names of the length limit: the usual one, and the one that some models of OpenAI insist on."""
@@ -19,9 +22,17 @@ class ChatEngine(ServerEngine):
     path = "/chat/completions"
     limit = LIMITS[0]
 
+    def __init__(self, server: Server, *, model: str, tokenizer: Any, pause: float = 1.0) -> None:
+        super().__init__(server, model=model, tokenizer=tokenizer, pause=pause)
+        self._prompts = Prompts(processor_of(tokenizer))
+
     def body(self, request: Request, number: int, sampling: Sampling) -> dict[str, Any]:
         assert request.messages, "a chat server is asked with messages"
-        return {"messages": request.messages, self.limit: request.limit(sampling)}
+        asked: dict[str, Any] = {"messages": request.messages, self.limit: request.limit(sampling)}
+        if (messages := self._prompts.spoken(request.messages, request.tokens)) is not None:
+            # No response holds an image here either: scores are those of an engine in the process.
+            asked |= {"messages": messages, **self._prompts.bans()}
+        return asked
 
     def _sample(self, request: Request, number: int, sampling: Sampling) -> Completion:
         try:

@@ -3,24 +3,31 @@
 from __future__ import annotations
 
 from base64 import b64decode, b64encode
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from io import BytesIO
 from typing import Any
+
+import numpy as np
 
 from rlvr_cli.rollout import pixels
 from rlvr_cli.rollout.engine import Request, SyncError
 from rlvr_cli.vision.album import album, shortened
+from rlvr_cli.vision.marks import typed
 from rlvr_cli.vision.processor import BAN, Patches, Processor
 
 UNKNOWN = 8
 """Images of a prompt where nobody has looked at the problems yet."""
+DATA = "data:image/png;base64,"
+FOR_ANY_RUN = 64
+"""Images of a prompt that a server takes which is there before its runs."""
 
 
 class Prompts:
     """Rows of tokens with numbers of the album, as vLLM's prompts; without a processor as they are."""
 
-    def __init__(self, processor: Processor | None) -> None:
-        self.processor = processor
+    def __init__(self, processor: Processor | None, room: int | None = None) -> None:
+        """`room`: images of a prompt at most, where that is not to be seen from this process's prompts."""
+        self.processor, self._room = processor, room
         self._asked: dict[str, list[int]] = {}
 
     def arguments(self) -> dict[str, Any]:
@@ -28,7 +35,7 @@ class Prompts:
         if self.processor is None:
             return {}
         return {
-            "limit_mm_per_prompt": {"image": album.most or UNKNOWN, "video": 0},
+            "limit_mm_per_prompt": {"image": self._room or album.most or UNKNOWN, "video": 0},
             "mm_processor_kwargs": {
                 "size": {"shortest_edge": self.processor.least, "longest_edge": self.processor.most},
             },
@@ -38,21 +45,28 @@ class Prompts:
             "skip_tokenizer_init": False,  # its processor of images reads prompts' tokens
         }
 
+    def settings(self) -> dict[str, Any] | None:
+        """How images are read; None: none are."""
+        return None if self.processor is None else self.processor.settings()
+
     def bans(self) -> dict[str, Any]:
         """Of vLLM's SamplingParams: no image that is not there."""
         return {} if self.processor is None else {"logit_bias": dict.fromkeys(self.processor.banned, BAN)}
 
-    def forget(self) -> None:
+    def forget(self, names: Iterable[str]) -> None:
         """Requests that were broken off."""
-        self._asked.clear()
+        for name in names:
+            self._asked.pop(name, None)
 
     def coming(self, requests: Iterable[Request]) -> None:
         """What is asked for next, in this order."""
         if self.processor is not None:
             self.processor.coming(request.tokens for request in requests)
 
-    def of(self, name: str, tokens: list[int]) -> dict[str, Any]:
-        """The prompt of a request."""
+    def of(
+        self, name: str, tokens: list[int], note: Callable[[np.ndarray], None] | None = None
+    ) -> dict[str, Any]:
+        """The prompt of a request; `note` is shown the pixels, for ranks that must have the same."""
         if self.processor is None:
             return {"prompt_token_ids": tokens}
         short, numbers = shortened(tokens, self.processor.pad)
@@ -61,7 +75,11 @@ class Prompts:
         from PIL import Image
 
         self._asked[name] = tokens
-        images = [Image.fromarray(self.processor.seen(number)) for number in numbers]
+        seen = [self.processor.seen(number) for number in numbers]
+        if note is not None:
+            for each in seen:
+                note(each)
+        images = [Image.fromarray(each) for each in seen]
         return {"prompt_token_ids": short, "multi_modal_data": {"image": images}}
 
     def gap(self, engine: Any, tokens: list[int], ours: Patches) -> float:
@@ -80,6 +98,24 @@ class Prompts:
             return {"tokens": tokens}
         images = [_png(self.processor.seen(number)) for number in numbers]
         return {"tokens": short, "images": images, "read": self._ours(tokens)}
+
+    def spoken(self, messages: list[dict[str, str]], tokens: list[int]) -> list[dict[str, Any]] | None:
+        """Messages for a server with a chat template, in OpenAI's form: the images of `tokens` stand where
+        the contents have marks, as PNG in data URLs. None: there are no images."""
+        numbers = [] if self.processor is None else shortened(tokens, self.processor.pad)[1]
+        if self.processor is None or not numbers:
+            return None
+        left, found = iter(numbers), list[dict[str, Any]]()
+        for message in typed(messages):
+            if isinstance(content := message["content"], list):
+                content = [
+                    {"type": "image_url", "image_url": {"url": DATA + _png(self.processor.seen(next(left)))}}
+                    if part["type"] == "image"
+                    else part
+                    for part in content
+                ]
+            found.append(message | {"content": content})
+        return found
 
     def _ours(self, tokens: list[int]) -> list[int]:
         assert self.processor is not None

@@ -91,13 +91,14 @@ class Ranks:
         if most != -least:
             raise SyncError(
                 f"the {self.size} ranks that run one engine (rollout.tensor_parallel) have not sampled the "
-                "same: their parts of the model belong to different tokens"
+                "same, or have read other images: their parts of the model belong to different tokens"
             )
         return bool(yes)
 
-    def note(self, tokens: np.ndarray) -> None:
-        """A sample that this rank's scheduler has finished, for `agreed` to compare."""
-        self._sampled = zlib.crc32(tokens.tobytes(), self._sampled)
+    def note(self, numbers: np.ndarray) -> None:
+        """A sample that this rank's scheduler has finished, or an image it was given, for `agreed` to
+        compare."""
+        self._sampled = zlib.crc32(numbers.tobytes(), self._sampled)
 
     def asking(self, enough: Callable[[], bool]) -> Callable[[], bool]:
         """The question as all of them answer it."""

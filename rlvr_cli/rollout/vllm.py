@@ -112,7 +112,6 @@ class VLLMEngine:
     ) -> Iterator[tuple[int, list[Completion]]]:
         engine: Any = self.llm.llm_engine
         requests, asked = self.ranks.shared(requests), self.ranks.asking(enough)
-        self.prompts.forget()
         self.prompts.coming(requests)
         if self.ranks.size > 1:  # aborted requests free memory in an order that differs from rank to rank
             self.llm.reset_prefix_cache()
@@ -124,7 +123,7 @@ class VLLMEngine:
                 text=self.text,
                 completion=self._completion,
                 add=partial(self._add_sample, sampling),
-                check=self.prompts.check,
+                prompts=self.prompts,
                 turns=self.turns,
             )
             yield from apart.generate(requests, asked)
@@ -146,6 +145,7 @@ class VLLMEngine:
         finally:  # the caller stopped early
             if keys:
                 engine.abort_request(list(keys))
+                self.prompts.forget(keys)
                 while engine.has_unfinished_requests():
                     engine.step()
             if self.routes is not None:
@@ -165,7 +165,7 @@ class VLLMEngine:
 
     def _add(self, name: str, tokens: list[int], params: SamplingParams) -> str:
         engine: Any = self.llm.llm_engine
-        prompt = self.prompts.of(name, tokens)
+        prompt = self.prompts.of(name, tokens, self.ranks.note if self.ranks.size > 1 else None)
         if self.keeps:  # prefixes of older weights are not for new requests
             prompt["cache_salt"] = f"{self.version}"
         return str(engine.add_request(name, prompt, params, lora_request=self._lora))

@@ -14,7 +14,9 @@ from rlvr_cli.schema import OnUpdate, Overlap, Placement, Rollout
 from rlvr_cli.tracking import Tracker
 from rlvr_cli.tracking.null_tracker import NullTracker
 from rlvr_cli.training.beside import Beside
-from rlvr_cli.training.flights import Flights, share_of, unpacked
+from rlvr_cli.training.flights import Flight, Flights, share_of, unpacked
+from rlvr_cli.vision.exact import digests
+from rlvr_cli.vision.processor import Processor
 
 SHOWN = 5
 
@@ -22,8 +24,15 @@ SHOWN = 5
 class Ahead:
     """This rank's prompts in flight, and the thread that samples them, if there is one."""
 
-    def __init__(self, settings: Rollout, engine: Engine, tracker: Tracker | NullTracker) -> None:
-        self.settings, self.tracker = settings, tracker
+    def __init__(
+        self,
+        settings: Rollout,
+        engine: Engine,
+        tracker: Tracker | NullTracker,
+        processor: Processor | None = None,
+    ) -> None:
+        """`processor`: of a model that sees."""
+        self.settings, self.tracker, self._processor = settings, tracker, processor
         self.flights = Flights()
         self.beside = Beside(engine) if settings.overlap is Overlap.beside else None
         self.keeps = settings.on_update is OnUpdate.keep
@@ -125,7 +134,7 @@ class Ahead:
 
     def state(self) -> list[dict[str, Any]]:
         """For a checkpoint: what is in flight on this rank."""
-        return self.paused().state()
+        return self.paused().state(self._processor)
 
     def load(self, saved: list[list[dict[str, Any]]], sampler: Sampler[Problem], engine: Engine) -> None:
         """Take this engine's share of what was in flight on all ranks, however many there were."""
@@ -133,16 +142,25 @@ class Ahead:
         known = {(name, p.id): p for name, found in sampler.items.items() for p in found}
         mine = share_of(saved, distributed.gather(engine.leader), distributed.rank())
         self.flights = Flights()
-        lost = []
+        lost, changed = [], 0
         for row in mine:
             problem = known.get((row["source"], row["problem"]))
             if problem is None:
                 lost.append(row["index"])
-                problem = Problem(
+                unknown = Problem(
                     id=row["problem"], prompt="", tokens=[], answer="", source=row["source"], verifiers=[]
                 )
-            self.flights.add([unpacked(row, problem, engine.text)])
+                self.flights.add([unpacked(row, unknown, engine.text)])
+            elif row.get("images", []) != digests(problem.tokens, self._processor):
+                changed += 1
+                self.flights.add([Flight(index=row["index"], problem=problem)])
+            else:
+                self.flights.add([unpacked(row, problem, engine.text)])
         self.drop(lost, "their problems are not in the data any more")
+        if count := sum(distributed.gather(changed)):
+            self.tracker.event(
+                "begun_anew", f"{count} prompts in flight begin anew: their images are others than they were"
+            )
 
 
 def demand_ahead(saved: list[list[dict[str, Any]]], step: int) -> None:

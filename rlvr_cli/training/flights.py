@@ -10,6 +10,8 @@ import numpy as np
 import torch
 
 from rlvr_cli.core.types import Completion, Group, Problem
+from rlvr_cli.vision.exact import digests
+from rlvr_cli.vision.processor import Processor
 
 
 @dataclass(slots=True, kw_only=True)
@@ -23,6 +25,8 @@ class Flight:
     """Its samples so far; none before the engine has had it."""
     group: Group | None = None
     """Once it is finished and verified."""
+    judged: int | None = None
+    """The step whose verifiers judged it: some go by the progress of the run."""
     since: int | None = None
     """Version at which the engine had it, where it goes on across versions and nobody knows how far it is."""
 
@@ -74,22 +78,30 @@ class Flights:
         self.add(Flight(index=flight.index, problem=flight.problem) for flight in list(self))
         return tokens
 
-    def state(self) -> list[dict[str, Any]]:
-        """What is in flight as tensors and plain values. Verdicts are left out: they are found again."""
-        return [_packed(flight) for flight in self]
+    def state(self, processor: Processor | None = None) -> list[dict[str, Any]]:
+        """What is in flight as tensors and plain values. Verdicts are left out: they are found again.
+
+        Of images, which are read again with their problems, it has what tells whether they are the same.
+        """
+        return [_packed(flight, digests(flight.problem.tokens, processor)) for flight in self]
 
 
-def _packed(flight: Flight) -> dict[str, Any]:
+def _packed(flight: Flight, images: list[str]) -> dict[str, Any]:
     numbers = {
         name: torch.from_numpy(np.concatenate([getattr(c, name) for c in flight.begun] or [np.zeros(0)]))
         for name in ("tokens", "logprobs", "versions")
     }
-    return {
-        "index": flight.index,
-        "source": flight.problem.source,
-        "problem": flight.problem.id,
-        "samples": [(len(c.tokens), c.finished, c.partial) for c in flight.begun],
-    } | numbers
+    return (
+        {
+            "index": flight.index,
+            "source": flight.problem.source,
+            "problem": flight.problem.id,
+            "judged": flight.judged,
+            "samples": [(len(c.tokens), c.finished, c.partial) for c in flight.begun],
+        }
+        | ({"images": images} if images else {})
+        | numbers
+    )
 
 
 def unpacked(saved: dict[str, Any], problem: Problem, text: Callable[[list[int]], str]) -> Flight:
@@ -101,7 +113,7 @@ def unpacked(saved: dict[str, Any], problem: Problem, text: Callable[[list[int]]
         start += length
         said = "" if partial else text(part["tokens"].tolist())
         begun.append(Completion(**part, text=said, finished=finished, partial=partial))
-    return Flight(index=saved["index"], problem=problem, begun=begun)
+    return Flight(index=saved["index"], problem=problem, begun=begun, judged=saved.get("judged"))
 
 
 def share_of(saved: list[list[dict[str, Any]]], leaders: list[bool], rank: int) -> list[dict[str, Any]]:

@@ -13,17 +13,18 @@ from types import FrameType
 from rlvr_cli.core.errors import UserError
 from rlvr_cli.core.rank_process import free_port
 from rlvr_cli.core.stop_signals import taken
+from rlvr_cli.engine.model import load_config
 from rlvr_cli.evaluation.bench import with_stops
+from rlvr_cli.rollout.seen import FOR_ANY_RUN, Prompts
 from rlvr_cli.rollout.servers import start
 from rlvr_cli.rollout.servers.client import Client
-from rlvr_cli.rollout.servers.likeness import about
 from rlvr_cli.rollout.servers.names import TOKEN
-from rlvr_cli.rollout.servers.replica import Process, Replica, environment
+from rlvr_cli.rollout.servers.replica import Process, Replica
 from rlvr_cli.sampling.start_model import check_even, local_model
 from rlvr_cli.schema import Recipe
 from rlvr_cli.training.assemble import positions_needed
 from rlvr_cli.training.weight_sync import engine_precision
-from rlvr_cli.vision.refusals import sees
+from rlvr_cli.vision.processor import load_processor
 
 LOOK_S = 0.2
 
@@ -51,11 +52,6 @@ def serve(recipe: Recipe, host: str, port: int) -> int:
 def started(recipe: Recipe, host: str, port: int, folder: Path) -> tuple[Process, Client]:
     """The server's processes, as a run of this recipe would start them, and what speaks with them."""
     model = local_model(recipe.model, folder, recipe.seed)
-    if sees(model):
-        raise UserError(
-            f"'{model.path}' sees images, which are sent to servers that a run starts itself: "
-            "rollout.placement=servers without rollout.servers.urls"
-        )
     check_even(recipe.rollout, model)
     played = (*recipe.environments.values(), *(bench.environment for bench in recipe.eval.benches.values()))
     stops = [string for each in played if each is not None for string in each.stop]
@@ -72,16 +68,11 @@ def started(recipe: Recipe, host: str, port: int, folder: Path) -> tuple[Process
             "fp32_head": model.fp32_head,
         },
         out=folder,
+        prompts=Prompts(load_processor(model, load_config(model)), FOR_ANY_RUN),
     )
     arguments, token = wanted.arguments(), os.environ.get(TOKEN, "")
     os.environ.setdefault("LOCAL_WORLD_SIZE", "0")  # no rank shares this process's GPUs
-    variables = environment(
-        os.environ,
-        about(arguments),
-        token,
-        gpus=start.gpus_of(wanted.rollout, 0),
-        threads=start.threads(wanted.rollout),
-    )
+    variables = start.variables_of(wanted, arguments, token)
     port = port or free_port()
     check_free(host, port)
     process = Process(arguments, variables, host=host, port=port)

@@ -43,8 +43,9 @@ def sample_ahead(parts: Parts, ahead: Ahead, step: int) -> Rollouts:
     ranks must call it and see the same groups. Where a stop is asked for, everything stays in flight.
     """
     recipe = parts.recipe
-    parts.pool.around.step = step
     ahead.drop_too_old(step)
+    verify_again(parts, ahead, step)
+    parts.pool.around.step = step
     out = Rollouts(kept=[], sampled=[], mine=[], refills=0)
     for out.refills in range(recipe.rollout.max_rounds):
         decided = {group.index for group in out.sampled}
@@ -198,7 +199,16 @@ def verify(parts: Parts, ahead: Ahead, finished: Iterator[tuple[int, list[Comple
     with verification(parts, parts.recipe) as settings:
         groups = verified(finished, parts.pool, prompts, engine=parts.engine, **settings)
     for group in groups:
-        ahead.flights[group.index].group = group
+        flight = ahead.flights[group.index]
+        flight.group, flight.judged = group, parts.pool.around.step
+
+
+def verify_again(parts: Parts, ahead: Ahead, step: int) -> None:
+    """After a resume: what was finished in steps before this one has the verdicts it had in them."""
+    earlier = [f for f in ahead.flights if f.group is None and f.judged is not None and f.judged < step]
+    for then in sorted({flight.judged for flight in earlier if flight.judged is not None}):
+        parts.pool.around.step = then
+        verify(parts, ahead, iter([(f.index, f.begun) for f in earlier if f.judged == then]))
 
 
 def choose(parts: Parts, out: Rollouts, found: list[tuple[int, Group]], step: int) -> None:

@@ -14,6 +14,7 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import sha256
+from threading import Lock
 from typing import TYPE_CHECKING
 
 from rlvr_cli.vision.pictures import Picture
@@ -58,6 +59,7 @@ class Album:
         self._numbers: dict[tuple[bytes, int, int], int] = {}
         self._seen: OrderedDict[int, np.ndarray] = OrderedDict()
         self._bytes = 0
+        self._lock = Lock()  # a thread that samples beside the trainer looks at the same images
         self.most = 0
         """Images of the prompt that has most."""
 
@@ -85,16 +87,20 @@ class Album:
 
     def keep(self, number: int, seen: np.ndarray) -> np.ndarray:
         """Remember uint8 [height, width, 3] of an image, while there is room."""
-        self._seen[number] = seen
-        self._bytes += seen.nbytes
-        while self._bytes > KEPT and len(self._seen) > 1:
-            self._bytes -= self._seen.popitem(last=False)[1].nbytes
+        with self._lock:
+            if number in self._seen:  # another thread has made it meanwhile
+                return self._seen[number]
+            self._seen[number] = seen
+            self._bytes += seen.nbytes
+            while self._bytes > KEPT and len(self._seen) > 1:
+                self._bytes -= self._seen.popitem(last=False)[1].nbytes
         return seen
 
     def kept(self, number: int) -> np.ndarray | None:
-        if number in self._seen:
-            self._seen.move_to_end(number)
-        return self._seen.get(number)
+        with self._lock:
+            if number in self._seen:
+                self._seen.move_to_end(number)
+            return self._seen.get(number)
 
     def fingerprint(self) -> str:
         """The same on processes whose numbers mean the same images."""

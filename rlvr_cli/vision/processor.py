@@ -109,6 +109,23 @@ class Processor:
         grid = tuple(int(n) for n in made["image_grid_thw"][0])
         return np.asarray(made["pixel_values"], np.float32), grid  # type: ignore[return-value]
 
+    def settings(self) -> dict[str, Any]:
+        """What decides what a model is given for an image, as JSON has it: equal ones make the same of it."""
+        import transformers
+
+        mean, std = ([float(n) for n in getattr(self._images, f"image_{which}")] for which in ("mean", "std"))
+        return {
+            "patch_size": self.patch,
+            "merge_size": self.merge,
+            "min_pixels": self.least,
+            "max_pixels": self.most,
+            "image_token": self.pad,
+            "image_mean": mean,
+            "image_std": std,
+            "rescale_factor": float(self._images.rescale_factor),
+            "transformers": transformers.__version__,
+        }
+
     def save(self, folder: Path) -> None:
         """What an engine and other programs read beside the model."""
         self._images.save_pretrained(folder)

@@ -14,9 +14,8 @@ from rlvr_cli.schema import (
     ExperienceRecipe,
     Kernels,
     Model,
-    Placement,
+    ProfileRecipe,
     Recipe,
-    RolloutLora,
     SelectBy,
     SFTRecipe,
     Vision,
@@ -74,28 +73,17 @@ def _faults(recipe: Any) -> Iterator[tuple[str, str]]:
         return
     if isinstance(recipe, ExperienceRecipe):
         yield "algorithm", "and experiences are of texts; take an RL algorithm"
-    yield from _of_engine(recipe)
+    if isinstance(recipe, ProfileRecipe) and recipe.server.url is not None:
+        yield "server.url", "which are not sent to a profile's server; leave it out"
     if isinstance(recipe, EvalRecipe):
         yield from _of_evaluation(recipe)
     elif isinstance(recipe, Recipe):
         yield from _of_rl(recipe)
 
 
-def _of_engine(recipe: Any) -> Iterator[tuple[str, str]]:
-    rollout = recipe.rollout
-    if rollout.placement is Placement.servers and rollout.servers.urls:
-        yield "rollout.servers.urls", "which are sent to servers that the run starts; leave it out"
-    if rollout.tensor_parallel > 1:
-        yield "rollout.tensor_parallel", "which one rank's engine looks at; set it to 1"
-    if rollout.max_staleness:
-        yield "rollout.max_staleness", "which are not kept with samples in flight; set it to 0"
-    if rollout.lora is RolloutLora.adapter:
-        yield "rollout.lora=adapter", "whose adapters are merged before they are sent; leave it out"
-
-
 def _of_evaluation(recipe: EvalRecipe) -> Iterator[tuple[str, str]]:
-    if recipe.server.url is not None:
-        yield "server.url", "which are not sent to servers; leave it out"
+    if recipe.server.url is not None and not recipe.server.chat:
+        yield "server.api", "which servers take in messages; set server.api=chat"
     if recipe.select.by is SelectBy.otv:
         yield "select.by=otv", "and one-token verifiers read texts; leave it out"
     if recipe.contamination is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import random
@@ -9,6 +10,7 @@ import signal
 import threading
 import time
 from contextlib import suppress
+from typing import Any
 
 import pytest
 from stub_fleet import sampled, stub_fleet
@@ -18,9 +20,12 @@ from rlvr_cli.core.errors import Hopeless
 from rlvr_cli.rollout import Request, Sampling, SyncError
 from rlvr_cli.rollout.fingerprints import Receipt
 from rlvr_cli.rollout.servers import replica
-from rlvr_cli.rollout.servers.fleet import Cargo
+from rlvr_cli.rollout.servers.fleet import Cargo, Fleet
+from rlvr_cli.rollout.servers.parcels import Parcel
 from rlvr_cli.rollout.servers.receipts import of_one_server, of_servers, read, written
+from rlvr_cli.rollout.servers.replica import Replica
 from rlvr_cli.rollout.shards import Taken
+from rlvr_cli.schema import Servers
 
 SAMPLING = Sampling(temperature=1.0, top_p=1.0, max_tokens=30)
 
@@ -149,3 +154,58 @@ def test_workers_that_share_a_model_must_have_taken_all_of_it_together() -> None
     assert of_one_server([read(wire) for wire in wires]).wrong == []
     assert of_one_server([read(wires[0]), read(wires[0])]).wrong == ["w"]
     assert read(written(Receipt(compared=2, taken={"w": Taken(8)}), parts=False)) == Receipt(compared=2)
+
+
+class Told:
+    """The client of a server that does what it is asked; what that was is in `calls`."""
+
+    url = "http://there"
+
+    def __init__(self) -> None:
+        self.calls: list[str] = []
+        self._stamp = "another run.3.7"
+
+    async def begin(self) -> None:
+        self.calls.append("begin")
+
+    async def pause(self, *, keep: bool) -> None:
+        self.calls.append("pause" if keep else "pause and forget prefixes")
+
+    async def take(self, parcels: list[Parcel], stamp: str, *, upload: bool) -> list[dict[str, Any]]:
+        self.calls.append("weights")
+        self._stamp = stamp
+        return []
+
+    async def stamp(self) -> str:
+        return self._stamp
+
+    async def forget_images(self) -> None:
+        self.calls.append("forget images")
+
+    async def resume(self) -> None:
+        self.calls.append("resume")
+
+    async def close(self) -> None: ...
+
+
+@pytest.mark.parametrize("sees", [True, False])
+def test_what_servers_remember_of_older_weights_is_forgotten(sees: bool) -> None:
+    """One that was there may have served another run; one that keeps what runs keeps no image of the old
+    tower."""
+
+    async def through() -> list[str]:
+        there: Any = Told()
+        replica = Replica(name="there", client=there, upload=True)
+        cargo = Cargo(stamp="run.0.0", parcels=[Parcel(os.memfd_create("none"), 0, {})])
+        fleet = Fleet([replica], Servers(), cargo, leads=True, room=4, keeps=True, sees=sees)
+        await fleet.equip(replica)
+        await fleet.update(Cargo(stamp="run.1.1"))
+        await fleet.close()
+        calls: list[str] = there.calls
+        return calls
+
+    images = ["forget images"] * sees
+    assert asyncio.run(through()) == [
+        *("begin", "pause and forget prefixes", "weights", *images, "resume"),
+        *("pause", "weights", *images, "resume"),
+    ]

@@ -6,16 +6,30 @@ import numpy as np
 import pytest
 import torch
 from seeing_models import make_seeing
-from seen_gap import LIMIT, SAMPLED, engine_of, gap, move, requests_of, trainer_of
+from seen_gap import LIMIT, SAMPLED, engine_of, gap, gap_of, going_on, move, requests_of, trainer_of
 
 from rlvr_cli import schema
+from rlvr_cli.engine.model import load_tokenizer
 from rlvr_cli.engine.trainer import Trainer
 from rlvr_cli.rollout import SyncError, pixels
-from rlvr_cli.schema import Model, Placement, Precision, Servers, Vision
+from rlvr_cli.sampling.start_model import start_engine
+from rlvr_cli.schema import (
+    Lora,
+    Model,
+    OnUpdate,
+    Overlap,
+    Placement,
+    Precision,
+    Rollout,
+    RolloutLora,
+    Servers,
+    Vision,
+)
 from rlvr_cli.training.rest import probe_logprobs
 from rlvr_cli.vision.album import shortened
 
 pytestmark = pytest.mark.slow
+BEGUN = replace(SAMPLED, max_tokens=5)
 
 
 @pytest.fixture(scope="module")
@@ -97,19 +111,62 @@ def test_a_response_that_was_begun_goes_on(trainer, requests, engines) -> None:
     for engine in engines.values():
         engine.load(trainer.weights())
     begun = dict(engines["hf"].generate(requests[:2], replace(SAMPLED, max_tokens=5)))
-    for request in requests[:2]:
-        for completion in begun[request.key]:
-            completion.finished, completion.partial = False, True
-    going = [replace(r, begun=begun[r.key]) for r in requests[:2]]
+    going = going_on(requests[:2], begun)
     for engine in engines.values():
         assert gap(trainer, going, engine) < LIMIT
 
 
+def test_a_response_that_was_begun_goes_on_under_other_weights(trainer, requests, engines) -> None:
+    """What it has keeps the logprobs of those that sampled it, what comes is of the new ones: the tower's
+    too. An engine that remembers images goes on with those that the old tower has seen."""
+    for engine in engines.values():
+        engine.load(trainer.weights())
+    begun = {kind: dict(engine.generate(requests, BEGUN)) for kind, engine in engines.items()}
+    assert all(gap_of(trainer, requests, begun[kind]) < LIMIT for kind in engines)
+    going = {kind: going_on(requests, begun[kind]) for kind in engines}
+    move(trainer, "visual")
+    for kind, engine in engines.items():
+        engine.load(trainer.weights())
+        found = dict(engine.generate(going[kind], SAMPLED))
+        assert gap_of(trainer, going[kind], found, skip=5) < LIMIT, kind
+        assert gap_of(trainer, going[kind], begun[kind]) > 1e-3, kind
+        for request in going[kind]:
+            for old, new in zip(request.begun, found[request.key], strict=True):
+                assert np.array_equal(new.tokens[:5], old.tokens)
+                assert np.array_equal(new.logprobs[:5], old.logprobs)
+    move(trainer, "merger")
+    engines["vllm"].remembers = True
+    engines["vllm"].load(trainer.weights())
+    assert gap(trainer, going["vllm"][:4], engines["vllm"], skip=5) > 1e-2
+    engines["vllm"].remembers = False
+    engines["vllm"].load(trainer.weights())
+    assert gap(trainer, going["vllm"], engines["vllm"], skip=5) < LIMIT
+
+
+def test_samples_that_run_keep_the_check_of_their_prompts_when_others_begin(requests, engines) -> None:
+    """As beside a trainer: two callers step one engine, and one of them is broken off."""
+    engine = engines["vllm"]
+    first = engine.generate(requests[:2], SAMPLED, lambda: False)
+    other = engine.generate([replace(requests[2], key=7)], SAMPLED, lambda: False)
+    next(first)
+    waiting = set(engine.prompts._asked)
+    other.close()
+    next(engine.generate([replace(requests[3], key=9)], SAMPLED, lambda: True), None)
+    assert waiting and set(engine.prompts._asked) - {"probe"} == waiting - {"probe"}
+    assert [key for key, _ in first] and not set(engine.prompts._asked) - {"probe"}
+
+
 @pytest.mark.long
-def test_servers_are_shown_the_same_images(trainer, requests, model, tmp_path, monkeypatch) -> None:
-    """Of one process: before and after the tower has moved, with samples that go on, and what is refused."""
+@pytest.mark.parametrize("on_update", [OnUpdate.recompute, OnUpdate.keep])
+def test_servers_are_shown_the_same_images(
+    trainer, requests, model, tmp_path, monkeypatch, on_update
+) -> None:
+    """Of one process: before and after the tower has moved, with samples that go on, and what is refused.
+    Servers that keep what runs see what is new with the new tower all the same."""
     monkeypatch.chdir(tmp_path)
-    engine = engine_of(model, "vllm", placement=Placement.servers, servers=Servers(threads=1))
+    ahead = {"max_staleness": 1, "overlap": Overlap.beside, "sleep": False, "on_update": on_update}
+    ahead = ahead if on_update is OnUpdate.keep else {}
+    engine = engine_of(model, "vllm", placement=Placement.servers, servers=Servers(threads=1), **ahead)
     try:
         engine.load(trainer.weights())
         assert gap(trainer, requests, engine) < LIMIT
@@ -124,17 +181,33 @@ def test_servers_are_shown_the_same_images(trainer, requests, model, tmp_path, m
             engine.image_gap(requests[0].tokens, (ours[0] + np.float32(1e-3), ours[1]))
         probed = engine.probe(requests[4].tokens)
         assert np.abs(probed - probe_logprobs(trainer, requests[4].tokens)).mean() < LIMIT
-        begun = dict(engine.generate(requests[:2], replace(SAMPLED, max_tokens=5)))
-        for completion in (each for group in begun.values() for each in group):
-            completion.finished, completion.partial = False, True
-        going = [replace(r, begun=begun[r.key]) for r in requests[:2]]
-        assert gap(trainer, going, engine) < LIMIT
+        begun = dict(engine.generate(requests[:2], BEGUN))
+        assert gap(trainer, going_on(requests[:2], begun), engine) < LIMIT
         prompts = engine._sampler._prompts
         monkeypatch.setattr(prompts, "_ours", lambda tokens: tokens[:-1])
         with pytest.raises(RuntimeError, match=r"HTTP 400: .*their image processors differ"):
             gap(trainer, requests[:1], engine)
     finally:
         engine.close()
+
+
+def test_adapters_alone_are_of_the_text(tiny_vision_path) -> None:
+    """The engine keeps the start model and its tower, and is sent adapters of the layers of text."""
+    model = Model(path=str(tiny_vision_path), lora=Lora(rank=4, alpha=12.0))
+    with trainer_of(model) as trainer:
+        rollout = Rollout(kv_cache_gb=0.1, lora=RolloutLora.adapter)
+        engine = start_engine(rollout, model, load_tokenizer(model), 0, Precision.fp32, 128)
+        requests = requests_of(model)
+        assert gap(trainer, requests, engine) < LIMIT
+        move(trainer, "lora_")
+        assert gap(trainer, requests[:4], engine) > 1e-3
+        receipt = engine.load(trainer.adapters())
+        assert not receipt.untold and not receipt.homeless
+        assert gap(trainer, requests, engine) < LIMIT
+        probed = np.abs(engine.probe(requests[4].tokens) - probe_logprobs(trainer, requests[4].tokens))
+        assert probed.mean() < LIMIT
+        begun = dict(engine.generate(requests, BEGUN))
+        assert gap(trainer, going_on(requests, begun), engine) < LIMIT
 
 
 def test_another_processor_is_noticed(requests, engines) -> None:

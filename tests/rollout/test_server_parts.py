@@ -256,6 +256,39 @@ def test_a_server_that_would_sample_differently_is_refused(change: dict[str, Any
         demand_likeness(ARGUMENTS, about(ARGUMENTS | change), "http://x")
 
 
+SEEING = ARGUMENTS | {"skip_tokenizer_init": False, "limit_mm_per_prompt": {"image": 8, "video": 0}}
+IMAGES = {"patch_size": 14, "max_pixels": 12_544, "transformers": "5.19.0"}
+
+
+@pytest.mark.parametrize(
+    ("images", "room", "said"),
+    [
+        (None, 8, r"started with a model that reads text alone; start it again"),
+        (
+            IMAGES | {"max_pixels": 3136},
+            8,
+            r"max_pixels=3136, .* with 12544 \(model\.max_pixels\)",
+        ),
+        (
+            IMAGES | {"patch_size": 16},
+            8,
+            r"patch_size=16, .* with 14 \(its processor of images\)",
+        ),
+        (IMAGES | {"transformers": "5.15.0"}, 8, r"=5\.15\.0, and .* \(both sides need the same version\)"),
+        (IMAGES, 7, r"takes 7 images in a prompt, and this run has prompts with 8"),
+    ],
+)
+def test_a_server_that_would_see_other_images_is_refused(
+    images: dict[str, Any] | None, room: int, said: str
+) -> None:
+    there = SEEING | {"limit_mm_per_prompt": {"image": room, "video": 0}}
+    demand_likeness(SEEING, about(SEEING, IMAGES), "http://x", IMAGES)
+    demand_likeness(ARGUMENTS, about(SEEING, IMAGES), "http://x")
+    with pytest.raises(UserError, match=said) as told:
+        demand_likeness(SEEING, about(there, images), "http://x", IMAGES)
+    assert "\n" not in str(told.value)
+
+
 def test_a_server_without_a_tokenizer_finds_no_stop_strings() -> None:
     with pytest.raises(UserError, match=r"without rollout\.stop"):
         demand_likeness(ARGUMENTS | {"skip_tokenizer_init": False}, about(ARGUMENTS), "http://x")

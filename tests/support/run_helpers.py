@@ -2,8 +2,11 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from warm import Started, warm
@@ -103,3 +106,19 @@ def run_entries(script: str, ranks: int, model: Path, out: Path, *more: str) -> 
     codes = [process.wait(timeout=280) for process in processes]
     assert codes == [0] * ranks, "\n".join((out / f"rank{r}.log").read_text()[-3000:] for r in range(ranks))
     return dict(json.loads((out / "results.json").read_text()))
+
+
+@contextmanager
+def rollout_server(recipe: Path | str, *overrides: str) -> Iterator[str]:
+    """The address of a server that `rlvr rollout-server` has started."""
+    words = ["rollout-server", str(recipe), "--port", f"{free_port()}", *overrides]
+    process = subprocess.Popen([sys.executable, "-m", "rlvr_cli", *words], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    try:
+        line = next((each for each in process.stdout if each.startswith("rlvr: rollout server at ")), "")
+        assert line, "it has ended"
+        yield line.split()[-1]
+        process.send_signal(signal.SIGINT)
+        assert process.wait(30) == 0
+    finally:
+        process.kill()

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import torch
 
 from rlvr_cli import schema
+from rlvr_cli.core.types import Completion
 from rlvr_cli.data.prompts import problems
 from rlvr_cli.engine import process_group
 from rlvr_cli.engine.model import load_tokenizer
@@ -52,18 +54,32 @@ def engine_of(model: Model, kind: str, frozen: bool = False, **more: Any) -> Any
     return make_engine(rollout, path=model.path, tokenizer=tokenizer, eos=[1], seed=0, **size)
 
 
-def gap(trainer: Trainer, requests: list[Request], engine: Any) -> float:
-    """Mean difference of the engine's logprobs of what it has sampled to the trainer's."""
-    found = dict(engine.generate(requests, SAMPLED))
+def gap(trainer: Trainer, requests: list[Request], engine: Any, skip: int = 0) -> float:
+    """Mean difference of the engine's logprobs of what it has sampled to the trainer's; `skip`: of the first
+    tokens of each response nothing is looked at."""
+    return gap_of(trainer, requests, dict(engine.generate(requests, SAMPLED)), skip)
+
+
+def gap_of(
+    trainer: Trainer, requests: list[Request], found: dict[int, list[Completion]], skip: int = 0
+) -> float:
+    """The same of what was sampled."""
     sequences, trained, theirs = [], [], []
     for request in requests:
         for completion in found[request.key]:
             assert (completion.tokens >= 0).all() and not np.isin(completion.tokens, trainer.banned).any()
             sequences.append(np.concatenate([np.asarray(request.tokens, np.int32), completion.tokens]))
-            trained.append(np.arange(len(sequences[-1])) >= len(request.tokens))
-            theirs.append(completion.logprobs)
+            trained.append(np.arange(len(sequences[-1])) >= len(request.tokens) + skip)
+            theirs.append(completion.logprobs[skip:])
     ours = trainer.score(sequences, trained)[0].numpy()
     return float(np.abs(ours - np.concatenate(theirs)).mean())
+
+
+def going_on(requests: list[Request], found: dict[int, list[Completion]]) -> list[Request]:
+    """Requests whose samples were cut off as far as they are."""
+    for completion in (each for group in found.values() for each in group):
+        completion.partial = not completion.finished
+    return [replace(request, begun=found[request.key]) for request in requests]
 
 
 def move(trainer: Trainer, part: str = "") -> None:

@@ -1,7 +1,8 @@
-"""vLLM's own server of a model, as a user would start it."""
+"""vLLM's own OpenAI server, with models of the tests."""
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -13,10 +14,20 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from rlvr_cli.core.rank_process import free_port
+from rlvr_cli.rollout.servers.names import SEES
+
+SEEING = (
+    *("--limit-mm-per-prompt", json.dumps({"image": 2, "video": 0}), "--skip-mm-profiling"),
+    *("--worker-extension-cls", "rlvr_cli.rollout.servers.transfer.WorkerExtension"),
+    *("--generation-config", "vllm", "--no-enable-chunked-prefill", "--max-num-batched-tokens", "8192"),
+)
+"""Of a server of images; the extension repairs what is missing without torchvision."""
 
 
 @contextmanager
-def served(model: Path, log: Path, length: int = 64) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
+def served(
+    model: Path, log: Path, length: int = 64, *, sees: bool = False
+) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
     """(URL, process) of a server that is ready."""
     port = free_port()
     words = [
@@ -29,9 +40,11 @@ def served(model: Path, log: Path, length: int = 64) -> Iterator[tuple[str, subp
         "--max-model-len",
         f"{length}",
     ]
-    words += ["--dtype", "float32", "--enforce-eager"]
+    words += ["--dtype", "float32", "--enforce-eager", *(SEEING if sees else ())]
     variables = {"VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_NO_USAGE_STATS": "1", "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-m", "vllm.entrypoints.openai.api_server", *words]
+    variables |= {SEES: "1"} if sees else {}
+    module = "rlvr_cli.rollout.servers.serve" if sees else "vllm.entrypoints.openai.api_server"
+    command = [sys.executable, "-m", module, *words]
     with open(log, "wb") as out:
         process = subprocess.Popen(
             command, env=os.environ | variables, stdout=out, stderr=out, start_new_session=True

@@ -9,18 +9,15 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from run_helpers import RECIPE, comparable, rlvr, steps_of
+from run_helpers import RECIPE, comparable, rlvr, rollout_server, steps_of
 
 from rlvr_cli import schema
-from rlvr_cli.core.rank_process import free_port
 from rlvr_cli.engine.model import load_tokenizer
 from rlvr_cli.rollout import Request, Sampling, make_engine
 from rlvr_cli.schema import Placement, Precision, Servers
@@ -89,24 +86,6 @@ def test_servers_sample_while_the_trainer_works(on_update: str, recipe: Path, tm
     ahead = ["rollout.max_staleness=1", "rollout.overlap=beside", "algorithm/mismatch=truncate"]
     rows = run(recipe, tmp_path / "run", *BESIDE, *ahead, f"rollout.on_update={on_update}")
     assert len(rows) == 5 and max(row["staleness/max"] for row in rows) <= 1
-
-
-@contextmanager
-def rollout_server(recipe: Path) -> Iterator[str]:
-    """Its address."""
-    port = free_port()
-    words = [sys.executable, "-m", "rlvr_cli", "rollout-server", str(recipe), "--port", f"{port}"]
-    process = subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
-    assert process.stdout is not None
-    try:
-        for line in process.stdout:
-            if line.startswith("rlvr: rollout server at "):
-                break
-        yield line.split()[-1]
-        process.send_signal(signal.SIGINT)
-        assert process.wait(30) == 0
-    finally:
-        process.kill()
 
 
 def test_a_server_elsewhere_serves_a_run_that_is_killed_and_goes_on(

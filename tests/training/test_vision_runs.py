@@ -78,12 +78,6 @@ def test_two_ranks_under_zero_3_make_the_run_of_one(tmp_path: Path, tiny_vision_
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        (
-            "rollout.placement=servers rollout.servers.urls=[http://a:1]",
-            "which are sent to servers that the run starts",
-        ),
-        ("rollout.tensor_parallel=2", "which one rank's engine looks at"),
-        ("rollout.max_staleness=1", "which are not kept with samples in flight"),
         ("trainer.sequence_parallel=2", "whose rows are not cut over ranks"),
         ("algorithm=ppo", "which a critic does not"),
         ("model.lora.rank=4", "whose tower is not trained in adapters"),

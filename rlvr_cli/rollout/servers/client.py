@@ -81,6 +81,10 @@ class Client:
     async def resume(self) -> None:
         await self._call("POST", "/resume")
 
+    async def forget_images(self) -> None:
+        """What its tower has made of images: vLLM keeps that by the image, over all weights."""
+        await self._call("POST", "/reset_encoder_cache")
+
     async def begin(self) -> None:
         await self._call("POST", "/init_weight_transfer_engine", {"init_info": {}})
 

@@ -50,11 +50,12 @@ class Fleet:
         leads: bool,
         room: int,
         keeps: bool = False,
+        sees: bool = False,
     ) -> None:
         """`room`: samples that a server is given at once; `keeps`: what runs goes on with the keys and values
-        of older weights."""
+        of older weights; `sees`: prompts may have images."""
         self.replicas, self.settings, self.cargo, self.leads = replicas, settings, cargo, leads
-        self.keeps, self.held = keeps, cargo.stamp
+        self.keeps, self.sees, self.held = keeps, sees, cargo.stamp
         """`held`: the newest weights that all servers are known to have."""
         self.restarts = 0
         """Servers that died and are back, or had to be."""
@@ -157,6 +158,8 @@ class Fleet:
             raise
         receipt = of_one_server([read(each) for each in found])
         demand(receipt)
+        if self.sees:  # a pause that keeps what runs keeps this too
+            await replica.client.forget_images()
         if (stamp := await replica.client.stamp()) != cargo.stamp:
             raise SyncError(f"weight sync: {replica.name} holds weights {stamp}, and {cargo.stamp} were sent")
         return receipt
@@ -173,10 +176,11 @@ class Fleet:
         """A server that has just started, or was found, holds the current weights when this returns."""
         await replica.client.begin()
         if self.cargo.parcels:
+            await replica.client.pause(keep=False)  # it may have prefixes of another run's weights
             await self._hand_over(replica)
         else:
             await replica.client.name(self.cargo.stamp)
-        await replica.client.resume()  # it may have been left in the middle of an update
+        await replica.client.resume()  # also of one that was left in the middle of an update
         await self._is_up(replica)
 
     async def _is_up(self, replica: Replica) -> None:

@@ -30,6 +30,7 @@ OPEN = frozenset(
         "/health",
         "/pause",
         "/resume",
+        "/reset_encoder_cache",
         "/init_weight_transfer_engine",
         "/start_weight_update",
         "/update_weights",

@@ -17,13 +17,20 @@ ALIKE = {
 """Arguments of the engine that must be the same -> where they come from. Weights are sent and compared."""
 
 
-def about(arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """What a server says of itself."""
-    return {"rlvr": __version__, "arguments": dict(arguments)}
+def about(arguments: Mapping[str, Any], images: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """What a server says of itself; `images`: how it reads these (`Processor.settings`), where it does."""
+    seeing = {} if images is None else {"images": dict(images)}
+    return {"rlvr": __version__, "arguments": dict(arguments)} | seeing
 
 
-def demand_likeness(wanted: Mapping[str, Any], said: Mapping[str, Any], name: str) -> None:
-    """UserError for the first thing in which the server is not as the recipe wants it."""
+def demand_likeness(
+    wanted: Mapping[str, Any],
+    said: Mapping[str, Any],
+    name: str,
+    images: Mapping[str, Any] | None = None,
+) -> None:
+    """UserError for the first thing in which the server is not as the recipe wants it; `images`: how the
+    trainer reads these, where it does."""
     there = said["arguments"]
     again = "start it again with this run's recipe: rlvr rollout-server RECIPE"
     for key, source in ALIKE.items():
@@ -37,5 +44,29 @@ def demand_likeness(wanted: Mapping[str, Any], said: Mapping[str, Any], name: st
             f"{name} has room for {there['max_model_len']} tokens of prompt and response, and this recipe "
             f"needs {wanted['max_model_len']}; {again}"
         )
+    if images is not None:
+        _demand_same_images(images, wanted, said, name, again)
     if there["skip_tokenizer_init"] and not wanted["skip_tokenizer_init"]:
         raise UserError(f"{name} was started without rollout.stop, which this recipe has; {again}")
+
+
+def _demand_same_images(
+    images: Mapping[str, Any], wanted: Mapping[str, Any], said: Mapping[str, Any], name: str, again: str
+) -> None:
+    if (theirs := said.get("images")) is None:
+        raise UserError(f"{name} was started with a model that reads text alone; {again}")
+    for key, value in images.items():
+        if theirs.get(key) != value:
+            where = f"model.{key}" if key in ("min_pixels", "max_pixels") else "its processor of images"
+            if key == "transformers":
+                where = "both sides need the same version"
+            raise UserError(
+                f"{name} reads images with {key}={theirs.get(key)}, and the trainer with {value} ({where}); "
+                f"{again}"
+            )
+    room, most = (arguments["limit_mm_per_prompt"]["image"] for arguments in (said["arguments"], wanted))
+    if room < most:
+        raise UserError(
+            f"{name} takes {room} images in a prompt, and this run has prompts with {most}; let the run "
+            "start its servers (leave rollout.servers.urls out)"
+        )

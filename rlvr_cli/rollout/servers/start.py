@@ -97,12 +97,13 @@ async def lead(wanted: Wanted, run: str, token: str, rank: int) -> Fleet:
         cargo.parcels = pack(start_weights(wanted.engine["path"], wanted.engine.get("revision")))
     else:
         replicas = [started(wanted, number, token, rank) for number in range(count(wanted.rollout))]
-    fleet = Fleet(replicas, settings, cargo, leads=True, **of_samples(wanted.rollout))
+    fleet = Fleet(replicas, settings, cargo, leads=True, **of_samples(wanted))
     try:
         for replica in replicas:
             await reach(replica, settings.start_s)
             if settings.urls:
-                demand_likeness(wanted.arguments(), await replica.client.about(), replica.name)
+                there = await replica.client.about()
+                demand_likeness(wanted.arguments(), there, replica.name, wanted.prompts.settings())
             await fleet.equip(replica)
     except BaseException:
         await fleet.close()
@@ -115,7 +116,7 @@ async def follow(wanted: Wanted, run: str, servers: list[tuple[str, str]], token
     settings = wanted.rollout.servers
     replicas = [Replica(name=name, client=Client(url, token, settings.timeout_s)) for name, url in servers]
     cargo = Cargo(stamp=f"{run}.0.0")
-    fleet = Fleet(replicas, settings, cargo, leads=False, **of_samples(wanted.rollout))
+    fleet = Fleet(replicas, settings, cargo, leads=False, **of_samples(wanted))
     for replica in replicas:
         replica.up.set()
     return fleet
@@ -124,21 +125,21 @@ async def follow(wanted: Wanted, run: str, servers: list[tuple[str, str]], token
 def started(wanted: Wanted, number: int, token: str, rank: int) -> Replica:
     """Server `number` of this machine: the process runs when this returns, the server not yet."""
     settings, port, arguments = wanted.rollout.servers, free_port(), wanted.arguments(number)
-    variables = environment(
-        os.environ,
-        about(arguments),
-        token,
-        gpus=gpus_of(wanted.rollout, number),
-        threads=threads(wanted.rollout),
-    )
-    if wanted.prompts.processor is not None:
-        variables[SEES] = "1"
+    variables = variables_of(wanted, arguments, token, number)
     log = wanted.out / "logs" / (f"server{number}.log" if rank == 0 else f"server{rank}.{number}.log")
     start: Callable[[], Process] = partial(
         Process, arguments, variables, host="127.0.0.1", port=port, log=log.absolute()
     )
     client = Client(f"http://127.0.0.1:{port}", token, settings.timeout_s)
     return Replica(name=f"server {number}", client=client, start=start, process=start())
+
+
+def variables_of(wanted: Wanted, arguments: dict[str, Any], token: str, number: int = 0) -> dict[str, str]:
+    """The environment of a server's processes."""
+    said = about(arguments, wanted.prompts.settings())
+    gpus, cores = gpus_of(wanted.rollout, number), threads(wanted.rollout)
+    variables = environment(os.environ, said, token, gpus=gpus, threads=cores)
+    return variables if wanted.prompts.processor is None else variables | {SEES: "1"}
 
 
 def found(wanted: Wanted, url: str, token: str) -> Replica:
@@ -196,9 +197,10 @@ def room(rollout: Rollout) -> int:
     return int(AHEAD * (rollout.max_num_seqs or default))
 
 
-def of_samples(rollout: Rollout) -> dict[str, Any]:
+def of_samples(wanted: Wanted) -> dict[str, Any]:
     """What a fleet is told of the samples."""
-    return {"room": room(rollout), "keeps": rollout.on_update is OnUpdate.keep}
+    keeps = wanted.rollout.on_update is OnUpdate.keep
+    return {"room": room(wanted.rollout), "keeps": keeps, "sees": wanted.prompts.processor is not None}
 
 
 def more_files() -> None:

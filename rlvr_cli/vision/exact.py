@@ -1,0 +1,41 @@
+"""What tells whether an image is the one it was: a digest of its pixels as the model sees them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from hashlib import sha256
+
+from rlvr_cli.core import distributed
+from rlvr_cli.core.errors import UserError
+from rlvr_cli.vision.album import album
+from rlvr_cli.vision.processor import Processor
+
+_digests: dict[int, str] = {}
+"""Of this process's album by number, each made once."""
+
+
+def digests(tokens: Sequence[int], processor: Processor | None) -> list[str]:
+    """Of the images of a row of tokens, in order; [] where it has none, or the model reads text alone.
+
+    A path names its image however often the file is written anew; this does not. UserError where one cannot
+    be opened any more.
+    """
+    if processor is None:
+        return []
+    found = album.numbers(tokens)
+    for number in found:
+        if number not in _digests:
+            pixels = processor.seen(number)
+            _digests[number] = sha256(str(pixels.shape).encode() + pixels.tobytes()).hexdigest()[:32]
+    return [_digests[number] for number in found]
+
+
+def demand_same_images() -> None:
+    """UserError unless the numbers of all ranks' albums mean the same images; all ranks call it."""
+    said = distributed.gather((len(album), album.fingerprint()))
+    if len(set(said)) > 1:
+        counts = ", ".join(str(count) for count, _ in said)
+        raise UserError(
+            f"the ranks have read other images from the same data ({counts} of them): the folders of images "
+            "(data.<name>.images) must have the same files on all machines"
+        )
