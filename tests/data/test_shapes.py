@@ -77,7 +77,8 @@ def test_no_library_of_images_or_the_network_for_texts() -> None:
         "import sys; from rlvr_cli.data.synthetic import generate; from rlvr_cli import compose; "
         "import rlvr_cli.data.prompts, rlvr_cli.data.sft; "
         "compose.load('tiny_dapo', ['model.path=builtin:tiny']); "
-        "generate('addition', 'train', {'size': 5}, 0); print(sorted({'PIL', 'httpx', 'httpcore'} & set(sys.modules)))"
+        "generate('addition', 'train', {'size': 5}, 0); "
+        "print(sorted({'PIL', 'httpx', 'httpcore'} & set(sys.modules)))"
     )
     assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "[]"
 
