@@ -3,7 +3,7 @@
     python benchmarks/vision.py --plot docs/vision.png
 
 `recipes/tiny_vision_sft.yaml` and then `recipes/tiny_vision_grpo.yaml`, as they are shipped, several seeds;
-the same with rewards that are drawn, on the first seeds; both under a KL penalty, as noise alone walks a small
+the same with rewards that are drawn, on first seeds; both under a KL penalty, as noise alone walks a tiny
 model away from what it can do; and boxes alone, of squares that begin at any pixel
 and not on the lattice of the fine-tuning. These earn their IoU: any, from a fixed one on, and from V-Triune's
 threshold on, which rises in the run.
