@@ -99,7 +99,7 @@ def train(options: Namespace, label: str, overrides: list[str], seed: int) -> No
     command += [f"trainer.response_tokens={options.tokens}", "trainer.lr=1e-4", "eval.every=20"]
     command += ["tracker.wandb=disabled", "tracker.rollouts=false", "tracker.console=plain"]
     command += ["preflight.enabled=false"]  # it would refuse the controls
-    done = started.rlvr(command, options.fork)
+    done = started.rlvr(command)
     print(f"{label} seed {seed}: {started.last_line(done)}", flush=True)
 
 

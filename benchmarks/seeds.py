@@ -71,7 +71,7 @@ def train_all(options: Namespace, recipe: str, labels: Labels, more: Sequence[st
         command = ["train", recipe, f"model.path={options.model}"]
         command += [f"trainer.steps={options.steps}", *labels[label], *options.overrides]
         command += [f"seed={seed}", f"out={out}", *QUIET, *more]
-        done = started.rlvr(command, options.fork)
+        done = started.rlvr(command)
         print(f"{label} seed {seed}: {started.last_line(done)}", flush=True)
 
     started.prepare(options.jobs, options.fork)
