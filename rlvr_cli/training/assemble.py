@@ -43,7 +43,6 @@ from rlvr_cli.training.stop import Stop, deadline
 from rlvr_cli.training.weight_course import course_of
 from rlvr_cli.training.weight_sync import engine_precision, probe_tokens, self_check
 from rlvr_cli.verifiers.pool import Pool
-from rlvr_cli.vision.exact import demand_same_images
 from rlvr_cli.vision.gallery import FOLDER, Gallery
 from rlvr_cli.vision.processor import processor_of
 from rlvr_cli.vision.refusals import refuse_unseen
@@ -87,8 +86,6 @@ def assemble(recipe: Recipe, tracker: Tracker | NullTracker) -> Parts:
     check_even(recipe.rollout, model)
     environments = Environments.of(recipe.environments, recipe.eval.benches, tokenizer, out)
     sampler = load_problems(recipe, tokenizer, tracker, environments)
-    if (processor := processor_of(tokenizer)) is not None:
-        demand_same_images()
     on_server = check_teacher(recipe, model, tokenizer, room, tracker.event, sampler)
     trainer = make_policy(recipe, model)
     course = course_of(model, recipe.trainer, tracker.event)
@@ -127,7 +124,7 @@ def assemble(recipe: Recipe, tracker: Tracker | NullTracker) -> Parts:
         expected=expected,
         course=course,
         watch=make_watch(stages),
-        ahead=Ahead(rollout, engine, tracker, processor) if rollout.max_staleness else None,
+        ahead=Ahead(rollout, engine, tracker, processor_of(tokenizer)) if rollout.max_staleness else None,
     )
     warn(recipe, tracker, sampler)
     check_images(parts)

@@ -30,7 +30,7 @@ from rlvr_cli.training.source_metrics import check_values_of
 from rlvr_cli.verifiers.pool import Pool
 from rlvr_cli.verifiers.selftest import SelfTest, self_test
 from rlvr_cli.verifiers.several_golds import fault_of, wants_rows
-from rlvr_cli.vision.agreement import demand_same_images
+from rlvr_cli.vision.exact import demand_same_images
 from rlvr_cli.vision.processor import processor_of
 
 Row = dict[str, Any]

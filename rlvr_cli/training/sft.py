@@ -21,7 +21,7 @@ from rlvr_cli.tracking.null_tracker import NullTracker
 from rlvr_cli.training.careful_update import careful_update
 from rlvr_cli.training.metrics import peak_memory
 from rlvr_cli.training.offline import Progress, train, trainer_of
-from rlvr_cli.vision.agreement import demand_same_images
+from rlvr_cli.vision.exact import demand_same_images
 from rlvr_cli.vision.processor import processor_of
 
 

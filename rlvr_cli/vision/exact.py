@@ -32,10 +32,11 @@ def digests(tokens: Sequence[int], processor: Processor | None) -> list[str]:
 
 def demand_same_images() -> None:
     """UserError unless the numbers of all ranks' albums mean the same images; all ranks call it."""
-    said = distributed.gather((len(album), album.fingerprint()))
-    if len(set(said)) > 1:
-        counts = ", ".join(str(count) for count, _ in said)
+    found = distributed.gather((len(album), album.fingerprint()))
+    others = [n for n, each in enumerate(found) if each != found[0]]
+    if others:
         raise UserError(
-            f"the ranks have read other images from the same data ({counts} of them): the folders of images "
-            "(data.<name>.images) must have the same files on all machines"
+            f"rank {others[0]} has read {found[others[0]][0]} images where rank 0 has {found[0][0]}, or "
+            "other ones: each must find the same files (data.<name>.images); put them where all machines see "
+            "them, and start again"
         )

@@ -7,7 +7,7 @@ from thread_ranks import on_ranks
 
 from rlvr_cli.core import distributed
 from rlvr_cli.core.errors import UserError
-from rlvr_cli.vision import agreement
+from rlvr_cli.vision import exact
 from rlvr_cli.vision.album import Album, Image
 from rlvr_cli.vision.pictures import Scene
 
@@ -35,11 +35,11 @@ class OfRank:
 @pytest.mark.parametrize("other", [(1, 2), (1, 2, 4), (2, 1, 3)])
 def test_other_images_on_another_rank(monkeypatch: pytest.MonkeyPatch, other: tuple[int, ...]) -> None:
     albums = OfRank([album_of(1, 2, 3), album_of(1, 2, 3), album_of(*other)])
-    monkeypatch.setattr(agreement, "album", albums)
+    monkeypatch.setattr(exact, "album", albums)
 
     def told(rank: int) -> str | None:
         try:
-            agreement.demand_same_images()
+            exact.demand_same_images()
         except UserError as error:
             return str(error)
         return None
