@@ -1,6 +1,6 @@
 """How much age each off-policy correction bears on the tiny task: `rlvr sft tiny_sft`, then this file.
 
-`recipes/tiny_dapo.yaml` with `rollout.max_staleness` of 0, 2, 8 and 16, several seeds each, with every
+`recipes/tiny_dapo.yaml` with `rollout.max_staleness` of 0 to 16, several seeds each, with every
 correction of docs/algorithms/off_policy.md. Each step trains on groups exactly as old as is allowed
 (`oldest.py`): no run is younger because a machine samples slowly. Nothing is filtered, so that a step costs
 the same whatever has become of the policy. All runs train the same number of steps, of half the prompts and
@@ -29,7 +29,7 @@ from rlvr_cli.tracking import read_metrics
 from rlvr_cli.tracking.plots import COLOURS, STYLE
 
 AGED = f"plugins=[{Path(__file__).with_name('oldest.py')}]"
-LAGS = (0, 2, 8, 16)
+LAGS = (0, 1, 2, 4, 8, 16)
 MISMATCH = "algorithm.mismatch."
 MASK, LONG = "algorithm/mismatch=mask", MISMATCH + "level=sequence"
 DECOUPLED = (MASK, MISMATCH + "low=0.0", MISMATCH + "high=5.0")
@@ -51,6 +51,7 @@ RUNS = {YOUNG: ["rollout.max_staleness=0", *CORRECTIONS["none"]]} | {
     for name, settings in CORRECTIONS.items()
 }
 SETTINGS = (
+    "rollout=hf",  # samples at half the cost here, and no other mismatch than age
     *("trainer.lr=5e-5", "batch.prompts_per_step=16", "algorithm/filter=none"),
     *("eval.every=1000", "eval.at_start=false", "checkpoint.every=1000"),
 )
