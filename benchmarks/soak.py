@@ -1,9 +1,11 @@
 """Whether weight syncs leave anything behind: `python benchmarks/soak.py --syncs 10000`.
 
 An engine takes the weights of a transformers model again and again, each time others, as after every step,
-and is probed now and then; every hundred syncs it samples. Resident memory of this process and of all that it
-has started is noted on the way. The first tenth is for what fills up once (allocator, caches). Exit code 1
-where the memory after the last sync is more than 2 % above that after the first tenth.
+and is probed now and then; every hundred syncs it samples, and once in every number of sequences that there
+can be: as the weights walk away responses end earlier, and numbers come up that did not before. Resident
+memory of this process and of all that it has started is noted on the way. The first tenth is for what fills
+up once (allocator, caches). Exit code 1 where the memory after the last sync is more than 2 % above that
+after the first tenth.
 """
 
 from __future__ import annotations
@@ -77,6 +79,8 @@ def soak(options: Namespace, folder: Path, placement: Placement) -> dict[str, An
                 engine.probe(PROBE)
             if number % 100 == 0:
                 assert len(list(engine.generate(requests, sampling))) == len(requests)
+            if number == options.syncs // 20:
+                all_sizes(engine, sampling)
             if number % (options.syncs // 100) == 0:
                 memory.append(resident())
         seconds = perf_counter() - began
@@ -88,6 +92,15 @@ def soak(options: Namespace, folder: Path, placement: Placement) -> dict[str, An
         "mib": [round(each / 2**20, 1) for each in memory],
         "grown": memory[-1] / memory[9],
     }
+
+
+def all_sizes(engine: Any, sampling: Any) -> None:
+    """Decode 1 to 64 sequences at once: a CPU's kernels keep something for each number they have met."""
+    from rlvr_cli.rollout import Request
+
+    for count in range(1, 65):
+        rows = [Request(key=n, tokens=[4, 5, 6, n], samples=1, seed=n) for n in range(count)]
+        assert len(list(engine.generate(rows, sampling))) == count
 
 
 def main() -> None:
