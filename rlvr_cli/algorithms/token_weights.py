@@ -163,7 +163,7 @@ class LowProbability(TokenWeights):
 
 
 @option("token_weights")
-class Lopti(TokenWeights):
+class Lopti(All):
     """Low-probability token isolation (2505.12929): two updates of the same samples, the first of the tokens
     with pi_old(token) < eta, the second of the rest.
 
@@ -180,15 +180,6 @@ class Lopti(TokenWeights):
 
     def __post_init__(self) -> None:
         require(0 < self.eta < 1, "token_weights.eta", self.eta, "between 0 and 1")
-
-    def __call__(
-        self,
-        entropies_N: Tensor | None,
-        old_logprobs_N: Tensor | None,
-        lengths_B: Tensor,
-        truncated_B: Tensor,
-    ) -> Tensor:
-        return self.eligible(lengths_B, truncated_B)
 
     def of_pass(self, number: int, old_logprobs_N: Tensor) -> Tensor:
         """The tokens of the first (0) or second (1) update, bool _N."""
