@@ -7,17 +7,21 @@ process that has them (tests/support/warm.py), and does the same.
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from argparse import ArgumentParser
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any
 
 SUPPORT = Path(__file__).parents[1] / "tests" / "support"
-LONGEST_S = 24 * 3600.0
 forked: list[Any] = []
 """The process that commands are copied from, once there is one."""
+running: set[int] = set()
+"""Copies that are waited for. They have sessions of their own, and would outlive who asked for them."""
 
 
 def add(parser: ArgumentParser) -> None:
@@ -35,14 +39,37 @@ def prepare(jobs: int, fork: bool) -> None:
 
         warm.address()
         forked.append(warm)
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, end)
+
+
+def end(number: int, _: object) -> None:
+    """With this process its copies."""
+    for process in tuple(running):
+        with suppress(ProcessLookupError):
+            os.kill(process, signal.SIGTERM)
+    sys.exit(128 + number)
+
+
+def copied(words: Sequence[str], out: int, err: int) -> int:
+    """Exit code of a command in a copy, whose output goes to these files."""
+    process = forked[0].start("command", list(words), out, err)
+    running.add(process.pid)
+    try:
+        return int(process.wait())
+    finally:
+        running.discard(process.pid)
 
 
 def rlvr(words: Sequence[str]) -> subprocess.CompletedProcess[str]:
     """A command's end, with what it said."""
-    for warm in forked:
-        done: subprocess.CompletedProcess[str] = warm.run("command", list(words), LONGEST_S)
-        return done
-    return subprocess.run([sys.executable, "-m", "rlvr_cli", *words], capture_output=True, text=True)
+    if not forked:
+        return subprocess.run([sys.executable, "-m", "rlvr_cli", *words], capture_output=True, text=True)
+    with TemporaryFile("w+") as out, TemporaryFile("w+") as err:
+        code = copied(words, out.fileno(), err.fileno())
+        out.seek(0)
+        err.seek(0)
+        return subprocess.CompletedProcess(list(words), code, out.read(), err.read())
 
 
 def last_line(done: subprocess.CompletedProcess[str]) -> str:

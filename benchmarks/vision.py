@@ -17,19 +17,18 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import subprocess
 import sys
 import time
 from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from seeds import QUIET, interval
+import started
+from seeds import QUIET, interval, show
 
 from rlvr_cli.tracking import read_metrics
 from rlvr_cli.tracking.plots import COLOURS, STYLE, smooth
@@ -63,10 +62,6 @@ POINTS, OVERLAP = 0.15, 0.1
 """What a seed has to gain in counting and in IoU."""
 
 
-FORKED: set[int] = set()
-"""Processes that `forked` waits for."""
-
-
 @dataclass(kw_only=True)
 class Run:
     """What one run left in its metrics."""
@@ -98,15 +93,19 @@ def start_of(options: Namespace, seed: int) -> Path:
     return Path(options.out) / "sft" / f"seed{seed if options.own_starts else 0}"
 
 
-def run(out: Path, *arguments: str, fork: bool = False) -> None:
-    """`rlvr` with one thread, unless its model is there; the seconds it took go into a file there."""
+def run(out: Path, *arguments: str) -> None:
+    """`rlvr` with one thread, unless its model is there; the seconds it took go into a file there, but for
+    a copy's, which is not what a run takes."""
     if (out / "final").is_dir():
         return
     words = [*arguments, f"out={out}", *QUIET]
     out.parent.mkdir(parents=True, exist_ok=True)
     said = out.parent / f"{out.name}.log"
     with said.open("w") as log:
-        status, cost = (forked if fork else started)(words, log.fileno())
+        if started.forked:
+            status, cost = started.copied(words, log.fileno(), log.fileno()), dict[str, float]()
+        else:
+            status, cost = timed(words, log.fileno())
     if status:
         sys.exit(f"{out}: {said.read_text().strip().splitlines()[-1]}")
     if cost:
@@ -115,47 +114,19 @@ def run(out: Path, *arguments: str, fork: bool = False) -> None:
     print(f"{out}: {took or 'done'}", flush=True)
 
 
-def started(words: list[str], log: int) -> tuple[int, dict[str, float]]:
+def timed(words: list[str], log: int) -> tuple[int, dict[str, float]]:
     """A command's exit code, and the seconds it took: of the clock and of a core."""
     began = time.time()
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-m", "rlvr_cli", *words]
-    process = subprocess.Popen(command, env=environment, stdout=log, stderr=subprocess.STDOUT)
+    process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
     _, status, used = os.wait4(process.pid, 0)  # of the run's ranks and verifiers too, which it waits for
     process.returncode = os.waitstatus_to_exitcode(status)
     return process.returncode, {"wall": time.time() - began, "cpu": used.ru_utime + used.ru_stime}
 
 
-def forked(words: list[str], log: int) -> tuple[int, dict[str, float]]:
-    """The same begun where the libraries are in memory already; what it takes is not what a run takes."""
-    from warm import warm
-
-    process = warm.start("command", words, log, log)
-    FORKED.add(process.pid)
-    try:
-        return process.wait(), {}
-    finally:
-        FORKED.discard(process.pid)
-
-
-def prepare_forks() -> None:
-    """Before the first of `forked`: what runs in sessions of its own is to end with this process too."""
-    os.environ["OMP_NUM_THREADS"] = "1"
-    sys.path.append(str(Path(__file__).parent.parent / "tests" / "support"))
-
-    def end(number: int, _: object) -> None:
-        for process in tuple(FORKED):
-            with suppress(ProcessLookupError):
-                os.kill(process, signal.SIGTERM)
-        sys.exit(128 + number)
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, end)
-
-
 def train(options: Namespace, arm: str, seed: int) -> None:
     more = [*ARMS[arm], f"seed={seed}", f"model.path={start_of(options, seed)}", *options.overrides]
-    run(folder(options, arm, seed), "grpo", "tiny_vision_grpo", *more, fork=options.fork)
+    run(folder(options, arm, seed), "grpo", "tiny_vision_grpo", *more)
 
 
 def train_all(options: Namespace) -> None:
@@ -165,7 +136,7 @@ def train_all(options: Namespace) -> None:
     starts = sorted({start_of(options, seed) for _, seed in wanted})
 
     def start(out: Path) -> None:
-        run(out, "sft", "tiny_vision_sft", f"seed={out.name.removeprefix('seed')}", fork=options.fork)
+        run(out, "sft", "tiny_vision_sft", f"seed={out.name.removeprefix('seed')}")
 
     with ThreadPoolExecutor(options.jobs) as pool:
         list(pool.map(start, starts))
@@ -263,7 +234,7 @@ def parsed() -> Namespace:
     parser.add_argument("--box-seeds", type=int, default=2, help="of each way to pay for a box")
     parser.add_argument("--own-starts", action="store_true", help="fine-tune for every seed, not once")
     parser.add_argument("--jobs", type=int, default=2, help="runs at once")
-    parser.add_argument("--fork", action="store_true", help="begin where the libraries are in memory already")
+    started.add(parser)
     parser.add_argument("--only", nargs="+", choices=ARMS, default=list(ARMS), metavar="ARM")
     parser.add_argument("--plot", type=Path, help="write the plot there")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the results there too")
@@ -273,19 +244,15 @@ def parsed() -> Namespace:
 
 def main() -> None:
     options = parsed()
-    if options.fork:
-        prepare_forks()
+    started.prepare(len(os.sched_getaffinity(0)), options.fork)  # models so small gain nothing by threads
     train_all(options)
     results = {arm: runs for arm in ARMS if (runs := read(options, arm))}
     for arm in LEARNING:
         if arm in results:
             print("\n".join(by_seed(options, arm, results[arm])))
-    print("\n".join(by_arm(results)))
+    show(options, by_arm(results), {arm: [vars(each) for each in runs] for arm, runs in results.items()})
     if options.plot:
         plot(results, options.plot)
-    if options.json:
-        found = {arm: [vars(each) for each in runs] for arm, runs in results.items()}
-        options.json.write_text(json.dumps(found, indent=1) + "\n")
 
 
 if __name__ == "__main__":

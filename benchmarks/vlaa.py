@@ -15,15 +15,17 @@ Writes tables (Markdown) and a plot.
 from __future__ import annotations
 
 import json
-from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
+import os
+from argparse import Namespace
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from random import Random
 
 import numpy as np
-from seeds import interval
-from vision import prepare_forks, run
+import started
+from seeds import interval, parser, show
+from vision import run
 
 from rlvr_cli.data.synthetic import generate
 from rlvr_cli.tracking import read_metrics
@@ -73,22 +75,19 @@ def fine_tuned(options: Namespace, thoughts: bool, seed: int) -> Path:
     if not (out / "final").is_dir():
         write_traces(traces, thoughts, seed, 64 * options.sft_steps)
     data = ["~data@data.box", "~data.box", "~data.count.options", f"data.count.path={traces}"]
-    how = [
-        f"model.path={options.start}",
-        f"trainer.steps={options.sft_steps}",
-        f"trainer.lr={options.sft_lr}",
-    ]
+    how = [f"model.path={options.model}", f"trainer.steps={options.sft_steps}"]
+    how += [f"trainer.lr={options.sft_lr}"]
     how += ["trainer.warmup_steps=10", "eval.every=1000", f"seed={seed}"]
-    run(out, "sft", "tiny_vision_sft", *data, *how, fork=options.fork)
+    run(out, "sft", "tiny_vision_sft", *data, *how)
     return out
 
 
 def train(options: Namespace, arm: str, seed: int) -> None:
     thoughts = ARMS[arm]
-    model = options.start if thoughts is None else fine_tuned(options, thoughts, seed)
+    model = options.model if thoughts is None else fine_tuned(options, thoughts, seed)
     more = [*COUNTS, f"model.path={model}", f"seed={seed}", f"trainer.steps={options.steps}"]
     more += ["tracker.rollouts=false", *options.overrides]
-    run(folder(options, arm, seed), "grpo", "tiny_vision_grpo", *more, fork=options.fork)
+    run(folder(options, arm, seed), "grpo", "tiny_vision_grpo", *more)
 
 
 def read(options: Namespace, arm: str) -> dict[int, Run]:
@@ -155,37 +154,20 @@ def plot(results: dict[str, dict[int, Run]], path: Path) -> None:
         figure.savefig(path, dpi=110)
 
 
-def parsed() -> Namespace:
-    parser = ArgumentParser(description=__doc__, formatter_class=RawDescriptionHelpFormatter)
-    parser.add_argument("--start", default="runs/vision/sft/seed0", help="model, made if missing")
-    parser.add_argument("--out", default="runs/vlaa", help="where the runs go")
-    parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--steps", type=int, default=100, help="of reinforcement learning")
-    parser.add_argument("--sft-steps", type=int, default=60, help="of fine-tuning before")
-    parser.add_argument("--sft-lr", type=float, default=1e-3)
-    parser.add_argument("--jobs", type=int, default=2, help="seeds at once")
-    parser.add_argument("--fork", action="store_true", help="begin where the libraries are in memory already")
-    parser.add_argument("--only", nargs="+", choices=ARMS, default=list(ARMS), metavar="ARM")
-    parser.add_argument("--plot", type=Path, help="write the plot there")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the results there too")
-    parser.add_argument("overrides", nargs="*", metavar="key=value", help="of tiny_vision_grpo")
-    return parser.parse_args()
-
-
 def main() -> None:
-    options = parsed()
-    if options.fork:
-        prepare_forks()
-    run(Path(options.start), "sft", "tiny_vision_sft", "seed=0", fork=options.fork)
+    made = parser(__doc__, dict.fromkeys(ARMS, ()), model="runs/vision/sft/seed0", out="runs/vlaa", steps=100)
+    made.add_argument("--sft-steps", type=int, default=60, help="of fine-tuning before")
+    made.add_argument("--sft-lr", type=float, default=1e-3)
+    options = made.parse_args()
+    started.prepare(len(os.sched_getaffinity(0)), options.fork)  # models so small gain nothing by threads
+    run(Path(options.model), "sft", "tiny_vision_sft", "seed=0")
     wanted = [(arm, seed) for seed in range(options.seeds) for arm in options.only]
     with ThreadPoolExecutor(options.jobs) as pool:
         list(pool.map(lambda each: train(options, *each), wanted))
     results = {arm: runs for arm in ARMS if (runs := read(options, arm))}
-    print("\n".join((*table(results), *by_seed(results))))
+    show(options, (*table(results), *by_seed(results)), results)
     if options.plot:
         plot(results, options.plot)
-    if options.json:
-        options.json.write_text(json.dumps(results, indent=1) + "\n")
 
 
 if __name__ == "__main__":
