@@ -131,7 +131,7 @@ def looked_ahead(
     rows: Iterable[tuple[int, str, Row]], source: schema.Source, processor: Processor | None
 ) -> Iterator[tuple[int, str, Row]]:
     """The same rows, of which the next ones' images are being opened by the processor's workers."""
-    width = 0 if processor is None else processor.ahead.width
+    width = 0 if processor is None else processor.prefetch.width
     if processor is None or not width:
         yield from rows
         return
@@ -147,7 +147,7 @@ def looked_ahead(
             break
         with suppress(BadImage):
             pictures = [_picture(value, source) for value in each[2].get("images") or []]
-            each[2]["asked"] = [(found, processor.ahead.size(found)) for found in pictures]
+            each[2]["asked"] = [(found, processor.prefetch.size(found)) for found in pictures]
         waiting.append(each)
         if len(waiting) > width:
             yield waiting.popleft()

@@ -44,8 +44,7 @@ def engine_of(
 ) -> Engine:
     """What samples: an engine with room for `context` tokens, or a server; read by a verifier where one
     selects."""
-    if processor_of(tokenizer) is not None:
-        demand_same_images()
+    demand_same_images(processor_of(tokenizer))
     if recipe.server.url is not None:
         return start_server(recipe.server, model, tokenizer)
     precision = recipe.rollout.dtype or recipe.precision or default_precision()

@@ -54,10 +54,9 @@ def make_batches(
 ) -> list[Batch]:
     """One batch for each of `batch.updates_per_step` updates (for each pass of them), groups in order.
 
-    Samples without a reward (their verifier gave no verdict) and sequences whose every token is masked are
-    left out, and so are updates that nothing is left for. `owners`: the rank that has each sample, where not
-    every rank has all; all ranks must call it. `prompts`: what the teacher reads before each sample, where
-    that is not what the policy reads.
+    Samples without a verdict and sequences whose every token is masked are left out, and so are updates that
+    nothing is left for. `owners`: the rank that has each sample, where not every rank has all; all ranks must
+    call it. `prompts`: what the teacher reads before each sample, if not what the policy reads.
     """
     algorithm, (sequences, trained) = parts.recipe.algorithm, sequences_of(groups)
     lengths_B = torch.tensor([c.length for g in groups for c in g.completions])
@@ -91,12 +90,13 @@ def make_batches(
     skips = getattr(algorithm.advantage, "skips_zero", False)  # also where a leaf has no verdict of its own
     training_B = drawn(parts, scored_B | skips, len(groups[0].completions))
     keep_N = keep_mask(algorithm.token_weights, training_B, entropies_N, old_N, lengths_B, truncated_B)
-    keep_N &= (advantages_N != 0) | (not skips)
+    if skips:
+        keep_N &= advantages_N != 0
     note_advantages(groups, advantages_N, keep_N, lengths_B)
     tensors: dict[str, Any] = {"rollout_logprobs_N": rollout_N, "advantages_N": advantages_N.float()} | taught
     tensors |= token_ages(parts, groups, owners) | there(old_logprobs_N=old_N, ref_logprobs_N=ref_N)
     if values_N is not None:
-        returns_N = algorithm.advantage.estimate(inputs)[1]
+        _, returns_N = algorithm.advantage.estimate(inputs)
         tensors |= {"values_N": values_N.float(), "returns_N": returns_N.float()}
     batches = []
     aggregation = partial(aggregated, algorithm.aggregation, lengths_B, len(groups[0].completions))

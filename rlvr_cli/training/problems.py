@@ -85,8 +85,7 @@ def load_problems(
             own = [p for p in by_source[name] if verifier in p.verifiers]
             if said := guesses_read(own, recipe.verifiers[verifier], f"verifiers.{verifier}"):
                 tracker.event("warning", f"data.{name}: {said}")
-    if processor_of(tokenizer) is not None:
-        demand_same_images()
+    demand_same_images(processor_of(tokenizer))
     if checker is not None:
         notes = {
             "uncompared": {name: uncompared(found, recipe.verifiers) for name, found in by_source.items()},

@@ -54,8 +54,7 @@ class Examples:
         weights = {name: source.weight for name, source in recipe.data.items()}
         self.sampler: Sampler[Any] = ExampleSampler(found, weights, seed=recipe.seed)
         self.held_out = held_out_examples(recipe, tokenizer)
-        if processor_of(tokenizer) is not None:
-            demand_same_images()
+        demand_same_images(processor_of(tokenizer))
         self.measures = bool(self.held_out)
         self.trainer = trainer_of(recipe, model)
 

@@ -41,7 +41,7 @@ def size_of(picture: Picture) -> tuple[int, int]:
     return picture.size()
 
 
-class Ahead:
+class Prefetch:
     """Of one processor. `count`: worker processes; None: as many as is usual, and for large images alone."""
 
     def __init__(self, count: int | None) -> None:

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 from rlvr_cli.core.errors import UserError
 from rlvr_cli.core.image_sizes import fitted
 from rlvr_cli.schema import Model
-from rlvr_cli.vision.ahead import Ahead, Tokens, resized
 from rlvr_cli.vision.album import Image, album, expanded
 from rlvr_cli.vision.pictures import BadImage, Picture
+from rlvr_cli.vision.prefetch import Prefetch, Tokens, resized
 
 if TYPE_CHECKING:
     import numpy as np
@@ -50,7 +50,7 @@ class Processor:
         self.patch, self.merge, self.pad, self.banned = patch, merge, pad, tuple(banned)
         self.least, self.most = int(areas["shortest_edge"]), int(areas["longest_edge"])
         self._images = images
-        self.ahead = Ahead(workers)
+        self.prefetch = Prefetch(workers)
 
     def fitted(self, width: int, height: int) -> tuple[int, int]:
         """(width, height) as the model sees it: multiples of a token's side within the allowed areas.
@@ -65,7 +65,7 @@ class Processor:
     def look(self, picture: Picture, size: Future[tuple[int, int]] | None = None) -> int:
         """The picture's number in the album, after it was opened once as a whole. Raises BadImage.
 
-        `size`: where it is being opened already (`ahead.size`).
+        `size`: where it is being opened already (`prefetch.size`).
         """
         width, height = picture.size() if size is None else size.result()
         wide, tall = self.fitted(width, height)
@@ -79,7 +79,7 @@ class Processor:
     def coming(self, rows: Iterable[Tokens]) -> None:
         """Rows of tokens whose images are looked at next, in this order: workers begin with them."""
         if self._images is not None:
-            self.ahead.coming(rows, int(self._images.resample))
+            self.prefetch.coming(rows, int(self._images.resample))
 
     def seen(self, number: int) -> np.ndarray:
         """uint8 [height, width, 3]: the image as the model sees it.
@@ -90,7 +90,7 @@ class Processor:
             return found
         image = album[number]
         try:
-            pixels = self.ahead.take(number)
+            pixels = self.prefetch.take(number)
             if pixels is None:
                 pixels = resized(image.picture, image.width, image.height, int(self._images.resample))
         except BadImage as bad:

@@ -15,6 +15,7 @@ import socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from hashlib import sha256
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from pathlib import Path
@@ -111,10 +112,9 @@ def _with_patience(url: str, allowed: Allowed, context: Any) -> bytes:
 def _followed(url: str, allowed: Allowed, context: Any) -> bytes:
     """What an address, or the one it redirects to, answers with."""
     import httpcore
-    import httpx
 
     end, at = time.monotonic() + TOTAL_S, url
-    trusted = httpx.create_ssl_context() if context is None else context
+    trusted = _usual() if context is None else context
     with httpcore.ConnectionPool(ssl_context=trusted, network_backend=_checked(allowed, end)) as pool:
         for _ in range(REDIRECTS + 1):
             _demand_https(at, url)
@@ -128,6 +128,14 @@ def _followed(url: str, allowed: Allowed, context: Any) -> bytes:
                 return found
             at = urljoin(at, found)
     raise NotFetched(f"{_short(url)} redirects more than {REDIRECTS} times")
+
+
+@cache
+def _usual() -> Any:
+    """The context of TLS that trusts whom everybody does: reading all of them is slow."""
+    import httpx
+
+    return httpx.create_ssl_context()
 
 
 def _demand_https(at: str, url: str) -> None:

@@ -10,6 +10,9 @@ from rlvr_cli.core.errors import UserError
 from rlvr_cli.vision import exact
 from rlvr_cli.vision.album import Album, Image
 from rlvr_cli.vision.pictures import Scene
+from rlvr_cli.vision.processor import Processor
+
+SEES = Processor(7, 2, {"shortest_edge": 196, "longest_edge": 12_544}, pad=9)
 
 
 def album_of(*shades: int) -> Album:
@@ -39,7 +42,7 @@ def test_other_images_on_another_rank(monkeypatch: pytest.MonkeyPatch, other: tu
 
     def told(rank: int) -> str | None:
         try:
-            exact.demand_same_images()
+            exact.demand_same_images(SEES)
         except UserError as error:
             return str(error)
         return None

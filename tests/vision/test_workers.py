@@ -22,9 +22,9 @@ from rlvr_cli.data.prompts import problems
 from rlvr_cli.engine.model import load_tokenizer
 from rlvr_cli.schema import Model, Source
 from rlvr_cli.vision import workers
-from rlvr_cli.vision.ahead import ENOUGH, LARGE_BYTES, Ahead, size_of
 from rlvr_cli.vision.album import album
 from rlvr_cli.vision.pictures import BadImage, Encoded, Scene, Stored
+from rlvr_cli.vision.prefetch import ENOUGH, LARGE_BYTES, Prefetch, size_of
 from rlvr_cli.vision.processor import Processor, processor_of
 
 DRAW = np.random.default_rng(0)
@@ -53,7 +53,7 @@ def test_pixels_are_the_same_bit_for_bit_in_any_order(tiny_vision_path: Path) ->
     pictures = [*map(Encoded, files), Scene("scene:240,3;disc,blue,7,7,28,28")]
     here, there = processors(tiny_vision_path, 0), processors(tiny_vision_path, 2)
     numbers = [here.look(each) for each in pictures]
-    asked = [there.ahead.size(each) for each in pictures]
+    asked = [there.prefetch.size(each) for each in pictures]
     assert None not in asked
     assert [there.look(*each) for each in zip(pictures, asked, strict=True)] == numbers
     album._seen.clear()
@@ -64,7 +64,7 @@ def test_pixels_are_the_same_bit_for_bit_in_any_order(tiny_vision_path: Path) ->
     theirs = {number: there.seen(number) for number in order}
     for number, pixels in zip(numbers, ours, strict=True):
         assert np.array_equal(theirs[number], pixels) and theirs[number].flags.writeable
-    assert not there.ahead._made and not there.ahead._waiting
+    assert not there.prefetch._made and not there.prefetch._waiting
     # patches, which the trainer takes, are made of them
     assert np.array_equal(here.patches(numbers[0])[0], there.patches(numbers[0])[0])
 
@@ -73,11 +73,11 @@ def test_no_more_than_a_few_are_made_ahead(tiny_vision_path: Path) -> None:
     there = processors(tiny_vision_path, 2)
     numbers = [there.look(Scene(f"scene:100,{n}")) for n in range(20)]
     there.coming([numbers])
-    assert list(there.ahead._made) == numbers[:4]
+    assert list(there.prefetch._made) == numbers[:4]
     there.seen(numbers[0])
-    assert list(there.ahead._made) == numbers[1:5]
+    assert list(there.prefetch._made) == numbers[1:5]
     there.coming([numbers[3:6]])  # another step: what it does not show is forgotten
-    assert list(there.ahead._made) == numbers[3:6] and not there.ahead._waiting
+    assert list(there.prefetch._made) == numbers[3:6] and not there.prefetch._waiting
 
 
 def test_the_same_line_where_an_image_cannot_be_used(tmp_path: Path, tiny_vision_path: Path) -> None:
@@ -136,7 +136,7 @@ def test_a_data_set_is_the_same_with_workers(tmp_path: Path, tiny_vision_path: P
 def test_by_default_small_images_are_opened_here(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "sched_getaffinity", lambda who: {0, 1, 2, 3})
     monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
-    ahead = Ahead(None)
+    ahead = Prefetch(None)
     assert ahead.count == 2 and ahead.width == 8
     small, large = Encoded(b"0" * (LARGE_BYTES - 1)), Encoded(b"0" * LARGE_BYTES)
     assert [ahead.size(small) for _ in range(3 * ENOUGH)] == [None] * 3 * ENOUGH
@@ -146,7 +146,7 @@ def test_by_default_small_images_are_opened_here(monkeypatch: pytest.MonkeyPatch
     with pytest.raises(BadImage, match="no image"):
         begun.result()
     monkeypatch.setenv("LOCAL_WORLD_SIZE", "4")
-    assert Ahead(None).count == 0 == Ahead(0).width
+    assert Prefetch(None).count == 0 == Prefetch(0).width
 
 
 def test_a_worker_that_ends_is_an_error_with_its_cause() -> None:
@@ -162,7 +162,7 @@ def test_a_worker_that_ends_is_an_error_with_its_cause() -> None:
 CHILD = """
 import sys, time
 from rlvr_cli.vision import workers
-from rlvr_cli.vision.ahead import size_of
+from rlvr_cli.vision.prefetch import size_of
 from rlvr_cli.vision.pictures import Scene
 found = workers.shared(2)
 print(found.submit(size_of, Scene("scene:1,1")).result(), flush=True)

@@ -45,12 +45,12 @@ def demand_likeness(
             f"needs {wanted['max_model_len']}; {again}"
         )
     if images is not None:
-        _demand_same_images(images, wanted, said, name, again)
+        _demand_same_reading(images, wanted, said, name, again)
     if there["skip_tokenizer_init"] and not wanted["skip_tokenizer_init"]:
         raise UserError(f"{name} was started without rollout.stop, which this recipe has; {again}")
 
 
-def _demand_same_images(
+def _demand_same_reading(
     images: Mapping[str, Any], wanted: Mapping[str, Any], said: Mapping[str, Any], name: str, again: str
 ) -> None:
     if (theirs := said.get("images")) is None:
