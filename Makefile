@@ -92,7 +92,7 @@ bench: $(READY)
 	$(BIN)/python benchmarks/report.py
 
 # On a machine with a CUDA GPU, after `make setup-gpu`, or with `python` of an environment that has what a stage
-# needs. Ten minutes at most: one table of what works, how fast, and in how much memory.
+# needs. A quarter of an hour at most: one table of what works, how fast, and in how much memory.
 gpu-check:
 	$(if $(wildcard $(READY)),$(BIN)/python,python) benchmarks/gpu_check.py
 

@@ -52,6 +52,7 @@ GROUPS = {
     "engine": Group(stage=2, needs=ENGINE, limit_s=150),
     "short_run": Group(stage=2, needs=ENGINE, limit_s=120),
     "ranks": Group(stage=3, needs=UPDATE, limit_s=120, gpus=2),
+    "servers": Group(stage=3, needs=ENGINE, limit_s=240, gpus=2),
 }
 """File of gpu_checks/ -> its group."""
 

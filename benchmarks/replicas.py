@@ -3,7 +3,9 @@
 The tiny DAPO run of kill.py three times: from one server, from two, and from two of which a random one is
 killed by SIGKILL at `--kills` random moments. Nothing may be lost, doubled or changed by that: prompts,
 tokens, verdicts and weights must be those of the run that nobody disturbed, to the bit. After each of
-`--steps` syncs the trainer scores what the servers have sampled; both must mean the same policy.
+`--steps` syncs the trainer scores what the servers have sampled; both must mean the same policy. With
+`--transfer broadcast` weights come to servers through process groups, and a run of two servers more, whose
+weights come through memory, must be the same.
 
 Prints a table (Markdown); exit code 1 where something differs, or no kill found its server.
 """
@@ -25,10 +27,12 @@ from pathlib import Path
 import kill
 import psutil
 
+from rlvr_cli.schema import Transfer
 from rlvr_cli.tracking import read_metrics
 
 GAP = "mismatch/mean_abs"
 LIMIT = 1e-5
+MEMORY = "two, through memory"
 SETTINGS = (
     *("trainer.ranks=1", "checkpoint.every=1000", "rollout.placement=servers", "rollout.servers.threads=1"),
     "preflight.enabled=false",
@@ -98,9 +102,12 @@ def done(out: Path) -> int:
     return file.read_bytes().count(b"timing_s/step") if file.is_file() else 0
 
 
-def train(recipe: Path, out: Path, count: int, options: Namespace, kills: bool) -> int:
+def train(
+    recipe: Path, out: Path, count: int, options: Namespace, *, kills: bool = False, transfer: str = ""
+) -> int:
     """The run; how many of its servers were killed."""
     overrides = [*SETTINGS, f"trainer.steps={options.steps}", f"rollout.servers.count={count}"]
+    overrides.append(f"rollout.servers.transfer={transfer or options.transfer}")
     process = kill.start(recipe, out, [*overrides, *options.overrides])
     hit = disturb(process, out, options) if kills else 0
     kill.finish(process, out)
@@ -115,6 +122,8 @@ def compared(found: dict[str, Left], hit: int, options: Namespace) -> list[str]:
         faults.append("final weights of the killed run differ")
     if calm.records != killed.records:
         faults.append("rollouts of the killed run differ")
+    if (other := found.get(MEMORY, calm)).weights != calm.weights or other.records != calm.records:
+        faults.append("weights that come through memory make another run")
     if hit < options.kills or killed.restarts < hit:
         faults.append(f"{hit} of {options.kills} kills, {killed.restarts} restarts")
     for name, left in found.items():
@@ -130,6 +139,7 @@ def main() -> int:
     parser.add_argument("--steps", type=int, default=100)
     parser.add_argument("--kills", type=int, default=5)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--transfer", choices=[each.value for each in Transfer], default="memory")
     parser.add_argument("--out", type=Path, help="a new directory that is kept")
     parser.add_argument("overrides", nargs="*", metavar="key=value")
     options = parser.parse_args()
@@ -137,10 +147,13 @@ def main() -> int:
     folder.mkdir(parents=True, exist_ok=True)
     recipe = folder / "served.yaml"
     recipe.write_text(kill.RECIPE)
-    train(recipe, folder / "one", 1, options, kills=False)
-    train(recipe, folder / "two", 2, options, kills=False)
+    train(recipe, folder / "one", 1, options)
+    train(recipe, folder / "two", 2, options)
     hit = train(recipe, folder / "killed", 2, options, kills=True)
     found = {"one": read(folder / "one"), "two": read(folder / "two"), "two, killed": read(folder / "killed")}
+    if options.transfer == "broadcast":
+        train(recipe, folder / "memory", 2, options, transfer="memory")
+        found[MEMORY] = read(folder / "memory")
     print("| servers | steps | largest gap, nats | mean gap | restarts | samples sent again | weights |")
     print("|---|---|---|---|---|---|---|")
     for name, left in found.items():

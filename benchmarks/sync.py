@@ -1,9 +1,10 @@
 """What a weight sync costs, against copying the same bytes once: `python benchmarks/sync.py`.
 
 For each model a vLLM engine, in this process and then in a server, takes the weights of a transformers model,
-as after every step: waking, loading, fingerprints of every number, the probe. Medians of the syncs after
-the first, which is shown beside them; the copy is measured between them. Random weights; on a GPU in bf16,
-else fp32.
+as after every step: waking, loading, fingerprints of every number, the probe. To the server they go in turns
+through memory, by broadcast, and by broadcast without the copy for a server that is replaced. Medians of the
+syncs after the first, which is shown beside them; the copy is measured between them. Random weights; on a GPU
+in bf16, else fp32.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import os
 import tempfile
 from argparse import ArgumentParser, RawDescriptionHelpFormatter
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from statistics import median
 from time import perf_counter
@@ -22,7 +24,7 @@ from quiet import quiet
 
 from rlvr_cli.core.rank_process import library_defaults
 from rlvr_cli.launch import prerequisites
-from rlvr_cli.schema import Model, Placement, Precision, Rollout, TinyModel
+from rlvr_cli.schema import Model, Placement, Precision, Rollout, Servers, TinyModel, Transfer
 
 SHAPES = {
     "tiny": TinyModel(),
@@ -30,6 +32,9 @@ SHAPES = {
 }
 PARTS = ("wake", "load", "fingerprints", "probe")
 PROBE = list(range(4, 68))
+MEMORY = "server, memory"
+WAYS = {MEMORY: (False, 10), "server, broadcast": (True, 10), "server, broadcast, no copy": (True, 0)}
+"""To a server: whether weights are broadcast, and deaths the run gets over, for which a copy is kept."""
 
 
 class Stopwatch:
@@ -58,8 +63,8 @@ def synchronise() -> None:
         torch.cuda.synchronize()
 
 
-def measure(shape: TinyModel, syncs: int, folder: Path, placement: Placement) -> dict[str, Any]:
-    """Medians in seconds, and the bytes of the model in the engine."""
+def measure(shape: TinyModel, syncs: int, folder: Path, placement: Placement) -> dict[str, dict[str, Any]]:
+    """For each way to the engine medians in seconds, and the bytes of the model there."""
     import torch
     from transformers import AutoModelForCausalLM
 
@@ -76,21 +81,33 @@ def measure(shape: TinyModel, syncs: int, folder: Path, placement: Placement) ->
     tokenizer = load_tokenizer(Model(path=str(folder)))
     weights = {name: parameter.detach() for name, parameter in net.named_parameters()}
     elsewhere = [torch.empty_like(weight) for weight in weights.values()]
-    rows, inner, outer = [], Stopwatch(), Stopwatch()
+    inner, outer = Stopwatch(), Stopwatch()
     note, settle = Audit._note, Audit.settle
     Audit._note = inner.around("fingerprints", note)  # type: ignore[method-assign]
     Audit.settle = inner.around("fingerprints", settle)  # type: ignore[method-assign]
     options = {"tokenizer": tokenizer, "eos": [1], "seed": 0, "precision": precision, "max_model_len": 256}
     rollout = Rollout(kv_cache_gb=0.25, gpu_memory_utilization=0.3, placement=placement)
-    more: dict[str, Any] = {"out": folder} if placement is Placement.servers else {}
-    engine = make_engine(rollout, path=str(folder), **options, **more)
+    more: dict[str, Any] = {}
+    if placement is Placement.servers:
+        rollout, more = replace(rollout, servers=Servers(transfer=Transfer.broadcast)), {"out": folder}
+    engine: Any = make_engine(rollout, path=str(folder), **options, **more)
+    ways = WAYS if placement is Placement.servers else {placement.value: (False, 0)}
+    rows: dict[str, list[dict[str, float]]] = {way: [] for way in ways}
+    backend = engine._fleet.backend if placement is Placement.servers else None
 
     def copy() -> None:
         for target, source in zip(elsewhere, weights.values(), strict=True):
             target.copy_(source)
 
+    def take(way: str) -> None:
+        if placement is Placement.servers:
+            broadcasts, restarts = ways[way]
+            engine._fleet.backend = backend if broadcasts else None
+            engine._fleet.settings = replace(engine._fleet.settings, restarts=restarts)
+
     try:
-        for _ in range(syncs + 1):
+        for turn in range((syncs + 1) * len(ways)):
+            take(way := list(ways)[turn % len(ways)])
             inner.seconds, outer.seconds = {}, {}
             engine.sleep()
             outer.around("load", engine.load)(iter(weights.items()))
@@ -98,15 +115,19 @@ def measure(shape: TinyModel, syncs: int, folder: Path, placement: Placement) ->
             outer.around("probe", engine.probe)(PROBE)
             outer.around("copy", copy)()
             row = {"fingerprints": 0.0} | outer.seconds | inner.seconds  # a server takes its own
-            rows.append(row | {"load": row["load"] - row["fingerprints"]})
+            rows[way].append(row | {"load": row["load"] - row["fingerprints"]})
     finally:
         Audit._note, Audit.settle = note, settle  # type: ignore[method-assign]
         engine.close()
+    size = sum(weight.nbytes for weight in weights.values())
+    return {way: {"device": device, "bytes": size} | summary(found) for way, found in rows.items()}
+
+
+def summary(rows: list[dict[str, float]]) -> dict[str, float]:
+    """Of the syncs of a way."""
     found = {name: median(row[name] for row in rows[1:]) for name in (*PARTS, "copy")}
     whole = sum(found[name] for name in PARTS)
     return {
-        "device": device,
-        "bytes": sum(weight.nbytes for weight in weights.values()),
         "first": sum(rows[0][name] for name in PARTS),
         "sync": whole,
         **found,
@@ -118,7 +139,7 @@ def measure(shape: TinyModel, syncs: int, folder: Path, placement: Placement) ->
 
 def show(found: dict[str, dict[str, dict[str, Any]]]) -> None:
     headings = ("first", "sync", *PARTS, "copy")
-    ratios = ("sync / copy", "fingerprints / copy", "fingerprints / sync", "/ in process")
+    ratios = ("sync / copy", "fingerprints / copy", "fingerprints / sync", "/ in process", "/ memory")
     print(f"\n| ms | engine | MiB | {' | '.join(headings + ratios)} |")
     print("|---|---|" + "---|" * (len(headings) + len(ratios) + 1))
     for name, placements in found.items():
@@ -126,8 +147,9 @@ def show(found: dict[str, dict[str, dict[str, Any]]]) -> None:
             cells = [f"{row['bytes'] / 2**20:.1f}", *(f"{row[key] * 1000:.1f}" for key in headings)]
             cells += [f"{row['copies']:.1f}", f"{row['fingerprint_copies']:.1f}"]
             cells.append(f"{row['fingerprint_share']:.1%}")
-            first = placements.get(Placement.in_process.value)
-            cells.append("-" if first is None else f"{row['sync'] / first['sync']:.2f}")
+            for other in (Placement.in_process.value, MEMORY):
+                first = placements.get(other)
+                cells.append("-" if first is None else f"{row['sync'] / first['sync']:.2f}")
             print(f"| {name} | {placement} | {' | '.join(cells)} |")
 
 
@@ -143,8 +165,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="sync-") as folder, quiet(Path(folder)):
         found = {
             name: {
-                placement.value: measure(SHAPES[name], options.syncs, Path(folder) / name, placement)
+                way: row
                 for placement in map(Placement, options.placements)
+                for way, row in measure(SHAPES[name], options.syncs, Path(folder) / name, placement).items()
             }
             for name in options.models
         }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import fields
 
-from rlvr_cli.schema import EvalRecipe, Placement, Recipe, Rollout, RolloutEngine, Servers
+from rlvr_cli.schema import EvalRecipe, Placement, Recipe, Rollout, RolloutEngine, Servers, Transfer
 
 
 def check_placement(recipe: Recipe | EvalRecipe) -> None:
@@ -20,6 +20,11 @@ def check_placement(recipe: Recipe | EvalRecipe) -> None:
         )
     _check_gpus(rollout)
     if isinstance(recipe, EvalRecipe):
+        if rollout.servers.transfer is not Transfer.auto:
+            raise ValueError(
+                "rollout.servers.transfer is how new weights come to servers, and rlvr eval sends none; "
+                "leave it out"
+            )
         if recipe.server.url or recipe.rescore:
             raise ValueError(
                 "rollout.placement=servers starts servers of vLLM, and here "

@@ -20,6 +20,7 @@ from rlvr_cli.schema import (
     RoutingReplay,
     Server,
     Source,
+    Transfer,
     WandbMode,
     overlap,
 )
@@ -99,6 +100,7 @@ def engine_of(rollout: Rollout, room: float, server: Server) -> Rollout:
         lora=RolloutLora.merged,
         max_staleness=0,
         routing_replay=RoutingReplay.none,
+        servers=replace(rollout.servers, transfer=Transfer.auto),
         **overlap.DEFAULTS,
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from rlvr_cli.evaluation.probing import read_by
 from rlvr_cli.rollout import Engine
 from rlvr_cli.sampling.environments import Environments
 from rlvr_cli.sampling.start_model import default_precision, start_engine, start_server
-from rlvr_cli.schema import EvalRecipe, Model, SelectBy
+from rlvr_cli.schema import EvalRecipe, Model, SelectBy, Transfer
 from rlvr_cli.tracking import Tracker
 from rlvr_cli.tracking.null_tracker import NullTracker
 from rlvr_cli.vision.album import album
@@ -49,6 +50,8 @@ def engine_of(
         return start_server(recipe.server, model, tokenizer)
     precision = recipe.rollout.dtype or recipe.precision or default_precision()
     rollout = with_stops(recipe.rollout, recipe.benches, environments.stops())
+    alone = replace(rollout.servers, transfer=Transfer.memory)  # they are sent nothing: no group is needed
+    rollout = replace(rollout, servers=alone)
     probed = recipe.select.by is SelectBy.otv
     engine = start_engine(
         rollout, model, tokenizer, recipe.seed, precision, context, out, tracker.event, probed=probed

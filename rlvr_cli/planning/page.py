@@ -214,7 +214,10 @@ def between(plan: Plan, told: Traffic) -> Iterator[str]:
     yield f"  known to every rank: {size(told.known)} in CPU memory, {told.controller:.1f} s of one CPU core"
     others = f", of which a rank receives {size(sync.gathered)} from the others" if sync.gathered else ""
     yield f"  a weight sync: {size(sync.weights)}{others}"
-    if sync.host:
+    if sync.broadcast:
+        kept = f", {size(sync.host)} kept in CPU memory for one that is replaced" if sync.host else ""
+        yield f"  broadcast to servers: {size(sync.broadcast)}{kept}"
+    elif sync.host:
         posted = f", {size(sync.posted)} sent over HTTP" if sync.posted else ""
         yield f"  on their way to servers: {size(sync.host)} of CPU memory{posted}"
     if machines > 1:

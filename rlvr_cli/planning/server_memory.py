@@ -7,6 +7,7 @@ from dataclasses import replace
 from rlvr_cli.planning.engine_memory import engine
 from rlvr_cli.planning.items import Item, always
 from rlvr_cli.planning.job import Job
+from rlvr_cli.schema.placement import BUCKET
 
 
 def as_servers(job: Job) -> Job:
@@ -18,12 +19,19 @@ def servers(job: Job, libraries: float) -> tuple[float, list[Item], list[str]]:
     """Tokens of KV cache of one, lines of a rank, and what keeps servers from working.
 
     On GPUs a rank's memory has none of it. On CPUs all share the machine's: `libraries` is what one takes
-    besides its model. Wherever they are, rank 0 has the weights on their way in host memory.
+    besides its model. Wherever they are, rank 0 has the weights on their way in host memory, or those that
+    were broadcast last.
     """
     seen = as_servers(job)
     cache, items, problems = engine(seen)
-    parcels = always("weights on their way", job.plain.parameters * job.width, host=True)
-    found = [parcels]
+    found = []
+    sent = job.plain.parameters * job.width
+    if job.keeps_sent:
+        name = "weights kept for servers" if job.broadcasts else "weights on their way"
+        found.append(always(name, sent, host=True))
+    if job.broadcasts:  # one is filled while another is on its way
+        filled = BUCKET + max(BUCKET, job.plain.largest * job.width)
+        found.append(Item("buckets on their way", {"sync": min(sent, filled)}))
     if not job.device.gpu and not job.rl.rollout.servers.urls:
         share = seen.ranks / job.ranks
         found += [

@@ -87,9 +87,12 @@ class Sync:
     entering: float
     """What enters a machine of that, at least."""
     host: float
-    """CPU memory for weights on their way to servers, of the rank that leads them."""
+    """CPU memory for weights on their way to servers, or kept for one that is replaced, of the rank that
+    leads them."""
     posted: float
     """What rank 0 sends over HTTP to servers given by URL."""
+    broadcast: float
+    """What the rank that leads servers sends to all of them through process groups."""
 
 
 def traffic(step: Step) -> Traffic:
@@ -149,6 +152,7 @@ def sync_of(job: Job) -> Sync:
         weights=weights,
         gathered=pieces * (1 - 1 / job.ranks),
         entering=pieces * max(0, 1 - job.machine / job.ranks),
-        host=weights if job.elsewhere else 0.0,
-        posted=weights * len(job.rl.rollout.servers.urls) if job.elsewhere else 0.0,
+        host=weights if job.keeps_sent else 0.0,
+        posted=weights * len(job.rl.rollout.servers.urls) if job.elsewhere and not job.broadcasts else 0.0,
+        broadcast=weights * job.servers if job.broadcasts else 0.0,
     )

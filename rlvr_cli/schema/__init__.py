@@ -19,7 +19,7 @@ from rlvr_cli.schema.labels import Labels, LabelsKept
 from rlvr_cli.schema.model import Lora, LoraInit, MaskKind, Model, Precision, TinyModel, Vision, WeightMask
 from rlvr_cli.schema.one_token import OTV, ConfidenceLoss, OTVEval, OTVRecipe, PseudoLabel
 from rlvr_cli.schema.overlap import OnUpdate, Overlap, TooOld
-from rlvr_cli.schema.placement import Placement, Servers
+from rlvr_cli.schema.placement import Placement, Servers, Transfer
 from rlvr_cli.schema.preferences import Preference, PreferenceEval, PreferenceRecipe
 from rlvr_cli.schema.profile import ProfileRecipe
 from rlvr_cli.schema.recipes import (
@@ -147,6 +147,7 @@ __all__ = [
     "TraceScore",
     "Tracker",
     "Trainer",
+    "Transfer",
     "Unprofiled",
     "Unscored",
     "Verification",

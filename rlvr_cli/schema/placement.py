@@ -6,10 +6,21 @@ from dataclasses import dataclass, field
 from enum import Enum
 from urllib.parse import urlsplit
 
+BUCKET = 2**28
+"""Bytes in which weights go to servers at once, unless one tensor has more."""
+
 
 class Placement(Enum):
     in_process = "in_process"
     servers = "servers"
+
+
+class Transfer(Enum):
+    """How weights come to servers."""
+
+    auto = "auto"
+    memory = "memory"
+    broadcast = "broadcast"
 
 
 @dataclass(kw_only=True)
@@ -24,6 +35,10 @@ class Servers:
     """Threads of each server on CPUs; null: the cores divided by the servers."""
     urls: list[str] = field(default_factory=list)
     """Servers started elsewhere with `rlvr rollout-server`, in the place of those that the run starts."""
+    transfer: Transfer = Transfer.auto
+    """How weights come to servers: `memory`, by files in host memory (over HTTP with `urls`); `broadcast`,
+    through a process group of trainer and server, NCCL from GPU to GPU, gloo where one has none; `auto`,
+    broadcast where both have GPUs, else memory."""
     restarts: int = 10
     """Ends of servers that a run gets over, all of them together; at the next one it ends."""
     start_s: float = 600.0

@@ -13,7 +13,7 @@ from rlvr_cli.checkpoints.recipe_changes import differences
 from rlvr_cli.compose.placement import check_placement
 from rlvr_cli.core.errors import UserError
 from rlvr_cli.launch.prerequisites import beside_servers
-from rlvr_cli.schema import Placement, Recipe, Rollout, RolloutEngine, Servers
+from rlvr_cli.schema import Placement, Recipe, Rollout, RolloutEngine, Servers, Transfer
 from rlvr_cli.schema.derived import derive
 
 BESIDE = Placement.servers
@@ -59,6 +59,14 @@ def test_what_makes_no_sense_together_is_refused_in_one_line(rollout: dict[str, 
     with pytest.raises(ValueError) as error:
         check_placement(replace(tiny(), rollout=Rollout(**rollout)))
     assert said in str(error.value) and "\n" not in str(error.value)
+
+
+def test_the_way_of_weights_is_of_servers_and_of_training() -> None:
+    with pytest.raises(ValueError, match=r"rollout\.servers\.transfer is set, but rollout\.placement"):
+        check_placement(replace(tiny(), rollout=Rollout(servers=Servers(transfer=Transfer.broadcast))))
+    given = ["rollout.placement=servers", "rollout.servers.transfer=memory"]
+    with pytest.raises(UserError, match=r"rollout\.servers\.transfer .* rlvr eval sends none"):
+        compose.load_eval(None, given, benches=["math500"], model="m")
 
 
 def test_a_trainer_does_not_sleep_for_an_engine_elsewhere() -> None:

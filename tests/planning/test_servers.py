@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
+import pytest
 from plans import PLAIN, changed, line
 
 from rlvr_cli.planning.gpus import GIB, GPUS, cpu
 from rlvr_cli.planning.memory import BASE, memory_of
 from rlvr_cli.planning.speed import times_of
-from rlvr_cli.schema import Placement, Servers
+from rlvr_cli.schema import Placement, Servers, Transfer
+from rlvr_cli.schema.placement import BUCKET
 
 
 def test_on_gpus_a_rank_holds_nothing_of_the_engine() -> None:
@@ -19,8 +22,39 @@ def test_on_gpus_a_rank_holds_nothing_of_the_engine() -> None:
     assert any(item.name.startswith("vLLM") for item in there.items)
     assert not any(item.name.startswith("vLLM") for item in elsewhere.items)
     assert elsewhere.cache_tokens == there.cache_tokens  # a GPU as large, and the same share of it
-    way = next(item for item in elsewhere.items if item.name == "weights on their way")
-    assert way.host and way.phases["rollout"] == 2 * inside.plain.parameters
+    kept = next(item for item in elsewhere.items if item.name == "weights kept for servers")
+    assert kept.host and kept.phases["rollout"] == 2 * inside.plain.parameters
+
+
+def test_what_weights_take_on_each_way_to_servers() -> None:
+    inside = changed(PLAIN(), "rollout", placement=Placement.servers)
+
+    def lines(**servers: Any) -> dict[str, float]:
+        items = memory_of(changed(inside, "rollout", servers=Servers(**servers))).items
+        names = ("weights on their way", "weights kept for servers", "buckets on their way")
+        return {item.name: max(item.phases.values()) for item in items if item.name in names}
+
+    whole, largest = 2.0 * inside.plain.parameters, 2 * inside.plain.largest
+    buckets = {"buckets on their way": BUCKET + largest}
+    assert largest > BUCKET
+    assert lines() == lines(transfer=Transfer.broadcast) == {"weights kept for servers": whole} | buckets
+    assert lines(restarts=0) == buckets
+    assert lines(transfer=Transfer.memory) == {"weights on their way": whole}
+
+
+def test_a_broadcast_spares_the_way_through_the_host() -> None:
+    inside = changed(PLAIN(), "rollout", placement=Placement.servers)
+
+    def seconds(**servers: Any) -> float:
+        return (times_of(changed(inside, "rollout", servers=Servers(**servers))) or {})["sync"]
+
+    sent = 2 * inside.plain.parameters
+    memory, kept = seconds(transfer=Transfer.memory), seconds()
+    assert memory - kept == pytest.approx(sent / 20e9 - sent / 300e9)
+    assert kept - seconds(restarts=0) == pytest.approx(sent / 20e9)
+    assert seconds(count=3) - kept == pytest.approx(2 * sent / 300e9), "one after the other"
+    two = seconds(urls=["http://a:1", "http://b:1"])
+    assert two - kept == pytest.approx(2 * sent / 25e9 - sent / 300e9)
 
 
 def test_more_servers_sample_faster() -> None:

@@ -12,7 +12,7 @@ from places import ROOT
 from plans import PLAIN, SHORT, changed
 
 from rlvr_cli.commands.main import main
-from rlvr_cli.planning.gpus import NETWORK
+from rlvr_cli.planning.gpus import NETWORK, cpu
 from rlvr_cli.planning.job import Job
 from rlvr_cli.planning.memory import memory_of
 from rlvr_cli.planning.page import size
@@ -35,7 +35,7 @@ from rlvr_cli.planning.traffic import (
     sync_of,
     traffic,
 )
-from rlvr_cli.schema import Placement, RolloutLora, Servers
+from rlvr_cli.schema import Placement, RolloutLora, Servers, Transfer
 
 
 def with_parts(given: Job, **parts: Shape) -> Job:
@@ -122,8 +122,15 @@ def test_a_sync_of_the_7b_model() -> None:
     assert sync_of(changed(PLAIN(), "trainer", zero_stage=2)).gathered == 0
     elsewhere = changed(PLAIN(), "rollout", placement=Placement.servers)
     assert (sync_of(elsewhere).host, sync_of(elsewhere).posted) == (whole, 0)
-    urls = Servers(urls=["http://a:1", "http://b:1"])
-    assert sync_of(changed(elsewhere, "rollout", servers=urls)).posted == 2 * whole
+    assert sync_of(elsewhere).broadcast == whole
+    urls = Servers(urls=["http://a:1", "http://b:1"], transfer=Transfer.memory)
+    posted = sync_of(changed(elsewhere, "rollout", servers=urls))
+    assert (posted.posted, posted.broadcast, posted.host) == (2 * whole, 0, whole)
+    urls = replace(urls, transfer=Transfer.broadcast, restarts=0)
+    sent = sync_of(changed(elsewhere, "rollout", servers=urls))
+    assert (sent.posted, sent.broadcast, sent.host) == (0, 2 * whole, 0)
+    on_cpus = replace(elsewhere, device=cpu())
+    assert (sync_of(on_cpus).broadcast, sync_of(on_cpus).host) == (0, whole)
     adapters = replace(PLAIN().policy, trained=20_000_000)
     merged = with_parts(PLAIN(), policy=adapters, plain=PLAIN().plain)
     alone = changed(PLAIN(), "rollout", lora=RolloutLora.adapter)
@@ -162,6 +169,17 @@ def test_the_page_of_512_ranks(capsys: pytest.CaptureFixture[str]) -> None:
     assert found["weight_sync"]["entering"] == 2 * 7_615_616_512 * 508 / 512
     assert main([*command[:4], "--per-machine", "0"]) == 2
     assert "--per-machine is 0; it must be at least 1" in capsys.readouterr().err
+
+
+def test_the_page_of_servers_says_how_weights_come_to_them(capsys: pytest.CaptureFixture[str]) -> None:
+    command = ["plan", "dapo_qwen7b", "--gpu", "h100", "--ranks", "8", "trainer.sleep=false"]
+    command.append("rollout.placement=servers")
+    for more, said in (
+        ([], "broadcast to servers: 15.2 GB, 15.2 GB kept in CPU memory for one that is replaced"),
+        (["rollout.servers.transfer=memory"], "on their way to servers: 15.2 GB of CPU memory"),
+    ):
+        assert main([*command, *more]) == 0
+        assert said in " ".join(capsys.readouterr().out.split())
 
 
 def test_the_figures_of_the_page() -> None:

@@ -162,6 +162,7 @@ def test_all_of_gpu_check_can_be_rehearsed(tmp_path: Path) -> None:
     assert told["fingerprints of a sync"] == told["a short GRPO run"] == "ok"
     two_ranks = [status for name, status in told.items() if name.startswith("two ranks")]
     assert two_ranks == ["ok"] * 4
+    assert told["servers by NCCL (here gloo)"] == told["a server killed while weights are sent to it"] == "ok"
 
 
 @pytest.mark.long

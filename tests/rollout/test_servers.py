@@ -12,13 +12,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import pytest
 import torch
 
 from rlvr_cli import schema
 from rlvr_cli.engine.model import load_tokenizer
 from rlvr_cli.rollout import Request, Sampling, make_engine
-from rlvr_cli.schema import OnUpdate, Overlap, Placement, Precision, Servers
+from rlvr_cli.rollout.servers import update
+from rlvr_cli.rollout.servers.buckets import buckets
+from rlvr_cli.schema import OnUpdate, Overlap, Placement, Precision, Servers, Transfer
 from rlvr_cli.training.beside import Beside
 
 pytestmark = pytest.mark.slow
@@ -52,7 +55,7 @@ def servers(tiny_path: Path, tmp_path_factory: pytest.TempPathFactory, told: lis
     engine = engine_on(
         tiny_path,
         placement=Placement.servers,
-        servers=Servers(threads=1, restarts=1),
+        servers=Servers(threads=1, restarts=1, transfer=Transfer.broadcast),
         max_staleness=1,  # so that versions are there to be looked at
         out=tmp_path_factory.mktemp("run"),
         event=lambda kind, text: told.append(text),
@@ -115,7 +118,23 @@ def test_a_server_samples_the_tokens_of_an_engine_in_the_process(servers: Any, i
     assert np.allclose(inside.probe(PROBE), servers.probe(PROBE), atol=1e-5)
 
 
-def test_new_weights_arrive_bit_by_bit_and_stamp_what_they_sample(servers: Any, net: Any) -> None:
+@pytest.mark.parametrize("backend", [None, "gloo"])
+def test_new_weights_arrive_bit_by_bit_and_stamp_what_they_sample(
+    backend: str | None,
+    servers: Any,
+    net: Any,
+    start_net: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    told: list[str],
+) -> None:
+    """By files in memory, and through a process group."""
+    assert servers._fleet.backend == "gloo" and servers._fleet.replicas[0].channel is not None
+    servers.load(start_net.named_parameters(), version=2)
+    assert (
+        told[0]
+        == "weights are broadcast to servers by gloo, between CPUs (rollout.servers.transfer=broadcast)"
+    )
+    monkeypatch.setattr(servers._fleet, "backend", backend)
     receipt = servers.load(net.named_parameters(), version=3)
     assert receipt.compared + receipt.sampled >= 0.99 * sum(p.numel() for p in net.parameters())
     assert np.abs(np.asarray(servers.probe(PROBE)) - of_net(net, PROBE[:1], PROBE[1:])).mean() < 1e-5
@@ -224,8 +243,54 @@ def test_a_killed_server_is_back_with_the_current_weights(servers: Any, net: Any
     assert len(pairs) == len(REQUESTS) and tokens(dict(pairs)) == undisturbed
     assert servers.measures()["rollout/server_restarts"] == 1
     assert servers.measures()["rollout/samples_sent_again"] > 0
-    assert "killed by SIGKILL; started again" in told[0] and "back with the current weights" in told[1]
+    assert "killed by SIGKILL; started again" in told[1] and "back with the current weights" in told[2]
     assert np.abs(np.asarray(servers.probe(PROBE)) - of_net(net, PROBE[:1], PROBE[1:])).mean() < 1e-5
+
+
+@pytest.mark.long
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGSTOP])
+def test_a_server_that_dies_in_the_middle_of_a_broadcast_holds_nobody_up(
+    how: signal.Signals, tiny_path: Path, tmp_path: Path, net: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two servers of two workers each; one is killed, or hangs, when it has half of the weights. The other
+    has all at once, the replacement the same ones, and the next broadcast goes to both."""
+    monkeypatch.setattr(update, "buckets", lambda weights, device: buckets(weights, device, most=2**18))
+    told: list[str] = []
+    engine = engine_on(
+        tiny_path,
+        placement=Placement.servers,
+        tensor_parallel=2,
+        servers=Servers(count=2, threads=1, timeout_s=30.0, transfer=Transfer.broadcast),
+        out=tmp_path,
+        event=lambda kind, text: told.append(text),
+    )
+    try:
+        victim = child_of(engine._fleet.replicas[1].process.pid)
+        weights = [*net.named_parameters()]
+
+        def sent() -> Iterator[Any]:
+            for number, item in enumerate(weights):
+                if number == len(weights) // 2:
+                    group = [victim, *descendants(victim)]
+                    for each in group if how is signal.SIGSTOP else [victim]:
+                        os.kill(each, how)
+                yield item
+
+        engine.load(sent(), version=1)
+        assert engine.measures()["rollout/server_restarts"] == 1
+        assert np.abs(np.asarray(engine.probe(PROBE)) - of_net(net, PROBE[:1], PROBE[1:])).mean() < 1e-5
+        assert "back with the current weights" in told[-1]
+        receipt = engine.load(iter(weights), version=2)
+        assert receipt.compared + receipt.sampled >= 0.99 * sum(p.numel() for p in net.parameters())
+        assert all(replica.channel is not None for replica in engine._fleet.replicas)
+        assert engine.measures()["rollout/server_restarts"] == 1
+    finally:
+        engine.close()
+
+
+def descendants(pid: int) -> list[int]:
+    return [each.pid for each in psutil.Process(pid).children(recursive=True)]
 
 
 def child_of(pid: int) -> int:

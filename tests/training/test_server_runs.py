@@ -69,14 +69,21 @@ def same(rows: list[dict[str, float]], wanted: list[dict[str, float]]) -> None:
 def test_a_run_learns_the_same_from_servers(
     count: int, recipe: Path, inside: list[dict[str, float]], tmp_path: Path
 ) -> None:
-    same(run(recipe, tmp_path / "run", *BESIDE, f"rollout.servers.count={count}"), inside)
+    """Also where weights are broadcast: to the bit what comes of those that go through memory."""
+    more = [*BESIDE, f"rollout.servers.count={count}"]
+    same(run(recipe, tmp_path / "run", *more), inside)
     assert (tmp_path / "run" / "logs" / f"server{count - 1}.log").is_file()
+    same(run(recipe, tmp_path / "sent", *more, "rollout.servers.transfer=broadcast"), inside)
+    one, other = (tmp_path / name / "final" / "model.safetensors" for name in ("run", "sent"))
+    assert one.read_bytes() == other.read_bytes()
 
 
+@pytest.mark.parametrize("transfer", ["memory", "broadcast"])
 def test_two_ranks_sample_through_one_server(
-    recipe: Path, inside: list[dict[str, float]], tmp_path: Path
+    transfer: str, recipe: Path, inside: list[dict[str, float]], tmp_path: Path
 ) -> None:
-    rows = run(recipe, tmp_path / "run", *BESIDE, "trainer.ranks=2", "trainer.zero_stage=3")
+    more = [*BESIDE, f"rollout.servers.transfer={transfer}"]
+    rows = run(recipe, tmp_path / "run", *more, "trainer.ranks=2", "trainer.zero_stage=3")
     assert [row["reward/mean"] for row in rows[:1]] == [inside[0]["reward/mean"]]
     assert all(row["mismatch/mean_abs"] < 1e-5 for row in rows)
 
@@ -94,7 +101,7 @@ def test_a_server_elsewhere_serves_a_run_that_is_killed_and_goes_on(
     """The second start finds a server with the weights of the first, and gives it the start model again."""
     with rollout_server(recipe) as url:
         out = tmp_path / "run"
-        more = [*BESIDE, f'rollout.servers.urls=["{url}"]']
+        more = [*BESIDE, f'rollout.servers.urls=["{url}"]', "rollout.servers.transfer=broadcast"]
         words = [sys.executable, "-m", "rlvr_cli", "dapo", str(recipe), f"out={out}", *more]
         first = subprocess.Popen(words, start_new_session=True)
         while not (out / "metrics.jsonl").is_file() or len(steps_of(out)) < 2:

@@ -15,6 +15,8 @@ from rlvr_cli.rollout.servers.names import ABORT_ROUTE, ABOUT_ROUTE, PARCEL_ROUT
 from rlvr_cli.rollout.servers.parcels import Parcel
 
 CONNECT_S = 10.0
+LONG = 5
+"""Times as long as other answers those may take that wait for weights."""
 
 
 class Gone(Exception):
@@ -29,7 +31,7 @@ class Client:
 
     def __init__(self, url: str, token: str, timeout_s: float) -> None:
         self.url = url.rstrip("/")
-        self._timeout_s = timeout_s
+        self._timeout_s, self._long_s = timeout_s, LONG * timeout_s
         self._http = httpx.AsyncClient(
             headers={"Authorization": f"Bearer {token}"} if token else {},
             # vLLM closes idle connections after 5 s: one must not be used again just then.
@@ -85,8 +87,14 @@ class Client:
         """What its tower has made of images: vLLM keeps that by the image, over all weights."""
         await self._call("POST", "/reset_encoder_cache")
 
-    async def begin(self) -> None:
-        await self._call("POST", "/init_weight_transfer_engine", {"init_info": {}})
+    async def begin(self, meeting: Mapping[str, Any] | None = None) -> None:
+        """Its workers are ready to take weights; of a meeting, when all have come."""
+        info = {"init_info": meeting or {}}
+        await self._call("POST", "/init_weight_transfer_engine", info, timeout_s=self._long_s)
+
+    async def leave(self) -> None:
+        """Its workers leave the group that they have met in."""
+        await self._call("POST", "/shutdown_weight_transfer_engine")
 
     async def name(self, stamp: str) -> None:
         """Name the weights that it holds."""
@@ -94,18 +102,25 @@ class Client:
 
     async def take(self, parcels: list[Parcel], stamp: str, *, upload: bool) -> list[dict[str, Any]]:
         """Replace all weights; returns the receipt of each worker. `upload`: it is on another machine."""
-        await self._start_update()
+        await self.start_update()
         for number, parcel in enumerate(parcels):
             path = await self._send(parcel, first=not number) if upload else parcel.path
-            info = {"update_info": {"path": path, "seals": parcel.seals}}
-            await self._call("POST", "/update_weights", info, timeout_s=None)
-        await self._call("POST", "/finish_weight_update", {"weight_version": stamp}, timeout_s=None)
+            await self.load(parcel.info(path))
+        return await self.finish(stamp)
+
+    async def load(self, info: Mapping[str, Any]) -> None:
+        """Take some of the weights."""
+        await self._call("POST", "/update_weights", {"update_info": info}, timeout_s=self._long_s)
+
+    async def finish(self, stamp: str) -> list[dict[str, Any]]:
+        """All are there; returns the receipt of each worker."""
+        await self._call("POST", "/finish_weight_update", {"weight_version": stamp}, timeout_s=self._long_s)
         receipts: list[dict[str, Any]] = (await self._call("POST", "/collective_rpc", content=METHOD))[
             "results"
         ]
         return receipts
 
-    async def _start_update(self) -> None:
+    async def start_update(self) -> None:
         try:
             await self._call("POST", "/start_weight_update")
         except Gone as gone:
@@ -122,7 +137,7 @@ class Client:
                 yield piece
 
         route = f"{PARCEL_ROUTE}?first" if first else PARCEL_ROUTE
-        return str((await self._call("POST", route, content=pieces(), timeout_s=None))["path"])
+        return str((await self._call("POST", route, content=pieces()))["path"])
 
     async def close(self) -> None:
         await self._http.aclose()

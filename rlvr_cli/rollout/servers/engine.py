@@ -24,8 +24,10 @@ from rlvr_cli.rollout.servers import start
 from rlvr_cli.rollout.servers.answers import Answers
 from rlvr_cli.rollout.servers.fleet import Cargo
 from rlvr_cli.rollout.servers.loop import Loop
+from rlvr_cli.rollout.servers.meet import said
 from rlvr_cli.rollout.servers.parcels import pack
 from rlvr_cli.rollout.servers.sampler import Order, Sampler
+from rlvr_cli.rollout.servers.update import broadcast
 from rlvr_cli.rollout.text import ResponseText
 from rlvr_cli.schema import Rollout
 from rlvr_cli.vision.processor import Patches, processor_of
@@ -136,10 +138,10 @@ class ServersEngine(OnOneRank):
         trouble: Exception | None = None
         receipt = Receipt()
         if self._fleet.leads:
-            parcels = pack(_beating(weights))
+            if self._loads == 1:
+                self._fleet.news.append(said(self._fleet.backend, self._fleet.settings.transfer))
             try:
-                self._names.check([name for parcel in parcels for name in parcel.seals])
-                receipt = self._loop.run(self._fleet.update(Cargo(stamp=stamp, parcels=parcels)))
+                receipt = self._hand_over(_beating(weights), Cargo(stamp=stamp))
             except (SyncError, Hopeless, UserError) as error:
                 trouble = error
         else:
@@ -149,6 +151,13 @@ class ServersEngine(OnOneRank):
         agree(trouble)
         self._fleet.cargo.stamp = self._fleet.held = stamp
         return receipt
+
+    def _hand_over(self, weights: Iterator[tuple[str, Tensor]], cargo: Cargo) -> Receipt:
+        if self._fleet.backend is not None:
+            return broadcast(self._loop, self._fleet, weights, cargo, self._names)
+        cargo.parcels = pack(weights)
+        self._names.check([name for parcel in cargo.parcels for name in parcel.seals])
+        return self._loop.run(self._fleet.update(cargo))
 
     def image_gap(self, tokens: list[int], ours: Patches) -> None:
         """Servers compare for themselves, and answer with an error where they make other pixels."""

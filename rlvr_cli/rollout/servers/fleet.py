@@ -67,7 +67,9 @@ class Fleet:
         self.failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         """Gets the exception that ends the run."""
         self._room = room
-        self._updating = asyncio.Lock()
+        self.backend: str | None = None
+        """Of the groups in which weights are broadcast to servers; None: they go by parcels."""
+        self.updating = asyncio.Lock()
         self._changed = asyncio.Condition()
         self._watchers = [asyncio.create_task(self._watch(replica)) for replica in replicas]
 
@@ -111,13 +113,13 @@ class Fleet:
         once. One that dies meanwhile gets the weights when it is back, which is waited for.
         """
         receipts: list[Receipt] = []
-        async with self._updating:
+        async with self.updating:
             self.cargo.close()
             self.cargo = cargo
             up = [replica for replica in self.replicas if replica.up.is_set()]
-            there = await self._all(up, lambda replica: replica.client.pause(keep=self.keeps))
-            taken = await self._all([replica for replica, _ in there], self._hand_over)
-            await self._all([replica for replica, _ in taken], lambda r: r.client.resume())
+            there = await self.all(up, lambda replica: replica.client.pause(keep=self.keeps))
+            taken = await self.all([replica for replica, _ in there], self._hand_over)
+            await self.all([replica for replica, _ in taken], lambda r: r.client.resume())
             receipts = [receipt for _, receipt in taken]
         await self.all_up()
         return of_servers(receipts)
@@ -132,7 +134,7 @@ class Fleet:
                 waiting.cancel()
                 self.failed.result()
 
-    async def _all(
+    async def all(
         self, replicas: list[Replica], act: Callable[[Replica], Awaitable[T]]
     ) -> list[tuple[Replica, T]]:
         """What each answers; one that does not is doubted and left out."""
@@ -148,15 +150,25 @@ class Fleet:
         return found
 
     async def _hand_over(self, replica: Replica) -> Receipt:
-        """The current weights, proved to be there. SyncError where they are not, or are refused."""
+        """The current weights, by parcels."""
         cargo = self.cargo
+        return await self.proved(
+            replica, replica.client.take(cargo.parcels, cargo.stamp, upload=replica.upload)
+        )
+
+    async def taken(self, replica: Replica, answer: Awaitable[T]) -> T:
+        """A server's answer to weights. SyncError where it refuses them, Gone where it is at its end."""
         try:
-            found = await replica.client.take(cargo.parcels, cargo.stamp, upload=replica.upload)
+            return await answer
         except Gone as gone:
             if gone.answered and await self._still_works(replica):
                 raise SyncError(f"weight sync: {replica.name}: {gone}") from gone
             raise
-        receipt = of_one_server([read(each) for each in found])
+
+    async def proved(self, replica: Replica, answer: Awaitable[list[dict[str, Any]]]) -> Receipt:
+        """The receipt of the current weights. SyncError where they are not there, or are refused."""
+        cargo = self.cargo
+        receipt = of_one_server([read(each) for each in await self.taken(replica, answer)])
         demand(receipt)
         if self.sees:  # a pause that keeps what runs keeps this too
             await replica.client.forget_images()
@@ -174,7 +186,7 @@ class Fleet:
 
     async def equip(self, replica: Replica) -> None:
         """A server that has just started, or was found, holds the current weights when this returns."""
-        await replica.client.begin()
+        await replica.begin(self.backend, self.settings.timeout_s)
         if self.cargo.parcels:
             await replica.client.pause(keep=False)  # it may have prefixes of another run's weights
             await self._hand_over(replica)
@@ -208,14 +220,14 @@ class Fleet:
             await asyncio.sleep(LOOK_S)
             if replica.process is not None and (how := replica.process.ended()) is not None:
                 return how
-            if self._updating.locked() or not (replica.doubts or time.monotonic() - asked > WATCH_S):
+            if self.updating.locked() or not (replica.doubts or time.monotonic() - asked > WATCH_S):
                 continue
             try:
                 stamp = await replica.client.stamp()
             except Gone as gone:
                 return await replica.end() or (replica.doubts[0] if replica.doubts else str(gone))
             asked = self.sign_of_life = time.monotonic()
-            if stamp != self.cargo.stamp and self.leads and not self._updating.locked():
+            if stamp != self.cargo.stamp and self.leads and not self.updating.locked():
                 return f"it holds weights {stamp} in the place of {self.cargo.stamp}"
             if replica.doubts:  # of one request, not of the server
                 await self._is_up(replica)
@@ -236,7 +248,7 @@ class Fleet:
             self.news.append(
                 f"{replica.name}: {why}; " + ("started again" if replica.start else "waited for")
             )
-            async with self._updating:
+            async with self.updating:
                 try:
                     await replica.restart()
                     await self._reached(replica)

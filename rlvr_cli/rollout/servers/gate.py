@@ -35,6 +35,7 @@ OPEN = frozenset(
         "/start_weight_update",
         "/update_weights",
         "/finish_weight_update",
+        "/shutdown_weight_transfer_engine",
         "/update_weight_version",
         "/weight_info",
         "/collective_rpc",

@@ -17,10 +17,12 @@ ALIKE = {
 """Arguments of the engine that must be the same -> where they come from. Weights are sent and compared."""
 
 
-def about(arguments: Mapping[str, Any], images: Mapping[str, Any] | None = None) -> dict[str, Any]:
+def about(
+    arguments: Mapping[str, Any], images: Mapping[str, Any] | None = None, *, gpu: bool = False
+) -> dict[str, Any]:
     """What a server says of itself; `images`: how it reads these (`Processor.settings`), where it does."""
     seeing = {} if images is None else {"images": dict(images)}
-    return {"rlvr": __version__, "arguments": dict(arguments)} | seeing
+    return {"rlvr": __version__, "arguments": dict(arguments), "gpu": gpu} | seeing
 
 
 def demand_likeness(

@@ -25,7 +25,10 @@ class Loop:
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
         """Its result. The work has a limit of its own: this thread shows signs of life meanwhile."""
-        future = self.start(work)
+        return self.wait(self.start(work))
+
+    def wait(self, future: Future[T]) -> T:
+        """The result of what was started."""
         try:
             while True:
                 heart.beat()

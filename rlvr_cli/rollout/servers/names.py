@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from rlvr_cli.core.server_token import TOKEN as TOKEN
 
-BACKEND = "rlvr_parcels"
+BACKEND = "rlvr_servers"
 """Of vLLM's weight transfer."""
 ABOUT = "RLVR_SERVER_ABOUT"
 """Environment variable with what a server says of itself."""

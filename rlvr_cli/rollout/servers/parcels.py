@@ -10,31 +10,37 @@ import hashlib
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from rlvr_cli.rollout.engine import SyncError
 from rlvr_cli.rollout.fingerprints import fingerprint
-
-MOST = 2**28
-"""Bytes of a parcel, unless one tensor has more."""
+from rlvr_cli.schema.placement import BUCKET
 
 
 @dataclass(frozen=True, slots=True)
 class Parcel:
-    """Tensors in the format of safetensors."""
+    """Tensors in the format of safetensors, or one after the other."""
 
     descriptor: int
     size: int
     """Bytes."""
     seals: dict[str, str]
     """Name -> seal of the tensor as the trainer had it."""
+    dtype: str = ""
+    """Of tensors one after the other (buckets.py); empty: the file says it."""
+    shapes: dict[str, list[int]] = field(default_factory=dict)
 
     @property
     def path(self) -> str:
         return path_of(self.descriptor)
+
+    def info(self, path: str) -> dict[str, Any]:
+        """For a worker that finds it there."""
+        return {"path": path, "seals": self.seals, "dtype": self.dtype, "shapes": self.shapes}
 
     def read(self, piece: int = 2**22) -> Iterator[bytes]:
         """Its bytes, for who is on another machine."""
@@ -59,7 +65,7 @@ def seal(tensor: Tensor) -> str:
 
 
 @torch.no_grad()
-def pack(weights: Iterable[tuple[str, Tensor]], most: int = MOST) -> list[Parcel]:
+def pack(weights: Iterable[tuple[str, Tensor]], most: int = BUCKET) -> list[Parcel]:
     """All weights, in parcels. Each is copied as it comes: gathered ones are gone when the next is made.
 
     SyncError for a name that comes twice, and where memory does not suffice.
@@ -70,9 +76,7 @@ def pack(weights: Iterable[tuple[str, Tensor]], most: int = MOST) -> list[Parcel
     seals: dict[str, str] = {}
     try:
         for name, tensor in weights:
-            if name in seen:
-                raise SyncError(f"weight sync: {name} is sent twice")
-            seen.add(name)
+            once(name, seen)
             size = sum(each.nbytes for each in held.values())
             if held and size + tensor.nbytes > most:
                 parcels.append(_parcel(held, seals))
@@ -86,6 +90,13 @@ def pack(weights: Iterable[tuple[str, Tensor]], most: int = MOST) -> list[Parcel
             parcel.close()
         raise
     return parcels
+
+
+def once(name: str, seen: set[str]) -> None:
+    """SyncError for a name that has been seen."""
+    if name in seen:
+        raise SyncError(f"weight sync: {name} is sent twice")
+    seen.add(name)
 
 
 def unpack(path: str, seals: Mapping[str, str], broken: list[str]) -> Iterator[tuple[str, Tensor]]:
@@ -123,7 +134,7 @@ def memory_file(name: str) -> Iterator[int]:
         raise
 
 
-def write(descriptor: int, data: bytes) -> None:
+def write(descriptor: int, data: bytes | memoryview) -> None:
     """All of it: one call writes 2 GB at most."""
     rest = memoryview(data)
     while rest:

@@ -10,11 +10,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
+from rlvr_cli.rollout.servers.channel import Channel
 from rlvr_cli.rollout.servers.client import Client, Gone
+from rlvr_cli.rollout.servers.meet import meet
 from rlvr_cli.rollout.servers.names import ABOUT, TOKEN
 from rlvr_cli.rollout.servers.serve import command
 
@@ -142,6 +145,12 @@ class Replica:
     start: Callable[[], Process] | None = None
     """Starts it anew; None: that is somebody else's to do."""
     process: Process | None = None
+    gpu: bool = False
+    """It computes on one."""
+    workers: int = 1
+    """Processes that hold its model between them."""
+    channel: Channel | None = None
+    """The group in which weights are broadcast to it."""
     upload: bool = False
     """Weights go to it over the network: it may be on another machine."""
     up: asyncio.Event = field(default_factory=asyncio.Event)
@@ -152,6 +161,20 @@ class Replica:
     """In flight."""
     doubts: list[str] = field(default_factory=list)
     """Why it is no longer `up`, though it may be at work."""
+
+    async def begin(self, backend: str | None, limit_s: float) -> None:
+        """It is ready to take weights; with a backend by broadcast, in a new group of it and this process."""
+        self.leave()
+        if backend is None:
+            await self.client.begin()
+        else:
+            self.channel = await meet(self.client, self.workers, backend, limit_s)
+
+    def leave(self) -> None:
+        """The group, if it is in one."""
+        channel, self.channel = self.channel, None
+        if channel is not None:
+            channel.leave()
 
     async def answers(self, limit_s: float, beat: Callable[[], None] = lambda: None) -> str:
         """The stamp of its weights, once it answers. TimeoutError after so many seconds, Gone if it ended."""
@@ -189,6 +212,10 @@ class Replica:
         )
 
     async def close(self) -> None:
+        if self.channel is not None and self.process is None:  # it stays
+            with suppress(Gone, RuntimeError):
+                await self.client.leave()
+        self.leave()
         await self.client.close()
         if self.process is not None:
             await asyncio.to_thread(self.process.end)

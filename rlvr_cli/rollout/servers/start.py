@@ -24,12 +24,13 @@ from rlvr_cli.rollout.servers.client import Client, Gone
 from rlvr_cli.rollout.servers.fleet import Cargo, Fleet
 from rlvr_cli.rollout.servers.likeness import about, demand_likeness
 from rlvr_cli.rollout.servers.loop import Loop
+from rlvr_cli.rollout.servers.meet import Apart, backend_of
 from rlvr_cli.rollout.servers.names import SEES, TOKEN
 from rlvr_cli.rollout.servers.parcels import pack
 from rlvr_cli.rollout.servers.replica import Process, Replica, environment
 from rlvr_cli.rollout.servers.start_weights import start_weights
 from rlvr_cli.rollout.vllm_arguments import vllm_arguments
-from rlvr_cli.schema import OnUpdate, Rollout
+from rlvr_cli.schema import OnUpdate, Rollout, Transfer
 
 GPU_SEQUENCES = 1024
 """Sequences that vLLM decodes at once on a large GPU, where the recipe does not say."""
@@ -104,11 +105,33 @@ async def lead(wanted: Wanted, run: str, token: str, rank: int) -> Fleet:
             if settings.urls:
                 there = await replica.client.about()
                 demand_likeness(wanted.arguments(), there, replica.name, wanted.prompts.settings())
-            await fleet.equip(replica)
+                replica.gpu = bool(there.get("gpu"))
+                replica.workers = there["arguments"].get("tensor_parallel_size", 1)
+        await equip_all(fleet)
     except BaseException:
         await fleet.close()
         raise
     return fleet
+
+
+async def equip_all(fleet: Fleet) -> None:
+    """All servers hold the current weights, and the way in which the next ones come is known.
+
+    UserError where the recipe wants groups and one does not come about.
+    """
+    settings = fleet.settings
+    gpus = [torch.cuda.is_available(), *(replica.gpu for replica in fleet.replicas)]
+    fleet.backend = backend_of(settings.transfer, gpus)
+    try:
+        for replica in fleet.replicas:
+            await fleet.equip(replica)
+    except Apart as error:
+        if settings.transfer is Transfer.broadcast:
+            raise UserError(str(error)) from error
+        fleet.backend = None
+        fleet.news.append(str(error))
+        for replica in fleet.replicas:
+            await fleet.equip(replica)
 
 
 async def follow(wanted: Wanted, run: str, servers: list[tuple[str, str]], token: str) -> Fleet:
@@ -131,14 +154,21 @@ def started(wanted: Wanted, number: int, token: str, rank: int) -> Replica:
         Process, arguments, variables, host="127.0.0.1", port=port, log=log.absolute()
     )
     client = Client(f"http://127.0.0.1:{port}", token, settings.timeout_s)
-    return Replica(name=f"server {number}", client=client, start=start, process=start())
+    return Replica(
+        name=f"server {number}",
+        client=client,
+        start=start,
+        process=start(),
+        gpu=torch.cuda.is_available(),
+        workers=wanted.rollout.tensor_parallel,
+    )
 
 
 def variables_of(wanted: Wanted, arguments: dict[str, Any], token: str, number: int = 0) -> dict[str, str]:
     """The environment of a server's processes."""
-    said = about(arguments, wanted.prompts.settings())
     gpus, cores = gpus_of(wanted.rollout, number), threads(wanted.rollout)
-    variables = environment(os.environ, said, token, gpus=gpus, threads=cores)
+    says = about(arguments, wanted.prompts.settings(), gpu=gpus is not None)
+    variables = environment(os.environ, says, token, gpus=gpus, threads=cores)
     return variables if wanted.prompts.processor is None else variables | {SEES: "1"}
 
 

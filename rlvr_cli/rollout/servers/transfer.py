@@ -1,4 +1,4 @@
-"""Worker side of weight sync: a vLLM weight-transfer backend for weights in parcels.
+"""Worker side of weight sync: a vLLM weight-transfer backend for weights in parcels, or broadcast to it.
 
 Importing this module registers the backend; vLLM imports it as `worker_extension_cls` in every worker.
 """
@@ -8,15 +8,20 @@ from __future__ import annotations
 import os
 import threading
 import time
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
+import torch
+from torch import Tensor
 from vllm.distributed.weight_transfer import WeightTransferEngine, WeightTransferEngineFactory
 from vllm.distributed.weight_transfer.base import WeightTransferInitInfo, WeightTransferUpdateInfo
 from vllm.model_executor.model_loader.reload import finalize_layerwise_reload, initialize_layerwise_reload
 
 from rlvr_cli.rollout.audit import Audit
 from rlvr_cli.rollout.fingerprints import Receipt
+from rlvr_cli.rollout.servers.buckets import apart, size_of
+from rlvr_cli.rollout.servers.channel import NCCL, Broken, Channel, Meeting
 from rlvr_cli.rollout.servers.names import BACKEND, SEES
 from rlvr_cli.rollout.servers.parcels import unpack
 from rlvr_cli.rollout.servers.receipts import written
@@ -26,24 +31,36 @@ from rlvr_cli.rollout.without_torchvision import repair
 
 @dataclass
 class InitInfo(WeightTransferInitInfo):
-    """Nothing to agree on: every update says where its parcel lies."""
+    """Where the trainer is met for weights that are broadcast (channel.py); empty: they come in parcels,
+    and every update says where its parcel lies."""
+
+    host: str = ""
+    port: int = 0
+    size: int = 0
+    backend: str = ""
+    timeout_s: float = 0.0
+    secret: int = 0
 
 
 @dataclass
 class UpdateInfo(WeightTransferUpdateInfo):
-    """One parcel of an update."""
+    """One parcel of an update, or one bucket: what is in it, and where. Without a path it is broadcast."""
 
     path: str = ""
     seals: dict[str, str] = field(default_factory=dict)
+    dtype: str = ""
+    """Of tensors that lie one after the other; empty: the parcel says what is in it."""
+    shapes: dict[str, list[int]] = field(default_factory=dict)
 
 
-class ParcelTransfer(WeightTransferEngine[InitInfo, UpdateInfo]):
-    """Loads parcels through vLLM's own weight loaders and says in a receipt what has arrived."""
+class ServerTransfer(WeightTransferEngine[InitInfo, UpdateInfo]):
+    """Loads weights through vLLM's own weight loaders and says in a receipt what has arrived."""
 
     init_info_cls, update_info_cls = InitInfo, UpdateInfo
     updates = 0
     packed: frozenset[str] = frozenset()
     """What the engine packs, as the sync before has seen."""
+    channel: Channel | None = None
 
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
@@ -51,7 +68,10 @@ class ParcelTransfer(WeightTransferEngine[InitInfo, UpdateInfo]):
         threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
 
     def init_transfer_engine(self, init_info: InitInfo) -> None:
-        pass
+        self.shutdown()
+        if init_info.host:
+            device = torch.device(self.device if init_info.backend == NCCL else "cpu")
+            self.channel = Channel(Meeting(**asdict(init_info)), 1 + self.parallel_config.rank, device)
 
     def start_weight_update(self) -> None:
         initialize_layerwise_reload(self.model)
@@ -62,9 +82,24 @@ class ParcelTransfer(WeightTransferEngine[InitInfo, UpdateInfo]):
     def receive_weights(self, update_info: UpdateInfo) -> None:
         model: Any = self.model
         with self.audit:
-            tensors = unpack(update_info.path, update_info.seals, self.receipt.wrong)
+            tensors = self._tensors(update_info)
             loaded = model.load_weights(self.audit.outside(tensors, self.device))
         self.loaded = None if loaded is None or self.loaded is None else self.loaded | loaded
+
+    def _tensors(self, info: UpdateInfo) -> Iterator[tuple[str, Tensor]]:
+        """What has come, with broken seals noted."""
+        wrong = self.receipt.wrong
+        if not info.dtype:
+            return unpack(info.path, info.seals, wrong)
+        size = size_of(info.dtype, info.shapes)
+        if info.path:
+            flat = torch.from_file(info.path, shared=False, size=size, dtype=torch.uint8)
+        elif self.channel is None:
+            raise Broken("weights are broadcast, and this worker is in no group with the trainer")
+        else:
+            flat = torch.empty(size, dtype=torch.uint8, device=self.channel.device)
+            self.channel.wait(self.channel.broadcast(flat))
+        return apart(flat, info.dtype, info.shapes, info.seals, wrong)
 
     def finish_weight_update(self) -> None:
         finalize_layerwise_reload(self.model, self.model_config)
@@ -74,13 +109,15 @@ class ParcelTransfer(WeightTransferEngine[InitInfo, UpdateInfo]):
         del self.audit
 
     def shutdown(self) -> None:
-        pass
+        channel, self.channel = self.channel, None
+        if channel is not None:
+            channel.leave()
 
 
 if os.environ.get(SEES):  # an engine's process looks its model up after this
     repair()
 if BACKEND not in WeightTransferEngineFactory._registry:
-    WeightTransferEngineFactory.register_engine(BACKEND, ParcelTransfer)
+    WeightTransferEngineFactory.register_engine(BACKEND, ServerTransfer)
 
 
 class WorkerExtension:
