@@ -23,7 +23,6 @@ from rlvr_cli.schema import (
     RolloutEngine,
     SFTRecipe,
     TeacherPolicy,
-    Transfer,
 )
 from rlvr_cli.schema.stages import stages_of
 
@@ -241,19 +240,6 @@ class Job:
     def elsewhere(self) -> bool:
         """The engines are servers, and no ranks'."""
         return not self.sft and not self.of_server and self.rl.rollout.placement is Placement.servers
-
-    @property
-    def broadcasts(self) -> bool:
-        """Weights go to servers through process groups."""
-        if not self.elsewhere:
-            return False
-        transfer = self.rl.rollout.servers.transfer
-        return transfer is Transfer.broadcast or (transfer is Transfer.auto and self.device.gpu)
-
-    @property
-    def keeps_sent(self) -> bool:
-        """Host memory has what servers were sent: it goes through there, or a dead server may be replaced."""
-        return self.elsewhere and (not self.broadcasts or self.rl.rollout.servers.restarts > 0)
 
     @property
     def servers(self) -> int:

@@ -7,6 +7,7 @@ from dataclasses import replace
 from rlvr_cli.planning.engine_memory import engine
 from rlvr_cli.planning.items import Item, always
 from rlvr_cli.planning.job import Job
+from rlvr_cli.planning.traffic import broadcasts, keeps_sent
 from rlvr_cli.schema.placement import BUCKET
 
 
@@ -26,10 +27,10 @@ def servers(job: Job, libraries: float) -> tuple[float, list[Item], list[str]]:
     cache, items, problems = engine(seen)
     found = []
     sent = job.plain.parameters * job.width
-    if job.keeps_sent:
-        name = "weights kept for servers" if job.broadcasts else "weights on their way"
+    if keeps_sent(job):
+        name = "weights kept for servers" if broadcasts(job) else "weights on their way"
         found.append(always(name, sent, host=True))
-    if job.broadcasts:  # one is filled while another is on its way
+    if broadcasts(job):  # one is filled while another is on its way
         filled = BUCKET + max(BUCKET, job.plain.largest * job.width)
         found.append(Item("buckets on their way", {"sync": min(sent, filled)}))
     if not job.device.gpu and not job.rl.rollout.servers.urls:

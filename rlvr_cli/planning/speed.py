@@ -8,7 +8,7 @@ from rlvr_cli.planning.job import Job
 from rlvr_cli.planning.memory import memory_of
 from rlvr_cli.planning.server_memory import as_servers
 from rlvr_cli.planning.shapes import Shape
-from rlvr_cli.planning.traffic import sync_of
+from rlvr_cli.planning.traffic import broadcasts, keeps_sent, sync_of
 from rlvr_cli.planning.trainer_memory import ASLEEP, SUM
 from rlvr_cli.schema import Offload, Precision, RolloutLora
 from rlvr_cli.schema.derived import needs_old_logprobs, updates_in_step
@@ -68,9 +68,9 @@ def sync(job: Job, bandwidth: float) -> float:
     sent = job.policy.trained * job.width if alone else job.plain.parameters * job.engine_width
     gathered = sent / job.link if sharded(job) else 0.0
     kept = weights(job) if alone and job.rl.rollout.sleep else 0.0
-    if job.broadcasts:  # to one server after the other, and out of the device where a copy is kept
+    if broadcasts(job):  # to one server after the other, and out of the device where a copy is kept
         gathered += sync_of(job).broadcast / (NETWORK if job.rl.rollout.servers.urls else job.device.link)
-        kept = sent / 2 if job.keeps_sent else 0.0
+        kept = sent / 2 if keeps_sent(job) else 0.0
     elif job.elsewhere:  # out of the device, and into that of each server at once
         kept = sent
     return 3 * sent / bandwidth + gathered + 2 * kept / HOST_LINK + 0.2

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from math import ceil
 from typing import TYPE_CHECKING
 
-from rlvr_cli.schema import RolloutLora
+from rlvr_cli.schema import RolloutLora, Transfer
 from rlvr_cli.schema.derived import needs_old_logprobs, updates_in_step
 
 if TYPE_CHECKING:
@@ -143,6 +143,19 @@ def step_of(job: Job) -> Step:
     )
 
 
+def broadcasts(job: Job) -> bool:
+    """Whether weights go to servers through process groups."""
+    if not job.elsewhere:
+        return False
+    transfer = job.rl.rollout.servers.transfer
+    return transfer is Transfer.broadcast or (transfer is Transfer.auto and job.device.gpu)
+
+
+def keeps_sent(job: Job) -> bool:
+    """Whether host memory has what servers were sent: on its way, or for one that is replaced."""
+    return job.elsewhere and (not broadcasts(job) or job.rl.rollout.servers.restarts > 0)
+
+
 def sync_of(job: Job) -> Sync:
     """All weights, or the adapters alone, one tensor after the other; on their way to servers all of them."""
     alone = job.rl.rollout.lora is RolloutLora.adapter
@@ -152,7 +165,7 @@ def sync_of(job: Job) -> Sync:
         weights=weights,
         gathered=pieces * (1 - 1 / job.ranks),
         entering=pieces * max(0, 1 - job.machine / job.ranks),
-        host=weights if job.keeps_sent else 0.0,
-        posted=weights * len(job.rl.rollout.servers.urls) if job.elsewhere and not job.broadcasts else 0.0,
-        broadcast=weights * job.servers if job.broadcasts else 0.0,
+        host=weights if keeps_sent(job) else 0.0,
+        posted=weights * len(job.rl.rollout.servers.urls) if job.elsewhere and not broadcasts(job) else 0.0,
+        broadcast=weights * job.servers if broadcasts(job) else 0.0,
     )

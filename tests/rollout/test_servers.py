@@ -18,7 +18,7 @@ import torch
 
 from rlvr_cli import schema
 from rlvr_cli.engine.model import load_tokenizer
-from rlvr_cli.rollout import Request, Sampling, make_engine
+from rlvr_cli.rollout import Request, Sampling, SyncError, make_engine
 from rlvr_cli.rollout.servers import update
 from rlvr_cli.rollout.servers.buckets import buckets
 from rlvr_cli.schema import OnUpdate, Overlap, Placement, Precision, Servers, Transfer
@@ -144,6 +144,19 @@ def test_new_weights_arrive_bit_by_bit_and_stamp_what_they_sample(
             theirs = of_net(net, request.tokens, completion.tokens.tolist())
             assert np.abs(completion.logprobs - theirs).max() < 1e-4
             assert completion.versions.tolist() == [3] * len(completion.tokens)
+
+
+def test_a_sync_that_fails_leaves_no_rank_behind_and_the_server_takes_the_next(
+    servers: Any, net: Any
+) -> None:
+    """Under ZeRO-3 all ranks gather each tensor together, and would wait for one that has stopped."""
+    first, *rest = net.named_parameters()
+    coming = iter([first, first, *rest])
+    with pytest.raises(SyncError, match="is sent twice"):
+        servers.load(coming, version=3)
+    assert next(coming, None) is None
+    servers.load(net.named_parameters(), version=4)
+    assert np.abs(np.asarray(servers.probe(PROBE)) - of_net(net, PROBE[:1], PROBE[1:])).mean() < 1e-5
 
 
 def test_what_is_ended_early_goes_on_from_where_it_was(servers: Any) -> None:

@@ -140,10 +140,13 @@ class ServersEngine(OnOneRank):
         if self._fleet.leads:
             if self._loads == 1:
                 self._fleet.news.append(said(self._fleet.backend, self._fleet.settings.transfer))
+            coming = _beating(weights)
             try:
-                receipt = self._hand_over(_beating(weights), Cargo(stamp=stamp))
+                receipt = self._hand_over(coming, Cargo(stamp=stamp))
             except (SyncError, Hopeless, UserError) as error:
                 trouble = error
+                for _ in coming:  # other ranks gather the rest with this one, and then learn of it
+                    pass
         else:
             for _ in _beating(weights):  # gathered by all ranks together
                 pass

@@ -10,6 +10,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
+import torch
+
 from rlvr_cli.core.errors import Hopeless
 from rlvr_cli.rollout.engine import SyncError, demand
 from rlvr_cli.rollout.fingerprints import Receipt
@@ -69,6 +71,8 @@ class Fleet:
         self._room = room
         self.backend: str | None = None
         """Of the groups in which weights are broadcast to servers; None: they go by parcels."""
+        self.device = torch.device("cpu")
+        """Where they are broadcast from."""
         self.updating = asyncio.Lock()
         self._changed = asyncio.Condition()
         self._watchers = [asyncio.create_task(self._watch(replica)) for replica in replicas]
@@ -186,7 +190,7 @@ class Fleet:
 
     async def equip(self, replica: Replica) -> None:
         """A server that has just started, or was found, holds the current weights when this returns."""
-        await replica.begin(self.backend, self.settings.timeout_s)
+        await replica.begin(self.backend, self.device, self.settings.timeout_s)
         if self.cargo.parcels:
             await replica.client.pause(keep=False)  # it may have prefixes of another run's weights
             await self._hand_over(replica)

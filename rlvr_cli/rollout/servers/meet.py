@@ -9,7 +9,6 @@ from urllib.parse import urlsplit
 
 import torch
 
-from rlvr_cli.core import distributed
 from rlvr_cli.rollout.servers.channel import (
     GLOO,
     INTERFACE,
@@ -43,13 +42,12 @@ def said(backend: str | None, transfer: Transfer) -> str:
     return f"weights are broadcast to servers by {way} (rollout.servers.transfer={transfer.value})"
 
 
-async def meet(client: Client, workers: int, backend: str, limit_s: float) -> Channel:
+async def meet(client: Client, workers: int, backend: str, device: torch.device, limit_s: float) -> Channel:
     """A new group of this process and the workers of a server, in the place of any before.
 
     At the address from which this machine reaches the server: that is the way back. Apart where it does not
     come about, Gone where the server does not answer.
     """
-    device = distributed.device() if backend == NCCL else torch.device("cpu")
     where = urlsplit(client.url)
     try:
         host = address_towards(str(where.hostname), where.port or (443 if where.scheme == "https" else 80))

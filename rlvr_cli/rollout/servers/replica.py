@@ -15,6 +15,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
+import torch
+
 from rlvr_cli.rollout.servers.channel import Channel
 from rlvr_cli.rollout.servers.client import Client, Gone
 from rlvr_cli.rollout.servers.meet import meet
@@ -162,13 +164,13 @@ class Replica:
     doubts: list[str] = field(default_factory=list)
     """Why it is no longer `up`, though it may be at work."""
 
-    async def begin(self, backend: str | None, limit_s: float) -> None:
+    async def begin(self, backend: str | None, device: torch.device, limit_s: float) -> None:
         """It is ready to take weights; with a backend by broadcast, in a new group of it and this process."""
         self.leave()
         if backend is None:
             await self.client.begin()
         else:
-            self.channel = await meet(self.client, self.workers, backend, limit_s)
+            self.channel = await meet(self.client, self.workers, backend, device, limit_s)
 
     def leave(self) -> None:
         """The group, if it is in one."""

@@ -20,6 +20,7 @@ from rlvr_cli.core.heartbeat import heart
 from rlvr_cli.core.rank_process import free_port
 from rlvr_cli.rollout.engine import CPU_SEQUENCES, SyncError
 from rlvr_cli.rollout.seen import Prompts
+from rlvr_cli.rollout.servers.channel import NCCL
 from rlvr_cli.rollout.servers.client import Client, Gone
 from rlvr_cli.rollout.servers.fleet import Cargo, Fleet
 from rlvr_cli.rollout.servers.likeness import about, demand_likeness
@@ -50,6 +51,8 @@ class Wanted:
     out: Path
     prompts: Prompts = field(default_factory=lambda: Prompts(None))
     """Of a model that sees: what its engines are told of images."""
+    device: torch.device = field(default_factory=distributed.device)
+    """The trainer's: threads have a current GPU of their own."""
 
     def arguments(self, number: int = 0) -> dict[str, Any]:
         """vLLM's, for one of the servers: without seeds, no two may draw the same numbers."""
@@ -107,21 +110,24 @@ async def lead(wanted: Wanted, run: str, token: str, rank: int) -> Fleet:
                 demand_likeness(wanted.arguments(), there, replica.name, wanted.prompts.settings())
                 replica.gpu = bool(there.get("gpu"))
                 replica.workers = there["arguments"].get("tensor_parallel_size", 1)
-        await equip_all(fleet)
+        await equip_all(fleet, wanted.device)
     except BaseException:
         await fleet.close()
         raise
     return fleet
 
 
-async def equip_all(fleet: Fleet) -> None:
-    """All servers hold the current weights, and the way in which the next ones come is known.
+async def equip_all(fleet: Fleet, device: torch.device) -> None:
+    """All servers hold the current weights, and the way in which the next ones come is known. `device`: the
+    trainer's.
 
     UserError where the recipe wants groups and one does not come about.
     """
     settings = fleet.settings
     gpus = [torch.cuda.is_available(), *(replica.gpu for replica in fleet.replicas)]
     fleet.backend = backend_of(settings.transfer, gpus)
+    if fleet.backend == NCCL:
+        fleet.device = device
     try:
         for replica in fleet.replicas:
             await fleet.equip(replica)

@@ -7,14 +7,12 @@ import time
 from collections.abc import Iterable
 from concurrent.futures import Future
 
-import torch
 from torch import Tensor
 
-from rlvr_cli.core import distributed
 from rlvr_cli.rollout.engine import Names
 from rlvr_cli.rollout.fingerprints import Receipt
 from rlvr_cli.rollout.servers.buckets import Bucket, buckets
-from rlvr_cli.rollout.servers.channel import LOOK_S, NCCL, Broken
+from rlvr_cli.rollout.servers.channel import LOOK_S, Broken
 from rlvr_cli.rollout.servers.client import Gone
 from rlvr_cli.rollout.servers.fleet import Cargo, Fleet
 from rlvr_cli.rollout.servers.loop import Loop
@@ -34,10 +32,9 @@ def broadcast(
     keeps = fleet.settings.restarts > 0
     names: list[str] = []
     sending: Future[None] | None = None
-    device = distributed.device() if fleet.backend == NCCL else torch.device("cpu")
     loop.run(update.begin())
     try:
-        for bucket in buckets(weights, device):
+        for bucket in buckets(weights, fleet.device):
             names += bucket.seals
             if sending is not None:
                 loop.wait(sending)
