@@ -54,7 +54,7 @@ test: $(READY)
 	$(TESTS) -m "not gpu and not long"
 
 test-fast: $(READY)
-	$(TESTS) -m "not gpu and not slow and not long"
+	$(TESTS) -m "not gpu and not slow and not long" --examples 0.25
 
 # What is long by nature: twenty kills, hundreds of bad recipes. Before a merge (docs/contributing.md).
 test-long: $(READY)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 
 # Before torch, vLLM or DeepSpeed are imported anywhere.
@@ -18,6 +19,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from rlvr_cli.schema import TinyModel
 
@@ -56,13 +58,36 @@ LONGEST = (
 )
 """Files that take twenty seconds or more begin first: one that begins last keeps one core busy to the end."""
 
+gc.disable()  # until all is collected: modules and thousands of tests, of which nothing is garbage
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+
+def pytest_collection_finish() -> None:
+    """What is there stays to the end; each search for garbage would go over a million objects again."""
+    gc.freeze()
+    gc.enable()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    said = "share of each hypothesis test's examples to try, ten at least; make test-fast tries a quarter"
+    parser.addoption("--examples", type=float, default=1.0, metavar="SHARE", help=said)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    fewer_examples(items, config.getoption("--examples"))
     for item in items:
         if item.get_closest_marker("long") or item.get_closest_marker("gpu"):
             item.add_marker("slow")  # so that `-m "not slow"` leaves it out too
     ranks = {name: rank for rank, name in enumerate(LONGEST)}
     items.sort(key=lambda item: ranks.get(item.path.stem, len(LONGEST)))
+
+
+def fewer_examples(items: list[pytest.Item], share: float) -> None:
+    functions = {item.obj for item in items if isinstance(item, pytest.Function)}
+    for test in functions if share < 1 else ():
+        if hasattr(test, "hypothesis"):
+            now = test._hypothesis_internal_use_settings  # a second @settings is refused
+            examples = min(now.max_examples, max(10, int(share * now.max_examples)))
+            test._hypothesis_internal_use_settings = settings(now, max_examples=examples)
 
 
 @pytest.fixture(scope="session")

@@ -25,6 +25,7 @@ from __future__ import annotations
 import pkgutil
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cache
 from importlib import import_module
 from typing import Any, TypeVar, dataclass_transform
 
@@ -125,10 +126,16 @@ def option(axis: str) -> Callable[[type[T]], type[T]]:
     return register
 
 
-def options(axis: str) -> dict[str, type]:
-    """Name -> dataclass of every option of an axis: of all files of this package, and of plugins."""
+@cache
+def _import_all() -> None:
+    """The files of this package, looked for once."""
     for module in pkgutil.iter_modules(__path__):
         import_module(f"{__name__}.{module.name}")
+
+
+def options(axis: str) -> dict[str, type]:
+    """Name -> dataclass of every option of an axis: of all files of this package, and of plugins."""
+    _import_all()
 
     def name_of(value: Any) -> str | None:
         return str(value.name) if vars(value).get("_axis") == axis else None

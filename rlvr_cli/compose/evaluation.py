@@ -9,7 +9,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from rlvr_cli.compose import files, stored_code, user_code
+from rlvr_cli.compose import files, slips, stored_code, user_code
 from rlvr_cli.compose.checks import check
 from rlvr_cli.compose.overrides import apply, parse
 from rlvr_cli.compose.strict import Place, build
@@ -188,7 +188,7 @@ def _stored(results: dict[str, Path], same_verifier: bool) -> Tree:
 
 def _verifier(name: str) -> Tree:
     """An entry of conf/verifier."""
-    known = files.entries("verifier")
+    known = slips.entries("verifier")
     if name not in known:
         raise UserError(f"--verifier: there is no verifier '{name}'{hint(name, known)}")
     tree: Tree = files.compose(None, parse([f"+verifier@verifier={name}"]))["verifier"]

@@ -17,12 +17,13 @@ from hydra import initialize_config_dir
 from hydra.core.config_store import ConfigStore
 from hydra.errors import HydraException
 from omegaconf import OmegaConf
-from omegaconf.errors import GrammarParseError, OmegaConfBaseException
+from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from rlvr_cli import algorithms
 from rlvr_cli.compose import find_plugins
 from rlvr_cli.compose.overrides import CommandLine
+from rlvr_cli.compose.slips import explain, model_path
 from rlvr_cli.core import plugins, shipped_recipes
 from rlvr_cli.core.errors import UserError, hint
 from rlvr_cli.core.files import write_atomically
@@ -30,22 +31,6 @@ from rlvr_cli.core.flatten import deeper
 from rlvr_cli.core.yaml_bounds import MAX_LEVELS, check_yaml
 
 Tree = dict[str, Any]
-
-QUOTED = "stands in quotation marks as a whole"
-SLIPS = {
-    "\\t": "indent with spaces, not with tabs",
-    "<block end>, but found '<scalar>'": f"text that begins with {{ or [ or a quotation mark {QUOTED}",
-    "expected ',' or ": f"a bracket is not closed, or text with brackets of its own {QUOTED}",
-    "mapping values are not": "a key is followed by a colon and a space and indented as its neighbours; "
-    f"text with a colon and a space {QUOTED}",
-    "could not find expected ':'": "a key is followed by a colon and a space, as in `lr: 1e-6`",
-    "cannot start any token": f"text that begins so {QUOTED}",
-    "undefined alias": f"text that begins with * {QUOTED}",
-    "expected alphabetic or numeric": f"text that begins with * or & {QUOTED}",
-    "unexpected end of stream": "a quotation mark is not closed",
-    "expected <block end>": "the keys of a section are indented alike",
-}
-"""Part of what the YAML reader says -> what to do; the first that is in it."""
 
 
 def compose(
@@ -73,10 +58,9 @@ def compose(
     ]
     search = [*search, *find_plugins.folders()]
     _check_entries(recipe, command.groups, [*search, *([recipe.parent] if recipe else [])])
-    shipped = recipe is None or recipe.parent == shipped_recipes.RECIPES.resolve()
-    if shipped and not (search or presets or plugins.active()):
+    if _only_texts(recipe, added) and not (search or presets or plugins.active()):
         texts = tuple(path.read_text(encoding="utf-8") for path, _ in chain(recipe))
-        tree = deepcopy(_shipped(recipe, texts, tuple(added)))
+        tree = deepcopy(_composed(recipe, texts, tuple(added)))
     else:
         tree = _run_hydra(recipe, added, search, presets or {})
     for group in set(tree) & set(shipped_recipes.groups()):
@@ -91,14 +75,7 @@ def _no_section(group: str, value: Any) -> str:
     if value is None:
         return f"{group} is empty; are the lines below it indented?"
     entry = f"an entry of the group is named in the defaults list: `- {group}: {value}`"
-    return f"{group}: {value} is no section of keys; {entry}{_model_path(group, value)}"
-
-
-def _model_path(group: str, value: Any) -> str:
-    """What to do where something else than an entry is called a model."""
-    if group != "model":
-        return ""
-    return f"; a folder or hub id goes into model.path: `model: {{path: {value}}}`, or model.path={value}"
+    return f"{group}: {value} is no section of keys; {entry}{model_path(group, value)}"
 
 
 def _store(recipe: Path | None, folders: Sequence[Path]) -> None:
@@ -121,9 +98,19 @@ def _store(recipe: Path | None, folders: Sequence[Path]) -> None:
     store.store(name="_main_", node={"defaults": [*defaults, "_self_"]})
 
 
+def _only_texts(recipe: Path | None, overrides: list[str]) -> bool:
+    """Whether Hydra reads nothing but the recipe's chain and the package: no entry of a group beside it."""
+    named = [*(group for _, body in chain(recipe) for group in groups_of(body)), *overrides]
+    tops = {*shipped_recipes.groups(), *(re.split("[/@=]", text.lstrip("+~"))[0] for text in named)}
+    folders = {path.parent.resolve() for path, _ in chain(recipe)} - {shipped_recipes.RECIPES.resolve()}
+    return folders <= ({recipe.parent} if recipe else set()) and not any(
+        (folder / top).exists() for folder in folders for top in tops
+    )
+
+
 @lru_cache(maxsize=64)
-def _shipped(recipe: Path | None, texts: tuple[str, ...], overrides: tuple[str, ...]) -> Tree:
-    """A shipped recipe, whose chain holds these texts, with these groups: Hydra reads some thirty files."""
+def _composed(recipe: Path | None, texts: tuple[str, ...], overrides: tuple[str, ...]) -> Tree:
+    """A recipe whose chain holds these texts, with these groups: Hydra reads some thirty files."""
     return _run_hydra(recipe, list(overrides), [], {})
 
 
@@ -146,7 +133,7 @@ def _run_hydra(
             stack.enter_context(initialize_config_dir(made if presets else str(folder), version_base="1.3"))
             return OmegaConf.to_container(hydra_compose("_main_", [search, *overrides]))  # type: ignore[return-value]
     except (HydraException, OmegaConfBaseException, YAMLError, ValueError, RecursionError) as error:
-        message = _explain(error)
+        message = explain(error)
         absent = re.findall(r"there is no \S+ '([^']+)'", message)
         ours = any(text.endswith(f"={entry}") for entry in absent for text in overrides)
         raise UserError(f"{recipe.name if recipe and not ours else 'command line'}: {message}") from error
@@ -228,7 +215,7 @@ def load_yaml(path: Path) -> Tree:
     try:
         tree = deepcopy(_parsed(path, path.read_text(encoding="utf-8")))
     except (YAMLError, OmegaConfBaseException, ValueError, RecursionError) as error:
-        raise UserError(f"{path.name}: {_explain(error)}") from None
+        raise UserError(f"{path.name}: {explain(error)}") from None
     except OSError as error:
         raise UserError(f"{path}: {error.strerror or 'a recipe is a list of `key: value`'}") from None
     if not isinstance(tree, dict):
@@ -250,51 +237,3 @@ def _as_config(recipe: Path) -> str:
     if re.search(r"[@:$=]", recipe.stem):
         raise UserError(f"{recipe.name}: a recipe's file name cannot hold any of @ : $ =")
     return recipe.stem
-
-
-def _explain(error: Exception) -> str:
-    """One line of what Hydra says, with the advice that leads nowhere here left out."""
-    if isinstance(error, UnicodeDecodeError):
-        return f"not UTF-8 text ({error.reason} at byte {error.start}); save it as UTF-8"
-    if isinstance(error, ValueError) and "integer string conversion" in str(error):
-        return "a number has more digits than any key takes; as text it is written in quotation marks"
-    if isinstance(error, RecursionError):
-        return "nested too deeply, or an anchor (&) holds itself; write it flatter"
-    if isinstance(error, GrammarParseError):
-        return f"{error.full_key}: ${{ begins an interpolation, and this is none; as text it is \\${{"
-    if isinstance(error, YAMLError):
-        return yaml_fault(error)
-    text = f"{error} {error.__cause__ or ''}"
-    absent = re.search(r"Could not (?:find|load) '([\w./@-]+)'", text)
-    if absent:
-        group, _, entry = absent[1].rpartition("/")
-        if absent[1].startswith("model/"):  # a path, or a hub id
-            group, _, entry = absent[1].partition("/")
-        known = entries(group) if group else shipped_recipes.recipes()
-        return f"there is no {group or 'recipe'} '{entry}'{hint(entry, known)}{_model_path(group, entry)}"
-    twice = re.search(r"Multiple values for ([\w./@-]+)\.|([\w./@-]+) appears more than once", text)
-    if twice:
-        group = twice[1] or twice[2]
-        return f"defaults: {group} is named twice; inherited entries change by `- override {group}: ...`"
-    early = re.search(r"Override '([\w./@-]+) : .*is defined before", text)
-    if early:
-        return f"defaults: `override {early[1]}` must stand behind all entries that are no overrides"
-    text = re.sub(r"^.*raised while composing config:\s*", "", text)
-    return re.split(r"\n|full_key:|object_type=|To append to your config", text.strip())[0].strip()
-
-
-def yaml_fault(error: YAMLError) -> str:
-    """Where it is, what the reader says of it, and what to do about the commonest slips."""
-    mark = getattr(error, "problem_mark", None)
-    where = f"line {mark.line + 1}: " if mark else ""
-    said = getattr(error, "problem", None) or str(error).splitlines()[0]
-    advice = next((f"; {advice}" for part, advice in SLIPS.items() if part in said), "")
-    return f"{where}not valid YAML: {said}{advice}"
-
-
-def entries(group: str) -> list[str]:
-    """Names a group offers: options of an algorithm's axis, or files of the package and of plugins."""
-    parent, _, axis = group.partition("/")
-    if axis in algorithms.PARTS:
-        return list(algorithms.options(axis))
-    return [*shipped_recipes.options(parent), *find_plugins.entries(parent)]

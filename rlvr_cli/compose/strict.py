@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Callable, Iterator
+from copy import deepcopy
 from dataclasses import dataclass, field, is_dataclass
+from functools import lru_cache
 from typing import Any, TypeVar
 
 from omegaconf import DictConfig, OmegaConf, StringNode
@@ -69,12 +71,14 @@ def build(root: type[T], tree: Tree, place: Place) -> T:
     _check_sections(tree, schema, place)
     try:
         check_interpolations(tree)
-        config = OmegaConf.merge(schema, tree)
+        config = OmegaConf.unsafe_merge(schema, tree)  # into the schema itself: a copy takes as long
         if missing := sorted(OmegaConf.missing_keys(config) | set(_left_open(tree))):
             raise UserError(f"{place.file}: required keys are not set: {', '.join(missing)}")
         _check_shapings(config)
         return OmegaConf.to_object(config)  # type: ignore[return-value]
     except OmegaConfBaseException as error:
+        schema = _schema(root, tree, place)  # as it was before the merge
+        _check_sections(tree, schema, place)
         raise UserError(_explain(error, schema, place, tree)) from error
     except ValueError as error:  # __post_init__ of a section
         raise place.complain(error) from error
@@ -94,27 +98,33 @@ def _check_shapings(config: Any) -> None:
             raise ValueError(text) from error
 
 
+@lru_cache(maxsize=512)
+def blank(of: type) -> DictConfig:
+    """The schema of a class, not to be changed: whoever changes it takes a copy. An assignment is one."""
+    return OmegaConf.structured(of)
+
+
 def _schema(root: type, tree: Tree, place: Place) -> DictConfig:
-    schema = OmegaConf.structured(root)
+    schema = deepcopy(blank(root))
     if root is Recipe:
-        schema.algorithm = OmegaConf.structured(algorithms.Algorithm)
+        schema.algorithm = blank(algorithms.Algorithm)
     parts = PARTS_OF.get(root, ())
     for part, section in _sections(tree, "algorithm").items():
         if part in parts:
             known = algorithms.options(part)
             schema.algorithm[part] = _named(section, f"algorithm.{part}", known, known.__getitem__, place)
     if issubclass(root, SFTRecipe) and "source" in _sections(tree, "eval"):
-        schema.eval.source = OmegaConf.structured(Source)
+        schema.eval.source = blank(Source)
     if root is VerifyRecipe and "source" in tree:
-        schema.source = OmegaConf.structured(Source)
+        schema.source = blank(Source)
     for key in _sections(tree, "data") if "data" in schema else {}:
-        schema.data[key] = OmegaConf.structured(Source)
+        schema.data[key] = blank(Source)
     for key, section in (_sections(tree, "verifiers") if "verifiers" in schema else {}).items():
         schema.verifiers[key] = _verifier(section, f"verifiers.{key}", place)
     for key, section in (_sections(tree, "environments") if "environments" in schema else {}).items():
         schema.environments[key] = _environment(section, f"environments.{key}", place)
     for key, section in (_sections(tree, "stages") if root is Recipe else {}).items():
-        schema.stages[key] = OmegaConf.structured(Stage)
+        schema.stages[key] = blank(Stage)
         shaping = section.get("shaping") if isinstance(section, dict) else None
         if shaping is not None:
             found = algorithms.options("shaping")
@@ -130,7 +140,7 @@ def _schema(root: type, tree: Tree, place: Place) -> DictConfig:
 
 
 def _bench(section: Tree, key: str, place: Place) -> DictConfig:
-    schema = OmegaConf.structured(Bench)
+    schema = deepcopy(blank(Bench))
     if "verifier" in section:
         schema.verifier = _verifier(section["verifier"], f"{key}.verifier", place)
     for name, each in _sections(section, "tracked").items():
@@ -199,7 +209,7 @@ def _named(section: Any, key: str, names: Any, find: Callable[[str], type], plac
         raise UserError(
             f"{where}: {key}.name: there is no '{section['name']}'{hint(str(section['name']), names)}"
         )
-    return OmegaConf.structured(find(section["name"]))
+    return blank(find(section["name"]))
 
 
 def _left_open(node: Any, key: str = "") -> Iterator[str]:
@@ -240,7 +250,7 @@ def _check_sections(tree: Tree, schema: DictConfig, place: Place, prefix: str = 
         if not isinstance(child, DictConfig):
             continue
         if child._is_none() and isinstance(value, dict) and is_dataclass(child._metadata.ref_type):
-            schema[key] = child = OmegaConf.structured(child._metadata.ref_type)  # optional, and given
+            schema[key] = child = blank(child._metadata.ref_type)  # optional, and given
         if isinstance(value, dict):
             _check_sections(value, child, place, f"{path}.")
         elif value is not None:

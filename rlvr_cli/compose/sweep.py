@@ -12,7 +12,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Glob, Override
 from hydra.errors import HydraException
 
-from rlvr_cli.compose.files import entries
+from rlvr_cli.compose.slips import entries
 from rlvr_cli.core.errors import UserError, hint
 
 MOST = 1000

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from rlvr_cli.compose import files, user_code
+from rlvr_cli.compose import files, slips, user_code
 from rlvr_cli.compose.overrides import apply, parse
 from rlvr_cli.compose.strict import Place, build
 from rlvr_cli.core import shipped_recipes
@@ -23,7 +23,7 @@ def load_verify(
         raise UserError("--option is for one verifier; of several, set verifiers.NAME.KEY=VALUE")
     settings = parse([*(f"verifiers.{verifiers[0]}.{option}" for option in options), *overrides])
     plugins, places = user_code.of_recipe(None, settings)
-    known = files.entries("verifier")
+    known = slips.entries("verifier")
     for name in verifiers:
         if name not in known:
             raise UserError(f"there is no verifier '{name}'{hint(name, known)}")

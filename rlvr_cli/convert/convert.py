@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from rlvr_cli.compose.files import yaml_fault
+from rlvr_cli.compose.slips import yaml_fault
 from rlvr_cli.convert import openrlhf, openrlhf_pairs, python_script, trl, trl_pairs, verl
 from rlvr_cli.convert.draft import Draft
 from rlvr_cli.convert.expansion import UNKNOWN

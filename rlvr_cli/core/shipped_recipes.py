@@ -5,6 +5,7 @@ No hydra here: the command line lists and completes these before anything heavy 
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 
 from rlvr_cli.core.documentation import MODELINE
@@ -44,8 +45,9 @@ def all_presets() -> list[str]:
     return [*presets(), *preference_presets(), *distillation_presets()]
 
 
+@cache
 def _parts(name: str) -> list[str]:
-    """The parts of an algorithm that a preset names."""
+    """The parts of an algorithm that a preset names, read once: a verb asks for all presets several times."""
     lines = (CONF / "algorithm" / f"{name}.yaml").read_text().splitlines()
     entries = [line.removeprefix("  - ") for line in lines if line.startswith("  - ")]
     return [part for part, colon, _ in (entry.partition(":") for entry in entries) if colon]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from statistics import median
 
 from rlvr_cli.diagnosis import Evidence, rule
@@ -34,10 +35,11 @@ def slow_phase(history: History, settings: Diagnosis, ease: float) -> Evidence |
     parts = rows[1 : window + 1], rows[-window:]  # the first warms up
     if not all(row.keys() >= NEEDED for part in parts for row in part):
         return None
-    early, late = map(_per_token, parts)
-    total = early.pop("step"), late.pop("step")
-    if not total[1] > settings.slowdown * total[0] * ease:
+    before, now = (_per_token(part, ["timing_s/step"])["step"] for part in parts)
+    if not now > settings.slowdown * before * ease:
         return None
+    total = before, now
+    early, late = (_per_token(part, sorted(_phases(part))) for part in parts)
     lost = {phase: seconds - early.get(phase, 0.0) for phase, seconds in late.items()}
     worst = max(lost, key=lost.__getitem__, default=None)
     if worst is None or lost[worst] < SHARE * (total[1] - total[0]):
@@ -50,9 +52,12 @@ def slow_phase(history: History, settings: Diagnosis, ease: float) -> Evidence |
     return _evidence(worst, early.get(worst, 0.0) * tokens, late[worst] * tokens, total, rest)
 
 
-def _per_token(rows: list[Row]) -> dict[str, float]:
-    """Median seconds per token of each phase and of the whole step, over some steps."""
-    phases = {k for row in rows for k in row if k.startswith("timing_s/")}
+def _phases(rows: list[Row]) -> set[str]:
+    return {k for row in rows for k in row if k.startswith("timing_s/")} - {"timing_s/step"}
+
+
+def _per_token(rows: list[Row], phases: Iterable[str]) -> dict[str, float]:
+    """Median seconds per token of each of the phases, over some steps."""
     tokens = [row["timing_s/step"] * row["perf/tokens_per_second"] for row in rows]
     return {
         phase.removeprefix("timing_s/"): median(

@@ -51,12 +51,33 @@ def test_a_shipped_recipe_is_composed_once_and_not_shared(
     monkeypatch.setattr(shipped_recipes, "RECIPES", tmp_path)
     first = files.compose(tmp_path / "edited.yaml", parse([]))
     first["data"]["train"]["problems"] = -1
-    hits = files._shipped.cache_info().hits
+    hits = files._composed.cache_info().hits
     second = files.compose(tmp_path / "edited.yaml", parse([]))
-    assert files._shipped.cache_info().hits == hits + 1
+    assert files._composed.cache_info().hits == hits + 1
     assert second["data"]["train"].get("problems") != -1
     (tmp_path / "edited.yaml").write_text(BODY.replace("base", "other"))
     assert files.compose(tmp_path / "edited.yaml", parse([]))["name"] == "other"
+
+
+def test_a_recipe_of_ones_own_is_composed_once_until_an_entry_stands_beside_it(tmp_path: Path) -> None:
+    """Also one it inherits from, and one that is edited, is read anew."""
+    (tmp_path / "base.yaml").write_text(BODY)
+    (tmp_path / "mine.yaml").write_text("defaults: [base, _self_]\nname: mine\n")
+
+    def composed() -> tuple[dict[str, Any], bool]:
+        hits = files._composed.cache_info().hits
+        return files.compose(tmp_path / "mine.yaml", parse([])), files._composed.cache_info().hits > hits
+
+    (first, _), (second, kept) = composed(), composed()
+    assert kept and first == second and second["model"]["path"] == "builtin:tiny"
+    (tmp_path / "base.yaml").write_text(BODY.replace("name: base", "seed: 7"))
+    (third, kept) = composed()
+    assert not kept and third["seed"] == 7
+    (tmp_path / "model").mkdir()
+    for path in ("beside", "edited"):
+        (tmp_path / "model" / "tiny.yaml").write_text(f"path: {path}\n")
+        fourth, kept = composed()
+        assert not kept and fourth["model"] == {"path": path}
 
 
 def test_kinds_without_a_preset_have_a_schema() -> None:

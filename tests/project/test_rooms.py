@@ -112,29 +112,36 @@ def test_tests_mirror_the_rooms(package: Package) -> None:
     assert not list((ROOT / "tests").glob("test_*.py"))
 
 
-def test_sizes(package: Package) -> None:
+Function = ast.FunctionDef | ast.AsyncFunctionDef
+
+
+@pytest.fixture(scope="module")
+def functions(package: Package) -> list[tuple[str, int, bool]]:
+    """Name, lines, and whether a public one lacks an annotation, of each function; files are parsed once."""
+    return [
+        (f"{name}.{node.name}", (node.end_lineno or 0) - node.lineno + 1, _bare(node))
+        for name, path in package.paths.items()
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, Function)
+    ]
+
+
+def _bare(node: Function) -> bool:
+    arguments = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
+    arguments = [a for a in arguments if a.arg not in ("self", "cls")]
+    lacking = node.returns is None or any(a.annotation is None for a in arguments)
+    return lacking and not node.name.startswith("_")
+
+
+def test_sizes(package: Package, functions: list[tuple[str, int, bool]]) -> None:
     lengths = {name: len(path.read_text().splitlines()) for name, path in package.paths.items()}
     assert {name: n for name, n in lengths.items() if n > LONGEST_FILE} == {}
     assert median(lengths.values()) <= MEDIAN_FILE
-    functions = {
-        f"{name}.{node.name}": (node.end_lineno or 0) - node.lineno + 1
-        for name, path in package.paths.items()
-        for node in ast.walk(ast.parse(path.read_text()))
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
-    }
-    assert {name: n for name, n in functions.items() if n > LONGEST_FUNCTION} == {}
+    assert len(functions) > 1000 and [(name, n) for name, n, _ in functions if n > LONGEST_FUNCTION] == []
 
 
-def test_public_functions_are_annotated(package: Package) -> None:
-    bare = []
-    for name, path in package.paths.items():
-        for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and not node.name.startswith("_"):
-                arguments = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
-                arguments = [a for a in arguments if a.arg not in ("self", "cls")]
-                if node.returns is None or any(a.annotation is None for a in arguments):
-                    bare.append(f"{name}.{node.name}")
-    assert bare == []
+def test_public_functions_are_annotated(functions: list[tuple[str, int, bool]]) -> None:
+    assert [name for name, _, bare in functions if bare] == []
 
 
 if __name__ == "__main__":
