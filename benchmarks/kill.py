@@ -2,8 +2,10 @@
 
 A tiny DAPO run with ZeRO-2 on 2 ranks and vLLM is done twice: undisturbed, and with all its processes, the
 launcher included, killed by SIGKILL at random moments and started again each time. Both must leave the same
-weights to the bit, the same metrics line by line (times and speed apart) and the same rollouts. Prints where
-the kills fell; exit code 1 where the runs differ.
+weights to the bit, the same metrics line by line (times and speed apart) and the same rollouts. Where a
+thread samples beside the trainer (`rollout.overlap=beside`) no two runs are equal: both must account for
+every prompt, sample, step and token instead (accounts.py). Prints where the kills fell; exit code 1 where
+something is not as it must be.
 """
 
 from __future__ import annotations
@@ -25,6 +27,8 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+import started
+from accounts import account, accounted, other_prompts
 
 from rlvr_cli.core.heartbeat import START, Heart
 
@@ -46,6 +50,9 @@ trainer: {lr: 1e-3, precision: fp32, ranks: 2}
 checkpoint: {every: 1}
 tracker: {wandb: disabled}
 """
+BESIDE = "rollout.overlap=beside"
+NOTED = "tracker.tokens=true"
+"""Accounts are of each token."""
 AIMS = ("rollout", "update", "sync", "writing", "start", "any")
 """Phases, a checkpoint being written, and any moment; the first kills go through all of them."""
 RUNNING_S = 1800
@@ -64,8 +71,11 @@ class Kill:
 
 
 def start(recipe: Path, out: Path, overrides: list[str]) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", "rlvr_cli", "train", str(recipe), f"out={out}", *overrides]
+    words = ["train", str(recipe), f"out={out}", *overrides]
+    command = [sys.executable, "-m", "rlvr_cli", *words]
     with open(out.with_suffix(".log"), "ab") as log:
+        if started.forked:
+            return started.forked[0].start("command", words, log.fileno(), log.fileno())  # type: ignore[no-any-return]
         return subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
 
 
@@ -233,15 +243,18 @@ def differences(whole: Path, killed: Path) -> list[str]:
 def experiment(
     folder: Path, kills: int, seed: int, overrides: list[str], aims: Sequence[str] = ()
 ) -> tuple[list[Kill], list[str]]:
-    """Both runs in `folder`; the kills and the differences."""
+    """Both runs in `folder`; the kills, and what is not as it must be."""
     steps = kills + 6
     recipe = folder / "killed.yaml"
     recipe.write_text(RECIPE)
     whole, killed = folder / "whole", folder / "killed"
-    overrides = [f"trainer.steps={steps}", *overrides]
+    overrides = [f"trainer.steps={steps}", *overrides, *[NOTED] * (BESIDE in overrides)]
     finish(start(recipe, whole, overrides), whole)
     made = disturbed(recipe, killed, overrides, kills, steps, seed, aims)
-    return made, differences(whole, killed)
+    if BESIDE not in overrides:
+        return made, differences(whole, killed)
+    faults = [f"{out.name}: {fault}" for out in (whole, killed) for fault in account(out).faults]
+    return made, faults + other_prompts(whole, killed)
 
 
 def table(kills: list[Kill]) -> str:
@@ -257,14 +270,21 @@ def main() -> int:
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, help="a new directory that is kept")
+    started.add(parser)
     parser.add_argument("overrides", nargs="*", metavar="key=value")
     options = parser.parse_args()
+    if options.fork:
+        started.prepare(2, fork=True)
     folder = options.out or Path(tempfile.mkdtemp(prefix="kill-"))
     folder.mkdir(parents=True, exist_ok=True)
     began = time.monotonic()
     kills, found = experiment(folder, options.kills, options.seed, options.overrides)
     print(f"\n{table(kills)}\n\n{time.monotonic() - began:,.0f} s; runs in {folder}")
-    print("\n".join(found) or "weights, metrics and rollouts are those of the undisturbed run")
+    good = "weights, metrics and rollouts are those of the undisturbed run"
+    if BESIDE in options.overrides:
+        print(accounted({name: account(folder / name) for name in ("whole", "killed")}))
+        good = "every prompt, sample, step and token is accounted for"
+    print("\n".join(found) or good)
     return 1 if found or len(kills) < options.kills else 0
 
 
