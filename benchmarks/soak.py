@@ -1,11 +1,10 @@
 """Whether weight syncs leave anything behind: `python benchmarks/soak.py --syncs 10000`.
 
 An engine takes the weights of a transformers model again and again, each time others, as after every step,
-and is probed now and then; every hundred syncs it samples, and once in every number of sequences that there
-can be: as the weights walk away responses end earlier, and numbers come up that did not before. Resident
-memory of this process and of all that it has started is noted on the way. The first tenth is for what fills
-up once (allocator, caches). Exit code 1 where the memory after the last sync is more than 2 % above that
-after the first tenth.
+and is probed now and then; every hundred syncs it samples. Resident memory of this process and of all that
+it has started is noted on the way. The first tenth is for what fills up once (allocator, caches), for which
+the engine samples once in so many numbers of sequences that oneDNN has as many kernels as it keeps. Exit
+code 1 where the memory after the last sync is more than 2 % above that after the first tenth.
 """
 
 from __future__ import annotations
@@ -80,7 +79,7 @@ def soak(options: Namespace, folder: Path, placement: Placement) -> dict[str, An
             if number % 100 == 0:
                 assert len(list(engine.generate(requests, sampling))) == len(requests)
             if number == options.syncs // 20:
-                all_sizes(engine, sampling)
+                fill_kernels(engine)
             if number % (options.syncs // 100) == 0:
                 memory.append(resident())
         seconds = perf_counter() - began
@@ -94,13 +93,20 @@ def soak(options: Namespace, folder: Path, placement: Placement) -> dict[str, An
     }
 
 
-def all_sizes(engine: Any, sampling: Any) -> None:
-    """Decode 1 to 64 sequences at once: a CPU's kernels keep something for each number they have met."""
-    from rlvr_cli.rollout import Request
+def fill_kernels(engine: Any) -> None:
+    """Decode 1 to 128 sequences at once.
 
-    for count in range(1, 65):
-        rows = [Request(key=n, tokens=[4, 5, 6, n], samples=1, seed=n) for n in range(count)]
-        assert len(list(engine.generate(rows, sampling))) == count
+    A CPU's oneDNN keeps a kernel for each number of tokens that a layer's shape has met, 1,024 in all, and
+    then the newest ones. Numbers come up for long: as the weights walk away responses end earlier, and a
+    server's requests arrive one by one.
+    """
+    from rlvr_cli.rollout import Request, Sampling
+
+    short = Sampling(temperature=1.0, top_p=1.0, max_tokens=4)
+    for count in range(1, 129):
+        request = Request(key=count, tokens=[4, 5, 6, 7], samples=count, seed=count)
+        [(_, found)] = engine.generate([request], short)
+        assert len(found) == count
 
 
 def main() -> None:
