@@ -46,6 +46,20 @@ def test_killed_with_prompts_in_flight_a_run_is_the_same_to_the_bit_and_loses_no
 
 @pytest.mark.long
 @pytest.mark.timeout(7200)
+@pytest.mark.parametrize(
+    "where", [["rollout.sleep=false"], ["rollout.placement=servers", "rollout.servers.threads=1"]]
+)
+def test_killed_while_a_thread_samples_beside_the_trainer_nothing_is_lost_or_doubled(
+    where: list[str], tmp_path: Path
+) -> None:
+    """Which weights sample a token is the clock's to say there: everything is accounted for."""
+    ahead = ["rollout.max_staleness=2", "rollout.max_tokens=48", "algorithm/mismatch=truncate"]
+    made, found = kill.experiment(tmp_path, 20, seed=3, overrides=[*ahead, kill.BESIDE, *where])
+    assert found == [] and len(made) == 20
+
+
+@pytest.mark.long
+@pytest.mark.timeout(7200)
 def test_killed_ten_times_a_run_of_several_turns_is_the_same_to_the_bit(tmp_path: Path) -> None:
     """Each prompt is played with an environment, which says something after every turn but the last."""
     played = ["+environment@environments.game=guess", "data.train.environment=game", "rollout.max_tokens=40"]
