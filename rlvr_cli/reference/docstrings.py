@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import inspect
 import re
-import textwrap
+import sys
 from dataclasses import is_dataclass
 from functools import cache
 from itertools import pairwise
@@ -24,10 +24,33 @@ def meanings(cls: type) -> dict[str, str]:
 
 def _own(cls: type) -> dict[str, str]:
     try:
-        [node] = ast.parse(textwrap.dedent(inspect.getsource(cls))).body
-    except (OSError, TypeError, SyntaxError):  # made by a program: there is no source to read
+        text = inspect.getsource(sys.modules[cls.__module__])
+    except (KeyError, OSError, TypeError):  # made by a program: there is no source to read
         return {}
-    assert isinstance(node, ast.ClassDef)
+    return _of_module(text).get(cls.__qualname__, {})
+
+
+@cache
+def _of_module(text: str) -> dict[str, dict[str, str]]:
+    """Qualified name of a class -> its fields' docstrings, of a module's source: `inspect` parses all of it
+    for each of its classes."""
+    found: dict[str, dict[str, str]] = {}
+
+    def look(node: ast.AST, prefix: str) -> None:
+        for each in ast.iter_child_nodes(node):
+            if isinstance(each, ast.ClassDef):
+                found.setdefault(f"{prefix}{each.name}", _fields(each))
+                look(each, f"{prefix}{each.name}.")
+            elif isinstance(each, ast.FunctionDef | ast.AsyncFunctionDef):
+                look(each, f"{prefix}{each.name}.<locals>.")
+            elif not isinstance(each, ast.expr):
+                look(each, prefix)
+
+    look(ast.parse(text), "")
+    return found
+
+
+def _fields(node: ast.ClassDef) -> dict[str, str]:
     return {
         field.target.id: one_line(text.value.value)
         for field, text in pairwise(node.body)

@@ -35,7 +35,8 @@ def find(word: str) -> list[Key]:
         path = f"{found[1]}s.{NAMED}.{found[2]}"
     if found := re.fullmatch(r"stages\.[^.]+\.shaping\.(\w+)", word):
         path = f"algorithm.shaping.{found[1]}"
-    keys = [key for key in all_keys() if _fits(path, key.path) and of in ("", key.of)]
+    mine = path.split(".")
+    keys = [key for theirs, key in _parted() if _fits(mine, theirs) and of in ("", key.of)]
     if found := re.fullmatch(r"(verifiers|environments)\.([^.]+)\.([\w.]+)", path):
         own = [key for key in keys if key.of == found[2]]
         if not own and found[2] in picked()[found[1]] and keys:
@@ -47,12 +48,16 @@ def find(word: str) -> list[Key]:
     return keys
 
 
-def _fits(given: str, path: str) -> bool:
-    mine, theirs = given.split("."), path.split(".")
+@cache
+def _parted() -> list[tuple[list[str], Key]]:
+    return [(key.path.split("."), key) for key in all_keys()]
+
+
+def _fits(mine: list[str], theirs: list[str]) -> bool:
     if len(mine) == len(theirs):
         return all(a == b or (b == NAMED and a) for a, b in zip(mine, theirs, strict=True))
     # `data.train` is an entry of the section `data`
-    return len(mine) == len(theirs) + 1 and mine[:-1] == theirs and _holds_named(path)
+    return len(mine) == len(theirs) + 1 and mine[:-1] == theirs and _holds_named(".".join(theirs))
 
 
 @cache

@@ -25,13 +25,22 @@ def pages() -> dict[str, str]:
 def naming(*words: str) -> list[str]:
     """Pages, the generated one aside, that have one of these words in code, alone or with a value."""
     pattern = re.compile("|".join(rf"(?<![\w./]){re.escape(word)}(?![\w/]|\.\w)" for word in words))
-    return [page for page, text in pages().items() if page != GENERATED and pattern.search(_code(page, text))]
+    return [page for page, text in _with(words) if pattern.search(_code(page, text))]
 
 
 def in_tables(*words: str) -> list[str]:
     """Pages, the generated one aside, with one of these words in the first column of a table."""
     pattern = re.compile("|".join(rf"^\|[^|\n]*`{re.escape(word)}`" for word in words), re.MULTILINE)
-    return [page for page, text in pages().items() if page != GENERATED and pattern.search(text)]
+    return [page for page, text in _with(words) if pattern.search(text)]
+
+
+def _with(words: tuple[str, ...]) -> list[tuple[str, str]]:
+    """Pages, the generated one aside, that have one of the words anywhere: a pattern takes far longer."""
+    return [
+        (page, text)
+        for page, text in pages().items()
+        if page != GENERATED and any(word in text for word in words)
+    ]
 
 
 @cache

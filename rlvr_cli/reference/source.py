@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
 
@@ -19,17 +20,22 @@ class Source:
         for path in sorted(package.rglob("*.py")):
             parts = path.relative_to(package.parent).with_suffix("").parts
             self.paths[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
-        self.trees = {name: ast.parse(path.read_text()) for name, path in self.paths.items()}
+        texts = {name: path.read_text() for name, path in self.paths.items()}
+        self.trees = {name: ast.parse(text) for name, text in texts.items()}
+        self.asking = {name for name, text in texts.items() if "getattr(" in text}
+        """Modules that may ask for attributes by names they compute."""
         self.classes: dict[str, ast.ClassDef] = {}
         self.functions: dict[str, Function] = {}
         self.aliases: dict[str, ast.expr] = {}
         """What module-level names stand for."""
         self._imported: dict[str, dict[str, str]] = {}
         self._axis: dict[str, set[str]] = {}
+        self._resolved: dict[tuple[str, str], str] = {}
+        self._own_fields: dict[str, dict[str, ast.expr]] = {}
         for name, tree in self.trees.items():
             self._imported[name] = {
                 alias.asname or alias.name: f"{node.module}.{alias.name}"
-                for node in ast.walk(tree)
+                for node in _statements(tree)
                 if isinstance(node, ast.ImportFrom)
                 for alias in node.names
             }
@@ -51,6 +57,11 @@ class Source:
 
     def resolve(self, module: str, name: str) -> str:
         """Qualified name of what a module calls `name`, through imports; "" where it is not the package's."""
+        if (module, name) not in self._resolved:
+            self._resolved[module, name] = self._resolve(module, name)
+        return self._resolved[module, name]
+
+    def _resolve(self, module: str, name: str) -> str:
         for _ in range(8):  # a name may be passed on by several `__init__.py`
             full = f"{module}.{name}"
             if any(full in known for known in (self.classes, self.functions, self.aliases, self.paths)):
@@ -105,11 +116,13 @@ class Source:
 
     def own_fields(self, cls: str) -> dict[str, ast.expr]:
         """Annotated names in the body of a class."""
-        return {
-            node.target.id: node.annotation
-            for node in self.classes[cls].body
-            if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name)
-        }
+        if cls not in self._own_fields:
+            self._own_fields[cls] = {
+                node.target.id: node.annotation
+                for node in self.classes[cls].body
+                if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name)
+            }
+        return self._own_fields[cls]
 
     def fields(self, cls: str) -> list[str]:
         """With those of the classes above it."""
@@ -137,6 +150,14 @@ class Source:
     @cached_property
     def environments(self) -> frozenset[str]:
         return frozenset(each for each, above in self._derived.items() if ENVIRONMENT in above)
+
+
+def _statements(node: ast.AST) -> Iterator[ast.AST]:
+    """All statements below a node; most of a tree are expressions."""
+    for each in ast.iter_child_nodes(node):
+        if not isinstance(each, ast.expr):
+            yield each
+            yield from _statements(each)
 
 
 def is_property(method: Function) -> bool:
