@@ -16,7 +16,7 @@ from rlvr_cli.reference.keys import all_keys
 from rlvr_cli.reference.pages import metrics, naming
 from rlvr_cli.reference.readers import all_reads, readers
 
-pytestmark = pytest.mark.slow  # who reads a key is found by reading the whole package: ten seconds
+pytestmark = pytest.mark.slow  # who reads a key is found by reading the whole package: seconds
 
 GOLDEN_KEYS = [line.partition(":")[0] for line in (GOLDEN / "schema_keys.txt").read_text().splitlines()]
 UNREAD = {
