@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import logging
 import os
 
 # Before torch, vLLM or DeepSpeed are imported anywhere.
@@ -58,6 +59,9 @@ LONGEST = (
 )
 """Files that take twenty seconds or more begin first: one that begins last keeps one core busy to the end."""
 
+# pytest sets its handler of logs up anew for each phase of each test: it is off (pyproject.toml). With none,
+# Python would print the warnings of libraries to stderr, which tests read.
+logging.getLogger().addHandler(logging.NullHandler())
 gc.disable()  # until all is collected: modules and thousands of tests, of which nothing is garbage
 
 
