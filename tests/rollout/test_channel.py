@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -19,6 +20,7 @@ from rlvr_cli.rollout.engine import Names
 from rlvr_cli.rollout.servers import update as updates
 from rlvr_cli.rollout.servers.buckets import Bucket, apart, buckets, size_of
 from rlvr_cli.rollout.servers.channel import Broken, Channel, Meeting
+from rlvr_cli.rollout.servers.engine import ServersEngine
 from rlvr_cli.rollout.servers.fleet import Cargo, Fleet
 from rlvr_cli.rollout.servers.loop import Loop
 from rlvr_cli.rollout.servers.meet import backend_of, said
@@ -190,7 +192,7 @@ def test_a_server_that_goes_in_the_middle_is_left_out_and_the_copy_is_whole(
     monkeypatch.setattr(updates, "buckets", lambda w, d: buckets(w, d, most=50))
     replicas, there = [], []
     for number in range(2):
-        mine, theirs = met()
+        mine, theirs = met(timeout_s=60.0)
         there.append(There(theirs, lives=1 if number else 100, goes=goes))
         client: Any = there[-1]
         replicas.append(Replica(name=f"server {number}", client=client, channel=mine))
@@ -235,8 +237,23 @@ def test_where_no_death_is_survived_no_copy_is_kept(loop: Loop) -> None:
         known = Names()
         known.check([*WEIGHTS, "f"])
         updates.broadcast(loop, fleet, iter(WEIGHTS.items()), Cargo(stamp="run.2.2"), known)
-    assert not fleet.updating.locked(), "others would wait for ever"
     loop.run(fleet.close())
+
+
+def test_a_rank_whose_sync_fails_goes_on_gathering_with_the_others() -> None:
+    engine: Any = object.__new__(ServersEngine)
+    engine._loads, engine._run = 1, "run"
+    engine._fleet = SimpleNamespace(leads=True, next_news=lambda: None)
+
+    def refused(coming: Iterator[Any], cargo: Cargo) -> None:
+        next(coming)
+        raise SyncError("refused")
+
+    engine._hand_over = refused
+    coming = iter(WEIGHTS.items())
+    with pytest.raises(SyncError, match="refused"):
+        engine.load(coming)
+    assert next(coming, None) is None
 
 
 def test_a_bucket_has_what_was_copied_when_the_tensor_is_gone() -> None:

@@ -48,8 +48,7 @@ def broadcast(
     except BaseException:
         if sending is not None:
             sending.cancel()
-        loop.run(update.give_up())
-        raise
+        raise  # the run ends: nobody replaces a server that has half of the weights
 
 
 class Update:
@@ -58,13 +57,11 @@ class Update:
     def __init__(self, fleet: Fleet, cargo: Cargo) -> None:
         self._fleet, self._cargo = fleet, cargo
         self._there: list[Replica] = []
-        self._open = False
 
     async def begin(self) -> None:
         """All stop between two tokens."""
         fleet = self._fleet
         await fleet.updating.acquire()
-        self._open = True
         fleet.cargo.close()
         fleet.cargo = self._cargo
         up = [replica for replica in fleet.replicas if replica.up.is_set()]
@@ -108,12 +105,6 @@ class Update:
         fleet, stamp = self._fleet, self._cargo.stamp
         taken = await fleet.all(self._there, lambda r: fleet.proved(r, r.client.finish(stamp)))
         await fleet.all([replica for replica, _ in taken], lambda replica: replica.client.resume())
-        await self.give_up()
+        fleet.updating.release()
         await fleet.all_up()
         return of_servers([receipt for _, receipt in taken])
-
-    async def give_up(self) -> None:
-        """Where the trainer cannot go on: who waits for the rest of it learns that none comes."""
-        if self._open:
-            self._open = False
-            self._fleet.updating.release()
