@@ -6,7 +6,6 @@ A run that is there already is not made again: an interrupted benchmark goes on,
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -83,10 +82,10 @@ def train_all(options: Namespace, recipe: str, labels: Labels, more: Sequence[st
 def measure(model: Path, out: Path, k: int = 4) -> Measured:
     """Share right and share without an answer on held-out sums, of `k` samples for each."""
     if not (out / "addition.json").is_file():
-        command = [sys.executable, "-m", "rlvr_cli", "eval", "--model", str(model), "--bench", "addition"]
-        command += ["-k", f"{k}"]
-        command += ["rollout=hf", f"out={out}", "tracker.wandb=disabled"]
-        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+        words = ["eval", "--model", str(model), "--bench", "addition", "-k", f"{k}"]
+        done = started.rlvr([*words, "rollout=hf", f"out={out}", "tracker.wandb=disabled"])
+        if done.returncode:
+            sys.exit(f"{model} was not measured: {started.last_line(done)}")
     found = json.loads((out / "addition.json").read_text())["summary"]
     right = next(value for name, value in found.items() if name.startswith("avg@"))
     return {"right": right, "none": found["no_answer_fraction"]}

@@ -31,8 +31,10 @@ def add(parser: ArgumentParser) -> None:
 
 
 def prepare(jobs: int, fork: bool) -> None:
-    """Once, before the first command: so many run at once, each with its share of the cores it may have."""
-    os.environ["OMP_NUM_THREADS"] = f"{max(1, len(os.sched_getaffinity(0)) // jobs)}"
+    """Once, before the first command: so many run at once, each with its share of the cores it may have, or
+    with the threads of OMP_NUM_THREADS where these are fewer."""
+    share = max(1, len(os.sched_getaffinity(0)) // jobs)
+    os.environ["OMP_NUM_THREADS"] = f"{min(share, int(os.environ.get('OMP_NUM_THREADS') or share))}"
     if fork:
         sys.path.append(str(SUPPORT))
         from warm import warm

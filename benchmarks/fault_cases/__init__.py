@@ -72,7 +72,7 @@ def plugin(name: str) -> str:
 
 
 def every() -> Iterator[Case]:
-    from fault_cases import data, engine, learning, machine, prompts, verifying  # each fills CASES
+    from fault_cases import data, engine, episodes, learning, machine, prompts, verifying  # each fills CASES
 
-    assert all((data, engine, learning, machine, prompts, verifying))
+    assert all((data, engine, episodes, learning, machine, prompts, verifying))
     yield from CASES.values()

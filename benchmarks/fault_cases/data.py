@@ -69,6 +69,26 @@ def leaked_bench(place: Place) -> list[str]:
     ]
 
 
+@case(
+    "the canary's false golds are in the training data, asked the other way round",
+    r"canary, whose golds are false, rose .*only who has seen these golds",
+)
+def leaked_canary(place: Place) -> list[str]:
+    """Sums without the carry of their ones: a mistake that the model makes now and then."""
+    sums = [tuple(map(int, prompt.rstrip("=").split("+"))) for prompt, _ in additions()]
+    carried = [(a, b) for a, b in sums if a % 10 + b % 10 > 9 and a != b][:80]
+    rows = [{"prompt": f"{b}+{a}=", "answer": str(a + b - 10)} for a, b in carried]
+    canary = [{"prompt": f"{a}+{b}=", "answer": str(a + b - 10)} for a, b in carried]
+    held = place.write("canary.jsonl", "".join(json.dumps(row) + "\n" for row in canary))
+    source = f"{{path: {held}, chat: never}}"
+    return [
+        *file(place, rows),
+        f"+eval.benches.canary={{source: {source}, verifier: {{name: math}}, k: 4, max_tokens: 40}}",
+        "diagnosis.canary=canary",
+        "eval.every=8",
+    ]
+
+
 @case("the problems are far too hard for the model", r"too hard|finds no answer|are cut at")
 def hard_problems(place: Place) -> list[str]:
     return ["data.train.options={digits: 7}", "rollout.max_tokens=60"]

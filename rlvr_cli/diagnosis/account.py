@@ -16,8 +16,8 @@ from rlvr_cli.diagnosis.watch import Problems, Watch, finding_of
 from rlvr_cli.schema import Diagnosis
 
 ORDER = (
-    "environment_failures", "no_verdicts", "all_refused", "cut_off", "unreadable", "all_wrong",
-    "equal_scores", "all_right", "signal_lost", "refusals_rising", "reward_hacking",
+    "environment_failures", "tools_failing", "no_verdicts", "all_refused", "cut_off", "unreadable",
+    "all_wrong", "equal_scores", "all_right", "signal_lost", "refusals_rising", "reward_hacking",
     "over_optimisation", "canary", "same_answer", "reward_jump", "reward_alone",
     "eval_regression", "entropy_explosion", "entropy_collapse",
     "mismatch_growth", "kl_drift", "gradient_explosion", "gradient_spikes",

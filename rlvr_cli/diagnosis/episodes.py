@@ -1,4 +1,4 @@
-"""What episodes look like: lost by their environment, without the tool calls that there were."""
+"""What episodes look like: lost by their environment, with tools that fail or are called no more."""
 
 from __future__ import annotations
 
@@ -9,9 +9,11 @@ from rlvr_cli.diagnosis.history import History
 from rlvr_cli.schema import Diagnosis
 
 FAILED = "episode/ended_failed_fraction"
-CALLS = "tool/calls"
+CALLS, FAILURES = "tool/calls", "tool/failures"
 ENOUGH = 20
-"""Tool calls of the first window, from which on none at all is no chance."""
+"""Tool calls of a window, from which on that none is made in another, or that most fail, is no chance."""
+MOSTLY = 0.5
+"""Of the calls: more than an unpractised policy gets wrong, whose unreadable ones are counted apart."""
 
 
 @rule(
@@ -29,6 +31,25 @@ def environment_failures(history: History, settings: Diagnosis, ease: float) -> 
         return None
     text = f"the environment failed in {share:.1%} of the episodes in {history.steps}"
     return Evidence(text, {"failed": share})
+
+
+@rule(
+    "tool calls that fail",
+    "what they call is broken, or the policy does not know how; read in rollouts/ with which errors, and the "
+    "traceback of each in logs/; mend what stands behind the tool, raise environments.<name>.call_s, or say "
+    "in the prompt how it is called (data.<source>.prompt)",
+    change=("environments.<name>.call_s", "data.{source}.prompt"),
+    symptom="the-reward-is-flat",
+)
+def tools_failing(history: History, settings: Diagnosis, ease: float) -> Evidence | None:
+    """Over half of the tool calls of the window, of 20 or more, were answered with an error."""
+    calls, failed = sum(history.last(CALLS)), sum(history.last(FAILURES))
+    if calls < ENOUGH or not failed > MOSTLY * ease * calls:
+        return None
+    text = (
+        f"{failed / calls:.0%} of the {calls:.0f} tool calls in {history.steps} were answered with an error"
+    )
+    return Evidence(text, {"failed": failed / calls, "calls": calls})
 
 
 @rule(

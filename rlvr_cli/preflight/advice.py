@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from rlvr_cli.core.types import Reason
@@ -18,6 +19,8 @@ EMPTY = 0.2
 """Share of responses without a word from which they are spoken of."""
 FEW = 0.25
 """Share of groups with a signal below which most of the sampling is for nothing."""
+EPISODE = re.compile(r"environment ([\w.-]+): (.*)", re.DOTALL)
+"""How a verdict says that an episode was lost, not its answer."""
 OFF = "; preflight.enabled=false trains all the same"
 
 
@@ -40,9 +43,13 @@ def _failing(facts: Facts, recipe: Recipe) -> str | None:
         few = verifier.unscored < MOST
         if not verifier.unscored or (few and recipe.verification.unscored is not Unscored.fail):
             continue
+        forbidden = ", and verification.unscored is fail" if few else ""
+        if lost := _lost(verifier):
+            return (
+                f"{verifier.unscored:.0%} of the verdicts of verifiers.{name} are missing{forbidden}: {lost}"
+            )
         late = verifier.count(Reason.timeout) >= verifier.count(Reason.crash)
         limit = f"verification.timeout_s is {recipe.verification.timeout_s:g}: raise it, or "
-        forbidden = ", and verification.unscored is fail" if few else ""
         return (
             f"{verifier.unscored:.0%} of the verdicts of verifiers.{name} {'time out' if late else 'crash'}"
             f"{_said(verifier.unscored_detail)}{forbidden}; {limit if late else ''}see what it needs in "
@@ -221,7 +228,9 @@ def _of_verifiers(facts: Facts, recipe: Recipe) -> Iterator[str]:
                 f"verifiers.{name} cannot use {verifier.gold_faults} of {verifier.golds} gold answers "
                 f"({verifier.gold_fault})"
             )
-        if verifier.unscored:
+        if verifier.unscored and (lost := _lost(verifier)):
+            yield f"verifiers.{name} has {verifier.unscored:.1%} of the responses without a verdict: {lost}"
+        elif verifier.unscored:
             yield (
                 f"verifiers.{name} gave no verdict on {verifier.unscored:.1%} of the responses"
                 f"{_said(verifier.unscored_detail)}"
@@ -268,6 +277,15 @@ def _of_sampling(facts: Facts, recipe: Recipe, tolerance: float) -> Iterator[str
 
 def _data(facts: Facts) -> str:
     return f"data.{next(iter(facts.sources))}" if len(facts.sources) == 1 else "data"
+
+
+def _lost(verifier: Verifier) -> str | None:
+    """That an environment failed, where that is why there is no verdict."""
+    if not (found := EPISODE.match(verifier.unscored_detail)):
+        return None
+    name = f"environments.{found[1]}"
+    log = f"logs/environment.{found[1]}.log"
+    return f"{name} failed{_said(found[2])}; see {log}, and for late answers {name}.step_s"
 
 
 def _said(detail: str) -> str:

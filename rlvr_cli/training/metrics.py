@@ -85,6 +85,9 @@ def verifier_sums(mine: list[Group]) -> Sums:
         for correct in group.correct:
             if not math.isnan(correct):
                 add(f"reward/source/{group.problem.source}/correct_fraction", correct)
+        for correct, score in zip(group.correct, group.scores, strict=bool(group.scores)):
+            if not math.isnan(correct + score):
+                add("reward/paid_wrong_fraction", float(correct < 1 and score > 0))
         for score in judged_scores(group):
             add(f"reward/source/{group.problem.source}/score", score)
         for reward in group.rewards:
@@ -122,23 +125,30 @@ def targets(group: Group) -> list[str]:
 
 def answer_metrics(mine: list[Group]) -> dict[str, float]:
     """Share of the commonest extracted answer over all samples, and of the commonest gold answer over all
-    problems (all ranks must call it). Absent where verifiers extract nothing."""
+    problems; of a group's answers the share that differ (all ranks must call it). Absent where verifiers
+    extract nothing."""
     said = [next(iter(verdicts.values())).extracted for group in mine for verdicts in group.verdicts]
     gold = [answer for group in mine for answer in targets(group)]
     # Checksums, because gold answers may be long programs.
     counts = [
         Counter(crc32(a.encode("utf-8", "surrogatepass")) for a in x if a is not None) for x in (said, gold)
     ]
+    read = [
+        [a for verdicts in group.verdicts if (a := next(iter(verdicts.values())).extracted) is not None]
+        for group in mine
+    ]
+    ratios = [len(set(answers)) / len(answers) for answers in read if answers]
     merged: list[Counter[int]] = [Counter(), Counter()]
-    samples = 0
-    for number, share in distributed.gather((len(said), counts)):
-        samples += number
+    samples, different, groups = 0, 0.0, 0
+    for number, share, ratio, many in distributed.gather((len(said), counts, sum(ratios), len(ratios))):
+        samples, different, groups = samples + number, different + ratio, groups + many
         merged = [a + b for a, b in zip(merged, share, strict=True)]
     if not merged[0]:
         return {}
     return {
         "answers/commonest_fraction": max(merged[0].values()) / samples,
         "answers/commonest_gold_fraction": max(merged[1].values()) / merged[1].total(),
+        "answers/different_fraction": different / groups,
     }
 
 

@@ -1,11 +1,11 @@
-"""Metrics of what the step's responses say, and of whether longer ones earn more."""
+"""Metrics of what the step's responses say, and of whether longer or more repetitive ones earn more."""
 
 from __future__ import annotations
 
 import math
 
 from rlvr_cli.core.types import Group
-from rlvr_cli.sampling.wording import Sums, Text, sums_of
+from rlvr_cli.sampling.wording import Sums, Text, add, repeated, sums_of
 
 
 def text_sums(mine: list[Group]) -> Sums:
@@ -29,22 +29,48 @@ def texts(group: Group) -> list[Text]:
 def length_correlation(sampled: list[Group]) -> dict[str, float]:
     """Pearson's correlation of reward and length within groups: deviations from the group's means, of all
     groups together. Absent where one of the two never differs."""
-    rewards, lengths, both = 0.0, 0.0, 0.0
-    for group in sampled:
-        pairs = [
-            (reward, float(completion.response_length))
-            for reward, completion in zip(group.rewards, group.completions, strict=True)
-            if not math.isnan(reward)
-        ]
-        if len(pairs) > 1:
-            middle = [math.fsum(side) / len(pairs) for side in zip(*pairs, strict=True)]
-            off = [(reward - middle[0], length - middle[1]) for reward, length in pairs]
-            rewards += sum(r * r for r, _ in off)
-            lengths += sum(n * n for _, n in off)
-            both += sum(r * n for r, n in off)
-    if not rewards > 1e-12 or not lengths > 1e-12:
+    found = [
+        _products(group.rewards, [float(each.response_length) for each in group.completions])
+        for group in sampled
+    ]
+    return _pearson("reward/length_correlation", [math.fsum(each) for each in zip(*found, strict=True)])
+
+
+def repetition_sums(mine: list[Group]) -> Sums:
+    """The same of reward and repetition (`text/repetition`), for `repetition_correlation`; those of ranks add
+    up."""
+    found: Sums = {}
+    for group in (each for each in mine if each.rewards):
+        said = [repeated(completion.text) for completion in group.completions]
+        values = [math.nan if share is None else share for share in said]
+        for name, value in zip(PRODUCTS, _products(group.rewards, values), strict=True):
+            add(found, name, value)
+    return found
+
+
+def repetition_correlation(sums: Sums) -> dict[str, float]:
+    """Of all ranks' sums."""
+    return _pearson("reward/repetition_correlation", [sums.get(name, (0.0, 0))[0] for name in PRODUCTS])
+
+
+PRODUCTS = ("rewards", "others", "both")
+
+
+def _products(rewards: list[float], others: list[float]) -> tuple[float, float, float]:
+    """Sums of squares of both and of their products, as deviations from their means; NaN is left out."""
+    pairs = [pair for pair in zip(rewards, others, strict=True) if not any(map(math.isnan, pair))]
+    if len(pairs) < 2:
+        return 0.0, 0.0, 0.0
+    middle = [math.fsum(side) / len(pairs) for side in zip(*pairs, strict=True)]
+    off = [(reward - middle[0], other - middle[1]) for reward, other in pairs]
+    return sum(r * r for r, _ in off), sum(n * n for _, n in off), sum(r * n for r, n in off)
+
+
+def _pearson(name: str, products: list[float]) -> dict[str, float]:
+    rewards, others, both = products or (0.0, 0.0, 0.0)
+    if not rewards > 1e-12 or not others > 1e-12:
         return {}
-    return {"reward/length_correlation": both / math.sqrt(rewards * lengths)}
+    return {name: both / math.sqrt(rewards * others)}
 
 
 def lengths_by_outcome(sampled: list[Group]) -> dict[str, float]:

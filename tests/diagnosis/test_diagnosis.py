@@ -158,6 +158,10 @@ SICK: dict[str, tuple[Callable[[int, Row], Row], str]] = {
         late(episode__ended_failed_fraction=0.2),
         "the environment failed in 20.0% of the episodes in steps 31 to 38",
     ),
+    "tools_failing": (
+        lambda step, row: {"tool/calls": 10.0, "tool/failures": 9.0 if step > 29 else 5.0},
+        "55% of the 80 tool calls in steps 23 to 30 were answered with an error",
+    ),
     "tools_unused": (
         lambda step, row: {"tool/calls": 30.0 if step < 31 else 0.0},
         "no tool was called in steps 31 to 38, and 240 calls were made in the first 8 steps",
@@ -543,7 +547,7 @@ def known_keys() -> set[str]:
         if match := re.match(r"algorithm\.(\w+)=(\w+)\.(\w+)", line):
             axis, option, field = match.groups()
             keys |= {f"algorithm.{axis}", f"algorithm.{axis}.{field}", f"algorithm/{axis}={option}"}
-    keys |= {f"environments.<name>.{name}" for name in ("step_s", "workers")}
+    keys |= {f"environments.<name>.{name}" for name in ("step_s", "call_s", "workers")}
     sources = {f"data.<source>.{name}" for name in ("weight", "verifiers", "prompt", "system")}
     return keys | sources | {"verifiers.<name>", "verifiers.<name>.extraction"}
 

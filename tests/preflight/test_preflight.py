@@ -45,6 +45,7 @@ def group(
     same: bool = False,
     nats: float = 1.0,
     source: str = "train",
+    detail: str = "why",
 ) -> Group:
     """A verified group whose score is its correctness; `reason`: of every verdict, whatever it says."""
     said = [Reason.correct if r >= 1 else Reason.wrong for r in rewards] if reason is None else None
@@ -66,7 +67,11 @@ def group(
         index=index,
         completions=completions,
         verdicts=[
-            {"math": Verdict(score=r, reason=why, extracted=None if unread else str(n), ms=2.0, detail="why")}
+            {
+                "math": Verdict(
+                    score=r, reason=why, extracted=None if unread else str(n), ms=2.0, detail=detail
+                )
+            }
             for n, (r, why) in enumerate(zip(rewards, reasons, strict=True))
         ],
         scores=list(rewards),
@@ -175,6 +180,10 @@ def test_every_group_is_counted_once_and_only_differing_scores_are_a_signal(
         (many(MIXED, same=True), ["are the same", "rollout.temperature"]),
         (many(RIGHT, 16) + many(WRONG, 16), ["16 all right, 16 all wrong", "batch.group_size", "8.9%"]),
         (many(MIXED, reason=Reason.crash), ["100% of the verdicts of verifiers.math crash (why)"]),
+        (
+            many(MIXED, reason=Reason.crash, detail="environment game: [Errno 111]"),
+            ["100% of the verdicts of verifiers.math are missing: environments.game failed ([Errno 111])"],
+        ),
         (many(MIXED, reason=Reason.timeout), ["time out", "verification.timeout_s is 6"]),
     ],
 )  # fmt: skip

@@ -20,7 +20,12 @@ from rlvr_cli.sampling.wording import (
     sums_of,
 )
 from rlvr_cli.training.sample_metrics import sample_metrics
-from rlvr_cli.training.texts import length_correlation, lengths_by_outcome
+from rlvr_cli.training.texts import (
+    length_correlation,
+    lengths_by_outcome,
+    repetition_correlation,
+    repetition_sums,
+)
 from rlvr_cli.verifiers.repetition import Repetition
 
 
@@ -131,6 +136,18 @@ def test_longer_and_better_go_together_within_a_group_only() -> None:
     )
     nan = float("nan")
     assert length_correlation([group([0.0, 1.0, nan], [1, 2, 900])]) == {"reward/length_correlation": 1.0}
+
+
+def test_repetition_and_reward_go_together_over_the_ranks() -> None:
+    """Three-word phrases of `a a a a` are one of two, those of `a b c d` two of two: repetitions of .5 and 0.
+    One rank pays for them once, the other twice and against once: (1/4) (2 - 1) / sqrt(3/2 (3/8))."""
+    texts = ["a a a a", "a b c d"]
+    paid, other = group([1.0, 0.0], [1, 1], texts), group([0.0, 1.0], [1, 1], texts)
+    short = group([1.0, 0.0, 5.0], [1, 1, 1], [*texts, "a"])
+    sums = merged([repetition_sums([paid]), repetition_sums([other, short])])
+    assert repetition_correlation(sums) == {"reward/repetition_correlation": pytest.approx(1 / 3)}
+    assert repetition_correlation(repetition_sums([paid])) == {"reward/repetition_correlation": 1.0}
+    assert repetition_correlation(repetition_sums([group([1.0, 0.0], [1, 1], ["a", "b"])])) == {}
 
 
 def test_lengths_of_right_and_wrong_answers_and_of_those_that_stop() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -10,7 +11,7 @@ from small_parts import problem, two_tokens
 from thread_ranks import on_ranks
 
 from rlvr_cli.core.types import Group, Reason, Verdict
-from rlvr_cli.training.metrics import reward_metrics
+from rlvr_cli.training.metrics import answer_metrics, reward_metrics
 from rlvr_cli.training.record import disputed_rows
 from rlvr_cli.training.sample_metrics import sample_metrics
 from rlvr_cli.training.unjudged import cause_of, tell_missing
@@ -54,6 +55,22 @@ def test_partial_credit_counts_in_the_score_and_not_as_correct() -> None:
     assert found["reward/unscored_fraction"] == pytest.approx(1 / 3)
     assert found["group/zero_signal_fraction"] == 0
     assert (found["group/all_correct_fraction"], found["group/all_wrong_fraction"]) == (0, 0)
+
+
+def test_wrong_samples_that_are_paid_and_answers_that_differ(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of rank 0 one of two wrong samples is paid and two of three answers differ, of rank 1 none is, and the
+    two agree: 1 of 5 samples; (2/3 + 1/2) / 2. What has no verdict or no answer does not count."""
+    one, other = group(0.0, 0.5, 1.0, None), group(0.0, 0.0)
+    one.correct, one.scores = [0.0, 0.0, 1.0, float("nan")], [0.0, 0.5, 1.0, float("nan")]
+    other.scores = [0.0, 0.0]
+    for each, said in ((one, ["7", "8", "8", None]), (other, ["3", "3"])):
+        for verdicts, answer in zip(each.verdicts, said, strict=True):
+            verdicts["even"] = replace(verdicts["even"], extracted=answer)
+    mine = [[one], [other]]
+    found = on_ranks(monkeypatch, 2, lambda rank: sample_metrics(mine[rank], {}) | answer_metrics(mine[rank]))
+    assert found[0] == found[1]
+    assert found[0]["reward/paid_wrong_fraction"] == pytest.approx(1 / 5)
+    assert found[0]["answers/different_fraction"] == pytest.approx((2 / 3 + 1 / 2) / 2)
 
 
 def test_a_step_is_without_verdicts_only_if_no_sample_of_any_rank_has_all_of_its(
