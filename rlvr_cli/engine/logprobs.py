@@ -1,7 +1,7 @@
 """Log-probability, entropy and greedy hits of chosen tokens, never holding [tokens, vocabulary] in fp32.
 
-Only the positions that predict a trained token go through the output layer, a chunk at a time; with more than
-one chunk the backward pass recomputes each. The same code serves training, old and reference logprobs.
+Only the positions that predict a trained token go through the output layer, a chunk at a time; the backward
+pass recomputes each but the last. The same code serves training, old and reference logprobs.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from torch.utils.checkpoint import checkpoint
 
 from rlvr_cli.core import distributed
 from rlvr_cli.engine.attention import Layout, arguments
+from rlvr_cli.engine.chunk_scores import chunk_scores
 from rlvr_cli.vision.processor import BAN
 from rlvr_cli.vision.shown import Shown, embedded, tower_of
 
@@ -23,7 +24,7 @@ from rlvr_cli.vision.shown import Shown, embedded, tower_of
 def chunk_elements(memory: float | None) -> int:
     """Logits held at once on a device of `memory` bytes; None: on a CPU.
 
-    2^25 fp32 elements are 128 MiB; with gradients about five times that was measured. A chunk's product reads
+    2^25 fp32 elements are 128 MiB; three times that is held at once. A chunk's product reads
     the whole output layer and its gradient is written and added once a chunk, so on a GPU more at once is
     faster.
     """
@@ -48,20 +49,6 @@ Compare = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, ...]]
 scores _c. It is called again when the backward pass recomputes a chunk."""
 COMPARING = 4
 """Tensors of a chunk's size that a comparison holds beside the logits: a chunk is smaller by that."""
-
-
-def chunk_scores(
-    logits_nV: Tensor, targets_n: Tensor, temperature: float, entropy_gradient: bool
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Scores of one chunk, in fp32."""
-    logits_nV = logits_nV.float() / temperature
-    lse_n = logits_nV.logsumexp(-1)
-    logprobs_n = logits_nV.gather(-1, targets_n[:, None])[:, 0] - lse_n
-    with torch.set_grad_enabled(entropy_gradient and torch.is_grad_enabled()):
-        entropies_n = lse_n - ((logits_nV - lse_n[:, None]).exp() * logits_nV).sum(-1)
-    with torch.no_grad():
-        hits_n = (logits_nV.argmax(-1) == targets_n).float()
-    return logprobs_n, entropies_n, hits_n
 
 
 def token_scores(
@@ -89,11 +76,14 @@ def token_scores(
         return *scores, *compare(wide_cV / temperature, targets_c, places_c)
 
     size = max(1, (elements or here()) // vocabulary // (1 if compare is None else COMPARING))
+    # The backward pass begins with the last chunk: it needs no recomputation, and is a full one.
+    ends = range(len(targets_n), 0, -size)[::-1]
+    sizes = [end - max(0, end - size) for end in ends]
     parts = []
     places_n = torch.arange(len(targets_n), device=targets_n.device)
-    chunks = zip(hidden_nD.split(size), targets_n.split(size), places_n.split(size), strict=True)
-    for hidden_cD, targets_c, places_c in chunks:
-        if torch.is_grad_enabled() and len(hidden_nD) > size:
+    chunks = zip(hidden_nD.split(sizes), targets_n.split(sizes), places_n.split(sizes), strict=True)
+    for end, (hidden_cD, targets_c, places_c) in zip(ends, chunks, strict=True):
+        if torch.is_grad_enabled() and end < len(targets_n):
             parts.append(checkpoint(score, hidden_cD, targets_c, places_c, use_reentrant=False))
         else:
             parts.append(score(hidden_cD, targets_c, places_c))
@@ -245,7 +235,8 @@ class OutputLayer(nn.Module):
 
     def scaled(self, logits_nV: Tensor) -> Tensor:
         """With the scalings the model's own forward applies."""
-        logits_nV = logits_nV * self._scale
+        if self._scale != 1.0:
+            logits_nV = logits_nV * self._scale
         if self._softcap is not None:
             logits_nV = self._softcap * torch.tanh(logits_nV / self._softcap)
         if self.banned:

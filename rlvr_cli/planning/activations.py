@@ -8,8 +8,9 @@ from __future__ import annotations
 from rlvr_cli.engine.logprobs import chunk_elements
 from rlvr_cli.planning.shapes import Shape
 
-LOGIT_COPIES = {True: 5, False: 4}
-"""fp32 tensors of a chunk's logits at once, with and without gradients; measured by benchmarks/memory.py."""
+LOGIT_COPIES = {False: 3, True: 5}
+"""fp32 tensors of a chunk's logits at once, without and with gradients of the entropy; one fewer
+without at temperature 1."""
 
 
 def layer(shape: Shape, width: int, *, attention: str, row: int, together: int = 1) -> float:
@@ -65,7 +66,10 @@ def passing(shape: Shape, width: int, tokens: int) -> float:
     return width * (tokens * (4 * shape.inner + 4 * shape.hidden) + turned)
 
 
-def logits(shape: Shape, width: int, tokens: int, memory: float | None, *, gradient: bool) -> float:
-    """Bytes of a chunk of logits of `width` bytes while it is scored; memory: the GPU's, None: a CPU."""
+def logits(shape: Shape, width: int, tokens: int, memory: float | None, *, entropy: bool = False) -> float:
+    """Bytes of a chunk of logits of `width` bytes while it is scored; memory: the GPU's, None: a CPU.
+
+    entropy: whether entropies have a gradient.
+    """
     elements = min(tokens, max(1, chunk_elements(memory) // shape.vocabulary)) * shape.vocabulary
-    return elements * (4 * LOGIT_COPIES[gradient] + (width if width < 4 else 0))
+    return elements * (4 * LOGIT_COPIES[entropy] + (width if width < 4 else 0))

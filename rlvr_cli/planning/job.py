@@ -272,6 +272,11 @@ class Job:
         return found
 
     @property
+    def entropy_trains(self) -> bool:
+        """Whether entropies have a gradient."""
+        return isinstance(self.recipe, Recipe) and self.recipe.algorithm.entropy.needs_entropy
+
+    @property
     def needs_reference(self) -> bool:
         if self.preference is not None:
             return bool(self.preference.needs_reference)

@@ -120,7 +120,8 @@ def output_layer(job: Job, tokens: int, scored: bool) -> list[Item]:
     head = shape.vocabulary * shape.hidden
     copy = 4 * head if precise and job.width < 4 else 0
     trained = 2 * width * head if job.recipe.model.head_trains else 0
-    chunk, scores = (activations.logits(shape, width, tokens, memory, gradient=g) for g in (True, False))
+    scores = activations.logits(shape, width, tokens, memory)
+    chunk = activations.logits(shape, width, tokens, memory, entropy=job.entropy_trains)
     return [
         Item("logits", {"update": chunk, "scoring": scores if scored else 0}),
         Item("output layer", {"update": copy + trained, "scoring": copy if scored else 0}),

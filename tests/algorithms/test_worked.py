@@ -30,7 +30,7 @@ from rlvr_cli.algorithms.advantage import centred, deviation
 from rlvr_cli.algorithms.gradient import clip_factors
 from rlvr_cli.algorithms.mismatch import mismatch_metrics, mismatch_weights
 from rlvr_cli.algorithms.token_weights import threshold
-from rlvr_cli.engine.logprobs import chunk_scores
+from rlvr_cli.engine.chunk_scores import chunk_scores
 
 LOSSES = ["clipped", "sequence_ratio", "clipped_weight", "reinforce"]
 
