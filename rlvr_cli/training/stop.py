@@ -27,10 +27,7 @@ class Interrupted(Exception):
 
 
 class NoVerdict(Hopeless):
-    """Verifiers are silent, and why."""
-
-    who = "verifier"
-    """Whom the run waits for."""
+    """Verifiers, or environments, are silent, and why."""
 
 
 def deadline(must_save_by: float | None, environ: Mapping[str, str]) -> float | None:

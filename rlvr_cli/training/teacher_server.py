@@ -43,8 +43,6 @@ PIECE = 512
 class NoTeacher(NoVerdict):
     """The teacher is silent or refuses, and why."""
 
-    who = "teacher"
-
 
 class Refused(Exception):
     """The server does not do what it is asked; asked again it would say the same."""

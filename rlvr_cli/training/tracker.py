@@ -49,7 +49,7 @@ def tell_silence(tracker: Tracker | NullTracker, step: int, error: NoVerdict, ou
     """Say why a run stops for whom it has waited for, and how to go on."""
     tracker.event(
         "stop",
-        f"stopped after step {step}: {error}; when the {error.who} works again, continue with: "
+        f"stopped after step {step}: {error}; when that works again, continue with: "
         f"rlvr train {out}/recipe.yaml",
     )
 

@@ -210,7 +210,7 @@ def test_on_data_a_server_says_the_same_and_may_die(
     done, out = on_data(tmp_path, "server", *given)
     assert done.returncode == 1 and "the teacher at http://127.0.0.1" in done.stderr, done.stderr
     assert "Traceback" not in done.stderr and (out / "checkpoints" / "step_2").exists()
-    assert "when the teacher works again, continue with: rlvr train" in (out / "events.jsonl").read_text()
+    assert "when that works again, continue with: rlvr train" in (out / "events.jsonl").read_text()
     lab.after = sys.maxsize
     done, out = on_data(tmp_path, "server", *given)
     assert done.returncode == 0, done.stderr
@@ -260,7 +260,7 @@ def test_a_server_that_dies_costs_nothing(lab: Any, tmp_path: Path) -> None:
     assert done.returncode == 1 and "the teacher at http://127.0.0.1" in done.stderr, done.stderr
     assert "Traceback" not in done.stderr, done.stderr
     assert (out / "checkpoints" / "step_2").exists()
-    assert "when the teacher works again, continue with: rlvr train" in (out / "events.jsonl").read_text()
+    assert "when that works again, continue with: rlvr train" in (out / "events.jsonl").read_text()
     lab.after = sys.maxsize
     done, out = run(tmp_path, "opd", "broken", lab.url, "teacher.wait_s=1")
     assert done.returncode == 0, done.stderr
