@@ -67,13 +67,13 @@ def sync(job: Job, bandwidth: float) -> float:
     alone = job.rl.rollout.lora is RolloutLora.adapter
     sent = job.policy.trained * job.width if alone else job.plain.parameters * job.engine_width
     gathered = sent / job.link if sharded(job) else 0.0
-    kept = weights(job) if alone and job.rl.rollout.sleep else 0.0
+    crossing = 2 * weights(job) if alone and job.rl.rollout.sleep else 0.0
     if broadcasts(job):  # to one server after the other, and out of the device where a copy is kept
         gathered += sync_of(job).broadcast / (NETWORK if job.rl.rollout.servers.urls else job.device.link)
-        kept = sent / 2 if keeps_sent(job) else 0.0
+        crossing = sent if keeps_sent(job) else 0.0
     elif job.elsewhere:  # out of the device, and into that of each server at once
-        kept = sent
-    return 3 * sent / bandwidth + gathered + 2 * kept / HOST_LINK + 0.2
+        crossing = 2 * sent
+    return 3 * sent / bandwidth + gathered + crossing / HOST_LINK + 0.2
 
 
 def sharded(job: Job) -> bool:

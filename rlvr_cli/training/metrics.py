@@ -127,16 +127,14 @@ def answer_metrics(mine: list[Group]) -> dict[str, float]:
     """Share of the commonest extracted answer over all samples, and of the commonest gold answer over all
     problems; of a group's answers the share that differ (all ranks must call it). Absent where verifiers
     extract nothing."""
-    said = [next(iter(verdicts.values())).extracted for group in mine for verdicts in group.verdicts]
+    by_group = [[next(iter(verdicts.values())).extracted for verdicts in group.verdicts] for group in mine]
+    said = [answer for answers in by_group for answer in answers]
     gold = [answer for group in mine for answer in targets(group)]
     # Checksums, because gold answers may be long programs.
     counts = [
         Counter(crc32(a.encode("utf-8", "surrogatepass")) for a in x if a is not None) for x in (said, gold)
     ]
-    read = [
-        [a for verdicts in group.verdicts if (a := next(iter(verdicts.values())).extracted) is not None]
-        for group in mine
-    ]
+    read = [[answer for answer in answers if answer is not None] for answers in by_group]
     ratios = [len(set(answers)) / len(answers) for answers in read if answers]
     merged: list[Counter[int]] = [Counter(), Counter()]
     samples, different, groups = 0, 0.0, 0

@@ -116,17 +116,18 @@ class Fleet:
         All stop before the first one changes and go on when the last one has: no two policies sample at
         once. One that dies meanwhile gets the weights when it is back, which is waited for.
         """
-        receipts: list[Receipt] = []
         async with self.updating:
-            self.cargo.close()
-            self.cargo = cargo
-            up = [replica for replica in self.replicas if replica.up.is_set()]
-            there = await self.all(up, lambda replica: replica.client.pause(keep=self.keeps))
-            taken = await self.all([replica for replica, _ in there], self._hand_over)
+            taken = await self.all(await self.stop(cargo), self._hand_over)
             await self.all([replica for replica, _ in taken], lambda r: r.client.resume())
-            receipts = [receipt for _, receipt in taken]
         await self.all_up()
-        return of_servers(receipts)
+        return of_servers([receipt for _, receipt in taken])
+
+    async def stop(self, cargo: Cargo) -> list[Replica]:
+        """These are the weights from now on: servers that stand still for them. `updating` is held."""
+        self.cargo.close()
+        self.cargo = cargo
+        up = [replica for replica in self.replicas if replica.up.is_set()]
+        return [r for r, _ in await self.all(up, lambda r: r.client.pause(keep=self.keeps))]
 
     async def all_up(self) -> None:
         """Until every server is at work with the current weights. Raises what ends the run."""

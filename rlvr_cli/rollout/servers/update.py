@@ -60,13 +60,9 @@ class Update:
 
     async def begin(self) -> None:
         """All stop between two tokens."""
-        fleet = self._fleet
-        await fleet.updating.acquire()
-        fleet.cargo.close()
-        fleet.cargo = self._cargo
-        up = [replica for replica in fleet.replicas if replica.up.is_set()]
-        there = await fleet.all(up, lambda replica: replica.client.pause(keep=fleet.keeps))
-        began = await fleet.all([r for r, _ in there], lambda replica: replica.client.start_update())
+        await self._fleet.updating.acquire()
+        there = await self._fleet.stop(self._cargo)
+        began = await self._fleet.all(there, lambda replica: replica.client.start_update())
         self._there = [replica for replica, _ in began]
 
     async def send(self, bucket: Bucket) -> None:
