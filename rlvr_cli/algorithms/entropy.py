@@ -10,9 +10,18 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from rlvr_cli.algorithms import option
 from rlvr_cli.algorithms.check import require
+from rlvr_cli.algorithms.segments import positions, spread
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+
+def by_tenth(entropy_N: Tensor, lengths_B: Tensor) -> dict[str, Tensor]:
+    """The entropies of each tenth of a response, `tenth_1` (its beginning) to `tenth_10`: _N, NaN elsewhere.
+
+    A response of n tokens has its token i, from 0, in tenth floor(10 i / n) + 1."""
+    tenth_N = 10 * positions(lengths_B) // spread(lengths_B, lengths_B)
+    return {f"tenth_{i + 1}": entropy_N.masked_fill(tenth_N != i, math.nan) for i in range(10)}
 
 
 @option("entropy")

@@ -9,12 +9,11 @@ so that rejecting does not inflate the rest; in verl they leave the mask, which 
 a global count is passed. Bounds are on rho itself, whatever statistic a source states them for.
 Log-ratios are clamped to +-20, per token and, for sequence products, again in total.
 
-Rejection stands in mismatch_rejection.py.
+Rejection stands in mismatch_rejection.py, what is measured in mismatch_metrics.py.
 """
 
 from __future__ import annotations
 
-import math
 from enum import Enum
 from typing import TYPE_CHECKING
 
@@ -34,10 +33,6 @@ class Level(Enum):
     geometric = "geometric"
 
 
-EXTREME = math.log(2.0)
-"""|log ratio| from which a token counts as extreme."""
-
-
 def mismatch_weights(old_N: Tensor, rollout_N: Tensor, lengths_B: Tensor, level: Level) -> Tensor:
     """rho of the token, the product over its sequence, or the geometric mean over its sequence: _N."""
     log_rho_N = log_ratio(old_N, rollout_N).detach()
@@ -46,41 +41,6 @@ def mismatch_weights(old_N: Tensor, rollout_N: Tensor, lengths_B: Tensor, level:
     elif level is Level.geometric:
         log_rho_N = spread(segment_mean(log_rho_N, lengths_B), lengths_B)
     return log_rho_N.exp()
-
-
-def mismatch_metrics(old_N: Tensor, rollout_N: Tensor, weight_N: Tensor) -> dict[str, Tensor]:
-    """Of d = old - rollout: k1 = -d and k3 = exp(d) - 1 - d, whose means estimate KL(rollout, trainer), and
-    rho = exp(d). Extreme is a token whose two probabilities differ by more than a factor of 2 (R3,
-    2510.11370)."""
-    d_N = (finite(old_N) - finite(rollout_N)).detach()
-    bounded_N = d_N.clamp(-BOUND, BOUND)
-    return {
-        "mismatch_k1": -d_N,
-        "mismatch_k3": bounded_N.expm1() - bounded_N,
-        "mismatch_abs": d_N.abs(),
-        "mismatch_extreme": (d_N.abs() > EXTREME).to(d_N.dtype),
-        "mismatch_rho": bounded_N.exp(),
-        "mismatch_weight": weight_N,
-    }
-
-
-def correction_metrics(
-    correction: Correction, weight_N: Tensor, advantages_N: Tensor, trained_N: Tensor
-) -> dict[str, Tensor]:
-    """What a correction keeps, by the sign of A besides (NaN where A is not of it), and what it caps.
-
-    A rejection can drop exactly what was rewarded: of all tokens as many may be kept as ever.
-    """
-    kept_N = (weight_N != 0).to(weight_N.dtype)
-    found = {"mismatch_kept": kept_N}
-    for name, sign_N in (("positive", advantages_N > 0), ("negative", advantages_N < 0)):
-        found[f"mismatch_kept_{name}"] = kept_N.masked_fill(~(sign_N & trained_N), float("nan"))
-    cap, floor = getattr(correction, "cap", None), getattr(correction, "floor", 0.0)
-    if cap is not None:
-        found["mismatch_capped"] = ((weight_N >= cap) | ((weight_N <= floor) & (floor > 0))).to(
-            weight_N.dtype
-        )
-    return found
 
 
 @option("mismatch")

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 from rlvr_cli.algorithms.advantage_tokens import value_loss
 from rlvr_cli.algorithms.distillation import METRICS
+from rlvr_cli.algorithms.entropy import by_tenth
 from rlvr_cli.algorithms.kl import Estimator, kl_estimate
-from rlvr_cli.algorithms.mismatch import correction_metrics, mismatch_metrics
+from rlvr_cli.algorithms.mismatch_metrics import correction_metrics, mismatch_metrics
 from rlvr_cli.algorithms.proximal import corrected
 
 if TYPE_CHECKING:
@@ -42,8 +43,9 @@ def policy_loss(
     the normaliser; sequences must stay whole. old_N None: this update is on-policy, old = new.detach().
     ages_N: steps since the weights that sampled each token; None: 0. scale_N: a factor on the mismatch's
     weights that only the whole update knows. chosen_N: the tokens the loss treats apart. ref_N, entropy_N and
-    chosen_N may be None where the algorithm does not need them. Metrics are per token: the trainer averages
-    them over the update, what the clips do over its kept tokens (weights_N > 0) only.
+    chosen_N may be None where the algorithm does not need them. Metrics are per token, those of perplexities
+    and whole sequences per sequence: the trainer averages them over the update, what the clips do over its
+    kept tokens (weights_N > 0) only.
     """
     prox_N, weight_N = corrected(
         algorithm, new_N=new_N, old_N=old_N, rollout_N=rollout_N, ages_N=ages_N, lengths_B=lengths_B
@@ -59,7 +61,7 @@ def policy_loss(
         metrics |= correction_metrics(algorithm.mismatch, weight_N, advantages_N, weights_N != 0)
         metrics["mismatch_square"] = mismatch_N.square()
     loss_N = loss_N * mismatch_N
-    metrics |= mismatch_metrics(new_N.detach() if old_N is None else old_N, rollout_N, mismatch_N)
+    metrics |= mismatch_metrics(new_N.detach() if old_N is None else old_N, rollout_N, mismatch_N, lengths_B)
     if ref_N is not None:
         # Clamped, as in verl: unbounded, one token in 100,000 that the policy has given up makes the mean.
         metrics["ref_kl"] = kl_estimate(new_N.detach(), ref_N, Estimator.k3).clamp(max=MEASURED_KL)
@@ -69,6 +71,7 @@ def policy_loss(
         loss_N = loss_N + algorithm.kl(new_N, ref_N)
     if entropy_N is not None:
         metrics["entropy"] = entropy_N.detach()
+        metrics |= {f"entropy/{part}": x_N for part, x_N in by_tenth(entropy_N.detach(), lengths_B).items()}
     if algorithm.entropy.needs_entropy:
         if entropy_N is None:
             raise ValueError("algorithm.entropy needs entropy_N")

@@ -23,7 +23,7 @@ from rlvr_cli.core.types import Batch
 from rlvr_cli.engine.gradient_search import LARGEST, Found, Segment, culprits, threshold
 from rlvr_cli.engine.interface import Objective, ScoringModel
 from rlvr_cli.engine.layers import group_of
-from rlvr_cli.engine.metric_sums import OF_KNOWN
+from rlvr_cli.engine.metric_sums import OF_KNOWN, OF_MANY
 from rlvr_cli.engine.pack import alone, collate, select
 
 T = TypeVar("T")
@@ -159,7 +159,8 @@ class Probes:
         place = segment.first
         names = ("rollout_logprobs", "old_logprobs", "ref_logprobs", "advantages", "values", "returns")
         known = {name.removesuffix("s"): float(at[name][place]) for name in names if name in at}
-        measured = {name: float(value_n.detach()[place]) for name, value_n in metrics.items()}
+        own = {name: value_n for name, value_n in metrics.items() if name not in OF_MANY}
+        measured = {name: float(value_n.detach()[place]) for name, value_n in own.items()}
         measured = {n: x for n, x in measured.items() if n not in OF_KNOWN or not math.isnan(x)}
         scored = zip(self.model.scores, scores, strict=False)
         return {

@@ -38,6 +38,7 @@ from rlvr_cli.engine.sharded_linear import with_sharded_linear
 from rlvr_cli.engine.shares import owners_of, share_of
 from rlvr_cli.engine.snapshot import Snapshots
 from rlvr_cli.engine.ulysses import ALONE, Ulysses, share_rows
+from rlvr_cli.engine.update_size import update_size
 from rlvr_cli.schema import Trainer as Settings
 from rlvr_cli.schema import WeightMask
 
@@ -80,14 +81,13 @@ class Optimised(Sleeper):
         self.hits: list[Row] = []
         if mask is not None:
             self.masks = Masks(hf, mask, settings.zero_stage)
-        trained = [p for p in module.parameters() if p.requires_grad]
-        optimizer = make_optimizer(trained, settings, masked=bool(self.masks.parameters))
+        self.trained = [p for p in module.parameters() if p.requires_grad]
+        optimizer = make_optimizer(self.trained, settings, masked=bool(self.masks.parameters))
         self.engine, *_ = deepspeed.initialize(
-            model=module, model_parameters=trained, optimizer=optimizer, config=config
+            model=module, model_parameters=self.trained, optimizer=optimizer, config=config
         )
         sum_in_fp32(self.engine, settings)
-        self.merge = Merge()
-        """Of the last `weights()`."""
+        self.merge = Merge()  # of the last `weights()`
         self._snapshots = self.engine.checkpoint_engine = Snapshots()
         self.engine._copy_recovery_script = lambda path: None  # a file written between two collectives
         self.layers = Layers(self.engine.module, settings.zero_stage)
@@ -128,8 +128,8 @@ class Optimised(Sleeper):
     def update(self, batch: Batch, objective: Objective, *, lr: float) -> dict[str, float]:
         """One optimizer update over all sequences of `batch`, of which each rank computes its share.
 
-        Returns loss, grad_norm (before clipping), and the token mean of every metric of the objective (over
-        which tokens: `MetricSums`); of `mismatch_abs` also the maximum.
+        Returns loss, grad_norm (before clipping), relative_update (`update_size.py`), and the mean of every
+        metric of the objective (over which tokens: `MetricSums`), of some also the maximum.
         Raises NonFinite before weights and optimizer are touched, on all ranks alike, when something is NaN
         or infinite; gradients already accumulated are forgotten.
         """
@@ -193,7 +193,8 @@ class Optimised(Sleeper):
                 self.layers.scale(factors)
                 found |= metrics
         self.engine.step()
-        return found | self.masks.metrics() | {"grad_norm": norm}
+        size = update_size(self.engine.optimizer, self.trained, self.settings.zero_stage)
+        return found | self.masks.metrics() | {"grad_norm": norm} | size
 
     def owners(
         self, updates: Sequence[Sequence[int]], lengths: Sequence[int], prompts: Sequence[bytes]

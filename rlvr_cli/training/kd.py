@@ -27,10 +27,10 @@ from rlvr_cli.tracking import Timer, Tracker
 from rlvr_cli.tracking.null_tracker import NullTracker
 from rlvr_cli.training.careful_update import careful_update
 from rlvr_cli.training.make_teacher import check_teacher, make_lessons
-from rlvr_cli.training.metrics import NAMES
 from rlvr_cli.training.offline import Progress, train
 from rlvr_cli.training.sft import Examples, batch_of, cross_entropy, step_metrics
 from rlvr_cli.training.teacher_server import NoTeacher
+from rlvr_cli.training.update_metrics import NAMES
 
 
 def kd(recipe: DistillationRecipe, terminal: TextIO) -> bool:

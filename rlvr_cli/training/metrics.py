@@ -61,7 +61,7 @@ def length_metrics(sampled: list[Group]) -> dict[str, float]:
         "response_length/mean": float(lengths.mean()),
         "response_length/min": float(lengths.min()),
         "response_length/max": float(lengths.max()),
-        "response_length/p99": float(np.percentile(lengths, 99)),
+        **{f"response_length/p{q}": float(np.percentile(lengths, q)) for q in (50, 95, 99)},
         "response_length/truncated_fraction": sum(not c.finished for c in completions) / len(completions),
     }
 
@@ -148,44 +148,6 @@ def answer_metrics(mine: list[Group]) -> dict[str, float]:
         "answers/commonest_gold_fraction": max(merged[1].values()) / merged[1].total(),
         "answers/different_fraction": different / groups,
     }
-
-
-NAMES = {
-    "mismatch_k1": "mismatch/k1",
-    "mismatch_k3": "mismatch/k3",
-    "mismatch_abs": "mismatch/mean_abs",
-    "mismatch_extreme": "mismatch/extreme_fraction",
-    "mismatch_max": "mismatch/max",
-    "mismatch_rho": "mismatch/rho_mean",
-    "mismatch_rho_max": "mismatch/rho_max",
-    "mismatch_weight": "mismatch/weight_mean",
-    "mismatch_ess": "mismatch/ess",
-    "mismatch_kept": "mismatch/kept_fraction",
-    "mismatch_kept_positive": "mismatch/kept_fraction_positive",
-    "mismatch_kept_negative": "mismatch/kept_fraction_negative",
-    "mismatch_capped": "mismatch/capped_fraction",
-    "distillation_kl": "distillation/kl",
-    "teacher_logprob": "distillation/teacher_logprob",
-    "student_mass": "distillation/student_mass",
-    "teacher_mass": "distillation/teacher_mass",
-}
-"""Metrics of an update that are not called actor/<name>."""
-MAXIMA = {"mismatch_max", "mismatch_rho_max"}
-"""Those of which a step has the largest of its updates."""
-
-
-def update_metrics(updates: list[dict[str, float]], kept: list[Group], lr: float) -> dict[str, float]:
-    """Mean over the step's updates; the largest of those that name a maximum."""
-    names = sorted(set().union(*updates)) if updates else []
-    out = {}
-    for name in names:
-        values = [u[name] for u in updates if name in u]
-        out[NAMES.get(name, f"actor/{name}")] = max(values) if name in MAXIMA else mean(values)
-    advantages = [a for g in kept for a in g.advantages if not math.isnan(a)]
-    if advantages:
-        out["actor/advantage_mean"] = float(np.mean(advantages))
-        out["actor/advantage_std"] = float(np.std(advantages))
-    return out | {"actor/lr": lr, "actor/updates": float(len(updates))}
 
 
 def difficulty_metrics(kept: list[Group], reweight: Any) -> dict[str, float]:

@@ -26,6 +26,7 @@ from rlvr_cli.training.taught import teacher_metrics
 from rlvr_cli.training.texts import length_correlation, lengths_by_outcome
 from rlvr_cli.training.token_records import token_notes
 from rlvr_cli.training.unjudged import tell_missing
+from rlvr_cli.training.update_metrics import update_metrics
 
 MAX_EMPTY_STEPS = 3
 
@@ -69,7 +70,7 @@ def record(
         | metrics.length_metrics(rollouts.sampled)
         | lengths_by_outcome(rollouts.sampled)
         | episode_metrics(rollouts.sampled)
-        | metrics.update_metrics(updates, rollouts.kept, lr)
+        | update_metrics(updates, rollouts.kept, lr)
         | metrics.critic_metrics(critic_updates, batches)
         | metrics.difficulty_metrics(rollouts.kept, parts.recipe.algorithm.reweight)
         | tree_metrics(rollouts.sampled, rollouts.kept, parts.recipe.algorithm.advantage)

@@ -101,7 +101,7 @@ def measure(trainer: Trainer, held_out: list[Example]) -> dict[str, float]:
 
 def step_metrics(update: dict[str, float], batch: Batch, lr: float) -> dict[str, float]:
     """Of one update, {} where it was left out; without its times."""
-    names = ("loss", "token_accuracy", "entropy", "grad_norm")
+    names = ("loss", "token_accuracy", "entropy", "grad_norm", "relative_update")
     return {f"train/{name}": update[name] for name in names if name in update} | {
         "train/lr": lr,
         "train/tokens": float(sum(len(s) for s in batch.sequences)),

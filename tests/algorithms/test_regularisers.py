@@ -9,7 +9,8 @@ from f1 import LENGTHS, NEW, OLD, REF, ROLL, ZSCORED, algorithm, flat, make, nea
 from presets import preset
 
 from rlvr_cli.algorithms.kl import Estimator, kl_estimate
-from rlvr_cli.algorithms.mismatch import Level, mismatch_metrics, mismatch_weights
+from rlvr_cli.algorithms.mismatch import Level, mismatch_weights
+from rlvr_cli.algorithms.mismatch_metrics import mismatch_metrics
 from rlvr_cli.algorithms.mismatch_rejection import Weight
 from rlvr_cli.algorithms.objective import policy_loss
 
@@ -86,13 +87,13 @@ def test_mismatch_is_detached_and_on_policy_uses_the_new_logprobs() -> None:
 
 
 def test_mismatch_metrics() -> None:
-    metrics = mismatch_metrics(OLD, ROLL, torch.ones(10))
+    metrics = mismatch_metrics(OLD, ROLL, torch.ones(10), LENGTHS)
     d = OLD - ROLL
     assert metrics["mismatch_k1"].tolist() == near((-d).tolist())
     assert metrics["mismatch_k3"].tolist() == near((d.exp() - 1 - d).tolist())
     assert float(metrics["mismatch_abs"].max()) == near(0.9)
-    exact = mismatch_metrics(flat([0.5, 0.3, 0.2]).log(), flat([0.4, 0.4, 0.2]).log(), torch.ones(3))
-    sampled_from = flat([0.4, 0.4, 0.2])
+    sampled_from, lengths = flat([0.4, 0.4, 0.2]), torch.tensor([3])
+    exact = mismatch_metrics(flat([0.5, 0.3, 0.2]).log(), sampled_from.log(), torch.ones(3), lengths)
     kl = float((sampled_from * (sampled_from.log() - flat([0.5, 0.3, 0.2]).log())).sum())
     assert float((sampled_from * exact["mismatch_k1"]).sum()) == near(kl)
     assert float((sampled_from * exact["mismatch_k3"]).sum()) == near(kl)
@@ -111,12 +112,21 @@ def test_objective_metrics() -> None:
         weights_N=recipe.aggregation(torch.ones(10).bool(), LENGTHS),
         lengths_B=LENGTHS,
     )
-    assert set(metrics) == {
+    probabilities = ("probability", "probability_square", "p", "q", "pp", "qq", "pq", "rho_square")
+    sequences = {
+        f"mismatch_{name}"
+        for name in ("trainer_ppl", "rollout_ppl", "ppl_ratio", "log_ppl", "log_ppl_abs", "sequence_square")
+    }
+    assert set(metrics) == sequences | {
         *("clip_ratio_low", "clip_ratio_high", "ppo_kl", "ratio", "ref_kl", "entropy"),
         *("mismatch_k1", "mismatch_k3", "mismatch_abs", "mismatch_rho", "mismatch_weight"),
         "mismatch_extreme",
+        *(f"entropy/tenth_{i}" for i in range(1, 11)),
+        *(f"mismatch_{name}" for name in probabilities),
     }
-    assert all(value.shape == NEW.shape for value in metrics.values())
+    assert all(
+        value.shape == (LENGTHS if name in sequences else NEW).shape for name, value in metrics.items()
+    )
     assert float(metrics["ref_kl"].mean()) == near(0.034813)
     assert loss.shape == ()
 

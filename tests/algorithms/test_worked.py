@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from f1 import (
@@ -27,8 +28,10 @@ from hypothesis import strategies as st
 from pass_rates import kept, outcomes, overstated
 
 from rlvr_cli.algorithms.advantage import centred, deviation
+from rlvr_cli.algorithms.entropy import by_tenth
 from rlvr_cli.algorithms.gradient import clip_factors
-from rlvr_cli.algorithms.mismatch import mismatch_metrics, mismatch_weights
+from rlvr_cli.algorithms.mismatch import mismatch_weights
+from rlvr_cli.algorithms.mismatch_metrics import derived, mismatch_metrics
 from rlvr_cli.algorithms.token_weights import threshold
 from rlvr_cli.engine.chunk_scores import chunk_scores
 
@@ -81,7 +84,7 @@ def test_entropy_threshold() -> None:
 
 def test_mismatch_of_three_tokens() -> None:
     trainer, engine = flat([0.5, 0.01, 0.3]).log(), flat([0.45, 0.05, 0.3]).log()
-    metrics = mismatch_metrics(trainer, engine, torch.ones(3))
+    metrics = mismatch_metrics(trainer, engine, torch.ones(3), torch.tensor([3]))
     assert float(metrics["mismatch_k1"].mean()) == pytest.approx(0.5014, abs=5e-5)
     assert float(metrics["mismatch_k3"].mean()) == pytest.approx(0.2717, abs=5e-5)
     assert metrics["mismatch_extreme"].tolist() == [0, 1, 0]  # by a factor of 1.11, 5 and 1; a third
@@ -89,6 +92,36 @@ def test_mismatch_of_three_tokens() -> None:
     one = torch.tensor([3])
     assert make("mismatch", "truncate", cap=2.0)(trainer, engine, one).tolist() == near([1 / 0.9, 0.2, 1])
     assert make("mismatch", "mask")(trainer, engine, one).tolist() == near([1 / 0.9, 0, 1])
+
+
+def test_moments_of_the_mismatch_of_three_tokens() -> None:
+    trainer, engine = flat([0.5, 0.01, 0.3]), flat([0.45, 0.05, 0.3])
+    metrics = mismatch_metrics(trainer.log(), engine.log(), torch.ones(3), torch.tensor([3]))
+    found = derived({name: float(x.double().mean()) for name, x in metrics.items()})
+    worked = {"chi2": -0.2418, "rho_ess": 0.7827, "trainer_ppl": 8.736, "rollout_ppl": 5.291}
+    worked |= {"ppl_ratio": 1.651, "log_ppl": 0.5014, "log_ppl_abs": 0.5014}
+    for name, value in worked.items():
+        assert found[f"mismatch_{name}"] == pytest.approx(value, abs=5e-4), name
+    rho = math.prod([1 / 0.9, 0.2, 1.0])
+    assert found["mismatch_sequence_chi2"] == near(rho**2 - 1)
+    assert found["mismatch_probability"] == near((0.05 + 0.04) / 3)
+    assert found["mismatch_probability_std"] == near(np.std([0.05, 0.04, 0.0]))
+    assert found["mismatch_pearson"] == near(np.corrcoef(trainer.numpy(), engine.numpy())[0, 1])
+    same = mismatch_metrics(engine.log(), engine.log(), torch.ones(3), torch.tensor([2, 1]))
+    found = derived({name: float(x.double().mean()) for name, x in same.items()})
+    assert [found[f"mismatch_{x}"] for x in ("chi2", "sequence_chi2", "probability", "log_ppl")] == [0] * 4
+    assert [found[f"mismatch_{x}"] for x in ("rho_ess", "pearson", "ppl_ratio")] == near([1, 1, 1])
+    alike = {f"mismatch_{x}": 0.25 for x in ("pp", "qq", "pq")} | {"mismatch_p": 0.5, "mismatch_q": 0.5}
+    alike |= {"mismatch_probability": 0.0, "mismatch_probability_square": 0.0}
+    assert derived(alike) == {"mismatch_probability": 0.0, "mismatch_probability_std": 0.0}  # no correlation
+
+
+def test_entropy_by_tenth_of_a_response() -> None:
+    found = by_tenth(torch.arange(23.0), torch.tensor([3, 0, 20]))
+    told = {name: x_N[~x_N.isnan()].tolist() for name, x_N in found.items()}
+    assert told == {"tenth_1": [0, 3, 4], "tenth_4": [1, 9, 10], "tenth_7": [2, 15, 16]} | {
+        f"tenth_{i + 1}": [3 + 2 * i, 4 + 2 * i] for i in (1, 2, 4, 5, 7, 8, 9)
+    }
 
 
 def test_reinforce_pp_centres_before_it_whitens() -> None:

@@ -163,6 +163,8 @@ def test_the_critics_weight_decay_and_clip_are_its_own(results) -> None:
     assert plain["sums"][1] - decayed["sums"][1] == pytest.approx(3e-3 * 10 * plain["sums"][0], rel=1e-3)
     assert clipped["moved"] == pytest.approx(3e-3 * 0.01, rel=0.02)
     assert plain["moved"] > 10 * clipped["moved"]
+    for case in (plain, decayed, clipped):
+        assert case["told"] == pytest.approx(case["relative"], rel=1e-3)
 
 
 @pytest.mark.parametrize("ranks", RANKS)

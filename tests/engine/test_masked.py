@@ -16,6 +16,7 @@ from rlvr_cli.engine.adamw import MaskedAdamW
 from rlvr_cli.engine.masked import made
 from rlvr_cli.engine.masked_weights import masked_weights
 from rlvr_cli.engine.model import load_model
+from rlvr_cli.engine.update_size import update_size
 from rlvr_cli.schema import MaskKind, Model, Precision, WeightMask
 
 
@@ -32,8 +33,12 @@ def test_frozen_entries_are_the_same_bits_after_fifty_steps_with_decay() -> None
     for _ in range(50):
         gradient = torch.randn(4096).masked_fill(frozen, 0.0)
         ours.grad, theirs.grad = gradient.clone(), gradient
+        before = [x.detach().clone() for x in (ours, theirs)]
         masked.step()
         plain.step()
+    for optimizer, weight, old in zip((masked, plain), (ours, theirs), before, strict=True):
+        moved = float((weight.detach() - old).norm() / old.norm())  # of the last step
+        assert update_size(optimizer, [weight], 0)["relative_update"] == pytest.approx(moved, rel=1e-3)
     bits = [x.detach().view(torch.int32) for x in (ours, start)]
     assert torch.equal(bits[0][frozen], bits[1][frozen])
     assert not torch.isclose(theirs, start)[frozen & (start != 0)].any()

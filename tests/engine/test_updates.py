@@ -52,7 +52,7 @@ class Averages:
     """What DeepSpeed does with gradients: each rank's are its own until the step, which averages them."""
 
     def __init__(self, module: nn.Module) -> None:
-        self.module, self.optimizer = module, SimpleNamespace(param_groups=[{}])
+        self.module, self.optimizer = module, SimpleNamespace(param_groups=[{}], state={})
         self.ends: list[bool] = []
 
     def train(self) -> None: ...
@@ -84,7 +84,7 @@ class Table(Optimised):
         self.engine, self.layers = Averages(module), Layers(module, zero_stage=0)
         self.settings = schema.Trainer(precision=schema.Precision.fp32, zero_stage=0)
         self.hf, self.tokens_per_microbatch, self.padded = Attends(), 4, True
-        self.layer_rule, self.log_layers, self.spikes = None, False, None
+        self.layer_rule, self.log_layers, self.spikes, self.trained = None, False, None, []
 
     def forward(self, module: Any, micro: MicroBatch) -> tuple[Tensor, ...]:
         return (module.module(micro.targets_n)[:, 0],)

@@ -266,14 +266,15 @@ def critic_step(path: str, stage: int, **own) -> dict:
     for group in critic.engine.optimizer.param_groups:
         group["eps"] = 1.0
     before = critic.state_dict()
-    critic.update(make_batch(), value_objective, lr=3e-3)
+    told = critic.update(make_batch(), value_objective, lr=3e-3)["relative_update"]
     after = critic.state_dict()
     name = "model.norm.weight"
     if distributed.rank() != 0:
         return {}
     sums = [float(weights[name].double().sum()) for weights in (before, after)]
     moved = math.sqrt(sum(float((after[n] - w).double().square().sum()) for n, w in before.items()))
-    return {"sums": sums, "moved": moved}
+    size = math.sqrt(sum(float(w.double().square().sum()) for w in before.values()))
+    return {"sums": sums, "moved": moved, "relative": moved / size, "told": told}
 
 
 def saved_and_exported(path: str, stage: int, out: Path, lora: int = 0) -> dict:

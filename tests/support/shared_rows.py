@@ -128,7 +128,7 @@ class Plain(Trainer):
         self.engine = Averages(Scorer(model))
         self.vocabulary = self.engine.module.vocabulary
         self.layers = Layers(self.engine.module, zero_stage=0)
-        self.layer_rule, self.log_layers, self.spikes, self.hits = None, False, None, []
+        self.layer_rule, self.log_layers, self.spikes, self.hits, self.trained = None, False, None, [], []
 
     def gradient(self) -> Tensor:
         return torch.cat([p.grad.flatten() for p in self.engine.module.parameters()])

@@ -148,6 +148,25 @@ def test_the_script_draws_what_is_there(tmp_path: Path) -> None:
     assert long[0] != long[1]  # the smoothed line is another one than the raw one
 
 
+def test_scores_over_the_distance_from_the_reference(tmp_path: Path) -> None:
+    """The first step is the furthest here: dots go by distance, not by time."""
+    run = make_run(tmp_path / "far", steps=12)
+    rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    for row in rows:
+        if "event" not in row:
+            step = row["step"]
+            row |= {
+                "actor/ref_kl": ((13 - step) / 100) ** 2,
+                "reward/score": None if step == 5 else step / 10,
+            }
+    (run / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert report(run) == 0
+    result = shown(run / "report.html", ["hover", "reward/score over the root of actor/ref_kl", 412])
+    assert "far 0.1 at 0.12" in result["shown"]["curves"] and "audit/score" not in result["shown"]["curves"]
+    assert report(make_run(tmp_path / "plain")) == 0
+    assert "over the root" not in shown(tmp_path / "plain" / "report.html")["shown"]["curves"]
+
+
 def test_filter_and_search_of_rollouts(tmp_path: Path) -> None:
     run = make_run(tmp_path / "one")
     assert report(run) == 0

@@ -67,7 +67,7 @@ function scales(series, frame = FULL) {
     x: (step) => frame.left + (frame.w - frame.left - frame.right) * (x1 > x0 ? (step - x0) / (x1 - x0) : 0.5),
     y: (value) => place(log ? Math.log10(value) : value),
     step: (x) => x0 + ((x - LEFT) / (W - LEFT - RIGHT)) * (x1 - x0),
-    xs: x1 > x0 ? ticks(x0, x1, 7).filter(Number.isInteger) : [x0],
+    xs: x1 > x0 ? ticks(x0, x1, series[0].over ? 5 : 7).filter((tick) => series[0].over || Number.isInteger(tick)) : [x0],
     ys: log ? logTicks(low, high).map((tick) => [tick, place(Math.log10(tick))]) : ticks(low, high, 5).map((tick) => [tick, place(tick)]),
   };
 }
@@ -90,7 +90,7 @@ function axes(scale) {
     ]),
     ...scale.xs.map((step) => {
       const x = scale.x(step), last = x > W - RIGHT - 20;  // a long number in the middle would be cut at the edge
-      return svg("text", { x: last ? W - 1 : x, y: H - 5, "text-anchor": last ? "end" : "middle" }, step.toLocaleString("en"));
+      return svg("text", { x: last ? W - 1 : x, y: H - 5, "text-anchor": last ? "end" : "middle" }, number(Number(step.toPrecision(4))));
     }),
   ];
 }
@@ -104,7 +104,7 @@ const MARKS = {
 /** Lines at the steps of a lone run's events; one a step and kind, with all its messages. Of several runs they are
  * short, on the run's own line; of groups there are none. */
 function marks(series, scale) {
-  if (!view.marked || lines.groups) return [];
+  if (!view.marked || lines.groups || series[0].over) return [];
   return series.flatMap((s) => {
     const found = new Map(), lone = series.length === 1;
     for (const event of view.marks[s.run]) {
@@ -134,6 +134,7 @@ function drawn(s, scale, several) {
   const stroke = { fill: "none", stroke: s.colour, "stroke-dasharray": s.dashed ? "6 3" : null };
   if (s.band) return drawnBand(s, scale);
   if (s.effect) return drawnEffect(s, scale);
+  if (s.over) return drawnOver(s, scale);
   if (s.interval) {
     const whiskers = s.steps.map((step, i) => s.values[i] === null || s.low[i] === null ? "" :
       `M${scale.x(step)} ${scale.y(s.low[i])}V${scale.y(s.high[i])}`).join("");

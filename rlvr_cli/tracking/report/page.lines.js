@@ -36,6 +36,27 @@ function runSeries(data, name) {
   });
 }
 
+/** How a run's metric goes with its distance from the reference: by the root of the KL, as reward models are judged
+ * (Gao et al., 2210.10760). Runs of a group have the group's look. */
+function overDistance(data, name) {
+  return runSeries(data, "actor/ref_kl").flatMap((far) => {
+    const run = data.runs[far.run], metric = run.metrics[name];
+    if (!metric) return [];
+    const known = new Map(run.grids[metric.grid].map((step, i) => [step, metric.values[i]]));
+    const points = far.steps.flatMap((step, i) => far.values[i] === null || (known.get(step) ?? null) === null ? [] :
+      [[Math.sqrt(Math.max(far.values[i], 0)), known.get(step)]]).sort((a, b) => a[0] - b[0]);
+    return points.length < 2 ? [] : [{ run: lineOf(far.run), label: run.name, ...look(lineOf(far.run)), over: "\u221aKL",
+      steps: points.map(([x]) => x), values: points.map(([, y]) => y) }];
+  });
+}
+
+/** A dot for each step, and their mean among the steps as far away: neighbours here were none in time. */
+function drawnOver(s, scale) {
+  const near = smooth(s.values, Math.max(windowOf(s.values.length), Math.floor(s.values.length / 4)) | 1);
+  return [...s.values.map((value, i) => svg("circle", { cx: scale.x(s.steps[i]), cy: scale.y(value), r: 1.8, fill: s.colour, opacity: 0.45 })),
+    svg("path", { fill: "none", stroke: s.colour, "stroke-width": 2, "stroke-dasharray": s.dashed ? "6 3" : null, d: path(s.steps, near, scale) })];
+}
+
 /** A line for each run, or a band for each group. */
 function series(data, name) {
   const single = runSeries(data, name);
@@ -107,7 +128,7 @@ const middleCut = (text, most = 24) =>
 function tip(all, step) {
   const rows = all.map((s) => [s, s.values[nearest(s.steps, step)], s.steps[nearest(s.steps, step)]])
     .filter(([, value]) => value !== null).sort((a, b) => b[1] - a[1]);
-  return [el("div", {}, `step ${number(step)}`), ...rows.map(([s, value, where]) => el("div", {}, sample(s.run),
+  return [el("div", {}, `${all[0].over ?? "step"} ${number(step)}`), ...rows.map(([s, value, where]) => el("div", {}, sample(s.run),
     `${middleCut(s.label)} `, el("b", {}, number(value)), where === step ? null : ` at ${number(where)}`))];
 }
 

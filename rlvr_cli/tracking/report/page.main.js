@@ -13,6 +13,9 @@ const MAIN = {
     "response_length/mean"],
 };
 
+/** Drawn over the distance from the reference too: what the run's verifier says, and what a second one does. */
+const FRONTIER = ["reward/score", "audit/score"];
+
 const LOUD = ["warning", "error", "diagnosis", "action", "restart", "rollback"];
 
 const names = (data) => [...new Set(data.runs.flatMap((run) => Object.keys(run.metrics)))];
@@ -50,7 +53,9 @@ function curves(data) {
         "short ones at warnings" }, marked, "events")),
     main.length ? null : note("No steps are recorded."),
     binned ? note(`Longer curves are averaged to ${number(data.points)} points; the faint lines are each bin's extremes.`) : null,
-    el("div", { class: "cards" }, main.map((name) => chart(name, series(data, name))))]);
+    el("div", { class: "cards" }, main.map((name) => chart(name, series(data, name))),
+      FRONTIER.map((name) => [name, overDistance(data, name)]).filter(([, found]) => found.length)
+        .map(([name, found]) => chart(`${name} over the root of actor/ref_kl`, found)))]);
 }
 
 /** [bench, name of its mean] */

@@ -1,0 +1,66 @@
+"""How large an optimizer update was beside the weights it changed, out of AdamW's state after it.
+
+The change of an entry follows from its moments, so that no copy of the weights has to be made before a step.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from rlvr_cli.core import distributed
+from rlvr_cli.engine.universal import MOMENTS, Home, find_home
+
+BLOCK = 1 << 22
+"""Entries looked at together; some copies of them are made."""
+
+
+@torch.no_grad()
+def update_size(optimizer: Any, parameters: Iterable[Any], zero_stage: int) -> dict[str, float]:
+    """`relative_update`: norm of the last step's change over the norm of what it changed, over all trained
+    weights of all ranks, as the fp32 copies have them; absent where these are 0.
+
+    `optimizer`: DeepSpeed's, or torch's in ZeRO-0 with fp32. All ranks must call it.
+    """
+    inner = getattr(optimizer, "optimizer", optimizer)
+    settings = inner.param_groups[0]  # of all weights there is one setting
+    sums = torch.zeros(2, dtype=torch.float64)
+    for parameter in parameters:
+        home = find_home(optimizer, parameter, zero_stage)
+        state = inner.state[home.tensor] if home is not None and home.count else {}
+        if home is None or not state:
+            continue
+        still = getattr(inner, "frozen", {}).get(id(home.tensor))
+        for part in blocks(home):
+            after, first, second = (
+                x.detach().view(-1)[part] for x in (home.tensor, *map(state.get, MOMENTS))
+            )
+            change, before = change_of(after, first, second, float(state["step"]), settings)
+            if still is not None:
+                change, before = change.masked_fill(still[part], 0.0), torch.where(still[part], after, before)
+            sums += torch.stack([change.square().sum(), before.square().sum()]).double().cpu()
+    change, before = distributed.sum_over_ranks(sums).tolist()
+    return {"relative_update": math.sqrt(change / before)} if before else {}
+
+
+def blocks(home: Home) -> Iterator[slice]:
+    """Where the parameter's entries lie in `home.tensor`, piece by piece. What lies between parameters is
+    padding, and in ZeRO-3 whatever the memory had before."""
+    end = home.at + home.count
+    return (slice(at, min(at + BLOCK, end)) for at in range(home.at, end, BLOCK))
+
+
+def change_of(
+    after: Tensor, first: Tensor, second: Tensor, step: float, settings: dict[str, Any]
+) -> tuple[Tensor, Tensor]:
+    """What AdamW's step number `step` (from 1) took from each entry, and what stood there before it."""
+    lr, (beta1, beta2) = float(settings["lr"]), settings["betas"]
+    root = second.float().sqrt().div_(math.sqrt(1 - beta2**step)).add_(settings["eps"])
+    moved = first.float().div(root).mul_(lr / (1 - beta1**step))
+    decay = lr * float(settings["weight_decay"])
+    before = after.float().add(moved).div_(1 - decay)
+    return moved.add_(before, alpha=decay), before  # not before - after: rounding would be a part of it
