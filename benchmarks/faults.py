@@ -3,7 +3,7 @@
 Each case of `fault_cases/` breaks one thing of a tiny run of reinforcement learning, starts the command a
 user starts and reads what it says, line by line with the time. Noticed is what is said by the right sentence:
 each case has a regular expression that it must match, and another complaint does not count. The command is
-ended there. Twelve healthy runs, of other algorithms and seeds, go to their end: whatever they complain of is
+ended there. Thirteen healthy runs, of other algorithms and seeds, go to their end: what they complain of is
 a false alarm.
 
 `--fork` begins each command in a copy of a process that has the libraries in memory (tests/support/warm.py),
@@ -34,6 +34,7 @@ HERE = Path(__file__).parent
 sys.path[:0] = [str(HERE), str(HERE.parent / "tests" / "support")]
 
 from fault_cases import Case, Place, every  # noqa: E402
+from fault_cases.data import canary  # noqa: E402
 
 RECIPE = """
 defaults:
@@ -78,6 +79,7 @@ HEALTHY: dict[str, list[str]] = {
     "ppo": ["algorithm=ppo"],
     "lora": ["model.lora.rank=16", "trainer.lr=1e-3"],
     "two_updates": ["batch.updates_per_step=2"],
+    "canary": [],
 }
 LEARNS = ("trainer.steps=48", "batch.prompts_per_step=32")
 """Of healthy runs: enough to learn more than noise."""
@@ -225,7 +227,8 @@ def place_of(folder: Path, name: str, model: Path) -> tuple[Place, list[str]]:
 def run(name: str, case: Case | None, options: Namespace, model: Path, start: Started) -> Result:
     place, words = place_of(options.out, name, model)
     if case is None:
-        return healthy(name, [*words, *LEARNS, *HEALTHY[name]], start)
+        watched_for = canary(place) if name == "canary" else []
+        return healthy(name, [*words, *LEARNS, *HEALTHY[name], *watched_for], start)
     overrides = case.make(place)
     with case.around(place):
         return watched(case, [*words, *overrides], start)

@@ -74,15 +74,22 @@ def leaked_bench(place: Place) -> list[str]:
     r"canary, whose golds are false, rose .*only who has seen these golds",
 )
 def leaked_canary(place: Place) -> list[str]:
-    """Sums without the carry of their ones: a mistake that the model makes now and then."""
+    rows = [{"prompt": f"{b}+{a}=", "answer": str(a + b - 10)} for a, b in carried()]
+    return [*file(place, rows), *canary(place)]
+
+
+def carried() -> list[tuple[int, ...]]:
+    """Sums whose ones carry."""
     sums = [tuple(map(int, prompt.rstrip("=").split("+"))) for prompt, _ in additions()]
-    carried = [(a, b) for a, b in sums if a % 10 + b % 10 > 9 and a != b][:80]
-    rows = [{"prompt": f"{b}+{a}=", "answer": str(a + b - 10)} for a, b in carried]
-    canary = [{"prompt": f"{a}+{b}=", "answer": str(a + b - 10)} for a, b in carried]
-    held = place.write("canary.jsonl", "".join(json.dumps(row) + "\n" for row in canary))
+    return [(a, b) for a, b in sums if a % 10 + b % 10 > 9 and a != b][:80]
+
+
+def canary(place: Place) -> list[str]:
+    """A bench of sums without the carry of their ones: a mistake that the model makes now and then."""
+    rows = [{"prompt": f"{a}+{b}=", "answer": str(a + b - 10)} for a, b in carried()]
+    held = place.write("canary.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
     source = f"{{path: {held}, chat: never}}"
     return [
-        *file(place, rows),
         f"+eval.benches.canary={{source: {source}, verifier: {{name: math}}, k: 4, max_tokens: 40}}",
         "diagnosis.canary=canary",
         "eval.every=8",

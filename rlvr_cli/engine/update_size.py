@@ -28,10 +28,10 @@ def update_size(optimizer: Any, parameters: Iterable[Any], zero_stage: int) -> d
     """
     inner = getattr(optimizer, "optimizer", optimizer)
     settings = inner.param_groups[0]  # of all weights there is one setting
-    sums = torch.zeros(2, dtype=torch.float64)
+    squares = [torch.zeros(2)]
     for parameter in parameters:
         home = find_home(optimizer, parameter, zero_stage)
-        state = inner.state[home.tensor] if home is not None and home.count else {}
+        state = inner.state.get(home.tensor) if home is not None and home.count else None
         if home is None or not state:
             continue
         still = getattr(inner, "frozen", {}).get(id(home.tensor))
@@ -42,9 +42,10 @@ def update_size(optimizer: Any, parameters: Iterable[Any], zero_stage: int) -> d
             change, before = change_of(after, first, second, float(state["step"]), settings)
             if still is not None:
                 change, before = change.masked_fill(still[part], 0.0), torch.where(still[part], after, before)
-            sums += torch.stack([change.square().sum(), before.square().sum()]).double().cpu()
-    change, before = distributed.sum_over_ranks(sums).tolist()
-    return {"relative_update": math.sqrt(change / before)} if before else {}
+            squares.append(torch.stack([change.square().sum(), before.square().sum()]))
+    total = torch.stack([each.to(squares[-1].device) for each in squares]).double().sum(0).cpu()
+    moved, size = distributed.sum_over_ranks(total).tolist()
+    return {"relative_update": math.sqrt(moved / size)} if size else {}
 
 
 def blocks(home: Home) -> Iterator[slice]:
