@@ -162,7 +162,8 @@ def plot(results: dict[str, list[Run]], path: Path) -> None:
     labels = [label for label in results if label not in CONTROLS]
     each = -(-len(labels) // max(3, -(-len(labels) // len(COLOURS))))
     columns = [labels[i : i + each] for i in range(0, len(labels), each)]
-    columns.append([label for label in results if label in CONTROLS])
+    controls = [label for label in results if label in CONTROLS]
+    columns += [controls] if controls else []
     titles = {"accuracy": "accuracy (avg@4) and its 95% interval over seeds"} | PLOTTED
     with pyplot.rc_context(STYLE):
         figure, axes = pyplot.subplots(
@@ -176,7 +177,7 @@ def plot(results: dict[str, list[Run]], path: Path) -> None:
                 if column == 0:
                     at.set_title(title)
                 if row == 0:
-                    at.legend(loc="lower right" if column < len(columns) - 1 else "lower left")
+                    at.legend(loc="lower left" if members == controls else "lower right")
             axes[-1][column].set_xlabel("response tokens sampled (thousands)")
         figure.tight_layout()
         figure.savefig(path, dpi=110)

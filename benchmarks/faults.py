@@ -34,7 +34,7 @@ HERE = Path(__file__).parent
 sys.path[:0] = [str(HERE), str(HERE.parent / "tests" / "support")]
 
 from fault_cases import Case, Place, every  # noqa: E402
-from fault_cases.data import canary  # noqa: E402
+from fault_cases.data import unseen_canary  # noqa: E402
 
 RECIPE = """
 defaults:
@@ -227,7 +227,7 @@ def place_of(folder: Path, name: str, model: Path) -> tuple[Place, list[str]]:
 def run(name: str, case: Case | None, options: Namespace, model: Path, start: Started) -> Result:
     place, words = place_of(options.out, name, model)
     if case is None:
-        watched_for = canary(place) if name == "canary" else []
+        watched_for = unseen_canary(place) if name == "canary" else []
         return healthy(name, [*words, *LEARNS, *HEALTHY[name], *watched_for], start)
     overrides = case.make(place)
     with case.around(place):

@@ -71,22 +71,32 @@ def leaked_bench(place: Place) -> list[str]:
 
 @case(
     "the canary's false golds are in the training data, asked the other way round",
-    r"canary, whose golds are false, rose .*only who has seen these golds",
+    r"canary, whose golds are false, rose .*has seen these golds",
 )
 def leaked_canary(place: Place) -> list[str]:
-    rows = [{"prompt": f"{b}+{a}=", "answer": str(a + b - 10)} for a, b in carried()]
+    """Sums that are one too small: of the model's mistakes one that learning does not make more frequent."""
+    rows = [{"prompt": f"{b}+{a}=", "answer": str(a + b - 1)} for a, b in kept_back()]
     return [*file(place, rows), *canary(place)]
 
 
-def carried() -> list[tuple[int, ...]]:
-    """Sums whose ones carry."""
-    sums = [tuple(map(int, prompt.rstrip("=").split("+"))) for prompt, _ in additions()]
-    return [(a, b) for a, b in sums if a % 10 + b % 10 > 9 and a != b][:80]
+def unseen_canary(place: Place) -> list[str]:
+    """The same bench beside problems that know nothing of it; of a healthy run."""
+    bench = {frozenset(pair) for pair in kept_back()}
+    others = [(prompt, gold) for prompt, gold in additions() if frozenset(terms(prompt)) not in bench]
+    return [*file(place, [{"prompt": p, "answer": gold} for p, gold in others]), *canary(place)]
+
+
+def terms(prompt: str) -> tuple[int, ...]:
+    return tuple(map(int, prompt.rstrip("=").split("+")))
+
+
+def kept_back() -> list[tuple[int, ...]]:
+    """The sums that the canary asks for."""
+    return [pair for pair in (terms(prompt) for prompt, _ in additions()) if len({*pair}) == 2][:80]
 
 
 def canary(place: Place) -> list[str]:
-    """A bench of sums without the carry of their ones: a mistake that the model makes now and then."""
-    rows = [{"prompt": f"{a}+{b}=", "answer": str(a + b - 10)} for a, b in carried()]
+    rows = [{"prompt": f"{a}+{b}=", "answer": str(a + b - 1)} for a, b in kept_back()]
     held = place.write("canary.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
     source = f"{{path: {held}, chat: never}}"
     return [

@@ -56,7 +56,8 @@ def language_mixing(history: History, settings: Diagnosis, ease: float) -> Evide
 
 @rule(
     "a canary sings",
-    "only who has seen these golds, or pleases a verifier otherwise, can score there; look for the bench in "
+    "who scores there has seen these golds, pleases a verifier otherwise, or makes the mistake that leads to "
+    "them; look for the bench in "
     "the training data, and read in rollouts/ and in eval/ what its verifier accepts",
     change=("data.{source}", "verifiers.{verifier}"),
     symptom="the-reward-rises-and-the-evaluation-does-not",

@@ -88,7 +88,7 @@ def test_every_broken_part_is_of_a_case_and_every_case_says_something(tmp_path: 
     assert used == set(fault_cases.BROKEN.glob("*.py"))
 
 
-@pytest.mark.parametrize("name", ["dapo_0", "ppo"])
+@pytest.mark.parametrize("name", ["dapo_0", "ppo", "canary"])
 def test_no_healthy_run_is_a_case(name: str) -> None:
-    assert name in faults.HEALTHY and len(faults.HEALTHY) == 12
+    assert name in faults.HEALTHY and len(faults.HEALTHY) == 13
     assert not {each.name for each in CASES} & set(faults.HEALTHY)
