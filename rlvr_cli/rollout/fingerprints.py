@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
 import torch
@@ -72,9 +73,11 @@ class Receipt:
 
     @property
     def verified(self) -> float:
-        """Share of the elements whose engine's copy is proved to be what was sent."""
+        """Share of the elements whose engine's copy is proved to be what was sent; NaN where nothing was, as
+        by a rank that leaves it to another."""
         proved = self.compared + self.sampled
-        return proved / max(1, proved + sum(self.untold.values()))
+        every = proved + sum(self.untold.values())
+        return proved / every if every else math.nan
 
 
 class Ledger:

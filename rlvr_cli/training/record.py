@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, NoReturn
 
 from rlvr_cli.core import distributed
@@ -98,7 +99,8 @@ def rank_metrics(parts: Parts) -> dict[str, float]:
     """Of the rank that is worst off: how much of its engine the newest sync has proved, and the memory of its
     process. All ranks must call it."""
     verified, memory = zip(*distributed.gather((parts.verified, metrics.host_memory())), strict=True)
-    return {"sync/verified": min(verified), "perf/host_memory_gb": max(memory)}
+    known = [share for share in verified if not math.isnan(share)]  # one rank may speak for servers
+    return ({"sync/verified": min(known)} if known else {}) | {"perf/host_memory_gb": max(memory)}
 
 
 def write_row(parts: Parts, row: dict[str, float], mine: list[Group]) -> None:

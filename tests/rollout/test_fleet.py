@@ -20,6 +20,7 @@ from rlvr_cli.core.errors import Hopeless
 from rlvr_cli.rollout import Request, Sampling, SyncError
 from rlvr_cli.rollout.fingerprints import Receipt
 from rlvr_cli.rollout.servers import replica
+from rlvr_cli.rollout.servers.client import Gone
 from rlvr_cli.rollout.servers.fleet import Cargo, Fleet
 from rlvr_cli.rollout.servers.parcels import Parcel
 from rlvr_cli.rollout.servers.receipts import of_one_server, of_servers, read, written
@@ -185,7 +186,36 @@ class Told:
     async def resume(self) -> None:
         self.calls.append("resume")
 
+    async def name(self, stamp: str) -> None:
+        self._stamp = stamp
+
     async def close(self) -> None: ...
+
+
+class Failing(Told):
+    """Dies of the first weights it is given, and is back as if it had been started again."""
+
+    async def take(self, parcels: list[Parcel], stamp: str, *, upload: bool) -> list[dict[str, Any]]:
+        if self.calls.count("weights") == 0:
+            self.calls.append("weights")
+            raise Gone("it has ended: killed by SIGKILL")
+        await super().take(parcels, stamp, upload=upload)
+        return [written(Receipt(compared=6, untold={"packed": 2}), parts=False)]
+
+
+def test_a_server_that_dies_of_new_weights_has_proved_them_when_it_is_back() -> None:
+    async def through() -> tuple[Receipt, int]:
+        client: Any = Failing()
+        replica = Replica(name="there", client=client)
+        fleet = Fleet([replica], Servers(restarts=1), Cargo(stamp="run.0.0"), leads=True, room=4)
+        await fleet.equip(replica)
+        parcels = [Parcel(os.memfd_create("some"), 0, {})]
+        receipt = await fleet.update(Cargo(stamp="run.1.1", parcels=parcels))
+        await fleet.close()
+        return receipt, fleet.restarts
+
+    receipt, restarts = asyncio.run(through())
+    assert restarts == 1 and receipt.verified == 6 / 8
 
 
 @pytest.mark.parametrize("sees", [True, False])

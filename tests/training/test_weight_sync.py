@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 from small_parts import Counts, Still, recipe, small_parts
@@ -22,6 +23,7 @@ from rlvr_cli.training.weight_sync import (
     self_check,
     sync,
     sync_tolerance,
+    tell,
 )
 
 
@@ -103,7 +105,7 @@ class Packs(Counts):
         return Receipt(compared=3, untold={"experts.w13": 8}, partial=["fused"])
 
 
-def test_what_no_fingerprint_vouches_for_is_told_once() -> None:
+def test_what_no_fingerprint_vouches_for_is_told_once(monkeypatch: pytest.MonkeyPatch) -> None:
     heard: list[str] = []
     parts = small_parts(recipe(), engine=Packs())
     parts.tracker.event = lambda kind, message, **fields: heard.append(message)  # type: ignore[method-assign]
@@ -111,3 +113,8 @@ def test_what_no_fingerprint_vouches_for_is_told_once() -> None:
     sync(parts)
     assert len(heard) == 2 and "packs 1 parameters (experts.w13)" in heard[0] and "(fused)" in heard[1]
     assert rank_metrics(parts)["sync/verified"] == pytest.approx(3 / 11)  # of 11 numbers 3 are proved
+    tell(parts, Receipt())  # another rank's to say
+    assert "sync/verified" not in rank_metrics(parts)
+    each = [replace(parts, verified=share) for share in (0.75, math.nan)]
+    found = on_ranks(monkeypatch, 2, lambda rank: rank_metrics(each[rank]))
+    assert [row["sync/verified"] for row in found] == [0.75, 0.75]

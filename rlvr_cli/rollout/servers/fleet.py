@@ -120,12 +120,14 @@ class Fleet:
             taken = await self.all(await self.stop(cargo), self._hand_over)
             await self.all([replica for replica, _ in taken], lambda r: r.client.resume())
         await self.all_up()
-        return of_servers([receipt for _, receipt in taken])
+        return self.receipt()
 
     async def stop(self, cargo: Cargo) -> list[Replica]:
         """These are the weights from now on: servers that stand still for them. `updating` is held."""
         self.cargo.close()
         self.cargo = cargo
+        for replica in self.replicas:
+            replica.receipt = None
         up = [replica for replica in self.replicas if replica.up.is_set()]
         return [r for r, _ in await self.all(up, lambda r: r.client.pause(keep=self.keeps))]
 
@@ -138,6 +140,10 @@ class Fleet:
             if self.failed.done():
                 waiting.cancel()
                 self.failed.result()
+
+    def receipt(self) -> Receipt:
+        """What proves that all servers hold the current weights, also those that were replaced meanwhile."""
+        return of_servers([r.receipt for r in self.replicas if r.receipt is not None])
 
     async def all(
         self, replicas: list[Replica], act: Callable[[Replica], Awaitable[T]]
@@ -154,12 +160,10 @@ class Fleet:
                 found.append((replica, answer))
         return found
 
-    async def _hand_over(self, replica: Replica) -> Receipt:
+    async def _hand_over(self, replica: Replica) -> None:
         """The current weights, by parcels."""
         cargo = self.cargo
-        return await self.proved(
-            replica, replica.client.take(cargo.parcels, cargo.stamp, upload=replica.upload)
-        )
+        await self.proved(replica, replica.client.take(cargo.parcels, cargo.stamp, upload=replica.upload))
 
     async def taken(self, replica: Replica, answer: Awaitable[T]) -> T:
         """A server's answer to weights. SyncError where it refuses them, Gone where it is at its end."""
@@ -170,8 +174,8 @@ class Fleet:
                 raise SyncError(f"weight sync: {replica.name}: {gone}") from gone
             raise
 
-    async def proved(self, replica: Replica, answer: Awaitable[list[dict[str, Any]]]) -> Receipt:
-        """The receipt of the current weights. SyncError where they are not there, or are refused."""
+    async def proved(self, replica: Replica, answer: Awaitable[list[dict[str, Any]]]) -> None:
+        """Until it has a receipt of the current weights. SyncError where they are not there or refused."""
         cargo = self.cargo
         receipt = of_one_server([read(each) for each in await self.taken(replica, answer)])
         demand(receipt)
@@ -179,7 +183,7 @@ class Fleet:
             await replica.client.forget_images()
         if (stamp := await replica.client.stamp()) != cargo.stamp:
             raise SyncError(f"weight sync: {replica.name} holds weights {stamp}, and {cargo.stamp} were sent")
-        return receipt
+        replica.receipt = receipt
 
     async def _still_works(self, replica: Replica) -> bool:
         """Whether an error was an answer to what was asked, and not the server's last."""

@@ -17,6 +17,7 @@ from typing import IO, Any
 
 import torch
 
+from rlvr_cli.rollout.fingerprints import Receipt
 from rlvr_cli.rollout.servers.channel import Channel
 from rlvr_cli.rollout.servers.client import Client, Gone
 from rlvr_cli.rollout.servers.meet import meet
@@ -163,6 +164,8 @@ class Replica:
     """In flight."""
     doubts: list[str] = field(default_factory=list)
     """Why it is no longer `up`, though it may be at work."""
+    receipt: Receipt | None = None
+    """What proves that it holds the current weights; None: nothing does, or it has read them from disk."""
 
     async def begin(self, backend: str | None, device: torch.device, limit_s: float) -> None:
         """It is ready to take weights; with a backend by broadcast, in a new group of it and this process."""

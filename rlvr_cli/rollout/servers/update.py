@@ -16,7 +16,6 @@ from rlvr_cli.rollout.servers.channel import LOOK_S, Broken
 from rlvr_cli.rollout.servers.client import Gone
 from rlvr_cli.rollout.servers.fleet import Cargo, Fleet
 from rlvr_cli.rollout.servers.loop import Loop
-from rlvr_cli.rollout.servers.receipts import of_servers
 from rlvr_cli.rollout.servers.replica import Replica
 
 
@@ -103,4 +102,4 @@ class Update:
         await fleet.all([replica for replica, _ in taken], lambda replica: replica.client.resume())
         fleet.updating.release()
         await fleet.all_up()
-        return of_servers([receipt for _, receipt in taken])
+        return fleet.receipt()
