@@ -21,10 +21,10 @@ from rlvr_cli.rollout.servers import update as updates
 from rlvr_cli.rollout.servers.buckets import Bucket, apart, buckets, size_of
 from rlvr_cli.rollout.servers.channel import Broken, Channel, Meeting
 from rlvr_cli.rollout.servers.engine import ServersEngine
-from rlvr_cli.rollout.servers.fleet import Cargo, Fleet
+from rlvr_cli.rollout.servers.fleet import Fleet
 from rlvr_cli.rollout.servers.loop import Loop
 from rlvr_cli.rollout.servers.meet import backend_of, said
-from rlvr_cli.rollout.servers.parcels import seal
+from rlvr_cli.rollout.servers.parcels import Cargo, seal
 from rlvr_cli.rollout.servers.replica import Replica
 from rlvr_cli.schema import Servers, Transfer
 

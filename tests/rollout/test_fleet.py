@@ -21,8 +21,8 @@ from rlvr_cli.rollout import Request, Sampling, SyncError
 from rlvr_cli.rollout.fingerprints import Receipt
 from rlvr_cli.rollout.servers import replica
 from rlvr_cli.rollout.servers.client import Gone
-from rlvr_cli.rollout.servers.fleet import Cargo, Fleet
-from rlvr_cli.rollout.servers.parcels import Parcel
+from rlvr_cli.rollout.servers.fleet import Fleet
+from rlvr_cli.rollout.servers.parcels import Cargo, Parcel
 from rlvr_cli.rollout.servers.receipts import of_one_server, of_servers, read, written
 from rlvr_cli.rollout.servers.replica import Replica
 from rlvr_cli.rollout.shards import Taken

@@ -15,8 +15,9 @@ from rlvr_cli.core.types import Completion
 from rlvr_cli.rollout import Request, Sampling
 from rlvr_cli.rollout.servers.answers import Answers
 from rlvr_cli.rollout.servers.client import Client
-from rlvr_cli.rollout.servers.fleet import Cargo, Fleet
+from rlvr_cli.rollout.servers.fleet import Fleet
 from rlvr_cli.rollout.servers.loop import Loop
+from rlvr_cli.rollout.servers.parcels import Cargo
 from rlvr_cli.rollout.servers.replica import Process, Replica
 from rlvr_cli.rollout.servers.sampler import Sampler
 from rlvr_cli.schema import Servers

@@ -22,10 +22,9 @@ from rlvr_cli.rollout.pixels import packed
 from rlvr_cli.rollout.seen import Prompts
 from rlvr_cli.rollout.servers import start
 from rlvr_cli.rollout.servers.answers import Answers
-from rlvr_cli.rollout.servers.fleet import Cargo
 from rlvr_cli.rollout.servers.loop import Loop
 from rlvr_cli.rollout.servers.meet import said
-from rlvr_cli.rollout.servers.parcels import pack
+from rlvr_cli.rollout.servers.parcels import Cargo, pack
 from rlvr_cli.rollout.servers.sampler import Order, Sampler
 from rlvr_cli.rollout.servers.update import broadcast
 from rlvr_cli.rollout.text import ResponseText

@@ -7,7 +7,6 @@ import time
 from collections import deque
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import torch
@@ -16,7 +15,7 @@ from rlvr_cli.core.errors import Hopeless
 from rlvr_cli.rollout.engine import SyncError, demand
 from rlvr_cli.rollout.fingerprints import Receipt
 from rlvr_cli.rollout.servers.client import Gone
-from rlvr_cli.rollout.servers.parcels import Parcel
+from rlvr_cli.rollout.servers.parcels import Cargo
 from rlvr_cli.rollout.servers.receipts import of_one_server, of_servers, read
 from rlvr_cli.rollout.servers.replica import LOOK_S, Replica
 from rlvr_cli.schema import Servers
@@ -24,20 +23,6 @@ from rlvr_cli.schema import Servers
 T = TypeVar("T")
 WATCH_S = 2.0
 """Between two questions to a server whether it is at work."""
-
-
-@dataclass(slots=True, kw_only=True)
-class Cargo:
-    """The weights that all servers are to hold."""
-
-    stamp: str
-    parcels: list[Parcel] = field(default_factory=list)
-    """Empty: those that a server has read from disk when it started."""
-
-    def close(self) -> None:
-        for parcel in self.parcels:
-            parcel.close()
-        self.parcels = []
 
 
 class Fleet:

@@ -61,6 +61,20 @@ class Parcel:
         os.close(self.descriptor)
 
 
+@dataclass(slots=True, kw_only=True)
+class Cargo:
+    """The weights that all servers are to hold."""
+
+    stamp: str
+    parcels: list[Parcel] = field(default_factory=list)
+    """Empty: those that a server has read from disk when it started."""
+
+    def close(self) -> None:
+        for parcel in self.parcels:
+            parcel.close()
+        self.parcels = []
+
+
 def path_of(descriptor: int) -> str:
     """Where other processes find a file that this one has open."""
     return f"/proc/{os.getpid()}/fd/{descriptor}"

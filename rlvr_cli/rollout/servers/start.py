@@ -22,12 +22,12 @@ from rlvr_cli.rollout.engine import CPU_SEQUENCES, SyncError
 from rlvr_cli.rollout.seen import Prompts
 from rlvr_cli.rollout.servers.channel import NCCL
 from rlvr_cli.rollout.servers.client import Client, Gone
-from rlvr_cli.rollout.servers.fleet import Cargo, Fleet
+from rlvr_cli.rollout.servers.fleet import Fleet
 from rlvr_cli.rollout.servers.likeness import about, demand_likeness
 from rlvr_cli.rollout.servers.loop import Loop
 from rlvr_cli.rollout.servers.meet import Apart, backend_of
 from rlvr_cli.rollout.servers.names import SEES, TOKEN
-from rlvr_cli.rollout.servers.parcels import pack
+from rlvr_cli.rollout.servers.parcels import Cargo, pack
 from rlvr_cli.rollout.servers.replica import Process, Replica, environment
 from rlvr_cli.rollout.servers.start_weights import start_weights
 from rlvr_cli.rollout.vllm_arguments import vllm_arguments

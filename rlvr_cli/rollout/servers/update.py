@@ -14,8 +14,9 @@ from rlvr_cli.rollout.fingerprints import Receipt
 from rlvr_cli.rollout.servers.buckets import Bucket, buckets
 from rlvr_cli.rollout.servers.channel import LOOK_S, Broken
 from rlvr_cli.rollout.servers.client import Gone
-from rlvr_cli.rollout.servers.fleet import Cargo, Fleet
+from rlvr_cli.rollout.servers.fleet import Fleet
 from rlvr_cli.rollout.servers.loop import Loop
+from rlvr_cli.rollout.servers.parcels import Cargo
 from rlvr_cli.rollout.servers.replica import Replica
 
 
