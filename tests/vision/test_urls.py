@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import datetime
 import io
-import multiprocessing
 import socket
 import ssl
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import suppress
@@ -223,18 +224,23 @@ def test_a_name_that_changes_its_address_after_the_check_is_not_followed(
         other.server_close()
 
 
-def _child(url: str, folder: Path, pem: Path) -> None:
-    get(url, folder, pem)
+ASKS = """
+import ssl, sys
+from pathlib import Path
+from rlvr_cli.vision.pictures import _demand_image
+from rlvr_cli.vision.urls import fetched
+
+url, folder, pem = sys.argv[1:]
+trusted = ssl.create_default_context(cafile=pem)
+fetched(url, Path(folder), _demand_image, lambda address: address.is_loopback, trusted)
+"""
 
 
 def test_processes_that_want_the_same_ask_once(site: Any, pem: Path, tmp_path: Path) -> None:
-    url, fork = at(site, "a.png"), multiprocessing.get_context("fork")
-    children = [fork.Process(target=_child, args=(url, tmp_path, pem)) for _ in range(4)]
-    for child in children:
-        child.start()
-    for child in children:
-        child.join()
-    assert [child.exitcode for child in children] == [0] * 4 and site.asked == ["/a.png"]
+    """Not copies of this process: a copy has its locks, and none of the threads that would let go of them."""
+    words = [sys.executable, "-c", ASKS, at(site, "a.png"), str(tmp_path), str(pem)]
+    children = [subprocess.Popen(words) for _ in range(4)]
+    assert [child.wait(60) for child in children] == [0] * 4 and site.asked == ["/a.png"]
 
 
 def test_ranks_of_a_launch_agree_on_what_failed(
