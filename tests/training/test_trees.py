@@ -92,8 +92,5 @@ def test_vllm_grows_the_trees_too(tmp_path: Path) -> None:
     out = train(tmp_path, "vllm", "rollout=vllm", "rollout.kv_cache_gb=0.25", "trainer.steps=2")
     steps = steps_of(out)
     assert all(row["mismatch/max"] < 1e-2 and row["actor/grad_norm"] > 1e-3 for row in steps)
-    trees = rows_of(out)
-    assert (
-        sum(leaf["length"] for leaves in trees.values() for leaf in leaves)
-        == steps[0]["perf/total_response_tokens"]
-    )
+    own = [leaf["own"] for leaves in rows_of(out).values() for leaf in leaves if leaf["own"]]
+    assert sum(end - begin for begin, end in own) == steps[0]["perf/total_response_tokens"]
