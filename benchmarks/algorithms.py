@@ -70,9 +70,6 @@ PLOTTED = {
 }
 
 
-OTHERS = "| entropy | KL | length |"
-
-
 def planned() -> dict[str, list[str]]:
     """Label -> overrides: all presets, then the controls."""
     presets = {name: [f"algorithm={name}"] for name in shipped_recipes.presets()}
@@ -142,7 +139,10 @@ def interval(values: list[float]) -> tuple[float, float]:
 
 
 def table(results: dict[str, list[Run]]) -> Iterator[str]:
-    yield "| algorithm | steps | accuracy, % | points gained | more than grpo | least | most " + OTHERS
+    yield (
+        "| algorithm | steps | accuracy, % | points gained | more than grpo | least | most "
+        "| entropy | KL | length |"
+    )
     yield "|---|---|---|---|---|---|---|---|---|---|"
     usual = {run.seed: run.gain for run in results.get("grpo", [])}
     for label, runs in results.items():

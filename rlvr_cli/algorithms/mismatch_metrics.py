@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 EXTREME = math.log(2.0)
 """|log ratio| from which a token counts as extreme."""
+FLAT = 1e-12
+"""Variance of a probability below which there is no correlation to tell: rounding."""
 
 
 def mismatch_metrics(
@@ -103,11 +105,7 @@ def derived(update: Mapping[str, float]) -> dict[str, float]:
         square = found.pop("mismatch_probability_square")
         found["mismatch_probability_std"] = math.sqrt(max(square - found["mismatch_probability"] ** 2, 0.0))
         p, q, pp, qq, pq = (found.pop(f"mismatch_{name}") for name in ("p", "q", "pp", "qq", "pq"))
-        spreads = (pp - p * p) * (qq - q * q)
-        if pp - p * p > FLAT and qq - q * q > FLAT:
-            found["mismatch_pearson"] = (pq - p * q) / math.sqrt(spreads)
+        spreads = pp - p * p, qq - q * q
+        if min(spreads) > FLAT:
+            found["mismatch_pearson"] = (pq - p * q) / math.sqrt(math.prod(spreads))
     return found
-
-
-FLAT = 1e-12
-"""Variance of a probability below which there is no correlation to tell: rounding."""

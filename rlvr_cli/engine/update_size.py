@@ -11,12 +11,13 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.linalg import vector_norm
 
 from rlvr_cli.core import distributed
 from rlvr_cli.engine.universal import MOMENTS, Home, find_home
 
-BLOCK = 1 << 22
-"""Entries looked at together; some copies of them are made."""
+BLOCK = {"cpu": 1 << 18, "cuda": 1 << 24}
+"""Entries looked at together, by device; some copies of them are made, which a CPU's cache should hold."""
 
 
 @torch.no_grad()
@@ -42,7 +43,7 @@ def update_size(optimizer: Any, parameters: Iterable[Any], zero_stage: int) -> d
             change, before = change_of(after, first, second, float(state["step"]), settings)
             if still is not None:
                 change, before = change.masked_fill(still[part], 0.0), torch.where(still[part], after, before)
-            squares.append(torch.stack([change.square().sum(), before.square().sum()]))
+            squares.append(torch.stack([vector_norm(change), vector_norm(before)]).square())
     total = torch.stack([each.to(squares[-1].device) for each in squares]).double().sum(0).cpu()
     moved, size = distributed.sum_over_ranks(total).tolist()
     return {"relative_update": math.sqrt(moved / size)} if size else {}
@@ -51,8 +52,8 @@ def update_size(optimizer: Any, parameters: Iterable[Any], zero_stage: int) -> d
 def blocks(home: Home) -> Iterator[slice]:
     """Where the parameter's entries lie in `home.tensor`, piece by piece. What lies between parameters is
     padding, and in ZeRO-3 whatever the memory had before."""
-    end = home.at + home.count
-    return (slice(at, min(at + BLOCK, end)) for at in range(home.at, end, BLOCK))
+    end, size = home.at + home.count, BLOCK[home.tensor.device.type]
+    return (slice(at, min(at + size, end)) for at in range(home.at, end, size))
 
 
 def change_of(
@@ -60,8 +61,9 @@ def change_of(
 ) -> tuple[Tensor, Tensor]:
     """What AdamW's step number `step` (from 1) took from each entry, and what stood there before it."""
     lr, (beta1, beta2) = float(settings["lr"]), settings["betas"]
-    root = second.float().sqrt().div_(math.sqrt(1 - beta2**step)).add_(settings["eps"])
-    moved = first.float().div(root).mul_(lr / (1 - beta1**step))
-    decay = lr * float(settings["weight_decay"])
-    before = after.float().add(moved).div_(1 - decay)
-    return moved.add_(before, alpha=decay), before  # not before - after: rounding would be a part of it
+    scale = math.sqrt(1 - beta2**step)
+    moved = torch.div(first, second.sqrt().add_(settings["eps"] * scale)).mul_(lr * scale / (1 - beta1**step))
+    before = after + moved
+    if decay := lr * float(settings["weight_decay"]):
+        moved.add_(before.div_(1 - decay), alpha=decay)  # not before - after, of which rounding is a part
+    return moved, before
