@@ -1,8 +1,9 @@
 """LoRA in the rollout engine, merged into the weights or as adapters: `python benchmarks/lora.py`.
 
-For each model two vLLM engines in this process take turns: a sync of each, with fingerprints and probe, and
-a batch of samples from each. Medians; the first round, in which code is still being prepared, is left out. A
-step is one sync and its samples, so the break-even is told in tokens a step: below it adapters are faster.
+For each model two vLLM engines take turns, in this process or as servers (`--placements`): a sync of each,
+with fingerprints and probe, and a batch of samples from each. Medians; the first round, in which code is
+still being prepared, is left out. A step is one sync and its samples, so the break-even is told in tokens a
+step: below it adapters are faster.
 Random weights; on a GPU in bf16, else fp32.
 """
 
@@ -13,16 +14,18 @@ import os
 import tempfile
 from argparse import ArgumentParser, RawDescriptionHelpFormatter
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from statistics import median
 from time import perf_counter
 from typing import Any
 
+from modes import PLACEMENTS
 from quiet import quiet
 
 from rlvr_cli.core.rank_process import free_port, library_defaults, rank_environment
 from rlvr_cli.launch import prerequisites
-from rlvr_cli.schema import Lora, Model, Precision, Rollout, RolloutLora, TinyModel
+from rlvr_cli.schema import Lora, Model, Placement, Precision, Rollout, RolloutLora, TinyModel
 from rlvr_cli.schema import Trainer as Settings
 
 SHAPES = {
@@ -43,19 +46,22 @@ def seconds(function: Callable[[], Any]) -> float:
     return perf_counter() - began
 
 
-def engines(path: str, lora: Lora, precision: Precision) -> dict[str, Any]:
+def engines(path: str, lora: Lora, precision: Precision, placement: Placement) -> dict[str, Any]:
     """By the way that adapters come in."""
     from rlvr_cli.engine.model import load_tokenizer
     from rlvr_cli.sampling.start_model import start_engine
 
     model, found = Model(path=path, lora=lora), {}
+    rollout = Rollout(kv_cache_gb=0.25, gpu_memory_utilization=0.3, sleep=False, placement=placement)
     for way in WAYS:
-        rollout = Rollout(kv_cache_gb=0.25, gpu_memory_utilization=0.3, sleep=False, lora=RolloutLora[way])
-        found[way] = start_engine(rollout, model, load_tokenizer(model), 0, precision, 256)
+        settings, out = replace(rollout, lora=RolloutLora[way]), Path(path) / way
+        found[way] = start_engine(settings, model, load_tokenizer(model), 0, precision, 256, out)
     return found
 
 
-def measure(shape: TinyModel, options: Any, folder: Path, opened: list[Any]) -> dict[str, Any]:
+def measure(
+    shape: TinyModel, options: Any, folder: Path, placement: Placement, opened: list[Any]
+) -> dict[str, Any]:
     """Medians in seconds and tokens a second of both ways, and how far they are from the trainer."""
     import numpy as np
     import torch
@@ -71,7 +77,7 @@ def measure(shape: TinyModel, options: Any, folder: Path, opened: list[Any]) -> 
     trainer = Trainer(
         Model(path=str(folder), lora=lora), settings, tokens_per_microbatch=4096, max_grad_norm=1.0
     )
-    found = engines(str(folder), lora, precision)
+    found = engines(str(folder), lora, precision, placement)
     opened += found.values()
     sampling = Sampling(temperature=1.0, top_p=1.0, max_tokens=options.tokens)
     requests = [
@@ -148,6 +154,7 @@ def show(found: dict[str, dict[str, Any]]) -> None:
 def main() -> None:
     parser = ArgumentParser(description=__doc__, formatter_class=RawDescriptionHelpFormatter)
     parser.add_argument("--models", nargs="+", choices=SHAPES, default=list(SHAPES))
+    parser.add_argument("--placements", nargs="+", choices=PLACEMENTS, default=["in_process"])
     parser.add_argument("--rank", type=int, default=8, help="of the adapters")
     parser.add_argument("--rounds", type=int, default=9, help="of which the medians are taken")
     parser.add_argument("--sequences", type=int, default=64)
@@ -160,7 +167,13 @@ def main() -> None:
 
         process_group.initialise()
         opened: list[Any] = []
-        found = {name: measure(SHAPES[name], options, Path(folder) / name, opened) for name in options.models}
+        found = {
+            f"{name}, {placement}": measure(
+                SHAPES[name], options, Path(folder) / f"{name}-{placement}", Placement[placement], opened
+            )
+            for name in options.models
+            for placement in options.placements
+        }
         for engine in opened:  # at the end: closing one takes the process group with it, which trainers need
             engine.close()
     show(found)

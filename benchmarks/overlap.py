@@ -8,7 +8,7 @@ work is the time that this takes alone. The recipe is `tiny_dapo` without dynami
 after every other step. The ratio is a step's time, its share of checkpoints included, over what its parts
 take one after the other.
 
-With `--placement` and `--modes` several runs are compared, each in a process of its own: where the engine
+With `--placements` and `--modes` several runs are compared, each in a process of its own: where the engine
 is, and how far it samples ahead (`modes.py`). The work of sampling is then what the run of the same placement
 that waits for all of it has waited.
 """
@@ -116,7 +116,7 @@ def run(options: Namespace, out: Path, port: int) -> dict[str, Any]:
     model = model_paths.resolve_model(options.model)
     fixed = [f"model.path={model}", f"out={out}", f"trainer.steps={options.steps + options.warm_up}"]
     served = [f"verifiers.math.url=http://127.0.0.1:{port}", f"verifiers.math.connections={CONNECTIONS}"]
-    [placement], [mode] = options.placement, options.modes
+    [placement], [mode] = options.placements, options.modes
     chosen = [*RECIPE, *served, *fixed, *settings(placement, mode), *options.overrides]
     recipe = compose.load("tiny_dapo", chosen, "dapo")
     assert isinstance(recipe, Recipe)
@@ -144,13 +144,13 @@ def run(options: Namespace, out: Path, port: int) -> dict[str, Any]:
 def compared(options: Namespace) -> list[dict[str, Any]]:
     """A row for each placement and mode, in turn."""
     rows = []
-    for placement in options.placement:
+    for placement in options.placements:
         for mode in dict.fromkeys([WAIT, *options.modes]):
             with tempfile.TemporaryDirectory() as folder:
                 file = Path(folder) / "found.json"
                 words = [sys.executable, __file__, "--model", options.model, "--json", str(file)]
                 words += ["--steps", f"{options.steps}", "--warm-up", f"{options.warm_up}"]
-                words += ["--verdict-ms", f"{options.verdict_ms}", "--placement", placement, "--modes", mode]
+                words += ["--verdict-ms", f"{options.verdict_ms}", "--placements", placement, "--modes", mode]
                 subprocess.run([*words, "--", *options.overrides], check=True, stdout=subprocess.DEVNULL)
                 row = json.loads(file.read_text())
             work = row["sampling_waited_s"] if mode == WAIT else rows[-1]["sampling_s"]
@@ -241,7 +241,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=20, help="steps measured")
     parser.add_argument("--warm-up", type=int, default=2, help="steps before them")
     parser.add_argument("--verdict-ms", type=float, default=20.0, help="milliseconds of a verdict (20)")
-    parser.add_argument("--placement", nargs="+", choices=PLACEMENTS, default=["in_process"])
+    parser.add_argument("--placements", nargs="+", choices=PLACEMENTS, default=["in_process"])
     parser.add_argument("--modes", nargs="+", choices=MODES, default=[WAIT], help="how far ahead to sample")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there too")
     parser.add_argument("--serve", type=int, help=SUPPRESS)
@@ -249,7 +249,7 @@ def main() -> None:
     options = parser.parse_args()
     if options.serve:
         return serve(options.serve, options.verdict_ms)
-    if len(options.placement) > 1 or len(options.modes) > 1:
+    if len(options.placements) > 1 or len(options.modes) > 1:
         rows = compared(options)
         show_compared(rows)
         if options.json:

@@ -35,6 +35,8 @@ TUNED["sft, x1, wide"] = ["data.train.path={wide}", "data.train.trajectories=1"]
 SAMPLES = {f"rl, {n} of 8": [] if n == 8 else [f"algorithm.token_weights.samples={n}"] for n in COUNTS}
 RL = ("algorithm=grpo", "algorithm/kl=none", "rollout=hf", "eval.at_start=false", "eval.at_end=false")
 SFT = ("batch.examples_per_step=64", "trainer.lr=5e-4", "trainer.warmup_steps=0", "eval.stop_at=null")
+SFT_STEPS = 8
+"""Updates of fine-tuning for each step of RL: fewer do not teach the other orders of terms."""
 LAST = 10
 """Steps over which the loss of training is averaged."""
 
@@ -101,7 +103,7 @@ def main() -> None:
     options = parser(__doc__, labels, model="runs/tiny_sft", out="runs/raml", steps=40).parse_args()
     start = measure(Path(options.model), Path(options.out) / "start_eval")
     if (tuned := only(options, TUNED)).only:
-        tune(Namespace(**{**vars(tuned), "steps": 2 * options.steps}))
+        tune(Namespace(**{**vars(tuned), "steps": SFT_STEPS * options.steps}))
     train_all(only(options, SAMPLES), "tiny_dapo", SAMPLES, [*RL, *SAMPLED])
     results = all_measured(options, lambda label, run: losses(run) if label in TUNED else {})
     show(options, table(start, results), {"start": start, **results})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from rlvr_cli.compose.routing import check_routing
-from rlvr_cli.schema import EvalRecipe, LoraInit, Placement, Recipe, RolloutLora
+from rlvr_cli.schema import EvalRecipe, LoraInit, Recipe, RolloutLora
 
 LARGEST_ADAPTER = 512
 """Rank up to which vLLM 0.32 takes adapters (`MaxLoRARanks` of vllm/config/lora.py)."""
@@ -32,11 +32,6 @@ def _check_adapter(recipe: Recipe | EvalRecipe) -> None:
     if isinstance(recipe, EvalRecipe):
         raise ValueError(
             "rollout.lora=adapter is for training; what is evaluated has its adapters merged in: leave it out"
-        )
-    if recipe.rollout.placement is Placement.servers:
-        raise ValueError(
-            "rollout.lora=adapter does not go with rollout.placement=servers, which are sent whole weights; "
-            "leave one of the two out"
         )
     rank = recipe.model.lora.rank
     if not rank:

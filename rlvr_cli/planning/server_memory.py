@@ -7,7 +7,7 @@ from dataclasses import replace
 from rlvr_cli.planning.engine_memory import engine
 from rlvr_cli.planning.items import Item, always
 from rlvr_cli.planning.job import Job
-from rlvr_cli.planning.traffic import broadcasts, keeps_sent
+from rlvr_cli.planning.traffic import broadcasts, keeps_sent, sync_of
 from rlvr_cli.schema.placement import BUCKET
 
 
@@ -21,12 +21,12 @@ def servers(job: Job, libraries: float) -> tuple[float, list[Item], list[str]]:
 
     On GPUs a rank's memory has none of it. On CPUs all share the machine's: `libraries` is what one takes
     besides its model. Wherever they are, rank 0 has the weights on their way in host memory, or those that
-    were broadcast last.
+    were broadcast last; or the adapters, where they are sent alone.
     """
     seen = as_servers(job)
     cache, items, problems = engine(seen)
     found = []
-    sent = job.plain.parameters * job.width
+    sent = sync_of(job).weights
     if keeps_sent(job):
         name = "weights kept for servers" if broadcasts(job) else "weights on their way"
         found.append(always(name, sent, host=True))

@@ -157,7 +157,8 @@ def keeps_sent(job: Job) -> bool:
 
 
 def sync_of(job: Job) -> Sync:
-    """All weights, or the adapters alone, one tensor after the other; on their way to servers all of them."""
+    """All weights, or the adapters alone, one tensor after the other; on their way to servers all of what is
+    sent."""
     alone = job.rl.rollout.lora is RolloutLora.adapter
     weights = job.width * float(job.policy.trained if alone else job.plain.parameters)
     pieces = weights if job.recipe.trainer.zero_stage == 3 else 0.0

@@ -1,7 +1,7 @@
 """LoRA adapters in a vLLM engine that keeps the start model: each sync brings the adapters alone.
 
-They go by files in memory, which is vLLM's public way. Loading them it folds the scale into B, and
-puts several into one tensor or cuts them, as it does with the weights they belong to.
+A worker loads them from files in memory, which is vLLM's public way. It folds the scale into B, and puts
+several into one tensor or cuts them, as it does with the weights they belong to.
 """
 
 from __future__ import annotations
@@ -11,11 +11,10 @@ import shutil
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, get_args
+from typing import Any
 
 from safetensors.torch import save_file
 from torch import Tensor, nn
-from vllm.config.lora import MaxLoRARanks
 from vllm.lora.layers.base_linear import BaseLinearLayerWithLoRA
 from vllm.lora.request import LoRARequest
 from vllm.lora.utils import parse_fine_tuned_lora_name
@@ -24,59 +23,55 @@ from rlvr_cli.core.errors import UserError
 from rlvr_cli.rollout.fingerprints import Ledger, Receipt, fingerprint
 from rlvr_cli.schema import Lora
 
-NUMBER = 1
+NAME, NUMBER = "policy", 1
 """Of the only adapter, in vLLM."""
 MEMORY = Path("/dev/shm")
 Pair = tuple[Tensor, Tensor]
 """A [rank, inputs] and B [outputs, rank] of a layer, as the trainer has them."""
 
 
-def arguments(lora: Lora) -> dict[str, Any]:
-    """What an engine is made with that takes such adapters; vLLM has room for some ranks only."""
-    room = min(rank for rank in get_args(MaxLoRARanks) if rank >= lora.rank)
-    names = [name.strip().rpartition(".")[2] for name in lora.targets.split(",")]
-    return {
-        "enable_lora": True,
-        "max_lora_rank": room,
-        "max_loras": 1,
-        "max_cpu_loras": 1,
-        "lora_target_modules": None if lora.targets == "all-linear" else names,
-    }
-
-
 class Adapter:
-    """The adapter of an engine, and the proof that the engine holds it, and the start model."""
+    """The adapter of an engine in this process."""
 
     request: LoRARequest | None = None
     """What is sampled with; None: nothing was sent yet, and the start model's adapters are 0."""
 
     def __init__(self, llm: Any, lora: Lora) -> None:
         self._llm, self._lora = llm, lora
-        [self._base] = llm.collective_rpc(lambda worker: Kept(worker.get_model()))
+        [self._start] = llm.collective_rpc(lambda worker: Kept(worker.get_model()))
 
     def load(self, tensors: Iterable[tuple[str, Tensor]]) -> Receipt:
         """Put (peft's name, whole matrix) in the place of those before. UserError where vLLM takes none."""
-        sent = {name: tensor.detach().to("cpu", copy=True).contiguous() for name, tensor in tensors}
-        with TemporaryDirectory(prefix="rlvr-adapter-", dir=_roomy(sent.values())) as folder:
-            write(Path(folder), sent, self._lora)
-            try:
-                self._llm.llm_engine.add_lora(LoRARequest("policy", NUMBER, folder, load_inplace=True))
-            except ValueError as error:
-                reason = str(error).splitlines()[0]
-                raise UserError(
-                    f"rollout.lora=adapter: vLLM does not take these adapters ({reason}); "
-                    "set rollout.lora=merged"
-                ) from error
-            self.request = LoRARequest("policy", NUMBER, folder)
-        receipt = Receipt()
-        scale = self._lora.scale
-
-        def look(worker: Any) -> None:
-            compare(worker.model_runner.lora_manager, sent, scale, receipt)
-            self._base.settle(worker.get_model(), receipt)
-
-        self._llm.collective_rpc(look)
+        sent, receipt = copied(tensors), Receipt()
+        self._llm.collective_rpc(lambda worker: put(worker, sent, self._lora, self._start, receipt))
+        self.request = loaded()
         return receipt
+
+
+def loaded() -> LoRARequest:
+    """For a request that is sampled with the adapters which the engine's workers hold."""
+    return LoRARequest(NAME, NUMBER, "in memory")
+
+
+def copied(tensors: Iterable[tuple[str, Tensor]]) -> dict[str, Tensor]:
+    """Adapters on the CPU: what comes is gone when the next comes."""
+    return {name: tensor.detach().to("cpu", copy=True).contiguous() for name, tensor in tensors}
+
+
+def put(worker: Any, sent: dict[str, Tensor], lora: Lora, start: Kept, receipt: Receipt) -> None:
+    """Adapters in the place of those before, in a worker of vLLM. The receipt says whether it holds them, and
+    the start model. UserError where it does not take them."""
+    with TemporaryDirectory(prefix="rlvr-adapter-", dir=_roomy(sent.values())) as folder:
+        write(Path(folder), sent, lora)
+        try:
+            worker.add_lora(LoRARequest(NAME, NUMBER, folder, load_inplace=True))
+        except ValueError as error:
+            reason = str(error).splitlines()[0]
+            raise UserError(
+                f"rollout.lora=adapter: vLLM does not take these adapters; set rollout.lora=merged ({reason})"
+            ) from error
+    compare(worker.model_runner.lora_manager, sent, lora.scale, receipt)
+    start.settle(worker.get_model(), receipt)
 
 
 class Kept:

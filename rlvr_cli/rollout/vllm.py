@@ -26,7 +26,7 @@ from rlvr_cli.rollout.spare_llvmlite import spare_llvmlite
 from rlvr_cli.rollout.tensor_parallel import Ranks
 from rlvr_cli.rollout.text import ResponseText
 from rlvr_cli.rollout.turns import Turns
-from rlvr_cli.rollout.vllm_arguments import sampling_arguments, vllm_arguments
+from rlvr_cli.rollout.vllm_arguments import adapter_arguments, sampling_arguments, vllm_arguments
 from rlvr_cli.rollout.vllm_routes import OF_VLLM, HookedRoutes, VLLMRoutes
 from rlvr_cli.rollout.weights import BACKEND
 from rlvr_cli.rollout.without_torchvision import repair
@@ -75,7 +75,7 @@ class VLLMEngine:
         generator_state = torch.get_rng_state()
         self.llm = LLM(
             **(vllm_arguments(rollout, cuda=cuda, **model) | device | self.prompts.arguments()),
-            **(adapters.arguments(lora) if lora is not None else {}),
+            **adapter_arguments(lora),
             weight_transfer_config={"backend": BACKEND},
             worker_extension_cls="rlvr_cli.rollout.weights.WorkerExtension",
             tensor_parallel_size=rollout.tensor_parallel,

@@ -5,11 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from rlvr_cli.rollout.engine import CPU_SEQUENCES, Sampling
-from rlvr_cli.schema import Precision, Rollout
+from rlvr_cli.schema import Lora, Precision, Rollout
 
 CPU_HEADS = (32, 64, 80, 96, 112, 128, 160, 192, 224, 256, 512)
 """Sizes of attention heads that vLLM's CPU build has kernels for (CPUAttentionBackend); with others it ends
 at its first step."""
+
+ADAPTER_RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
+"""Those that vLLM 0.32 can make room for (`MaxLoRARanks` of vllm/config/lora.py)."""
 
 
 def vllm_arguments(
@@ -54,6 +57,20 @@ def vllm_arguments(
         "seed": seed % 2**31,
         "disable_log_stats": True,
         **device,
+    }
+
+
+def adapter_arguments(lora: Lora | None) -> dict[str, Any]:
+    """What an engine is made with besides that is sent adapters alone; vLLM has room for some ranks only."""
+    if lora is None:
+        return {}
+    names = [name.strip().rpartition(".")[2] for name in lora.targets.split(",")]
+    return {
+        "enable_lora": True,
+        "max_lora_rank": min(rank for rank in ADAPTER_RANKS if rank >= lora.rank),
+        "max_loras": 1,
+        "max_cpu_loras": 1,
+        "lora_target_modules": None if lora.targets == "all-linear" else names,
     }
 
 

@@ -86,7 +86,7 @@ def start_engine(
     if processor_of(tokenizer) is not None:
         more["frozen_tower"] = model.vision is Vision.frozen
     if rollout.placement is Placement.servers:
-        more = {"out": out, "event": event}
+        more |= {"out": out, "event": event}
     check_even(rollout, model)
     check_heads(rollout, model)
     return make_engine(

@@ -21,7 +21,7 @@ from rlvr_cli.rollout.servers.client import Client
 from rlvr_cli.rollout.servers.names import TOKEN
 from rlvr_cli.rollout.servers.replica import Process, Replica
 from rlvr_cli.sampling.start_model import check_even, local_model
-from rlvr_cli.schema import Recipe
+from rlvr_cli.schema import Recipe, RolloutLora
 from rlvr_cli.training.assemble import positions_needed
 from rlvr_cli.training.weight_sync import engine_precision
 from rlvr_cli.vision.processor import load_processor
@@ -68,6 +68,7 @@ def started(recipe: Recipe, host: str, port: int, folder: Path) -> tuple[Process
             "fp32_head": model.fp32_head,
         },
         out=folder,
+        lora=model.lora if recipe.rollout.lora is RolloutLora.adapter else None,
         prompts=Prompts(load_processor(model, load_config(model)), FOR_ANY_RUN),
     )
     arguments, token = wanted.arguments(), os.environ.get(TOKEN, "")

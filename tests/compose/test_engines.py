@@ -47,11 +47,11 @@ def test_ranks_are_dealt_out_to_whole_engines() -> None:
 def test_adapters_go_to_the_engine_of_a_run_that_trains_some() -> None:
     """One that trains none, an evaluation, a rank beyond vLLM's are refused; a profile needs no adapters."""
     adapter, rank = "rollout.lora=adapter", "model.lora.rank=8"
-    assert compose.load("tiny_dapo", [adapter, rank]).rollout.lora is RolloutLora.adapter  # type: ignore[union-attr]
+    for more in ([], ["rollout.placement=servers"]):
+        assert compose.load("tiny_dapo", [adapter, rank, *more]).rollout.lora is RolloutLora.adapter  # type: ignore[union-attr]
     for given, said in (
         ([adapter], "model.lora.rank is 0: nothing is trained in adapters"),
         ([adapter, "model.lora.rank=600"], "up to rank 512, model.lora.rank is 600; set rollout.lora=merged"),
-        ([adapter, rank, "rollout.placement=servers"], "does not go with rollout.placement=servers"),
         ([adapter, rank, "model.lora.dora=true"], "model.lora.dora, which vLLM does not compute"),
         ([adapter, rank, "model.lora.init=pissa"], "model.lora.init=pissa: the engine keeps the start model"),
         ([rank, "model.mask.kind=random"], "model.mask.kind is random and model.lora.rank is 8"),

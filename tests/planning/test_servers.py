@@ -6,12 +6,12 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from plans import PLAIN, changed, line
+from plans import PLAIN, changed, line, with_parts
 
 from rlvr_cli.planning.gpus import GIB, GPUS, cpu
 from rlvr_cli.planning.memory import BASE, memory_of
 from rlvr_cli.planning.speed import times_of
-from rlvr_cli.schema import Placement, Servers, Transfer
+from rlvr_cli.schema import Placement, RolloutLora, Servers, Transfer
 from rlvr_cli.schema.placement import BUCKET
 
 
@@ -29,8 +29,12 @@ def test_on_gpus_a_rank_holds_nothing_of_the_engine() -> None:
 def test_what_weights_take_on_each_way_to_servers() -> None:
     inside = changed(PLAIN(), "rollout", placement=Placement.servers)
 
-    def lines(**servers: Any) -> dict[str, float]:
-        items = memory_of(changed(inside, "rollout", servers=Servers(**servers))).items
+    def lines(trained: int = 0, **servers: Any) -> dict[str, float]:
+        lora = RolloutLora.adapter if trained else RolloutLora.merged
+        job = changed(inside, "rollout", servers=Servers(**servers), lora=lora)
+        items = memory_of(
+            with_parts(job, policy=replace(job.policy, trained=trained)) if trained else job
+        ).items
         names = ("weights on their way", "weights kept for servers", "buckets on their way")
         return {item.name: max(item.phases.values()) for item in items if item.name in names}
 
@@ -40,6 +44,9 @@ def test_what_weights_take_on_each_way_to_servers() -> None:
     assert lines() == lines(transfer=Transfer.broadcast) == {"weights kept for servers": whole} | buckets
     assert lines(restarts=0) == buckets
     assert lines(transfer=Transfer.memory) == {"weights on their way": whole}
+    alone = 2 * 20_000_000.0
+    assert lines(20_000_000) == {"weights kept for servers": alone, "buckets on their way": alone}
+    assert lines(20_000_000, transfer=Transfer.memory) == {"weights on their way": alone}
 
 
 def test_a_broadcast_spares_the_way_through_the_host() -> None:

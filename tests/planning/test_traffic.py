@@ -9,14 +9,12 @@ from types import SimpleNamespace
 import pytest
 from doc_tables import section, tables
 from places import ROOT
-from plans import PLAIN, SHORT, changed
+from plans import PLAIN, SHORT, changed, with_parts
 
 from rlvr_cli.commands.main import main
 from rlvr_cli.planning.gpus import NETWORK, cpu
-from rlvr_cli.planning.job import Job
 from rlvr_cli.planning.memory import memory_of
 from rlvr_cli.planning.page import size
-from rlvr_cli.planning.shapes import Shape
 from rlvr_cli.planning.speed import times_of
 from rlvr_cli.planning.traffic import (
     GATHERS,
@@ -36,14 +34,6 @@ from rlvr_cli.planning.traffic import (
     traffic,
 )
 from rlvr_cli.schema import Placement, RolloutLora, Servers, Transfer
-
-
-def with_parts(given: Job, **parts: Shape) -> Job:
-    """With other models than the recipe's."""
-    made = replace(given)
-    made.__dict__.update(parts)
-    return made
-
 
 SMALL = Step(
     ranks=4,

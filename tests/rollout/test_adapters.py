@@ -94,8 +94,8 @@ def test_a_number_that_is_off_by_its_last_bit_is_noticed(
     engine: Any, trainer: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """In an adapter that vLLM holds, and in the start model, which nothing is sent for."""
-    llm = engine.llm.llm_engine
-    add = llm.add_lora
+    worker = engine.llm.llm_engine.model_executor.driver_worker.worker
+    add = worker.add_lora
 
     def spoiled(request: Any) -> Any:
         done = add(request)
@@ -103,7 +103,7 @@ def test_a_number_that_is_off_by_its_last_bit_is_noticed(
         layers["model.layers.1.mlp.down_proj"].lora_b_stacked[0].view(torch.int32)[0, 0, 3, 2] ^= 1
         return done
 
-    monkeypatch.setattr(llm, "add_lora", spoiled)
+    monkeypatch.setattr(worker, "add_lora", spoiled)
     with pytest.raises(SyncError, match=r"sent in the adapter of model\.layers\.1\.mlp\.down_proj"):
         engine.load(trainer.adapters())
     monkeypatch.undo()

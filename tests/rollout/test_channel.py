@@ -242,7 +242,7 @@ def test_where_no_death_is_survived_no_copy_is_kept(loop: Loop) -> None:
 
 def test_a_rank_whose_sync_fails_goes_on_gathering_with_the_others() -> None:
     engine: Any = object.__new__(ServersEngine)
-    engine._loads, engine._run = 1, "run"
+    engine._loads, engine._adapters, engine._run = 1, False, "run"
     engine._fleet = SimpleNamespace(leads=True, next_news=lambda: None)
 
     def refused(coming: Iterator[Any], cargo: Cargo) -> None:

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import psutil
 import pytest
 import torch
+from server_processes import child_of, descendants
 
 from rlvr_cli import schema
 from rlvr_cli.engine.model import load_tokenizer
@@ -308,12 +308,3 @@ def test_each_worker_of_a_server_is_broadcast_to_and_takes_its_part(
         assert np.abs(np.asarray(engine.probe(PROBE)) - of_net(net, PROBE[:1], PROBE[1:])).mean() < 1e-5
     finally:
         engine.close()
-
-
-def descendants(pid: int) -> list[int]:
-    return [each.pid for each in psutil.Process(pid).children(recursive=True)]
-
-
-def child_of(pid: int) -> int:
-    """The API server, whose parent is the guardian."""
-    return int(Path(f"/proc/{pid}/task/{pid}/children").read_text().split()[0])

@@ -8,6 +8,7 @@ from rlvr_cli import compose
 from rlvr_cli.planning.gpus import GPUS
 from rlvr_cli.planning.items import Memory
 from rlvr_cli.planning.job import Job, cached_shapes
+from rlvr_cli.planning.shapes import Shape
 
 PUBLISHED = {
     "Qwen/Qwen2.5-0.5B": 494_032_768,
@@ -41,6 +42,13 @@ def changed(given_: Job, section: str, **values: Any) -> Job:
     """With other values in a section of the recipe."""
     recipe: Any = given_.recipe
     return replace(given_, recipe=replace(recipe, **{section: replace(getattr(recipe, section), **values)}))
+
+
+def with_parts(given: Job, **parts: Shape) -> Job:
+    """With other models than the recipe's."""
+    made = replace(given)
+    made.__dict__.update(parts)
+    return made
 
 
 def line(memory: Memory, name: str, phase: str = "update") -> float:

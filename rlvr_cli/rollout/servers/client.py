@@ -27,11 +27,13 @@ class Gone(Exception):
 
 
 class Client:
-    """One server's routes. `timeout_s`: until an answer, but for those that have their time."""
+    """One server's routes. `timeout_s`: until an answer, but for those that have their time; `lora`: of the
+    adapters that it is sent in the place of weights (transfer.py)."""
 
-    def __init__(self, url: str, token: str, timeout_s: float) -> None:
+    def __init__(self, url: str, token: str, timeout_s: float, lora: Mapping[str, Any] | None = None) -> None:
         self.url = url.rstrip("/")
         self._timeout_s, self._long_s = timeout_s, LONG * timeout_s
+        self._lora = lora or {}
         self._http = httpx.AsyncClient(
             headers={"Authorization": f"Bearer {token}"} if token else {},
             # vLLM closes idle connections after 5 s: one must not be used again just then.
@@ -89,7 +91,7 @@ class Client:
 
     async def begin(self, meeting: Mapping[str, Any] | None = None) -> None:
         """Its workers are ready to take weights; of a meeting, when all have come."""
-        info = {"init_info": meeting or {}}
+        info = {"init_info": {**(meeting or {}), "lora": self._lora}}
         await self._call("POST", "/init_weight_transfer_engine", info, timeout_s=self._long_s)
 
     async def leave(self) -> None:

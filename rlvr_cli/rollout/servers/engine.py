@@ -28,7 +28,7 @@ from rlvr_cli.rollout.servers.parcels import Cargo, pack
 from rlvr_cli.rollout.servers.sampler import Order, Sampler
 from rlvr_cli.rollout.servers.update import broadcast
 from rlvr_cli.rollout.text import ResponseText
-from rlvr_cli.schema import Rollout
+from rlvr_cli.schema import Lora, Rollout
 from rlvr_cli.vision.processor import Patches, processor_of
 
 ASK_S = 0.02
@@ -54,19 +54,21 @@ class ServersEngine(OnOneRank):
         out: Path = Path(),
         event: Event = lambda kind, text: None,
         frozen_tower: bool = True,
+        lora: Lora | None = None,
         **model: Any,
     ) -> None:
         """`out`: the run directory, whose logs/ gets theirs; `event` is told of deaths and returns;
         `frozen_tower`: not asked for, as servers forget what they made of images with every sync;
-        `model`: as `vllm_arguments` has it."""
+        `lora`: servers keep the start model, and are sent adapters of this shape; `model`: as
+        `vllm_arguments` has it."""
         self.text = ResponseText(tokenizer, eos)
         self._event = event
-        self._loads = 0
+        self._loads, self._adapters = 0, lora is not None
         self._names = Names()
         self._loop = Loop("servers")
         try:
             self._prompts = prompts = Prompts(processor_of(tokenizer))
-            wanted = start.Wanted(rollout=rollout, engine=model, out=out, prompts=prompts)
+            wanted = start.Wanted(rollout=rollout, engine=model, out=out, prompts=prompts, lora=lora)
             self._fleet, self._run = start.open_fleet(wanted, self._loop)
         except BaseException:
             self._loop.close()
@@ -138,10 +140,11 @@ class ServersEngine(OnOneRank):
         receipt = Receipt()
         if self._fleet.leads:
             if self._loads == 1:
-                self._fleet.news.append(said(self._fleet.backend, self._fleet.settings.transfer))
+                transfer = self._fleet.settings.transfer
+                self._fleet.news.append(said(self._fleet.backend, transfer, self._adapters))
             coming = _beating(weights)
             try:
-                receipt = self._hand_over(coming, Cargo(stamp=stamp))
+                receipt = self._hand_over(coming, Cargo(stamp=stamp, adapters=self._adapters))
             except (SyncError, Hopeless, UserError) as error:
                 trouble = error
                 for _ in coming:  # other ranks gather the rest with this one, and then learn of it
@@ -152,6 +155,7 @@ class ServersEngine(OnOneRank):
         self._tell()
         agree(trouble)
         self._fleet.cargo.stamp = self._fleet.held = stamp
+        self._fleet.cargo.adapters = self._adapters
         return receipt
 
     def _hand_over(self, weights: Iterator[tuple[str, Tensor]], cargo: Cargo) -> Receipt:

@@ -61,6 +61,8 @@ async def _sample(engine: Any, asked: dict[str, Any], one: dict[str, Any]) -> by
     from vllm.inputs.engine import tokens_input
     from vllm.sampling_params import RequestOutputKind
 
+    from rlvr_cli.rollout.adapters import loaded
+
     params = SamplingParams(
         **asked["params"],
         logit_bias={int(token): bias for token, bias in asked.get("bias", {}).items()} or None,
@@ -77,7 +79,8 @@ async def _sample(engine: Any, asked: dict[str, Any], one: dict[str, Any]) -> by
     else:
         prompt = tokens_input(tokens, cache_salt=asked["salt"])
     name = name_of(asked["name"], one["number"])
-    [final] = [each async for each in engine.generate(prompt, params, name)]
+    lora = loaded() if asked["adapter"] else None
+    [final] = [each async for each in engine.generate(prompt, params, name, lora_request=lora)]
     [output] = final.outputs
     if output.finish_reason == "error":
         raise RuntimeError("vLLM could not sample a request; its log says why")

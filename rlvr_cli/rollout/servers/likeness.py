@@ -13,6 +13,9 @@ ALIKE = {
     "logprobs_mode": "the version of rlvr",
     "generation_config": "the version of rlvr",
     "hf_overrides": "model.overrides",
+    "enable_lora": "rollout.lora",
+    "max_lora_rank": "model.lora.rank",
+    "lora_target_modules": "model.lora.targets",
 }
 """Arguments of the engine that must be the same -> where they come from. Weights are sent and compared."""
 

@@ -34,12 +34,13 @@ def backend_of(transfer: Transfer, gpus: list[bool]) -> str | None:
     return NCCL if all(gpus) else GLOO
 
 
-def said(backend: str | None, transfer: Transfer) -> str:
-    """A line for the start of a run."""
+def said(backend: str | None, transfer: Transfer, adapters: bool = False) -> str:
+    """A line for the start of a run; `adapters`: they are sent, and no other weights."""
+    sent = "adapters" if adapters else "weights"
     if backend is None:
-        return f"weights go to servers through host memory (rollout.servers.transfer={transfer.value})"
+        return f"{sent} go to servers through host memory (rollout.servers.transfer={transfer.value})"
     way = "NCCL, from GPU to GPU" if backend == NCCL else "gloo, between CPUs"
-    return f"weights are broadcast to servers by {way} (rollout.servers.transfer={transfer.value})"
+    return f"{sent} are broadcast to servers by {way} (rollout.servers.transfer={transfer.value})"
 
 
 async def meet(client: Client, workers: int, backend: str, device: torch.device, limit_s: float) -> Channel:

@@ -68,6 +68,8 @@ class Cargo:
     stamp: str
     parcels: list[Parcel] = field(default_factory=list)
     """Empty: those that a server has read from disk when it started."""
+    adapters: bool = False
+    """They are adapters, of the model that a server has read from disk."""
 
     def close(self) -> None:
         for parcel in self.parcels:

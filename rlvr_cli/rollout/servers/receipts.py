@@ -52,6 +52,7 @@ def _joined(receipts: list[Receipt]) -> Receipt:
         wrong=_together([each.wrong for each in receipts]),
         unsent=_together([each.unsent for each in receipts]),
         partial=_together([each.partial for each in receipts]),
+        homeless=_together([each.homeless for each in receipts]),
     )
 
 

@@ -132,7 +132,7 @@ class Sampler:
         """One request for what is `missing`, which goes into `found` as it comes. Gone unless all does."""
         stamp, name = self._fleet.cargo.stamp, next(self._names)
         sampling = order.sampling.of_request(request)
-        asked = self._asked(request, [*missing], sampling) | {"name": name, "salt": self._salt()}
+        asked = self._asked(request, [*missing], sampling) | {"name": name} | self._of_weights()
         order.flying[name] = replica, [*missing]
         try:
             async with aclosing(replica.client.sample(asked)) as answers:
@@ -162,9 +162,11 @@ class Sampler:
             ],
         }
 
-    def _salt(self) -> str | None:
-        """Where a server keeps prefixes of older weights: these are not for new requests."""
-        return self._fleet.held if self._fleet.keeps else None
+    def _of_weights(self) -> dict[str, Any]:
+        """With what is sampled. Where a server keeps prefixes of older weights, these are not for new
+        requests."""
+        salt = self._fleet.held if self._fleet.keeps else None
+        return {"salt": salt, "adapter": self._fleet.cargo.adapters}
 
     async def probe(self, tokens: list[int], pixels: dict[str, Any] | None = None) -> dict[str, list[float]]:
         """Name of every server -> its logprobs (temperature 1) of the tokens after the first.
@@ -178,7 +180,7 @@ class Sampler:
             await self._fleet.all_up()
             for replica in self._fleet.replicas:
                 asked = self._prompts.sent(tokens) | {"params": params, "samples": [one]}
-                asked |= {"name": next(self._names), "salt": self._salt()}
+                asked |= {"name": next(self._names)} | self._of_weights()
                 asked |= {} if pixels is None else {"pixels": pixels}
                 try:
                     answers = [answer async for answer in replica.client.sample(asked)]

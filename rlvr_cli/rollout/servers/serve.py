@@ -42,7 +42,11 @@ def flags(arguments: dict[str, Any]) -> list[str]:
         if isinstance(value, bool):
             words.append(f"--{flag}" if value else f"--no-{flag}")
         else:
-            words += [f"--{flag}", json.dumps(value) if isinstance(value, dict) else str(value)]
+            given = value if isinstance(value, list) else [value]
+            words += [
+                f"--{flag}",
+                *(json.dumps(each) if isinstance(each, dict) else str(each) for each in given),
+            ]
     return words
 
 

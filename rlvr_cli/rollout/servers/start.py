@@ -30,13 +30,15 @@ from rlvr_cli.rollout.servers.names import SEES, TOKEN
 from rlvr_cli.rollout.servers.parcels import Cargo, pack
 from rlvr_cli.rollout.servers.replica import Process, Replica, environment
 from rlvr_cli.rollout.servers.start_weights import start_weights
-from rlvr_cli.rollout.vllm_arguments import vllm_arguments
-from rlvr_cli.schema import OnUpdate, Rollout, Transfer
+from rlvr_cli.rollout.vllm_arguments import adapter_arguments, vllm_arguments
+from rlvr_cli.schema import Lora, OnUpdate, Rollout, Transfer
 
 GPU_SEQUENCES = 1024
 """Sequences that vLLM decodes at once on a large GPU, where the recipe does not say."""
 AHEAD = 1.25
 """Samples a server is given, of those it decodes at once: the next ones wait there and not here."""
+SCALED = ("rank", "alpha", "rank_stabilised")
+"""Of adapters: what says by how much they are multiplied."""
 FILES = 2**16
 """Open files that a rank may need: every group in flight is a connection."""
 
@@ -51,6 +53,8 @@ class Wanted:
     out: Path
     prompts: Prompts = field(default_factory=lambda: Prompts(None))
     """Of a model that sees: what its engines are told of images."""
+    lora: Lora | None = None
+    """Of the adapters that servers are sent; None: they are sent whole weights."""
     device: torch.device = field(default_factory=distributed.device)
     """The trainer's: threads have a current GPU of their own."""
 
@@ -58,8 +62,13 @@ class Wanted:
         """vLLM's, for one of the servers: without seeds, no two may draw the same numbers."""
         engine = self.engine | {"seed": self.engine["seed"] + number}
         made = vllm_arguments(self.rollout, cuda=torch.cuda.is_available(), **engine)
-        made |= self.prompts.arguments()
+        made |= self.prompts.arguments() | adapter_arguments(self.lora)
         return made | ({"tensor_parallel_size": width} if (width := self.rollout.tensor_parallel) > 1 else {})
+
+    def client(self, url: str, token: str) -> Client:
+        lora = self.lora
+        told = {} if lora is None else {name: getattr(lora, name) for name in SCALED}
+        return Client(url, token, self.rollout.servers.timeout_s, told)
 
 
 def open_fleet(wanted: Wanted, loop: Loop) -> tuple[Fleet, str]:
@@ -98,9 +107,10 @@ async def lead(wanted: Wanted, run: str, token: str, rank: int) -> Fleet:
     cargo = Cargo(stamp=f"{run}.0.0")
     if settings.urls:
         replicas = [found(wanted, url, token) for url in settings.urls]
-        cargo.parcels = pack(start_weights(wanted.engine["path"], wanted.engine.get("revision")))
     else:
         replicas = [started(wanted, number, token, rank) for number in range(count(wanted.rollout))]
+    if settings.urls and wanted.lora is None:
+        cargo.parcels = pack(start_weights(wanted.engine["path"], wanted.engine.get("revision")))
     fleet = Fleet(replicas, settings, cargo, leads=True, **of_samples(wanted))
     try:
         for replica in replicas:
@@ -143,7 +153,7 @@ async def equip_all(fleet: Fleet, device: torch.device) -> None:
 async def follow(wanted: Wanted, run: str, servers: list[tuple[str, str]], token: str) -> Fleet:
     """Servers that another rank leads."""
     settings = wanted.rollout.servers
-    replicas = [Replica(name=name, client=Client(url, token, settings.timeout_s)) for name, url in servers]
+    replicas = [Replica(name=name, client=wanted.client(url, token)) for name, url in servers]
     cargo = Cargo(stamp=f"{run}.0.0")
     fleet = Fleet(replicas, settings, cargo, leads=False, **of_samples(wanted))
     for replica in replicas:
@@ -153,13 +163,13 @@ async def follow(wanted: Wanted, run: str, servers: list[tuple[str, str]], token
 
 def started(wanted: Wanted, number: int, token: str, rank: int) -> Replica:
     """Server `number` of this machine: the process runs when this returns, the server not yet."""
-    settings, port, arguments = wanted.rollout.servers, free_port(), wanted.arguments(number)
+    port, arguments = free_port(), wanted.arguments(number)
     variables = variables_of(wanted, arguments, token, number)
     log = wanted.out / "logs" / (f"server{number}.log" if rank == 0 else f"server{rank}.{number}.log")
     start: Callable[[], Process] = partial(
         Process, arguments, variables, host="127.0.0.1", port=port, log=log.absolute()
     )
-    client = Client(f"http://127.0.0.1:{port}", token, settings.timeout_s)
+    client = wanted.client(f"http://127.0.0.1:{port}", token)
     return Replica(
         name=f"server {number}",
         client=client,
@@ -179,7 +189,7 @@ def variables_of(wanted: Wanted, arguments: dict[str, Any], token: str, number: 
 
 
 def found(wanted: Wanted, url: str, token: str) -> Replica:
-    client = Client(url, token, wanted.rollout.servers.timeout_s)
+    client = wanted.client(url, token)
     return Replica(name=client.url, client=client, upload=True)
 
 
