@@ -1,7 +1,8 @@
 """Whether weight syncs leave anything behind: `python benchmarks/soak.py --syncs 10000`.
 
 An engine takes the weights of a transformers model again and again, each time others, as after every step,
-and is probed now and then; every hundred syncs it samples. Resident memory of this process and of all that
+and is probed now and then; every hundred syncs it samples. With `--adapters` it keeps the start model, and is
+sent adapters (`rollout.lora=adapter`). Resident memory of this process and of all that
 it has started is noted on the way. The first tenth is for what fills up once (allocator, caches), for which
 the engine samples once in so many numbers of sequences that oneDNN has as many kernels as it keeps. Exit
 code 1 where the memory after the last sync is more than 2 % above that after the first tenth.
@@ -22,10 +23,11 @@ import psutil
 from quiet import quiet
 
 from rlvr_cli.core.rank_process import library_defaults
-from rlvr_cli.schema import Model, Placement, Precision, Rollout, TinyModel
+from rlvr_cli.schema import Lora, Model, Placement, Precision, Rollout, RolloutLora, TinyModel
 
 SHAPE = TinyModel(hidden_size=64, layers=2, heads=2, kv_heads=1)
 PROBE = list(range(4, 68))
+LORA = Lora(rank=4, alpha=8.0)
 LIMIT = 1.02
 
 
@@ -44,6 +46,7 @@ def _own_memory(process: psutil.Process) -> int:
 def soak(options: Namespace, folder: Path, placement: Placement) -> dict[str, Any]:
     """Syncs, seconds of one, and resident MiB along the way."""
     import torch
+    from peft import LoraConfig, get_peft_model, get_peft_model_state_dict
     from transformers import AutoModelForCausalLM
 
     from rlvr_cli.engine.model import load_tokenizer
@@ -53,8 +56,16 @@ def soak(options: Namespace, folder: Path, placement: Placement) -> dict[str, An
     make_tiny(folder, SHAPE, seed=0)
     net: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
     more: dict[str, Any] = {"out": folder} if placement is Placement.servers else {}
+    weights, trained = net.named_parameters, [*net.parameters()]
+    if options.adapters:
+        adapted = get_peft_model(
+            net, LoraConfig(r=LORA.rank, lora_alpha=LORA.alpha, target_modules=LORA.targets)
+        )
+        weights, more = get_peft_model_state_dict(adapted).items, more | {"lora": LORA}
+        trained = [each for each in net.parameters() if each.requires_grad]
+    way = RolloutLora.adapter if options.adapters else RolloutLora.merged
     engine = make_engine(
-        Rollout(kv_cache_gb=0.25, placement=placement),
+        Rollout(kv_cache_gb=0.25, placement=placement, lora=way),
         path=str(folder),
         tokenizer=load_tokenizer(Model(path=str(folder))),
         eos=[1],
@@ -71,9 +82,9 @@ def soak(options: Namespace, folder: Path, placement: Placement) -> dict[str, An
     try:
         for number in range(1, options.syncs + 1):
             with torch.no_grad():
-                for parameter in net.parameters():
+                for parameter in trained:
                     parameter.add_(1e-4 * torch.randn(parameter.shape, generator=generator))
-            engine.load(net.named_parameters(), version=number)
+            engine.load(weights(), version=number)
             if number % 10 == 0:
                 engine.probe(PROBE)
             if number % 100 == 0:
@@ -114,6 +125,7 @@ def main() -> None:
     parser.add_argument("--syncs", type=int, default=10_000, help="at least 100")
     names = [placement.value for placement in Placement]
     parser.add_argument("--placements", nargs="+", choices=names, default=names)
+    parser.add_argument("--adapters", action="store_true", help="sent alone, in the place of weights")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there too")
     options = parser.parse_args()
     if options.syncs < 100:

@@ -55,7 +55,13 @@ def serve(options: argparse.Namespace, given: str, overrides: list[str]) -> int:
     from rlvr_cli.launch import prerequisites
     from rlvr_cli.schema import Placement, Recipe, RolloutEngine
 
-    recipe = compose.load(given, overrides)
+    try:
+        recipe = compose.load(given, overrides)
+    except UserError:  # what a run with servers may have, such as `overlap: beside`
+        try:
+            recipe = compose.load(given, ["rollout.placement=servers", *overrides])
+        except UserError:
+            recipe = compose.load(given, overrides)
     if not isinstance(recipe, Recipe):
         raise UserError(f"{given} samples nothing in training; rollout-server takes a recipe of an algorithm")
     if recipe.rollout.engine is not RolloutEngine.vllm:

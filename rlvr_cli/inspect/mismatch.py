@@ -25,7 +25,7 @@ from rlvr_cli.inspect.routed import listened_to, why_unrouted
 from rlvr_cli.inspect.versions import Load, model_of, versions
 from rlvr_cli.rollout import Request, Sampling
 from rlvr_cli.sampling.start_model import local_model, start_engine
-from rlvr_cli.schema import Model, Precision, Recipe, RoutingReplay
+from rlvr_cli.schema import Model, Precision, Recipe, RolloutLora, RoutingReplay
 from rlvr_cli.tracking.records import read_records, record_steps
 from rlvr_cli.training.weight_sync import engine_precision
 
@@ -130,7 +130,7 @@ def _anew(recipe: Recipe, model: Model, tokenizer: Any, samples: int, folder: Pa
     found, _ = problems(name, source, tokenizer, recipe.rollout.max_prompt_tokens, recipe.seed)
     asked = found[:samples]
     room = recipe.rollout.max_prompt_tokens + recipe.rollout.max_tokens
-    rollout = listened_to(recipe, model)
+    rollout = replace(listened_to(recipe, model), lora=RolloutLora.merged)  # MODEL is whole
     engine = start_engine(rollout, model, tokenizer, recipe.seed, engine_precision(recipe), room, folder)
     sampling = Sampling.of(rollout, logprobs=True, routes=rollout.routing_replay.recorded)
     try:

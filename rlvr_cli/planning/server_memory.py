@@ -32,7 +32,7 @@ def servers(job: Job, libraries: float) -> tuple[float, list[Item], list[str]]:
         found.append(always(name, sent, host=True))
     if broadcasts(job):  # one is filled while another is on its way
         filled = BUCKET + max(BUCKET, job.plain.largest * job.width)
-        found.append(Item("buckets on their way", {"sync": min(sent, filled)}))
+        found.append(Item("buckets on their way", {"sync": max(BUCKET, min(sent, filled))}))
     if not job.device.gpu and not job.rl.rollout.servers.urls:
         share = seen.ranks / job.ranks
         found += [

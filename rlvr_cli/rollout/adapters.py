@@ -9,11 +9,12 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from safetensors.torch import save_file
+import torch
 from torch import Tensor, nn
 from vllm.lora.layers.base_linear import BaseLinearLayerWithLoRA
 from vllm.lora.request import LoRARequest
@@ -61,8 +62,16 @@ def copied(tensors: Iterable[tuple[str, Tensor]]) -> dict[str, Tensor]:
 def put(worker: Any, sent: dict[str, Tensor], lora: Lora, start: Kept, receipt: Receipt) -> None:
     """Adapters in the place of those before, in a worker of vLLM. The receipt says whether it holds them, and
     the start model. UserError where it does not take them."""
-    with TemporaryDirectory(prefix="rlvr-adapter-", dir=_roomy(sent.values())) as folder:
-        write(Path(folder), sent, lora)
+    with (
+        TemporaryDirectory(prefix="rlvr-adapter-", dir=_roomy(sent.values())) as memory,
+        ExitStack() as stack,
+    ):
+        folder = memory
+        try:
+            write(Path(folder), sent, lora)
+        except (OSError, RuntimeError):  # other workers have filled it meanwhile
+            folder = stack.enter_context(TemporaryDirectory(prefix="rlvr-adapter-"))
+            write(Path(folder), sent, lora)
         try:
             worker.add_lora(LoRARequest(NAME, NUMBER, folder, load_inplace=True))
         except ValueError as error:
@@ -90,12 +99,13 @@ class Kept:
 
 
 def write(folder: Path, tensors: dict[str, Tensor], lora: Lora) -> None:
-    """The files of peft that vLLM reads."""
+    """The files of peft that vLLM reads. Not safetensors: its reader (0.8.0) forgets some memory for every
+    tensor that it reads, and this is read after each step."""
     modules = sorted({name.partition(".lora_")[0].rpartition(".")[2] for name in tensors})
     config = {"peft_type": "LORA", "r": lora.rank, "lora_alpha": lora.alpha, "target_modules": modules}
     config["use_rslora"] = lora.rank_stabilised
     (folder / "adapter_config.json").write_text(json.dumps(config))
-    save_file(tensors, folder / "adapter_model.safetensors")
+    torch.save(tensors, folder / "adapter_model.bin")
 
 
 def _roomy(tensors: Iterable[Tensor]) -> Path | None:

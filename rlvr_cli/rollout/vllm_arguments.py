@@ -64,7 +64,7 @@ def adapter_arguments(lora: Lora | None) -> dict[str, Any]:
     """What an engine is made with besides that is sent adapters alone; vLLM has room for some ranks only."""
     if lora is None:
         return {}
-    names = [name.strip().rpartition(".")[2] for name in lora.targets.split(",")]
+    names = sorted({name.strip().rpartition(".")[2] for name in lora.targets.split(",")})
     return {
         "enable_lora": True,
         "max_lora_rank": min(rank for rank in ADAPTER_RANKS if rank >= lora.rank),

@@ -218,6 +218,32 @@ def test_a_server_that_dies_of_new_weights_has_proved_them_when_it_is_back() -> 
     assert restarts == 1 and receipt.verified == 6 / 8
 
 
+def test_a_server_whose_receipt_was_lost_is_given_the_weights_again() -> None:
+    """It names the new weights, and nothing proves that it has them."""
+
+    class Lost(Told):
+        async def take(self, parcels: list[Parcel], stamp: str, *, upload: bool) -> list[dict[str, Any]]:
+            await super().take(parcels, stamp, upload=upload)
+            if self.calls.count("weights") == 1:
+                raise Gone("ReadTimeout at /collective_rpc")
+            return [written(Receipt(compared=6), parts=False)]
+
+    async def through() -> tuple[Receipt, int, list[str]]:
+        client: Any = Lost()
+        replica = Replica(name="there", client=client)
+        fleet = Fleet([replica], Servers(restarts=1), Cargo(stamp="run.0.0"), leads=True, room=4)
+        await fleet.equip(replica)
+        parcels = [Parcel(os.memfd_create("some"), 0, {})]
+        receipt = await fleet.update(Cargo(stamp="run.1.1", parcels=parcels))
+        await fleet.close()
+        calls: list[str] = client.calls
+        return receipt, fleet.restarts, calls
+
+    receipt, restarts, calls = asyncio.run(through())
+    assert restarts == 1 and calls.count("weights") == 2 and calls[-1] == "resume"
+    assert receipt.compared == 6
+
+
 @pytest.mark.parametrize("sees", [True, False])
 def test_what_servers_remember_of_older_weights_is_forgotten(sees: bool) -> None:
     """One that was there may have served another run; one that keeps what runs keeps no image of the old

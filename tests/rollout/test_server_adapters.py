@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, get_args
 
 import numpy as np
 import pytest
+import torch
+from safetensors.torch import load_file, save_file
 from server_processes import child_of
 from tensor_parallel_entries import REQUESTS, SAMPLED, gap, shake
 
@@ -19,9 +23,11 @@ from rlvr_cli.core.errors import UserError
 from rlvr_cli.engine import process_group
 from rlvr_cli.engine.model import load_tokenizer
 from rlvr_cli.engine.trainer import Trainer
-from rlvr_cli.rollout import SyncError
+from rlvr_cli.rollout import SyncError, adapters
 from rlvr_cli.rollout.engine import Names
+from rlvr_cli.rollout.fingerprints import Receipt
 from rlvr_cli.rollout.servers.likeness import demand_likeness
+from rlvr_cli.rollout.servers.start_weights import digest
 from rlvr_cli.rollout.vllm_arguments import ADAPTER_RANKS, adapter_arguments
 from rlvr_cli.sampling.start_model import start_engine
 from rlvr_cli.schema import Lora, Model, Placement, Precision, Rollout, RolloutLora, Servers, Transfer
@@ -172,6 +178,43 @@ def test_a_server_that_takes_other_adapters_is_refused() -> None:
     ):
         with pytest.raises(UserError, match=why):
             demand_likeness(wanted | adapter_arguments(lora), said, "it")
+
+
+def test_a_server_with_another_start_model_is_refused(tiny_path: Path, tmp_path: Path) -> None:
+    """One number of it suffices where it lies at an end of its tensor; files may be cut otherwise."""
+    said = {
+        "arguments": {"max_model_len": 10, "skip_tokenizer_init": True},
+        "start": digest(str(tiny_path), None),
+    }
+    copy = shutil.copytree(tiny_path, tmp_path / "copy")
+    demand_likeness(said["arguments"], said, "it", start=digest(str(copy), None))
+    tensors = load_file(copy / "model.safetensors")
+    tensors["model.norm.weight"][-1] += 1e-3
+    save_file(tensors, copy / "model.safetensors")
+    with pytest.raises(UserError, match=r"another model than model\.path"):
+        demand_likeness(said["arguments"], said, "it", start=digest(str(copy), None))
+
+
+def test_where_memory_is_full_adapters_go_by_a_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And nothing is left in either."""
+    folders: list[Path] = []
+
+    def full(folder: Path, *arguments: Any) -> None:
+        folders.append(folder)
+        if len(folders) == 1:
+            raise RuntimeError("no space left on device")
+
+    monkeypatch.setattr(adapters, "write", full)
+    monkeypatch.setattr(adapters, "compare", lambda *arguments: None)
+    added: list[str] = []
+    worker = SimpleNamespace(
+        add_lora=lambda request: added.append(request.lora_path),
+        model_runner=SimpleNamespace(lora_manager=None),
+        get_model=torch.nn.Module,
+    )
+    adapters.put(worker, {"a": torch.zeros(2)}, LORA, adapters.Kept(torch.nn.Module()), Receipt())
+    assert added == [str(folders[1])] and folders[0] != folders[1]
+    assert not any(folder.exists() for folder in folders)
 
 
 def test_ranks_that_vllm_has_room_for() -> None:

@@ -117,9 +117,8 @@ class Client:
     async def finish(self, stamp: str) -> list[dict[str, Any]]:
         """All are there; returns the receipt of each worker."""
         await self._call("POST", "/finish_weight_update", {"weight_version": stamp}, timeout_s=self._long_s)
-        receipts: list[dict[str, Any]] = (await self._call("POST", "/collective_rpc", content=METHOD))[
-            "results"
-        ]
+        answer = await self._call("POST", "/collective_rpc", content=METHOD, timeout_s=self._long_s)
+        receipts: list[dict[str, Any]] = answer["results"]
         return receipts
 
     async def start_update(self) -> None:

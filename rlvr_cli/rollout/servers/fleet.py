@@ -59,6 +59,8 @@ class Fleet:
         self.device = torch.device("cpu")
         """Where they are broadcast from."""
         self.updating = asyncio.Lock()
+        self.sent = False
+        """Weights have been sent: a server without a receipt is not known to hold them."""
         self._changed = asyncio.Condition()
         self._watchers = [asyncio.create_task(self._watch(replica)) for replica in replicas]
 
@@ -110,7 +112,7 @@ class Fleet:
     async def stop(self, cargo: Cargo) -> list[Replica]:
         """These are the weights from now on: servers that stand still for them. `updating` is held."""
         self.cargo.close()
-        self.cargo = cargo
+        self.cargo, self.sent = cargo, True
         for replica in self.replicas:
             replica.receipt = None
         up = [replica for replica in self.replicas if replica.up.is_set()]
@@ -223,6 +225,8 @@ class Fleet:
             asked = self.sign_of_life = time.monotonic()
             if stamp != self.cargo.stamp and self.leads and not self.updating.locked():
                 return f"it holds weights {stamp} in the place of {self.cargo.stamp}"
+            if self.leads and self.sent and replica.receipt is None and not self.updating.locked():
+                return replica.doubts[0] if replica.doubts else "it has not proved its weights"
             if replica.doubts:  # of one request, not of the server
                 await self._is_up(replica)
 

@@ -33,9 +33,10 @@ def demand_likeness(
     said: Mapping[str, Any],
     name: str,
     images: Mapping[str, Any] | None = None,
+    start: str | None = None,
 ) -> None:
     """UserError for the first thing in which the server is not as the recipe wants it; `images`: how the
-    trainer reads these, where it does."""
+    trainer reads these, where it does; `start`: digest of the model that it is to keep, where it does."""
     there = said["arguments"]
     again = "start it again with this run's recipe: rlvr rollout-server RECIPE"
     for key, source in ALIKE.items():
@@ -44,6 +45,11 @@ def demand_likeness(
                 f"{name} was started with {key}={there.get(key)}, and this recipe needs {wanted.get(key)} "
                 f"({source}); {again}"
             )
+    if start is not None and said.get("start") != start:
+        raise UserError(
+            f"{name} was started with another model than model.path, and rollout.lora=adapter sends it the "
+            f"adapters alone; {again}"
+        )
     if there["max_model_len"] < wanted["max_model_len"]:
         raise UserError(
             f"{name} has room for {there['max_model_len']} tokens of prompt and response, and this recipe "

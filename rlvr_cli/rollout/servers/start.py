@@ -29,7 +29,7 @@ from rlvr_cli.rollout.servers.meet import Apart, backend_of
 from rlvr_cli.rollout.servers.names import SEES, TOKEN
 from rlvr_cli.rollout.servers.parcels import Cargo, pack
 from rlvr_cli.rollout.servers.replica import Process, Replica, environment
-from rlvr_cli.rollout.servers.start_weights import start_weights
+from rlvr_cli.rollout.servers.start_weights import digest, start_weights
 from rlvr_cli.rollout.vllm_arguments import adapter_arguments, vllm_arguments
 from rlvr_cli.schema import Lora, OnUpdate, Rollout, Transfer
 
@@ -64,6 +64,10 @@ class Wanted:
         made = vllm_arguments(self.rollout, cuda=torch.cuda.is_available(), **engine)
         made |= self.prompts.arguments() | adapter_arguments(self.lora)
         return made | ({"tensor_parallel_size": width} if (width := self.rollout.tensor_parallel) > 1 else {})
+
+    def start_digest(self) -> str:
+        """Of the model that a server with adapters keeps."""
+        return digest(self.engine["path"], self.engine.get("revision"))
 
     def client(self, url: str, token: str) -> Client:
         lora = self.lora
@@ -117,7 +121,8 @@ async def lead(wanted: Wanted, run: str, token: str, rank: int) -> Fleet:
             await reach(replica, settings.start_s)
             if settings.urls:
                 there = await replica.client.about()
-                demand_likeness(wanted.arguments(), there, replica.name, wanted.prompts.settings())
+                start = wanted.start_digest() if wanted.lora is not None else None
+                demand_likeness(wanted.arguments(), there, replica.name, wanted.prompts.settings(), start)
                 replica.gpu = bool(there.get("gpu"))
                 replica.workers = there["arguments"].get("tensor_parallel_size", 1)
         await equip_all(fleet, wanted.device)
@@ -180,10 +185,12 @@ def started(wanted: Wanted, number: int, token: str, rank: int) -> Replica:
     )
 
 
-def variables_of(wanted: Wanted, arguments: dict[str, Any], token: str, number: int = 0) -> dict[str, str]:
-    """The environment of a server's processes."""
+def variables_of(
+    wanted: Wanted, arguments: dict[str, Any], token: str, number: int = 0, digest: str | None = None
+) -> dict[str, str]:
+    """The environment of a server's processes; `digest`: of its start model, for runs that keep it."""
     gpus, cores = gpus_of(wanted.rollout, number), threads(wanted.rollout)
-    says = about(arguments, wanted.prompts.settings(), gpu=gpus is not None)
+    says = about(arguments, wanted.prompts.settings(), gpu=gpus is not None) | {"start": digest}
     variables = environment(os.environ, says, token, gpus=gpus, threads=cores)
     return variables if wanted.prompts.processor is None else variables | {SEES: "1"}
 
