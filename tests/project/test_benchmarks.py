@@ -32,7 +32,7 @@ ONE_UPDATE = ["--prompts", "1", "--group", "2", "--vocabulary", "300", "--rounds
 def benchmark(name: str, folder: Path, *arguments: str, code: int | None = 0) -> Any:
     """What `benchmarks/NAME.py` writes as JSON; `code`: its exit code, None where load may decide it."""
     file = folder / f"{name}.json"
-    command = [sys.executable, str(ROOT / "benchmarks" / f"{name}.py"), *arguments, "--json", str(file)]
+    command = [sys.executable, str(ROOT / "benchmarks" / f"{name}.py"), "--json", str(file), *arguments]
     environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=590)
     assert code is None or done.returncode == code, done.stdout[-2000:] + done.stderr[-4000:]
@@ -199,8 +199,8 @@ def test_what_a_sampled_token_buys_by_where_the_decision_is(tmp_path: Path) -> N
 def test_who_was_to_blame_is_compared_by_sampled_tokens(tiny_path: Path, tmp_path: Path) -> None:
     arguments = ["--model", str(tiny_path), "--seeds", "1", "--tokens", "600", "--jobs", "1", "--every", "1"]
     arguments += ["--problems", "2", "4", "--rates", "1e-3"]
-    small = ["batch.prompts_per_step=2", "rollout.max_tokens=24", "algorithm/token_weights=all"]
-    small += ["eval.benches.fork.max_tokens=24"]
+    small = ["batch.prompts_per_step=2", "rollout.max_tokens=64", "algorithm/token_weights=all"]
+    small += ["eval.benches.fork.max_tokens=64"]
     found = benchmark("credit", tmp_path, *arguments, "--only", "grpo", "spo_tree", "--", *small)
     assert set(found) == {"grpo", "spo_tree"}
     for [run] in found.values():

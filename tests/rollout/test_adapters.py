@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,18 +9,16 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from adapter_trainer import adapter_trainer
 from run_helpers import run_entries
 from tensor_parallel_entries import REQUESTS, SAMPLED, gap, shake
 
 from rlvr_cli.core.errors import UserError
-from rlvr_cli.engine import process_group
 from rlvr_cli.engine.model import load_tokenizer
-from rlvr_cli.engine.trainer import Trainer
 from rlvr_cli.rollout import SyncError
 from rlvr_cli.rollout.engine import Names
 from rlvr_cli.sampling.start_model import start_engine
 from rlvr_cli.schema import Lora, Model, Precision, Rollout, RolloutLora
-from rlvr_cli.schema import Trainer as Settings
 
 pytestmark = pytest.mark.slow
 LORA = Lora(rank=4, alpha=12.0)
@@ -34,14 +31,8 @@ def model(tiny_path: Path) -> Model:
 
 @pytest.fixture(scope="module")
 def trainer(model: Model) -> Iterator[Any]:
-    before = dict(os.environ)
-    process_group.initialise()
-    settings = Settings(precision=Precision.fp32, zero_stage=0)
-    made = Trainer(model, settings, tokens_per_microbatch=4096, max_grad_norm=1.0)
-    yield made
-    # RANK and the like would make later tests' subprocesses take themselves for ranks of this one.
-    os.environ.clear()
-    os.environ.update(before)
+    with adapter_trainer(model) as made:
+        yield made
 
 
 @pytest.fixture(scope="module")

@@ -14,15 +14,14 @@ from typing import Any, get_args
 import numpy as np
 import pytest
 import torch
+from adapter_trainer import adapter_trainer
 from safetensors.torch import load_file, save_file
 from server_processes import child_of
 from tensor_parallel_entries import REQUESTS, SAMPLED, gap, shake
 
 from rlvr_cli.compose.engines import LARGEST_ADAPTER
 from rlvr_cli.core.errors import UserError
-from rlvr_cli.engine import process_group
 from rlvr_cli.engine.model import load_tokenizer
-from rlvr_cli.engine.trainer import Trainer
 from rlvr_cli.rollout import SyncError, adapters
 from rlvr_cli.rollout.engine import Names
 from rlvr_cli.rollout.fingerprints import Receipt
@@ -31,7 +30,6 @@ from rlvr_cli.rollout.servers.start_weights import digest
 from rlvr_cli.rollout.vllm_arguments import ADAPTER_RANKS, adapter_arguments
 from rlvr_cli.sampling.start_model import start_engine
 from rlvr_cli.schema import Lora, Model, Placement, Precision, Rollout, RolloutLora, Servers, Transfer
-from rlvr_cli.schema import Trainer as Settings
 
 pytestmark = pytest.mark.slow
 LORA = Lora(rank=4, alpha=12.0)
@@ -45,13 +43,8 @@ def model(tiny_path: Path) -> Model:
 
 @pytest.fixture(scope="module")
 def trainer(model: Model) -> Iterator[Any]:
-    before = dict(os.environ)
-    process_group.initialise()
-    settings = Settings(precision=Precision.fp32, zero_stage=0)
-    yield Trainer(model, settings, tokens_per_microbatch=4096, max_grad_norm=1.0)
-    # RANK and the like would make later tests' subprocesses take themselves for ranks of this one.
-    os.environ.clear()
-    os.environ.update(before)
+    with adapter_trainer(model) as made:
+        yield made
 
 
 @pytest.fixture(scope="module")
