@@ -7,6 +7,7 @@ import ipaddress
 import os
 from dataclasses import replace
 from importlib import import_module
+from typing import Any
 
 from rlvr_cli.commands.arguments import parse, parser_of
 from rlvr_cli.core.errors import UserError
@@ -39,6 +40,20 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--port", type=int, default=8710, help="port (default 8710; 0: any free one)")
 
 
+def composed(given: str, overrides: list[str]) -> Any:
+    """The recipe as it is, or as a run with servers has it, which alone takes some settings
+    (`rollout.overlap=beside`). UserError, of the recipe as it is, where neither goes."""
+    from rlvr_cli import compose
+
+    try:
+        return compose.load(given, overrides)
+    except UserError as error:
+        try:
+            return compose.load(given, ["rollout.placement=servers", *overrides])
+        except UserError:
+            raise error from None
+
+
 def serve(options: argparse.Namespace, given: str, overrides: list[str]) -> int:
     """Start the server and wait until a signal ends it, or it ends itself."""
     if not 0 <= options.port < 65536:
@@ -48,20 +63,13 @@ def serve(options: argparse.Namespace, given: str, overrides: list[str]) -> int:
             f"--host {options.host} can be reached by other machines, which could replace the weights; set "
             f"the environment variable {TOKEN} to a token here and where the run is started"
         )
-    from rlvr_cli import compose
     from rlvr_cli.compose import find_plugins
     from rlvr_cli.core.model_paths import resolve_model
     from rlvr_cli.core.rank_process import library_defaults
     from rlvr_cli.launch import prerequisites
     from rlvr_cli.schema import Placement, Recipe, RolloutEngine
 
-    try:
-        recipe = compose.load(given, overrides)
-    except UserError:  # what a run with servers may have, such as `overlap: beside`
-        try:
-            recipe = compose.load(given, ["rollout.placement=servers", *overrides])
-        except UserError:
-            recipe = compose.load(given, overrides)
+    recipe = composed(given, overrides)
     if not isinstance(recipe, Recipe):
         raise UserError(f"{given} samples nothing in training; rollout-server takes a recipe of an algorithm")
     if recipe.rollout.engine is not RolloutEngine.vllm:

@@ -73,8 +73,7 @@ def started(recipe: Recipe, host: str, port: int, folder: Path) -> tuple[Process
     )
     arguments, token = wanted.arguments(), os.environ.get(TOKEN, "")
     os.environ.setdefault("LOCAL_WORLD_SIZE", "0")  # no rank shares this process's GPUs
-    digest = wanted.start_digest() if wanted.lora is not None else None
-    variables = start.variables_of(wanted, arguments, token, digest=digest)
+    variables = start.variables_of(wanted, arguments, token, digest=wanted.start_digest())
     port = port or free_port()
     check_free(host, port)
     process = Process(arguments, variables, host=host, port=port)

@@ -7,8 +7,10 @@ import socket
 import pytest
 
 from rlvr_cli.commands.main import main
+from rlvr_cli.commands.rollout_server import composed
 from rlvr_cli.core.errors import UserError
 from rlvr_cli.core.server_token import TOKEN
+from rlvr_cli.schema import Placement
 
 
 @pytest.mark.parametrize(
@@ -39,3 +41,17 @@ def test_a_port_that_is_taken_is_told_before_anything_starts() -> None:
         with pytest.raises(UserError, match=f"--host 127.0.0.1 --port {port}: Address already in use"):
             check_free("127.0.0.1", port)
     check_free("127.0.0.1", port)
+
+
+@pytest.mark.slow
+def test_a_recipe_that_samples_ahead_is_taken_as_a_run_with_servers_has_it() -> None:
+    ahead = [
+        "rollout=vllm",
+        "rollout.max_staleness=1",
+        "rollout.overlap=beside",
+        "algorithm/mismatch=truncate",
+    ]
+    assert composed("tiny_dapo", ahead).rollout.placement is Placement.servers
+    assert composed("tiny_dapo", ["rollout=vllm"]).rollout.placement is Placement.in_process
+    with pytest.raises(UserError, match=r"rollout\.max_tokens is 0"):
+        composed("tiny_dapo", ["rollout=vllm", "rollout.max_tokens=0"])

@@ -203,18 +203,19 @@ class Failing(Told):
         return [written(Receipt(compared=6, untold={"packed": 2}), parts=False)]
 
 
-def test_a_server_that_dies_of_new_weights_has_proved_them_when_it_is_back() -> None:
-    async def through() -> tuple[Receipt, int]:
-        client: Any = Failing()
-        replica = Replica(name="there", client=client)
-        fleet = Fleet([replica], Servers(restarts=1), Cargo(stamp="run.0.0"), leads=True, room=4)
-        await fleet.equip(replica)
-        parcels = [Parcel(os.memfd_create("some"), 0, {})]
-        receipt = await fleet.update(Cargo(stamp="run.1.1", parcels=parcels))
-        await fleet.close()
-        return receipt, fleet.restarts
+async def updated(client: Any) -> tuple[Receipt, int]:
+    """A fleet of this server alone gets new weights: what proves them, and how often it was replaced."""
+    replica = Replica(name="there", client=client)
+    fleet = Fleet([replica], Servers(restarts=1), Cargo(stamp="run.0.0"), leads=True, room=4)
+    await fleet.equip(replica)
+    parcels = [Parcel(os.memfd_create("some"), 0, {})]
+    receipt = await fleet.update(Cargo(stamp="run.1.1", parcels=parcels))
+    await fleet.close()
+    return receipt, fleet.restarts
 
-    receipt, restarts = asyncio.run(through())
+
+def test_a_server_that_dies_of_new_weights_has_proved_them_when_it_is_back() -> None:
+    receipt, restarts = asyncio.run(updated(Failing()))
     assert restarts == 1 and receipt.verified == 6 / 8
 
 
@@ -228,19 +229,9 @@ def test_a_server_whose_receipt_was_lost_is_given_the_weights_again() -> None:
                 raise Gone("ReadTimeout at /collective_rpc")
             return [written(Receipt(compared=6), parts=False)]
 
-    async def through() -> tuple[Receipt, int, list[str]]:
-        client: Any = Lost()
-        replica = Replica(name="there", client=client)
-        fleet = Fleet([replica], Servers(restarts=1), Cargo(stamp="run.0.0"), leads=True, room=4)
-        await fleet.equip(replica)
-        parcels = [Parcel(os.memfd_create("some"), 0, {})]
-        receipt = await fleet.update(Cargo(stamp="run.1.1", parcels=parcels))
-        await fleet.close()
-        calls: list[str] = client.calls
-        return receipt, fleet.restarts, calls
-
-    receipt, restarts, calls = asyncio.run(through())
-    assert restarts == 1 and calls.count("weights") == 2 and calls[-1] == "resume"
+    client = Lost()
+    receipt, restarts = asyncio.run(updated(client))
+    assert restarts == 1 and client.calls.count("weights") == 2 and client.calls[-1] == "resume"
     assert receipt.compared == 6
 
 

@@ -65,9 +65,9 @@ class Wanted:
         made |= self.prompts.arguments() | adapter_arguments(self.lora)
         return made | ({"tensor_parallel_size": width} if (width := self.rollout.tensor_parallel) > 1 else {})
 
-    def start_digest(self) -> str:
-        """Of the model that a server with adapters keeps."""
-        return digest(self.engine["path"], self.engine.get("revision"))
+    def start_digest(self) -> str | None:
+        """Of the model that servers with adapters keep; None: they are sent whole weights."""
+        return None if self.lora is None else digest(self.engine["path"], self.engine.get("revision"))
 
     def client(self, url: str, token: str) -> Client:
         lora = self.lora
@@ -109,6 +109,7 @@ async def lead(wanted: Wanted, run: str, token: str, rank: int) -> Fleet:
     """Start or find the servers and give them the start model. UserError where one cannot be had."""
     settings = wanted.rollout.servers
     cargo = Cargo(stamp=f"{run}.0.0")
+    kept = wanted.start_digest() if settings.urls else None
     if settings.urls:
         replicas = [found(wanted, url, token) for url in settings.urls]
     else:
@@ -121,8 +122,7 @@ async def lead(wanted: Wanted, run: str, token: str, rank: int) -> Fleet:
             await reach(replica, settings.start_s)
             if settings.urls:
                 there = await replica.client.about()
-                start = wanted.start_digest() if wanted.lora is not None else None
-                demand_likeness(wanted.arguments(), there, replica.name, wanted.prompts.settings(), start)
+                demand_likeness(wanted.arguments(), there, replica.name, wanted.prompts.settings(), kept)
                 replica.gpu = bool(there.get("gpu"))
                 replica.workers = there["arguments"].get("tensor_parallel_size", 1)
         await equip_all(fleet, wanted.device)
